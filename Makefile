@@ -1,0 +1,59 @@
+# make demo: set up, encode and decode a photo, draw the comparison.   make test: set up, run the tests.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint wheel clean distclean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check install
+REGRAIN := $(PY) -m regrain
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+
+# Threads that spin while they wait stall each other on a busy machine.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
+
+help:
+	@echo "make demo   encode and decode a bundled photo, draw the comparison (sets everything up first)"
+	@echo "make test   run the tests                                          (sets everything up first)"
+	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
+
+# PYTHON chooses the interpreter; without it, the first of python3, python3.14 ... python3.11 that is recent enough.
+$(BIN)/pip:
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	  if $$python -c '$(RECENT)' 2>/dev/null; then echo "$$python -m venv $(VENV)"; exec $$python -m venv $(VENV); fi; \
+	done; echo "make: needs Python 3.11 or later; name one with: make PYTHON=/path/to/python3" >&2; exit 1
+
+# One pip command each, so that one resolution chooses torch. The dev environment serves the demo too.
+$(VENV)/.dev-stamp: pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[dev]'
+	@touch $(VENV)/.demo-stamp $@
+
+$(VENV)/.demo-stamp: pyproject.toml | $(BIN)/pip
+	@test $(VENV)/.dev-stamp -nt pyproject.toml || { echo "$(PIP) -e ."; $(PIP) -e .; }
+	@touch $@
+
+demo: $(VENV)/.demo-stamp
+	@mkdir -p demo-out
+	$(REGRAIN) encode demo/photo.png demo-out/photo.rgn --target-bpp 0.2
+	$(REGRAIN) decode demo-out/photo.rgn demo-out/photo.png
+	$(REGRAIN) compare demo/photo.png demo-out/compare.png --target-bpp 0.2
+
+test: $(VENV)/.dev-stamp
+	$(PY) -m pytest
+
+lint: $(VENV)/.dev-stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/.dev-stamp
+	$(PY) -m build --wheel
+
+clean:
+	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,194 @@
+"""regrain: an image codec whose decoder is a diffusion model.
+
+    decode(encode(image, quality=q), realism=r)        q in [0, 100] is chosen once, r in [0, 1] every time
+
+These four functions and the errors are the whole public face. Importing it imports neither torch nor numpy nor Pillow;
+arguments are checked here, before anything is read or loaded.
+"""
+
+import operator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+from regrain.errors import (
+    BitstreamError,
+    Corrupt,
+    ImageError,
+    LimitError,
+    ModelError,
+    NotRegrain,
+    OutputError,
+    RegrainError,
+    Truncated,
+    UnsupportedVersion,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from regrain.codec import Info, Model
+
+    Picturelike: TypeAlias = str | Path | BinaryIO | Image.Image | np.ndarray[Any, Any]
+
+__all__ = [
+    "BitstreamError",
+    "Corrupt",
+    "ImageError",
+    "LimitError",
+    "ModelError",
+    "NotRegrain",
+    "OutputError",
+    "RegrainError",
+    "Truncated",
+    "UnsupportedVersion",
+    "UsageError",
+    "__version__",
+    "decode",
+    "encode",
+    "inspect",
+    "load",
+]
+
+__version__ = "0.1.0"
+
+_START = 64
+_RANGES: dict[str, tuple[int, int, type]] = {
+    "quality": (0, 100, float),
+    "target_size": (1, 2**62, int),
+    "target_bpp": (0, 1000, float),
+    "tile": (64, 32768, int),
+    "steps": (1, 1000, int),
+    "realism": (0, 1, float),
+    "seed": (0, 2**64 - 1, int),
+    "max_pixels": (1, 2**62, int),
+    "max_memory": (1, 2**62, int),
+}
+
+
+def encode(
+    image: "Picturelike",
+    *,
+    quality: float = 50.0,
+    target_size: int | None = None,
+    target_bpp: float | None = None,
+    tile: int = 1024,
+    model: "Model | None" = None,
+    device: str | None = None,
+    max_pixels: int = 100_000_000,
+) -> bytes:
+    """The .rgn file of a picture: a path, a binary file, a Pillow image or an array (H, W[, C]) of uint8.
+
+    `quality` is in [0, 100]. `target_size` (bytes) or `target_bpp` (bits a pixel of the whole file), at most one of
+    them, choose it instead: the file is never above the target. `tile` is the side of an independent stream in pixels,
+    a power of two from 64 to 32768. `model` comes from `load` (None: the one in the package), `device` is a name of
+    torch's (None: the CPU).
+
+    Raises UsageError for a value out of range, ImageError for what is no picture, LimitError above `max_pixels`.
+    """
+    _check(quality=quality, target_size=target_size, target_bpp=target_bpp, tile=tile, max_pixels=max_pixels)
+    if target_size is not None and target_bpp is not None:
+        raise UsageError("target_size and target_bpp are both given; at most one of them is allowed")
+    from regrain import codec
+    from regrain import image as pictures
+
+    picture = pictures.read(image, max_pixels=max_pixels)
+    return codec.encode(
+        picture, quality=quality, target_size=target_size, target_bpp=target_bpp, tile=tile, model=model, device=device
+    )
+
+
+def decode(
+    data: str | Path | bytes | BinaryIO,
+    *,
+    steps: int = 1,
+    realism: float = 1.0,
+    seed: int = 0,
+    partial: bool = False,
+    model: "Model | None" = None,
+    device: str | None = None,
+    max_pixels: int = 100_000_000,
+    max_memory: int | None = None,
+) -> "Image.Image":
+    """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
+
+    `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it. The same
+    `seed` gives the same pixels. `partial` decodes what is whole of a damaged file. `max_memory` is in bytes (None:
+    half the machine's).
+
+    Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
+    weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
+    """
+    _check(steps=steps, realism=realism, seed=seed, max_pixels=max_pixels, max_memory=max_memory)
+    from regrain import codec
+
+    picture = codec.decode(
+        _read(data),
+        steps=steps,
+        realism=realism,
+        seed=seed,
+        partial=partial,
+        model=model,
+        device=device,
+        max_pixels=max_pixels,
+        max_memory=max_memory,
+    )
+    return picture.to_pillow()
+
+
+def inspect(data: str | Path | bytes | BinaryIO) -> "Info":
+    """What a .rgn file says about itself, without torch and without decoding it; raises BitstreamError."""
+    from regrain import codec
+
+    return codec.inspect(_read(data))
+
+
+def load(path: str | Path | None = None, device: str | None = None) -> "Model":
+    """Weights, ready for `encode` and `decode`, from a .safetensors file; None: those in the package.
+
+    Raises ModelError when they are missing or unreadable.
+    """
+    from regrain import codec
+
+    return codec.load(path, device)
+
+
+def _check(**knobs: float | None) -> None:
+    """Raise UsageError where an argument of `encode` or `decode` is out of its range; None stands for not given."""
+    for name, value in knobs.items():
+        low, high, kind = _RANGES[name]
+        if value is not None and not _within(value, low, high, kind):
+            what = "a number" if kind is float else "a whole number"
+            raise UsageError(f"{name} is {value!r}; allowed is {what} from {low} to {high}")
+
+
+def _within(value: float, low: int, high: int, kind: type) -> bool:
+    """Whether `value` is of `kind` (a bool is of neither) and in [low, high]; NaN is not."""
+    try:
+        figure = float(value) if kind is float else operator.index(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return not isinstance(value, bool | str) and low <= figure <= high
+
+
+def _read(data: str | Path | bytes | BinaryIO) -> bytes:
+    """All of `data`, or only its start where that shows that it is no .rgn file: a stream may have no end."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    if not isinstance(data, str | Path):
+        return _read_stream(data)
+    try:
+        with Path(data).open("rb") as file:
+            return _read_stream(file)
+    except (OSError, ValueError) as error:
+        raise BitstreamError(f"cannot read {data}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read_stream(file: BinaryIO) -> bytes:
+    from regrain.bitstream import MAGIC
+
+    start = file.read(_START) if hasattr(file, "read") else None
+    if not isinstance(start, bytes):
+        raise UsageError(f"data is a {type(file).__name__}; allowed are a path, bytes and a file opened in binary mode")
+    return start + file.read() if start.startswith(MAGIC) else start

@@ -1,0 +1,300 @@
+"""The file format, byte by byte; docs/FORMAT.md is its text.
+
+    file    = header section*
+    header  = magic[6] version method flags width height quality[2] fingerprint[4] crc32[4]
+    section = type length crc32[4] payload[length]        crc32 over type, length and payload
+
+Invariants: `read(write(s)) == s`; a file without ancillary sections has one spelling; each truncation and each flipped
+byte is a `BitstreamError`; time and memory are bounded by the bytes at hand, not by the size that a header claims.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+
+from regrain.errors import BitstreamError, Corrupt, LimitError, NotRegrain, Truncated, UnsupportedVersion, UsageError
+
+MAGIC = b"\x9fRGN\r\n"
+FORMAT_VERSION = 0
+MAX_HEADER_BYTES = 29
+MIME = "image/x-regrain"
+EXTENSION = ".rgn"
+
+_TILES = tuple(2**bits for bits in range(6, 16))
+_TILE_BITS, _GREY, _ALPHA = 0x0F, 0x10, 0x20
+_FIRST_ANCILLARY, _MOST_OTHERS = 128, 256
+
+
+class Method(IntEnum):
+    """How latents become pixels; the header holds any of these, another number is `UnsupportedVersion`."""
+
+    CONDITIONAL = 0
+    PROGRESSIVE = 1
+    PALETTE = 2
+
+
+class SectionType(IntEnum):
+    """What a section holds, in the order of the file; from 128 on a type is ancillary and may be skipped."""
+
+    ALPHA = 1
+    ICC = 2
+    EXIF = 3
+    XMP = 4
+    LATENTS = 16
+
+
+_EXTRAS = tuple(SectionType)[:-1]
+_NAMES = {-1: "unreadable"} | {kind.value: kind.name.lower() for kind in SectionType}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a file say.
+
+    Width and height are in pixels, 1..2^31-1; quality is q * 256, 0..25600; fingerprint is the 4 bytes that name the
+    latents of the weights; tile is the side of a tile in pixels, a power of two in 64..32768. Else `UsageError`.
+    """
+
+    width: int
+    height: int
+    quality: int
+    fingerprint: bytes
+    method: Method = Method.CONDITIONAL
+    grey: bool = False
+    alpha: bool = False
+    tile: int = 1024
+
+    def __post_init__(self) -> None:
+        """Hold the ranges above."""
+        for name, value, least, most in (
+            ("width", self.width, 1, 2**31 - 1),
+            ("height", self.height, 1, 2**31 - 1),
+            ("quality times 256", self.quality, 0, 100 * 256),
+            ("length of the fingerprint", len(self.fingerprint), 4, 4),
+        ):
+            if not least <= value <= most:
+                raise UsageError(f"{name} is {value}; allowed is {least} to {most}")
+        if self.tile not in _TILES:
+            raise UsageError(f"tile is {self.tile} pixels; allowed is a power of two from {_TILES[0]} to {_TILES[-1]}")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A whole file, taken apart.
+
+    `tiles` holds `tile_count(header)` payloads in raster order. After a partial reading a lost tile is None, and so is
+    a lost `alpha`, though `header.alpha` is set.
+    """
+
+    header: Header
+    tiles: tuple[bytes | None, ...]
+    alpha: bytes | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+
+@dataclass(frozen=True)
+class SectionInfo:
+    """A run of bytes of a file: name, tile index (of whole latents), offset, length with its framing, whole or not."""
+
+    name: str
+    tile: int | None
+    offset: int
+    length: int
+    whole: bool
+
+
+def tile_count(header: Header) -> int:
+    """Tiles that cover the picture: ceil(width / tile) * ceil(height / tile)."""
+    return -(-header.width // header.tile) * -(-header.height // header.tile)
+
+
+def write(stream: Stream) -> bytes:
+    """The file of a stream. `UsageError` when a tile is missing or None, or alpha and its flag disagree."""
+    header, count = stream.header, tile_count(stream.header)
+    tiles = [tile for tile in stream.tiles if tile is not None]
+    if not len(tiles) == len(stream.tiles) == count:
+        raise UsageError(f"{len(tiles)} of {len(stream.tiles)} tiles have bytes; allowed is exactly {count} of {count}")
+    if header.alpha != (stream.alpha is not None):
+        raise UsageError(f"the alpha flag is {header.alpha}, alpha bytes are {'missing' if header.alpha else 'there'}")
+    extras = zip(_EXTRAS, (stream.alpha, stream.icc, stream.exif, stream.xmp), strict=True)
+    parts = [_pack_header(header)]
+    parts += [_pack_section(kind, payload) for kind, payload in extras if payload is not None]
+    parts += [_pack_section(SectionType.LATENTS, _put_varint(index) + tile) for index, tile in enumerate(tiles)]
+    return b"".join(parts)
+
+
+def read_header(data: bytes) -> Header:
+    """The header of a file, from its first `MAX_HEADER_BYTES` bytes or more.
+
+    Raises `NotRegrain`, `UnsupportedVersion` (later version, unknown method or flag), `Truncated` or `Corrupt`.
+    """
+    return _parse_header(data)[0]
+
+
+def read(data: bytes, *, partial: bool = False, max_pixels: int = 100_000_000) -> Stream:
+    """Take a file apart; every length and CRC is checked.
+
+    With `partial`, sections that are damaged, cut or out of place are dropped and lost tiles are None. Raises what
+    `read_header` raises; `LimitError`, before anything past the header is looked at; `Truncated` or `Corrupt` (without
+    `partial`); `UnsupportedVersion` for a whole section of unknown type.
+    """
+    header, start = _parse_header(data)
+    if header.width * header.height > max_pixels:
+        raise LimitError(f"{header.width} x {header.height} pixels; allowed are {max_pixels}, see --max-pixels")
+    found: dict[tuple[int, int], bytes] = {}
+    for section in _walk(data, start, header):
+        with suppress(*(Corrupt, Truncated) if partial else ()):
+            _check(section, header, found, partial)
+            if section.kind in _NAMES:
+                found[section.kind, section.tile] = section.payload
+    if not partial and (SectionType.LATENTS, tile_count(header) - 1) not in found:
+        _check(_Section(-1, len(data), len(data), Truncated), header, found, partial)
+    tiles = tuple(found.get((SectionType.LATENTS, index)) for index in range(tile_count(header)))
+    return Stream(header, tiles, *(found.get((kind, 0)) for kind in _EXTRAS))
+
+
+def layout(data: bytes) -> list[SectionInfo]:
+    """Where the bytes of a file are: its header, then every section, without a gap, to the last byte.
+
+    A damaged or cut section has `whole` False; what cannot be followed is one last entry named "unreadable". Only the
+    header must be whole: raises what `read_header` raises.
+    """
+    header, start = _parse_header(data)
+    entries = [SectionInfo("header", None, 0, start, True)]
+    for section in _walk(data, start, header):
+        name, whole = str(_NAMES.get(section.kind, section.kind)), section.fault is None
+        tile = section.tile if whole and section.kind == SectionType.LATENTS else None
+        entries.append(SectionInfo(name, tile, section.start, section.end - section.start, whole))
+    return entries
+
+
+@dataclass(frozen=True)
+class _Section:
+    """Bytes start..end of a file as one section; fault None is whole; kind -1 is a rest that cannot be followed."""
+
+    kind: int
+    start: int
+    end: int
+    fault: type[BitstreamError] | None
+    payload: bytes = b""
+    tile: int = 0
+
+
+def _check(section: _Section, header: Header, found: dict[tuple[int, int], bytes], partial: bool) -> None:
+    """Raise what is wrong with a section after those found: types ascend, and tiles (without a gap if not partial)."""
+    count, last = tile_count(header), next(reversed(found), (0, 0))
+    following = last[1] + 1 if last[0] == SectionType.LATENTS else 0
+    latents, alpha = section.kind == SectionType.LATENTS, section.kind == SectionType.ALPHA
+    name = f"latents, tile {following} of 0 to {count - 1}," if latents else _NAMES.get(section.kind, section.kind)
+    place = f"section {name} at byte {section.start}"
+    if following == count:
+        raise Corrupt(f"the file goes on after its last tile, at byte {section.start}")
+    if section.fault is Truncated:
+        whole = f"{following} of {count} tiles are whole, --partial decodes them"
+        raise Truncated(f"the file is cut short at byte {section.end}, or a length is damaged: {whole}")
+    if section.fault:
+        raise Corrupt(f"{place} is damaged (checksum, length, index or number); --partial decodes what is whole")
+    if section.kind not in _NAMES and section.kind < _FIRST_ANCILLARY:
+        raise UnsupportedVersion(f"{place} is unknown to format version {FORMAT_VERSION}: a newer program is needed")
+    if (section.kind, section.tile) <= last:
+        raise Corrupt(f"{place} is repeated or out of order")
+    if latents and section.tile >= (count if partial else following + 1):
+        raise Corrupt(f"{place} has the tile index {section.tile}")
+    there = alpha or (SectionType.ALPHA, 0) in found
+    if there != header.alpha and (alpha or (latents and not partial)):
+        raise Corrupt(f"{place}: the header says {header.alpha} to alpha, the sections say {there}")
+
+
+def _walk(data: bytes, at: int, header: Header) -> Iterator[_Section]:
+    """Sections to the end without a gap; past a damaged one only where its length leads to a type that exists."""
+    left = tile_count(header) + _MOST_OTHERS
+    while at < len(data):
+        section = _next_section(data, at)
+        yield section
+        at, left = section.end, left - 1
+        if at < len(data) and (not left or (section.fault and data[at] < _FIRST_ANCILLARY and data[at] not in _NAMES)):
+            yield _Section(-1, at, len(data), Corrupt)
+            return
+
+
+def _next_section(data: bytes, at: int) -> _Section:
+    try:
+        length, stored = _get_varint(data, at + 1)
+    except BitstreamError as error:
+        return _Section(data[at], at, len(data), type(error))
+    start, end = stored + 4, stored + 4 + length
+    if end > len(data):
+        return _Section(data[at], at, len(data), Truncated)
+    payload, tile, words = data[start:end], 0, 0
+    whole = int.from_bytes(data[stored:start], "little") == zlib.crc32(payload, zlib.crc32(data[at:stored]))
+    try:
+        if whole and data[at] == SectionType.LATENTS:
+            tile, words = _get_varint(payload, 0)
+    except BitstreamError:
+        whole = False
+    return _Section(data[at], at, end, None if whole else Corrupt, payload[words:], tile)
+
+
+def _pack_section(kind: SectionType, payload: bytes) -> bytes:
+    frame = bytes([kind]) + _put_varint(len(payload))
+    return frame + zlib.crc32(payload, zlib.crc32(frame)).to_bytes(4, "little") + payload
+
+
+def _pack_header(header: Header) -> bytes:
+    flags = header.tile.bit_length() - 1 | _GREY * header.grey | _ALPHA * header.alpha
+    body = bytes([*MAGIC, FORMAT_VERSION, header.method, flags]) + _put_varint(header.width)
+    body += _put_varint(header.height) + struct.pack("<H4s", header.quality, header.fingerprint)
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def _parse_header(data: bytes) -> tuple[Header, int]:
+    """The header and the offset of the first section."""
+    _check_magic(data)
+    try:
+        width, at = _get_varint(data, len(MAGIC) + 3)
+        height, at = _get_varint(data, at)
+        quality, fingerprint, crc = struct.unpack_from("<H4sI", data, at)
+    except (Truncated, struct.error):
+        raise Truncated(f"the file ends at byte {len(data)}, inside its header") from None
+    if crc != zlib.crc32(data[: at + 6]):
+        raise Corrupt("the header's checksum does not match")
+    method, flags = data[len(MAGIC) + 1 : len(MAGIC) + 3]
+    if method not in tuple(Method) or flags & ~(_TILE_BITS | _GREY | _ALPHA):
+        raise UnsupportedVersion(f"method {method}, flags {flags:#04x}: known are 0 to {max(Method)} and 0 to 0x3f")
+    grey, alpha, tile = bool(flags & _GREY), bool(flags & _ALPHA), 2 ** (flags & _TILE_BITS)
+    try:
+        return Header(width, height, quality, fingerprint, Method(method), grey, alpha, tile), at + 10
+    except UsageError as error:
+        raise Corrupt(f"the header breaks the format: {error}") from None
+
+
+def _check_magic(data: bytes) -> None:
+    """Magic and version, before anything past them is interpreted."""
+    if data and MAGIC.startswith(data):
+        raise Truncated(f"the file ends at byte {len(data)}, inside its header")
+    if not data.startswith(MAGIC):
+        if MAGIC[1:4] in data[:8]:
+            raise Corrupt("the bytes around RGN are changed (CR LF, eighth bit or UTF-8): send the file in binary mode")
+        raise NotRegrain(f"no {EXTENSION} file: it starts with {data[:6].hex(' ') or 'nothing'}, not {MAGIC.hex(' ')}")
+    if (version := data[len(MAGIC)]) != FORMAT_VERSION:
+        raise UnsupportedVersion(f"the file has format version {version}; this program reads version {FORMAT_VERSION}")
+
+
+def _put_varint(value: int) -> bytes:
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + _put_varint(value >> 7)
+
+
+def _get_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Value and end of the LEB128 number at byte `at`; at most 5 bytes and no needless one, else `Corrupt`."""
+    digits = data[at : at + 5]
+    size = next((place for place, byte in enumerate(digits, 1) if byte < 0x80), 0)
+    if not size and len(digits) < 5:
+        raise Truncated(f"the number at byte {at} runs past the end")
+    if not size or (size > 1 and digits[size - 1] == 0):
+        raise Corrupt(f"the number at byte {at} is not in its shortest form of at most 5 bytes")
+    return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(digits[:size])), at + size

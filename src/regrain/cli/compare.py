@@ -1,0 +1,214 @@
+"""`compare`: one picture through regrain and the usual codecs at equal bytes, as a table and as a sheet to look at.
+
+Equal means that no file is larger than regrain's, and each is the largest of its codec that is not. All of them get the
+same 8-bit sRGB pixels, without alpha and metadata; sizes are those of whole files.
+"""
+
+import argparse
+import io
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import regrain
+from regrain.cli.commands import rate, report, say, shown, weights
+from regrain.cli.streams import STANDARD, beside, check_target, put, seekable
+from regrain.errors import RegrainError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Pixels = NDArray[np.uint8]
+    Distance = Callable[[Pixels, Pixels], float | None]
+
+__all__ = ["Row", "compare", "table"]
+
+_DEFAULT_BPP = 0.2
+_LPIPS_VARIABLE = "REGRAIN_LPIPS"
+_LPIPS_SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One codec's file and how far it is from the original; None where a metric has no value.
+
+    `psnr` is in dB (None: equal pictures), `bpp` in bits a pixel; `fits` says whether the file is at most as large as
+    regrain's.
+    """
+
+    codec: str
+    quality: float
+    bytes: int
+    bpp: float
+    psnr: float | None
+    ms_ssim: float | None
+    lpips: float | None
+    fits: bool = True
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Draw the sheet and print the table; raises what `regrain.encode` and `regrain.decode` raise, and OutputError."""
+    target = options.output or beside(options.input, ".compare.png")
+    check_target(target, overwrite=not options.no_overwrite, source=options.input)
+    from regrain import image
+
+    original = _rgb(image.read(seekable(options.input)).to_pillow())
+    distance = _lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
+    data, decoded, seconds = _through_regrain(original, options)
+    info = regrain.inspect(data)
+    rows, pictures, notes = _baselines(original, len(data), distance)
+    rows.append(_measured("regrain", info.quality, len(data), original, decoded, distance))
+    pictures.append(decoded)
+    buffer = io.BytesIO()
+    image.write(image.read(_sheet(original, rows, pictures)), buffer, format="PNG")
+    put(buffer.getvalue(), target, overwrite=not options.no_overwrite)
+    aside = target == STANDARD
+    if not options.json and not options.quiet:
+        say("\n".join([table(rows), *notes]), aside=aside)
+    report(
+        options,
+        {"input": options.input, "output": target, "rows": [asdict(row) for row in rows], "notes": notes, **seconds},
+        f"regrain: quality {info.quality:g}, encoded in {seconds['encode_seconds']:.1f} s, "
+        f"decoded in {seconds['decode_seconds']:.1f} s; the comparison is in {shown(target, 'stdout')}",
+        aside=aside,
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text, one line each under a heading; no LPIPS column where no row has one."""
+    heads = ["codec", "bytes", "bpp", "PSNR", "MS-SSIM", "LPIPS"]
+    lines = [heads] + [
+        [row.codec, f"{row.bytes:,}", f"{row.bpp:.3f}", _db(row.psnr), _figure(row.ms_ssim), _figure(row.lpips)]
+        for row in rows
+    ]
+    if all(row.lpips is None for row in rows):
+        lines = [line[:-1] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
+
+
+def _through_regrain(original: "Pixels", options: argparse.Namespace) -> tuple[bytes, "Pixels", dict[str, float]]:
+    """The file, what it decodes to, and the seconds that both took, without the loading of the model."""
+    model = weights(options) or regrain.load(None, options.device)
+    start = perf_counter()
+    chosen = rate(options, target_bpp=_DEFAULT_BPP)
+    data = regrain.encode(original, **chosen, model=model, device=options.device)
+    middle = perf_counter()
+    knobs = {name: getattr(options, name) for name in ("steps", "realism", "seed")}
+    decoded = _rgb(regrain.decode(data, **knobs, model=model, device=options.device))
+    end = perf_counter()
+    return data, decoded, {"encode_seconds": round(middle - start, 3), "decode_seconds": round(end - middle, 3)}
+
+
+def _baselines(original: "Pixels", size: int, distance: "Distance") -> tuple[list[Row], list["Pixels"], list[str]]:
+    """Rows and pictures of the other codecs at `size` bytes, and a line for each that cannot take part."""
+    from regrain.evaluation import baselines
+
+    codecs, notes = baselines.present()
+    rows, pictures = [], []
+    for codec in codecs:
+        try:
+            fitted = baselines.at_size(codec, original, size)
+        except RegrainError as error:
+            notes.append(f"{codec.name} skipped: {error}")
+            continue
+        pictures.append(codec.decode(fitted.data))
+        rows.append(
+            _measured(codec.name, fitted.quality, len(fitted.data), original, pictures[-1], distance, fits=fitted.fits)
+        )
+        if not fitted.fits:
+            notes.append(f"{codec.name} cannot be as small: shown is its smallest file")
+    return rows, pictures, notes
+
+
+def _measured(
+    name: str,
+    quality: float,
+    size: int,
+    original: "Pixels",
+    decoded: "Pixels",
+    distance: "Distance",
+    *,
+    fits: bool = True,
+) -> Row:
+    from regrain.evaluation import metrics
+
+    psnr = metrics.psnr(original, decoded)
+    return Row(
+        codec=name,
+        quality=quality,
+        bytes=size,
+        bpp=8 * size / (original.shape[0] * original.shape[1]),
+        psnr=psnr if math.isfinite(psnr) else None,
+        ms_ssim=metrics.ms_ssim(original, decoded),
+        lpips=distance(original, decoded),
+        fits=fits,
+    )
+
+
+def _sheet(original: "Pixels", rows: Sequence[Row], pictures: Sequence["Pixels"]) -> "Pixels":
+    from regrain.evaluation import sheet
+
+    columns = [
+        sheet.Column(f"{row.codec}, quality {row.quality:g}", pixels, _caption(row))
+        for row, pixels in zip(rows, pictures, strict=True)
+    ]
+    return sheet.draw(original, columns)
+
+
+def _caption(row: Row) -> list[str]:
+    smallest = "" if row.fits else " (its smallest)"
+    lines = [
+        f"{row.bytes:,} bytes, {row.bpp:.3f} bpp{smallest}",
+        f"PSNR {_db(row.psnr)}",
+        f"MS-SSIM {_figure(row.ms_ssim)}",
+    ]
+    return lines if row.lpips is None else [*lines, f"LPIPS {_figure(row.lpips)}"]
+
+
+def _lpips(path: str | Path | None) -> "Distance":
+    """LPIPS between two uint8 (h, w, 3) pictures; None without weights, or where a side is too short for it."""
+    if path is None:
+        return lambda original, decoded: None
+    import torch
+
+    from regrain.evaluation.perceptual import Lpips
+
+    network = Lpips.load(path)
+
+    def _distance(original: "Pixels", decoded: "Pixels") -> float | None:
+        if min(original.shape[:2]) < _LPIPS_SMALLEST:
+            return None
+        with torch.inference_mode():
+            return float(network(_batch(original), _batch(decoded)))
+
+    return _distance
+
+
+def _batch(pixels: "Pixels") -> "torch.Tensor":
+    """Uint8 (h, w, 3) as float32 (1, 3, h, w) in [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1
+
+
+def _rgb(picture: "Image.Image") -> "Pixels":
+    """A Pillow image as uint8 (h, w, 3)."""
+    import numpy as np
+
+    return np.asarray(picture.convert("RGB"))
+
+
+def _db(psnr: float | None) -> str:
+    return "equal" if psnr is None else f"{psnr:.2f} dB"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,151 @@
+"""The flags of every command: text to options, nothing run, nothing imported that is heavy.
+
+A value that cannot be read as its type is refused here, and by the table of ranges of the Python functions the rest.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn
+
+import regrain
+from regrain.cli.commands import decode, encode, inspect, train
+from regrain.cli.compare import compare
+from regrain.errors import UsageError
+
+__all__ = ["parse", "size"]
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
+_MAX_THREADS = 1024
+
+_Subparsers = argparse._SubParsersAction
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose complaints are UsageError instead of two lines and an exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with `message` and where help is."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of the command named first in `arguments`; its `run(options)` runs it.
+
+    Raises UsageError, and SystemExit(0) after `--help` and `--version`.
+    """
+    parser = _Parser(
+        prog="regrain", description="An image codec whose decoder is a diffusion model.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
+    commands_ = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_add_encode, _add_decode, _add_inspect, _add_compare, _add_train):
+        add(commands_)
+    options = parser.parse_args(arguments)
+    regrain._check(**{name: value for name, value in vars(options).items() if name in regrain._RANGES})
+    return options
+
+
+def size(text: str) -> int:
+    """A count with an optional unit, in either case: `20k` is 20,000, `1.5M` is 1,500,000, `1Ki` is 1,024."""
+    match = _FIGURE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 12345, 20k, 1.5M or 64Ki")
+    return round(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+def _command(
+    commands_: "_Subparsers[_Parser]", name: str, what: str, run: Callable[[argparse.Namespace], None]
+) -> _Parser:
+    """A command with the flags that all have in common."""
+    parser = commands_.add_parser(name, help=what, description=what, allow_abbrev=False)
+    parser.set_defaults(run=run)
+    common = parser.add_argument_group("common")
+    common.add_argument("--json", action="store_true", help="one JSON object on stdout (on stderr where OUT is -)")
+    common.add_argument("-v", "--verbose", action="store_true", help="say more; a traceback where something fails")
+    common.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    common.add_argument("--device", metavar="NAME", help="torch's name of a device, as cuda or cpu (default: cpu)")
+    common.add_argument("--threads", metavar="N", type=_threads, help="threads to compute with (default: torch's)")
+    common.add_argument("--no-overwrite", action="store_true", help="refuse to replace an existing output")
+    return parser
+
+
+def _add_encode(commands_: "_Subparsers[_Parser]") -> None:
+    parser = _command(commands_, "encode", "Write a picture as a .rgn file.", encode)
+    parser.add_argument("input", metavar="IN", help="a picture in any format that Pillow reads; - is stdin")
+    parser.add_argument("output", metavar="OUT", nargs="?", help="default: IN with the suffix .rgn; - is stdout")
+    _add_rate(parser, default="50")
+    _add_model(parser)
+    _add_max_pixels(parser)
+
+
+def _add_decode(commands_: "_Subparsers[_Parser]") -> None:
+    parser = _command(commands_, "decode", "Write a .rgn file as a picture.", decode)
+    parser.add_argument("input", metavar="IN", help="a .rgn file; - is stdin")
+    parser.add_argument("output", metavar="OUT", nargs="?", help="default: IN with the suffix .png; - is stdout (PNG)")
+    _add_realism(parser)
+    parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
+    _add_max_pixels(parser)
+    parser.add_argument(
+        "--max-memory", metavar="BYTES", type=size, help="refuse to need more (default: half the machine's)"
+    )
+    _add_model(parser)
+
+
+def _add_inspect(commands_: "_Subparsers[_Parser]") -> None:
+    parser = _command(commands_, "inspect", "Say what a .rgn file holds, without decoding it.", inspect)
+    parser.add_argument("input", metavar="FILE", help="a .rgn file; - is stdin")
+
+
+def _add_compare(commands_: "_Subparsers[_Parser]") -> None:
+    what = "Draw a picture beside regrain, JPEG, WebP and AVIF at equal bytes."
+    parser = _command(commands_, "compare", what, compare)
+    parser.add_argument("input", metavar="IMAGE", help="a picture in any format that Pillow reads; - is stdin")
+    parser.add_argument("output", metavar="OUT", nargs="?", help="default: IMAGE with the suffix .compare.png")
+    _add_rate(parser, default="0.2 bits a pixel")
+    _add_realism(parser)
+    parser.add_argument(
+        "--lpips",
+        metavar="WEIGHTS",
+        type=Path,
+        help="LPIPS as safetensors, to measure it too (default: $REGRAIN_LPIPS)",
+    )
+    _add_model(parser)
+
+
+def _add_train(commands_: "_Subparsers[_Parser]") -> None:
+    parser = _command(commands_, "train", "Train a model; a run that was stopped goes on where it was.", train)
+    parser.add_argument("recipe", metavar="RECIPE", type=Path, help="a TOML file, as those in recipes/")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where checkpoints and logs go (default: the recipe's)")
+
+
+def _add_rate(parser: _Parser, *, default: str) -> None:
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("-q", "--quality", type=float, metavar="Q", help=f"0 to 100, decimals too (default: {default})")
+    rate.add_argument("--target-size", type=size, metavar="BYTES", help="largest file, as 20k or 1.5M")
+    rate.add_argument("--target-bpp", type=float, metavar="B", help="largest file, in bits a pixel")
+
+
+def _add_realism(parser: _Parser) -> None:
+    parser.add_argument("--steps", type=int, default=1, metavar="N", help="denoising steps, 1 to 1000 (default: 1)")
+    parser.add_argument("--realism", type=float, default=1.0, metavar="R", help="0 faithful to 1 textured (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise; the same gives the same pixels")
+
+
+def _add_model(parser: _Parser) -> None:
+    parser.add_argument("--model", type=Path, metavar="WEIGHTS", help="a .safetensors file (default: the package's)")
+
+
+def _add_max_pixels(parser: _Parser) -> None:
+    parser.add_argument(
+        "--max-pixels", metavar="N", type=size, default=100_000_000, help="refuse larger ones (default: 100M)"
+    )
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MAX_THREADS} is")
+    return int(text)

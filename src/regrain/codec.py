@@ -1,0 +1,217 @@
+"""The method named in a file's header -> the room that decodes it; pictures in and out.
+
+Everything a file can be refused for (magic, version, lengths, checksums, limits, the wrong weights) is refused here,
+before torch is imported and before anything of the size the header claims is allocated.
+"""
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regrain import bitstream
+from regrain.errors import Corrupt, LimitError, ModelError, UnsupportedVersion, UsageError
+
+if TYPE_CHECKING:
+    from regrain.conditional.frozen import Model as Model
+    from regrain.image import Picture
+
+__all__ = ["Info", "decode", "encode", "inspect", "load"]
+
+DEFAULT_WEIGHTS = "conditional.safetensors"
+QUALITY_UNIT = 256
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file says about itself. Sizes in pixels, `size` in bytes, `quality` 0 to 100, `fingerprint` in hex."""
+
+    width: int
+    height: int
+    grey: bool
+    alpha: bool
+    quality: float
+    method: str
+    format_version: int
+    tile: int
+    fingerprint: str
+    tiles: int
+    size: int
+    bpp: float
+    sections: tuple[dict[str, Any], ...]
+
+
+def inspect(data: bytes) -> Info:
+    """Header and sections of a file, without torch. Raises BitstreamError if the file is not whole."""
+    header = bitstream.read(data, max_pixels=2**62).header
+    sections = tuple(
+        {"name": s.name, "tile": s.tile, "offset": s.offset, "length": s.length} for s in bitstream.layout(data)
+    )
+    return Info(
+        width=header.width,
+        height=header.height,
+        grey=header.grey,
+        alpha=header.alpha,
+        quality=header.quality / QUALITY_UNIT,
+        method=header.method.name.lower(),
+        format_version=bitstream.FORMAT_VERSION,
+        tile=header.tile,
+        fingerprint=header.fingerprint.hex(),
+        tiles=bitstream.tile_count(header),
+        size=len(data),
+        bpp=8 * len(data) / (header.width * header.height),
+        sections=sections,
+    )
+
+
+def load(path: str | Path | None = None, device: str | None = None) -> "Model":
+    """Weights from a file, or those in the package. Raises ModelError."""
+    from regrain.conditional.frozen import Model
+
+    with as_file(files("regrain") / "weights" / DEFAULT_WEIGHTS) as shipped:
+        return Model.load(Path(path) if path is not None else shipped, _device(device))
+
+
+@lru_cache(maxsize=1)
+def _shipped(device: str | None) -> "Model":
+    return load(None, device)
+
+
+def _device(name: str | None) -> str | None:
+    import torch
+
+    try:
+        torch.empty(0, device=name or "cpu")
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return name
+
+
+def encode(
+    picture: "Picture",
+    *,
+    quality: float = 50.0,
+    target_size: int | None = None,
+    target_bpp: float | None = None,
+    tile: int = 1024,
+    model: "Model | None" = None,
+    device: str | None = None,
+) -> bytes:
+    """The file of a picture, at a quality or as large as a target allows. Raises UsageError for impossible targets."""
+    from regrain.conditional.encode import analyse, encode_tiles
+    from regrain.image import encode_alpha
+
+    model = model or _shipped(device)
+    y = analyse(model, picture.pixels)
+    alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
+    meta = picture.metadata
+
+    def at(step: int) -> bytes:
+        header = bitstream.Header(
+            picture.width, picture.height, step, model.fingerprint, grey=picture.grey, alpha=alpha is not None, tile=tile
+        )  # fmt: skip
+        tiles = tuple(encode_tiles(model, y, step, tile))
+        return bitstream.write(bitstream.Stream(header, tiles, alpha, meta.icc, meta.exif, meta.xmp))
+
+    if target_bpp is not None:
+        target_size = int(target_bpp * picture.width * picture.height / 8)
+    if target_size is None:
+        return at(round(quality * QUALITY_UNIT))
+    return _largest_within(at, target_size)
+
+
+def _largest_within(at: Callable[[int], bytes], target: int) -> bytes:
+    """The file at the highest quality that keeps to `target` bytes, by bisection: sizes rise with quality."""
+    top = at(100 * QUALITY_UNIT)
+    if len(top) <= target:
+        return top
+    best = at(0)
+    if len(best) > target:
+        raise UsageError(f"target of {target} bytes is too small: the smallest file of this picture is {len(best)} bytes")
+    low, high = 0, 100 * QUALITY_UNIT
+    while high - low > 1:
+        middle = (low + high) // 2
+        data = at(middle)
+        if len(data) <= target:
+            low, best = middle, data if len(data) >= len(best) else best
+        else:
+            high = middle
+    return best
+
+
+def decode(
+    data: bytes,
+    *,
+    steps: int = 1,
+    realism: float = 1.0,
+    seed: int = 0,
+    partial: bool = False,
+    model: "Model | None" = None,
+    device: str | None = None,
+    max_pixels: int = 100_000_000,
+    max_memory: int | None = None,
+) -> "Picture":
+    """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens."""
+    stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
+    header = stream.header
+    if header.method != bitstream.Method.CONDITIONAL:
+        raise UnsupportedVersion(f"method {header.method.name.lower()} is not decoded by this version of regrain")
+    _check_memory(header, steps, max_memory)
+    _check_fingerprint(header.fingerprint, model.fingerprint if model else _shipped_fingerprint())
+    from regrain.conditional.decode import Knobs, decode_tiles, regrow
+    from regrain.image import Metadata, Picture, decode_alpha
+
+    model = model or _shipped(device)
+    alpha = None if stream.alpha is None else _alpha(decode_alpha, stream.alpha, header, partial)
+    size = (header.height, header.width)
+    y_hat = decode_tiles(model, stream.tiles, size, header.quality, header.tile, partial=partial)
+    knobs = Knobs(steps, realism, seed)
+    pixels = regrow(model, y_hat, size, header.quality, grey=header.grey, knobs=knobs)
+    return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
+
+
+def _alpha(decode_alpha: Callable[..., Any], data: bytes, header: bitstream.Header, partial: bool) -> Any:  # noqa: ANN401
+    try:
+        return decode_alpha(data, header.height, header.width)
+    except Corrupt:
+        if partial:
+            return None
+        raise
+
+
+@lru_cache(maxsize=1)
+def _shipped_fingerprint() -> bytes:
+    """The latent fingerprint that the package's weights carry in their metadata; read without torch."""
+    path = files("regrain") / "weights" / DEFAULT_WEIGHTS
+    try:
+        with path.open("rb") as file:
+            size = struct.unpack("<Q", file.read(8))[0]
+            head = json.loads(file.read(min(size, 1 << 20)))
+        return bytes.fromhex(json.loads(head["__metadata__"]["regrain"])["latent_fingerprint"])
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None
+
+
+def _check_fingerprint(wanted: bytes, present: bytes) -> None:
+    if wanted != present:
+        raise ModelError(
+            f"the file needs the weights with latent fingerprint {wanted.hex()}, these are {present.hex()}: "
+            "name the right ones with --model, or install the regrain release that wrote the file"
+        )
+
+
+def _check_memory(header: bitstream.Header, steps: int, limit: int | None) -> None:
+    """Refuse what would not fit: pictures are held as bytes, latents as floats, x_t twice as floats if steps > 1."""
+    pixels = header.width * header.height
+    need = 900_000_000 + pixels * (3 + 6 + (24 if steps > 1 else 0)) + pixels * header.alpha
+    allowed = limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    if need > allowed:
+        raise LimitError(
+            f"decoding {header.width} x {header.height} in {steps} steps needs about {need / 1e9:.1f} GB of memory, "
+            f"allowed are {allowed / 1e9:.1f} GB, see --max-memory"
+        )

@@ -1,0 +1,118 @@
+"""Bytes -> latents -> picture, one line a station.
+
+    z = decode    symbols = decode(index(z))    y_hat = (symbols + mean(z)) / gain
+    x_1 = realism init_noise eps    x_s = DDIM(x_t, X(x_t, t, y_hat))    pixels = x_0
+
+Steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regrain.conditional import grid, symbols
+from regrain.conditional.frozen import Model
+from regrain.diffusion import noise, sampler, schedule
+from regrain.entropy import coder
+from regrain.entropy.tables import gaussian_tables
+from regrain.errors import Corrupt
+from regrain.image import to_bytes
+
+__all__ = ["Knobs", "decode_tiles", "regrow", "tile_symbols"]
+
+WINDOW, HALO = 64, 6
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What the user turns at decode time: steps >= 1, realism in [0, 1], seed, and the window's side in latents."""
+
+    steps: int = 1
+    realism: float = 1.0
+    seed: int = 0
+    window: int = WINDOW
+
+
+def decode_tiles(
+    model: Model, payloads: Sequence[bytes | None], size: tuple[int, int], quality: int, tile: int, *, partial: bool = False
+) -> Tensor:
+    """y_hat of a whole picture of `size` (height, width), float32 (latent, rows, columns); a lost tile's are 0.
+
+    A tile is lost if its payload is None or, under `partial`, damaged; else damage raises Corrupt naming the tile.
+    """
+    rows, columns = grid.latent_size(*size)
+    y_hat = torch.zeros(model.config.transform.latent, rows, columns)
+    for index, region in enumerate(grid.tiles(rows, columns, tile // grid.STRIDE)):
+        payload = payloads[index]
+        if payload is not None:
+            with suppress(*(Corrupt,) if partial else ()):
+                y_hat[:, *region.latents] = _tile_latents(model, payload, index, region, quality)
+    return y_hat
+
+
+def _tile_latents(model: Model, payload: bytes, index: int, region: grid.Region, quality: int) -> Tensor:
+    z, symbol = tile_symbols(model, payload, index, region, quality)
+    mean = model.latents.means(torch.from_numpy(z), quality)[:, : region.height, : region.width]
+    return (torch.from_numpy(symbol) + mean) / model.latents.gain(quality)
+
+
+def tile_symbols(
+    model: Model, payload: bytes, index: int, region: grid.Region, quality: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """z (hyper, ceil(h/4), ceil(w/4)) and y's symbols (latent, h, w), int32. Raises Corrupt naming the tile."""
+    latents, config = model.latents, model.config.transform
+    shape = (config.hyper, *symbols.hyper_size(region))
+    try:
+        decoder = coder.Decoder(payload)
+        z = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
+        ids = latents.index(torch.from_numpy(z), quality)[:, : region.height, : region.width]
+        y = decoder.take(ids.reshape(-1).numpy(), gaussian_tables()).reshape(ids.shape)
+        decoder.finish(symbols.check(index, z, y))
+    except Corrupt as error:
+        raise Corrupt(f"latents, tile {index}: {error}") from None
+    return z, y
+
+
+def regrow(
+    model: Model, y_hat: Tensor, size: tuple[int, int], quality: int, *, grey: bool, knobs: Knobs
+) -> NDArray[np.uint8]:
+    """The picture, uint8 (*size, 1 or 3): DDIM over a uniform grid of steps from seeded noise at t = 1."""
+    rows, columns = y_hat.shape[1:]
+    out = np.empty((*size, 1 if grey else 3), np.uint8)
+    levels, times = schedule.get(model.config.schedule), sampler.time_grid(knobs.steps)
+    read = _noise_reader(knobs.realism * model.config.init_noise, knobs.seed)
+    for t, s in zip(times[:-1], times[1:], strict=True):
+        x_s = torch.empty(0) if s == 0 else torch.empty(3, rows * grid.STRIDE, columns * grid.STRIDE)
+        for window in grid.windows(rows, columns, knobs.window, HALO):
+            x_t = read(window.outer).to(model.device)
+            cond = y_hat[:, *window.outer.latents].to(model.device)
+            x_0 = model.denoise(x_t, t, cond, quality, knobs.realism)
+            core = window.core.within(window.outer).pixels
+            part = sampler.ddim_step(x_t, x_0, t, s, levels)[:, *core].cpu()
+            if s == 0:
+                target = out[window.core.pixels]
+                target[...] = to_bytes(part[:, : target.shape[0], : target.shape[1]].numpy(), grey)
+            else:
+                x_s[:, *window.core.pixels] = part
+        read = _buffer_reader(x_s)
+    return out
+
+
+def _noise_reader(level: float, seed: int) -> Callable[[grid.Region], Tensor]:
+    def read(region: grid.Region) -> Tensor:
+        height, width = region.height * grid.STRIDE, region.width * grid.STRIDE
+        if level == 0:
+            return torch.zeros(3, height, width)
+        values = noise.normal(seed, 0, region.top * grid.STRIDE, region.left * grid.STRIDE, height, width)
+        return torch.from_numpy(values) * level
+
+    return read
+
+
+def _buffer_reader(x_t: Tensor) -> Callable[[grid.Region], Tensor]:
+    return lambda region: x_t[:, *region.pixels]

@@ -1,0 +1,62 @@
+"""Picture -> latents -> bytes, one line a station.
+
+    y = g_a(x)    z = round(h_a(gain y))    symbols = round(gain y - mean(z))    bytes = code(z, symbols | index(z))
+
+g_a is the only heavy part and does not depend on quality: rate control repeats only what follows it.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regrain.conditional import grid, symbols
+from regrain.conditional.frozen import Model
+from regrain.conditional.model import HYPER_MAX
+from regrain.entropy import coder
+from regrain.entropy.tables import gaussian_tables
+from regrain.image import pad_edge, to_signed
+
+__all__ = ["analyse", "encode_tiles"]
+
+WINDOW, HALO = 64, 8
+SYMBOL_MAX = 2**24
+
+
+@torch.no_grad()
+def analyse(model: Model, pixels: NDArray[np.uint8]) -> Tensor:
+    """y of a whole picture, window by window. pixels (H, W, 1 or 3) -> float32 (latent, ceil(H/16), ceil(W/16))."""
+    rows, columns = grid.latent_size(*pixels.shape[:2])
+    y = torch.empty(model.config.transform.latent, rows, columns)
+    for window in grid.windows(rows, columns, WINDOW, HALO):
+        x = torch.from_numpy(pad_edge(to_signed(pixels[window.outer.pixels]), grid.STRIDE))
+        part = model.analysis(x[None].to(model.device).contiguous(memory_format=torch.channels_last))[0]
+        core = window.core.within(window.outer)
+        y[:, *window.core.latents] = part[:, *core.latents].cpu()
+    return y
+
+
+def encode_tiles(model: Model, y: Tensor, quality: int, tile: int) -> list[bytes]:
+    """The latents section of every tile in raster order; quality is q times 256, tile in pixels."""
+    regions = grid.tiles(y.shape[1], y.shape[2], tile // grid.STRIDE)
+    return [_encode_tile(model, index, region, y[:, *region.latents], quality) for index, region in enumerate(regions)]
+
+
+@torch.no_grad()
+def _encode_tile(model: Model, index: int, region: grid.Region, y: Tensor, quality: int) -> bytes:
+    latents = model.latents
+    gained = latents.gain(quality) * y
+    padded = torch.from_numpy(pad_edge(gained.numpy(), symbols.HYPER_FACTOR))
+    z = model.hyper_analysis(padded[None])[0].round().clamp(-HYPER_MAX, HYPER_MAX)
+    inside = slice(None), slice(region.height), slice(region.width)
+    residual = gained - latents.means(z, quality)[inside]
+    symbol = residual.round().clamp(-SYMBOL_MAX, SYMBOL_MAX).int().numpy()
+    ids = latents.index(z, quality)[inside]
+    z_symbol = z.int().numpy()
+    return coder.encode(
+        [
+            (z_symbol.reshape(-1), symbols.hyper_ids(*z_symbol.shape), latents.hyper_tables(quality)),
+            (symbol.reshape(-1), ids.reshape(-1).numpy(), gaussian_tables()),
+        ],
+        symbols.check(index, z_symbol, symbol),
+    )

@@ -1,0 +1,147 @@
+"""The shipped form of the conditional codec: what `freeze` makes of the trainable whole, and what files are read with.
+
+Tensors are named by room. `latents.*` is all that turns bytes into y_hat, in its exact stored form (integers where the
+wall needs them); the latent fingerprint is that part's checksum, and the rest may change under it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from regrain import checkpoint
+from regrain.conditional.model import HYPER_MAX, ConditionalCodec, ModelConfig
+from regrain.conditional.transform import Analysis, HyperAnalysis, HyperMean, interpolate
+from regrain.diffusion import parametrize, schedule
+from regrain.diffusion.unet import Denoiser
+from regrain.entropy import tables
+from regrain.entropy.exact import QUALITY_TOP, ScaleBranch, interpolate_offsets
+from regrain.errors import ModelError
+
+__all__ = ["Latents", "Model", "freeze", "latent_fingerprint"]
+
+M = TypeVar("M", bound=torch.nn.Module)
+PARTS = {"analysis": "analysis.", "hyper_analysis": "hyper_analysis.", "mean": "latents.mean.", "denoiser": "denoiser."}
+
+
+@torch.no_grad()
+def freeze(codec: ConditionalCodec) -> dict[str, Tensor]:
+    """Tensors to ship: float16 networks, 8-bit scale branch, integer offsets and tables, float32 gains."""
+    state = codec.state_dict()
+    kept = tuple(PARTS.values())
+    tensors = {name: value.half() for name, value in state.items() if name.startswith(kept)}
+    latents = codec.latents
+    for index, layer in enumerate(latents.scale.layers):
+        tensors[f"latents.scale.{index}.weight"] = layer.integer_weight().to(torch.int8)
+        tensors[f"latents.scale.{index}.bias"] = layer.integer_bias().to(torch.int32)
+    tensors["latents.offset"] = latents.integer_offsets().to(torch.int32)
+    tensors["latents.log_gain"] = latents.gain.log_anchors().float()
+    rows = latents.prior.tabulate(HYPER_MAX)
+    frozen = [tables.freeze(row, -HYPER_MAX) for anchor in rows for row in anchor]
+    tensors["latents.z_tables"] = torch.from_numpy(tables.pack(frozen))
+    return tensors
+
+
+class Latents:
+    """From symbols to y_hat at one quality; everything here runs on the CPU, the scale indices in integers."""
+
+    def __init__(self, config: ModelConfig, tensors: dict[str, Tensor]) -> None:
+        """Take the `latents.*` tensors of a weights file. Raises ModelError where they break the integer wall."""
+        shape = config.transform
+        self.hyper, self.anchors = shape.hyper, shape.anchors
+        self.log_gain = tensors["latents.log_gain"].float()
+        self.offset = tensors["latents.offset"].long()
+        self.mean = _load(HyperMean(shape), tensors, PARTS["mean"])
+        self.scale = ScaleBranch(shape.hyper, 64, shape.latent).eval().requires_grad_(False)
+        for index, layer in enumerate(self.scale.layers):
+            layer.set_integers(tensors[f"latents.scale.{index}.weight"], tensors[f"latents.scale.{index}.bias"])
+        self.z_tables = tables.unpack(tensors["latents.z_tables"].numpy())
+        if len(self.z_tables) != self.anchors * self.hyper:
+            raise ModelError(f"weights hold {len(self.z_tables)} hyper tables, expected {self.anchors * self.hyper}")
+
+    def gain(self, quality: int) -> Tensor:
+        """Gains (C, 1, 1) at quality q times 256."""
+        return interpolate(self.log_gain, torch.tensor([quality / QUALITY_TOP])).exp()[0, :, None, None]
+
+    def hyper_tables(self, quality: int) -> tuple[tables.Table, ...]:
+        """The tables of z's channels at the quality anchor nearest to q times 256."""
+        anchor = (2 * quality * (self.anchors - 1) + QUALITY_TOP) // (2 * QUALITY_TOP)
+        return self.z_tables[anchor * self.hyper : (anchor + 1) * self.hyper]
+
+    @torch.no_grad()
+    def index(self, z_hat: Tensor, quality: int) -> Tensor:
+        """Scale indices, int64 (C, 4H, 4W), of integers z_hat (Z, H, W)."""
+        offset = interpolate_offsets(self.offset, torch.tensor([quality]))
+        dtype = next(self.scale.parameters()).dtype
+        out: Tensor = self.scale(z_hat[None].to(dtype), offset.to(dtype))
+        return out[0].long()
+
+    @torch.no_grad()
+    def means(self, z_hat: Tensor, quality: int) -> Tensor:
+        """Means of gained y, float32 (C, 4H, 4W)."""
+        out: Tensor = self.mean(z_hat[None].float())[0] * self.gain(quality)
+        return out
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights ready for use, as `regrain.load` returns them. `fingerprint` is the latent fingerprint, 4 bytes."""
+
+    config: ModelConfig
+    fingerprint: bytes
+    analysis: Analysis
+    hyper_analysis: HyperAnalysis
+    latents: Latents
+    denoiser: Denoiser
+    device: torch.device
+
+    @classmethod
+    def load(cls, path: Path, device: str | None = None) -> Self:
+        """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
+        tensors, metadata = checkpoint.load(path)
+        try:
+            return cls.build(tensors, metadata["config"], device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
+
+    @classmethod
+    def build(cls, tensors: dict[str, Tensor], config: dict[str, Any], device: str | None = None) -> Self:
+        """The model of frozen tensors."""
+        shape = ModelConfig.from_dict(config)
+        where = torch.device(device or "cpu")
+        return cls(
+            config=shape,
+            fingerprint=latent_fingerprint(tensors),
+            analysis=_load(Analysis(shape.transform), tensors, PARTS["analysis"]).to(where),
+            hyper_analysis=_load(HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),
+            latents=Latents(shape, tensors),
+            denoiser=_load(Denoiser(shape.denoiser, shape.transform.latent), tensors, PARTS["denoiser"]).to(where),
+            device=where,
+        )
+
+    @torch.no_grad()
+    def denoise(self, x_t: Tensor, t: float, cond: Tensor, quality: int, realism: float) -> Tensor:
+        """The denoiser's estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
+        scalars = [torch.tensor([v], device=self.device) for v in (t, quality / QUALITY_TOP, realism)]
+        image, cond = (tensor[None].contiguous(memory_format=torch.channels_last) for tensor in (x_t, cond))
+        output = self.denoiser(image, scalars[0], cond, *scalars[1:])
+        alpha, sigma = schedule.get(self.config.schedule).at(t)
+        return parametrize.to_x0(self._prediction, output, image, alpha, sigma)[0].clamp(-1, 1)
+
+    @property
+    def _prediction(self) -> parametrize.Prediction:
+        return self.config.prediction  # type: ignore[return-value]
+
+
+def latent_fingerprint(tensors: dict[str, Tensor]) -> bytes:
+    """4 bytes over everything that turns bytes into y_hat."""
+    return checkpoint.fingerprint({name: value for name, value in tensors.items() if name.startswith("latents.")})
+
+
+def _load(module: M, tensors: dict[str, Tensor], prefix: str) -> M:
+    state = {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
+    module.load_state_dict(state)
+    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,78 @@
+"""Two partitions of the latent grid: the file's tiles, coded apart, and the windows in which the networks run.
+
+A window's core is what it is responsible for; its outer region adds a halo of context, so that seams do not show and
+memory stays bounded whatever the picture's size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["STRIDE", "Region", "Window", "latent_size", "tiles", "windows"]
+
+STRIDE = 16
+"""Pixels to a latent."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of the latent grid: rows top..bottom, columns left..right, ends excluded."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Rows of latents."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Columns of latents."""
+        return self.right - self.left
+
+    @property
+    def latents(self) -> tuple[slice, slice]:
+        """Index of the region in an array (..., rows, columns) of latents."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """Index of the region in an array (..., height, width) of pixels."""
+        return slice(self.top * STRIDE, self.bottom * STRIDE), slice(self.left * STRIDE, self.right * STRIDE)
+
+    def within(self, outer: "Region") -> "Region":
+        """This region in the coordinates of one that contains it."""
+        return Region(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A core and the core with its halo, cut at the grid's edge."""
+
+    core: Region
+    outer: Region
+
+
+def latent_size(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of latents that cover a picture."""
+    return -(-height // STRIDE), -(-width // STRIDE)
+
+
+def tiles(rows: int, columns: int, side: int) -> list[Region]:
+    """Squares of `side` latents in raster order, cut at the right and the bottom."""
+    return [
+        Region(top, min(top + side, rows), left, min(left + side, columns))
+        for top in range(0, rows, side)
+        for left in range(0, columns, side)
+    ]
+
+
+def windows(rows: int, columns: int, side: int, halo: int) -> Iterator[Window]:
+    """Tiles of `side` latents with `halo` latents around each."""
+    for core in tiles(rows, columns, side):
+        outer = Region(
+            max(0, core.top - halo), min(rows, core.bottom + halo), max(0, core.left - halo), min(columns, core.right + halo)
+        )  # fmt: skip
+        yield Window(core, outer)

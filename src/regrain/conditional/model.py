@@ -1,0 +1,123 @@
+"""The trainable whole of the conditional codec, and its shipped form.
+
+`Latents` is everything that turns bytes into y_hat; the latent fingerprint in every file is the checksum of its shipped
+form, and nothing else. The denoiser may improve under the same fingerprint.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, HyperMean, TransformConfig, interpolate
+from regrain.diffusion.parametrize import Prediction
+from regrain.diffusion.unet import Denoiser, DenoiserConfig
+from regrain.entropy import tables
+from regrain.entropy.exact import INDEX_STEP, ScaleBranch
+from regrain.entropy.prior import HyperPrior, gaussian_bits
+from regrain.entropy.quantize import clamp_inward, noisy, straight_through
+
+__all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig"]
+
+LATENT_STRIDE = 16
+HYPER_STRIDE = 64
+HYPER_MAX = 127
+LOG_RATIO = math.log(tables.SCALE_MAX / tables.SCALE_MIN) / (tables.LEVELS - 1)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that shapes the network; stored beside the weights."""
+
+    transform: TransformConfig = field(default_factory=TransformConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    prediction: str = "x0"
+    schedule: str = "cosine"
+    init_noise: float = 0.8
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`. Raises TypeError on unknown or missing names."""
+        rest = dict(data)
+        transform = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.pop("transform", {}).items()}
+        denoiser = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.pop("denoiser", {}).items()}
+        return cls(transform=TransformConfig(**transform), denoiser=DenoiserConfig(**denoiser), **rest)
+
+
+class Coded(NamedTuple):
+    """What training sees of the entropy room: y_hat (B, C, H/16, W/16) and the estimated bits a picture, (B,)."""
+
+    y_hat: Tensor
+    y_bits: Tensor
+    z_bits: Tensor
+
+
+class Latents(nn.Module):
+    """From symbols to y_hat: hyperprior tables, scale branch, mean branch, gains, quality offsets."""
+
+    def __init__(self, config: TransformConfig) -> None:
+        """Build untrained."""
+        super().__init__()
+        self.gain = Gain(config.anchors, config.latent)
+        self.prior = HyperPrior(config.anchors, config.hyper)
+        self.scale = ScaleBranch(config.hyper, 64, config.latent)
+        self.mean = HyperMean(config)
+        with torch.no_grad():
+            start = self.gain.log_anchors()
+        self.offset = nn.Parameter(start.clone())
+        self.anchors = config.anchors
+
+    def anchor(self, quality: Tensor) -> Tensor:
+        """Nearest quality anchor, the one whose hyperprior tables are used: (B,) in [0, 1] -> (B,) int64."""
+        return torch.floor(quality * (self.anchors - 1) + 0.5).long()
+
+    def integer_offsets(self) -> Tensor:
+        """Scale-index offsets at the anchors in 1/16 of an index, int64 (anchors, C)."""
+        return torch.round(self.offset.detach().double() * (INDEX_STEP / LOG_RATIO)).long()
+
+    def training_offset(self, quality: Tensor) -> Tensor:
+        """The offsets with a gradient, rounded straight through, (B, C)."""
+        return straight_through(interpolate(self.offset, quality) * (INDEX_STEP / LOG_RATIO))
+
+    def forward(self, y: Tensor, z: Tensor, quality: Tensor) -> Coded:
+        """Quantise as the file will and estimate its bits; noise for the rate, straight-through for the decoder."""
+        gain = self.gain(quality)
+        z_hat = clamp_inward(straight_through(z), -HYPER_MAX, HYPER_MAX)
+        mean = gain * self.mean(z_hat)
+        index = self.scale(z_hat, self.training_offset(quality))
+        scale = tables.SCALE_MIN * torch.exp(LOG_RATIO * index)
+        residual = gain * y - mean
+        y_bits = gaussian_bits(noisy(residual), scale).sum((1, 2, 3))
+        z_bits = self.prior.bits(noisy(z), self.anchor(quality)).sum((1, 2, 3))
+        return Coded((straight_through(residual) + mean) / gain, y_bits, z_bits)
+
+
+class ConditionalCodec(nn.Module):
+    """g_a, h_a, the latents and the denoiser in one module, as training sees them."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build untrained."""
+        super().__init__()
+        self.config = config
+        self.analysis = Analysis(config.transform)
+        self.hyper_analysis = HyperAnalysis(config.transform)
+        self.latents = Latents(config.transform)
+        self.denoiser = Denoiser(config.denoiser, config.transform.latent)
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the denoiser's output means."""
+        return cast(Prediction, self.config.prediction)
+
+    def code(self, x: Tensor, quality: Tensor) -> Coded:
+        """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 64; quality (B,) in [0, 1]."""
+        y = self.analysis(x)
+        z = self.hyper_analysis(self.latents.gain(quality) * y)
+        coded: Coded = self.latents(y, z, quality)
+        return coded

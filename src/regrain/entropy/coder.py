@@ -1,0 +1,185 @@
+"""Symbols and table ids <-> bytes, by asymmetric numeral systems (Duda et al., PCS 2015) with a 64-bit state.
+
+    encode:  state = (state // p << 24) + c + state % p
+    decode:  q = state % 2**24;  state = (state >> 24) * p + q - c
+
+where a slot has p = 256 counts[slot] and c = 256 sum(counts[:slot]). A stream is a stack: what is coded last is read
+first, so `encode` walks the road of `Decoder` backwards. Invariant: decoding ends in the very state that encoding
+started from, with no word left; and whatever is accepted encodes to the same bytes again. docs/FORMAT.md has every bit.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain.entropy.tables import INT32_MAX, INT32_MIN, Table
+from regrain.errors import Corrupt, UsageError
+
+__all__ = ["Decoder", "Part", "encode"]
+
+Ids = NDArray[np.integer[Any]]
+Part = tuple[NDArray[np.int32], Ids, Sequence[Table]]
+"""Symbols int32 (n,), the table id of each, integers (n,), and the tables which those ids number."""
+
+ESCAPE_BYTES = 5
+START = 2**24
+
+
+def encode(parts: Sequence[Part], check: int = 0) -> bytes:
+    """Code the parts, in the order in which `Decoder.take` will ask for them, into one stream of at least one byte.
+
+    `check` in 0 .. 2**32 - 1 (a CRC of the symbols, say) rides in the start state, for at most one byte more than 0
+    takes; `Decoder.finish` compares it. Raises `UsageError` for shapes that differ, symbols beyond int32, or an id
+    without a table.
+    """
+    coder = constriction.stream.stack.AnsCoder(_start(check))
+    for symbols, ids, tables in reversed(parts):
+        plan = _plan(ids, tables)
+        slots, excess = _slots(symbols, plan)
+        for plane in reversed(_planes(excess)):
+            coder.encode_reverse(plane, _byte_model())
+        for table, run in reversed(plan.runs):
+            coder.encode_reverse(slots[run], _model(table.counts))
+    return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")  # type: ignore[no-any-return]
+
+
+class Decoder:
+    """The mirror of `encode`: one `take` for each part, in order, then `finish`.
+
+    Memory is bounded by the stream and the number of symbols asked for, time by that number. Hostile bytes end in
+    `Corrupt`, at the latest in `finish`: use no symbol before it has returned, but for the ids of the next part.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        """Open a stream. Raises `Corrupt` when it is empty or ends in a zero byte, which no encoder writes."""
+        if not data or data[-1] == 0:
+            raise Corrupt("latent stream: it is empty or ends in a zero byte")
+        words = np.frombuffer(data + bytes(-len(data) % 4), dtype="<u4")
+        self._coder = constriction.stream.stack.AnsCoder(words.astype(np.uint32))
+
+    def take(self, ids: Ids, tables: Sequence[Table]) -> NDArray[np.int32]:
+        """Decode a symbol for each table id, (n,) -> int32 (n,).
+
+        Raises `Corrupt` for an escape that no encoder writes, `UsageError` for an id without a table.
+        """
+        plan = _plan(ids, tables)
+        slots = np.empty(plan.order.size, dtype=np.int64)
+        for table, run in plan.runs:
+            slots[run] = self._coder.decode(_model(table.counts), run.stop - run.start)
+        excess = self._unplane(int(np.count_nonzero(slots == plan.size)))
+        return _symbols(slots, excess, plan)
+
+    def finish(self, check: int = 0) -> None:
+        """Raise `Corrupt` unless the stream is consumed to its last bit and `check` is what the encoder was given."""
+        words, state = self._coder.pos()
+        if words != 0 or state != START + check:
+            raise Corrupt("latent stream: it does not end where its symbols do, or they fail their check")
+
+    def _unplane(self, count: int) -> NDArray[np.int64]:
+        """Invert `_planes`: read bytes for `count` values until each has had its last one."""
+        values = np.zeros(count, dtype=np.int64)
+        open_ = np.arange(count)
+        for place in range(ESCAPE_BYTES):
+            if not open_.size:
+                return values
+            plane = self._coder.decode(_byte_model(), open_.size).astype(np.int64)
+            if place and (plane == 0).any():
+                raise Corrupt("latent stream: an escape has a superfluous byte")
+            values[open_] |= (plane & 127) << 7 * place
+            open_ = open_[plane > 127]
+        if open_.size:
+            raise Corrupt(f"latent stream: an escape is longer than {ESCAPE_BYTES} bytes")
+        return values
+
+
+class _Plan(NamedTuple):
+    """The order of coding: `order` int64 (n,) sorts by table id, stably; `first` and `size`, int64 (n,), follow it."""
+
+    order: NDArray[np.int64]
+    first: NDArray[np.int64]
+    size: NDArray[np.int64]
+    runs: list[tuple[Table, slice]]
+
+
+def _plan(ids: Ids, tables: Sequence[Table]) -> _Plan:
+    """Sort the symbols' places by table, so that each table serves one contiguous run."""
+    ids = np.asarray(ids)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise UsageError(f"table ids: {ids.dtype} {ids.shape} is not a row of integers")
+    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < min(len(tables), 65536):
+        raise UsageError(f"table ids: {ids.min()} .. {ids.max()} is not within 0 .. {min(len(tables), 65536) - 1}")
+    order = np.argsort(ids.astype(np.uint16), kind="stable")
+    lengths = np.bincount(ids, minlength=len(tables))
+    ends = np.cumsum(lengths).tolist()
+    runs = [(table, slice(end - n, end)) for table, n, end in zip(tables, lengths.tolist(), ends, strict=True) if n]
+    first = np.repeat(np.array([table.first for table in tables], dtype=np.int64), lengths)
+    size = np.repeat(np.array([table.size for table in tables], dtype=np.int64), lengths)
+    return _Plan(order, first, size, runs)
+
+
+def _slots(symbols: NDArray[np.int32], plan: _Plan) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the slots int32 (n,) in coding order, and what the escapes among them exceed their tables by, zig-zag."""
+    symbols = np.asarray(symbols)
+    if symbols.shape != plan.order.shape or symbols.dtype.kind not in "iu":
+        raise UsageError(f"symbols: {symbols.dtype} {symbols.shape} is not a row of {plan.order.size} integers")
+    if symbols.size and not INT32_MIN <= int(symbols.min()) <= int(symbols.max()) <= INT32_MAX:
+        raise UsageError(f"symbols: {symbols.min()} .. {symbols.max()} is not within int32")
+    offset = symbols[plan.order].astype(np.int64) - plan.first
+    escaped = np.flatnonzero((offset < 0) | (offset >= plan.size))
+    beyond, size = offset[escaped], plan.size[escaped]
+    offset[escaped] = size
+    return offset.astype(np.int32), np.where(beyond < 0, -2 * beyond - 1, 2 * (beyond - size))
+
+
+def _symbols(slots: NDArray[np.int64], excess: NDArray[np.int64], plan: _Plan) -> NDArray[np.int32]:
+    """Invert `_slots`."""
+    escaped = np.flatnonzero(slots == plan.size)
+    half = excess >> 1
+    slots[escaped] = np.where(excess & 1, -1 - half, plan.size[escaped] + half)
+    slots += plan.first
+    if slots.size and not INT32_MIN <= int(slots.min()) <= int(slots.max()) <= INT32_MAX:
+        raise Corrupt("latent stream: an escape is beyond int32")
+    symbols = np.empty(slots.size, dtype=np.int32)
+    symbols[plan.order] = slots
+    return symbols
+
+
+def _planes(values: NDArray[np.int64]) -> list[NDArray[np.int32]]:
+    """Cut values of up to 35 bits into LEB128 bytes: first bytes of all, then second ones where there is one, ..."""
+    planes = []
+    while values.size:
+        more = values > 127
+        planes.append((values & 127 | more.astype(np.int64) << 7).astype(np.int32))
+        values = values[more] >> 7
+    return planes
+
+
+def _start(check: int) -> NDArray[np.uint32]:
+    """Return the words of the start state, 2**24 + check, lowest first, without leading zeros.
+
+    Below 2**24 a symbol may cost nothing; from there on each one shrinks the decoder's state, so that a decoder
+    which runs past the end of its words can never meet the start state again.
+    """
+    if not 0 <= check < 2**32:
+        raise UsageError(f"check: {check} is not within 0 .. {2**32 - 1}")
+    high, low = divmod(START + check, 2**32)
+    return np.array([low, high][: 1 + high], dtype=np.uint32)
+
+
+def _model(counts: NDArray[np.uint32]) -> Any:  # noqa: ANN401 - constriction has no stubs
+    """Hand 16-bit counts over so that each slot gets exactly 256 * count of 2**24.
+
+    constriction begins the interval of slot k at k + floor(scale * sum(weights[:k])), where scale is 2**24 less the
+    number of slots, over sum(weights). With weights 256 * count - 1 the scale is 1 and all sums are whole: exact.
+    """
+    return constriction.stream.model.Categorical(counts * 256.0 - 1.0, perfect=False)
+
+
+@lru_cache(maxsize=1)
+def _byte_model() -> Any:  # noqa: ANN401
+    """Return the uniform model of a byte."""
+    return _model(np.full(256, 256, dtype=np.uint32))

@@ -1,0 +1,108 @@
+"""The integer wall: hyper-latents -> scale indices in exact integer arithmetic, equal on every machine.
+
+Integers are held in float32, where sums below 2^24 are exact whatever the order of addition:
+
+    a_{l+1} = clamp( floor( (sum w a_l + b) / 2^shift ), 0, 127 ),   |w| <= 127, fan-in * 127 * 127 + |b| < 2^24
+    index   = clamp( floor( (a_L + offset(quality, channel)) / 16 + 1/2 ), 0, 63 )
+
+The same module trains: rounding and flooring pass gradients straight through, so what is trained is what is run.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from regrain.errors import ModelError
+from regrain.entropy.quantize import clamp_inward, straight_through, straight_through_floor
+
+__all__ = ["ACTIVATION_MAX", "INDEX_STEP", "QUALITY_TOP", "IntegerConv", "ScaleBranch", "interpolate_offsets"]
+
+ACTIVATION_MAX = 127
+WEIGHT_MAX = 127
+BIAS_MAX = 2**22
+EXACT_BELOW = 2**24
+FAN_IN_MAX = 64 * 9
+LEVELS = 64
+INDEX_STEP = 16
+"""Fixed-point steps within one scale index."""
+QUALITY_TOP = 25600
+"""Quality 100 as the file stores it: q times 256."""
+
+
+class IntegerConv(nn.Module):
+    """A 3x3 convolution with 8-bit weights on integers held in floats, requantised by a power-of-two shift with floor."""
+
+    WEIGHT_BITS = 8
+    """weight = integer / 2^8, so real weights span +-0.496."""
+
+    def __init__(self, in_channels: int, out_channels: int, shift: int) -> None:
+        """Set channels and the right shift that follows the sum. At most 64 channels come in, so that no sum can reach 2^24."""
+        super().__init__()
+        assert in_channels * 9 <= FAN_IN_MAX
+        self.shift = shift
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) * (in_channels * 9 / 2) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def integer_weight(self) -> Tensor:
+        """The 8-bit weights as floats, in [-127, 127]."""
+        return clamp_inward(straight_through(self.weight * 2**self.WEIGHT_BITS), -WEIGHT_MAX, WEIGHT_MAX)
+
+    def integer_bias(self) -> Tensor:
+        """The bias in units of the sum, within +-2^22."""
+        return clamp_inward(straight_through(self.bias * 2 ** (self.shift + 4)), -BIAS_MAX, BIAS_MAX)
+
+    @torch.no_grad()
+    def set_integers(self, weight: Tensor, bias: Tensor) -> None:
+        """Take stored integers. Raises ModelError where a sum could leave what float32 holds exactly, or shapes differ."""
+        weight, bias = weight.double(), bias.double()
+        if weight.shape != self.weight.shape or bias.shape != self.bias.shape:
+            raise ModelError(f"scale branch: weights of shape {tuple(weight.shape)}, not {tuple(self.weight.shape)}")
+        if float((weight.abs().sum((1, 2, 3)) * ACTIVATION_MAX + bias.abs()).max()) >= EXACT_BELOW:
+            raise ModelError("scale branch: its sums can reach 2^24, where float32 is no longer exact")
+        self.weight.copy_(weight / 2**self.WEIGHT_BITS)
+        self.bias.copy_(bias / 2 ** (self.shift + 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Integers (B, in, H, W) within +-127 -> integers (B, out, H, W)."""
+        total = nn.functional.conv2d(x, self.integer_weight(), self.integer_bias(), padding=1)
+        return straight_through_floor(total / 2**self.shift)
+
+
+class ScaleBranch(nn.Module):
+    """h_s for scales: z_hat (1/64) -> scale indices of y (1/16), integers only."""
+
+    def __init__(self, hyper_channels: int, hidden: int, latent_channels: int) -> None:
+        """Set the widths; hidden and hyper_channels at most 64."""
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                IntegerConv(hyper_channels, hidden, shift=4),
+                IntegerConv(hidden, hidden, shift=8),
+                IntegerConv(hidden, latent_channels, shift=6),
+            ]
+        )
+
+    def forward(self, z_hat: Tensor, offset: Tensor) -> Tensor:
+        """Scale indices.
+
+        z_hat: integers held in floats (B, Z, H, W); offset: integers (B, C), in 1/16 of an index.
+        Returns integers held in floats, (B, C, 4H, 4W), in [0, 63].
+        """
+        x = clamp_inward(z_hat, -ACTIVATION_MAX, ACTIVATION_MAX)
+        for layer in self.layers[:-1]:
+            x = clamp_inward(layer(x), 0, ACTIVATION_MAX)
+            x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+        fixed = self.layers[-1](x) + offset[:, :, None, None]
+        index = straight_through_floor(fixed / INDEX_STEP + 0.5)
+        return clamp_inward(index, 0, LEVELS - 1)
+
+
+def interpolate_offsets(offsets: Tensor, quality: Tensor) -> Tensor:
+    """Stored per-anchor offsets -> offsets at any quality, in integers alone.
+
+    offsets: int64 (anchors, C); quality: int64 (B,), q times 256 in 0..25600. Returns int64 (B, C).
+    """
+    position = quality * (offsets.shape[0] - 1)
+    left = (position // QUALITY_TOP).clamp(max=offsets.shape[0] - 2)
+    part = (position - left * QUALITY_TOP)[:, None]
+    total = offsets[left] * (QUALITY_TOP - part) + offsets[left + 1] * part
+    return torch.div(total + QUALITY_TOP // 2, QUALITY_TOP, rounding_mode="floor")

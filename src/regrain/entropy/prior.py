@@ -1,0 +1,70 @@
+"""Differentiable likelihoods: latents -> estimated bits, for training and for rate control.
+
+bits(y | scale) = -log2( Phi((y + 1/2) / scale) - Phi((y - 1/2) / scale) )        (Balle et al. 2018, eq. 10)
+bits(z) = -log2( F_c(z + 1/2) - F_c(z - 1/2) ),  F_c a mixture of logistics per channel c and quality anchor
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["HyperPrior", "gaussian_bits"]
+
+LIKELIHOOD_MIN = 2.0**-16
+"""No symbol is estimated dearer than 16 bits: the coder's escape slot costs about as much."""
+
+
+def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
+    """Bits of a zero-mean Gaussian's unit bin around each residual.
+
+    residual, scale: same shape, scale > 0. Returns bits, >= 0, same shape. The tail is taken on the side away from zero,
+    where the difference of two CDFs keeps its digits.
+    """
+    magnitude = residual.abs()
+    upper = _normal_cdf((0.5 - magnitude) / scale)
+    lower = _normal_cdf((-0.5 - magnitude) / scale)
+    return -torch.log2((upper - lower).clamp_min(LIKELIHOOD_MIN))
+
+
+def _normal_cdf(x: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(-(2**-0.5) * x)
+
+
+class HyperPrior(nn.Module):
+    """The distribution of each hyper-latent channel at each quality anchor: a mixture of two logistics."""
+
+    COMPONENTS = 2
+
+    def __init__(self, anchors: int, channels: int) -> None:
+        """Set the number of quality anchors and of channels."""
+        super().__init__()
+        self.shape = (anchors, channels, self.COMPONENTS)
+        self.location = nn.Parameter(torch.zeros(self.shape))
+        self.log_scale = nn.Parameter(torch.tensor([-0.5, 1.0]).expand(self.shape).clone())
+        self.logit = nn.Parameter(torch.zeros(self.shape))
+
+    def probability(self, z: Tensor, anchor: Tensor) -> Tensor:
+        """P(z - 1/2 < Z < z + 1/2). z (B, C, H, W); anchor (B,) integers. Returns (B, C, H, W) in (0, 1)."""
+        pick = [p[anchor][:, :, :, None, None] for p in (self.location, self.log_scale, self.logit)]
+        centred = z[:, :, None] - pick[0]
+        inverse = torch.exp(-pick[1])
+        # sigmoid differences on the side away from zero keep their digits in the tail
+        flip = -torch.sign(centred).detach() + (centred == 0)
+        bins = torch.sigmoid(flip * (centred + 0.5) * inverse) - torch.sigmoid(flip * (centred - 0.5) * inverse)
+        return (pick[2].softmax(2) * bins.abs()).sum(2)
+
+    def bits(self, z: Tensor, anchor: Tensor) -> Tensor:
+        """Bits of each hyper-latent; shapes as for `probability`."""
+        return -torch.log2(self.probability(z, anchor).clamp_min(LIKELIHOOD_MIN))
+
+    @torch.no_grad()
+    def tabulate(self, reach: int) -> NDArray[np.float64]:
+        """Probabilities of the integers -reach..reach: (anchors, channels, 2 reach + 1), float64."""
+        anchors, channels, _ = self.shape
+        values = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        z = values[None, None, None, :].expand(anchors, channels, 1, -1)
+        double = HyperPrior(anchors, channels).double()
+        double.load_state_dict(self.state_dict())
+        table: NDArray[np.float64] = double.probability(z, torch.arange(anchors))[:, :, 0].numpy()
+        return table

@@ -1,0 +1,1 @@
+"""Evaluation: distortion and perceptual metrics, real encoders as baselines, the comparison sheet."""

@@ -1,0 +1,83 @@
+"""Alpha <-> bytes, without loss.
+
+    data = kind[1] body      kind 0: the value everywhere, one byte      kind 1: alpha is 0 or 255, a bit a pixel, first
+    pixel in the high bit, zeros after the last      kinds 2 to 5: bytes in raster order: alpha, its difference down,
+    across, across and down, modulo 256      bodies of kinds 1 to 5 are one raw deflate stream (RFC 1951)
+
+Invariant: `decode_alpha(encode_alpha(a), *a.shape)` equals a; other bytes end in `Corrupt`, in memory bounded by the
+size asked for. A cumulative sum undoes a difference, whatever its direction, so decoding has no loop over pixels.
+"""
+
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+
+from regrain.errors import Corrupt
+
+U8 = npt.NDArray[np.uint8]
+_CONSTANT, _BITS = 0, 1
+_AXES: dict[int, tuple[int, ...]] = {2: (), 3: (0,), 4: (1,), 5: (0, 1)}
+
+
+def encode_alpha(alpha: U8) -> bytes:
+    """Alpha, uint8 (height, width), to bytes; the kind that a quick deflate makes smallest is taken."""
+    first = int(alpha.flat[0])
+    if (alpha == first).all():
+        return bytes([_CONSTANT, first])
+    if ((alpha == 0) | (alpha == 255)).all():
+        kind = _BITS
+    else:
+        kind = min(_AXES, key=lambda kind: len(_deflate(_differences(alpha, kind), 1)))
+    plane = np.packbits(alpha == 255).tobytes() if kind == _BITS else _differences(alpha, kind)
+    return bytes([kind]) + _deflate(plane, 9)
+
+
+def decode_alpha(data: bytes, height: int, width: int) -> U8:
+    """The alpha of `encode_alpha`, uint8 (height, width). Raises `Corrupt` on bytes of another size or form."""
+    kind, body = (data[0], data[1:]) if data else (-1, b"")
+    if kind == _CONSTANT and len(body) == 1:
+        return np.full((height, width), body[0], np.uint8)
+    if kind == _BITS:
+        return _unpacked(body, height, width)
+    if kind not in _AXES:
+        raise Corrupt(f"alpha: kind {kind} with {len(body)} bytes; allowed is 0 with 1 byte, or 1 to 5")
+    plane = _inflate(body, height * width).reshape(height, width)
+    for axis in _AXES[kind]:
+        plane = np.add.accumulate(plane, axis=axis, dtype=np.uint8)
+    return plane
+
+
+def _differences(alpha: U8, kind: int) -> bytes:
+    """Alpha less its neighbour above (axis 0), to the left (axis 1), or both in turn, modulo 256."""
+    for axis in _AXES[kind]:
+        alpha = np.diff(alpha, axis=axis, prepend=np.uint8(0))
+    return alpha.tobytes()
+
+
+def _unpacked(body: bytes, height: int, width: int) -> U8:
+    """Bits to 0 and 255; bits left over must be 0."""
+    bits = np.unpackbits(_inflate(body, -(-height * width // 8)))
+    if bits[height * width :].any():
+        raise Corrupt("alpha: the bits after the last pixel are not 0")
+    alpha = bits[: height * width].reshape(height, width)
+    alpha *= np.uint8(255)
+    return alpha
+
+
+def _deflate(plane: bytes, level: int) -> bytes:
+    """One raw deflate stream."""
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return packer.compress(plane) + packer.flush()
+
+
+def _inflate(body: bytes, size: int) -> U8:
+    """Exactly `size` bytes out of exactly one raw deflate stream, else `Corrupt`; never more than size + 1 are made."""
+    unpacker = zlib.decompressobj(-15)
+    try:
+        plane = unpacker.decompress(body, size + 1)
+    except zlib.error as error:
+        raise Corrupt(f"alpha: {error}") from None
+    if len(plane) != size or not unpacker.eof or unpacker.unused_data:
+        raise Corrupt(f"alpha: its bytes do not unpack to exactly {size}")
+    return np.frombuffer(bytearray(plane), np.uint8)

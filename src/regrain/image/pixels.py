@@ -1,0 +1,72 @@
+"""Pixels in 0..255 <-> the signed range of the networks; tiles and edges.
+
+    signed = pixels / 127.5 - 1        pixels = round((signed + 1) * 127.5)
+
+Invariants: `to_bytes(to_signed(p)) == p` for every p; tiles cover every pixel once.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from regrain.errors import UsageError
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def to_signed(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Pixels uint8 (h, w, 1 or 3) to float32 (3, h, w) in [-1, 1]; grey fills all three channels."""
+    signed = np.empty((3, *pixels.shape[:2]), np.float32)
+    signed[:] = pixels.transpose(2, 0, 1)
+    signed /= np.float32(127.5)
+    signed -= np.float32(1)
+    return signed
+
+
+def to_bytes(x: npt.NDArray[np.float32], grey: bool) -> npt.NDArray[np.uint8]:
+    """Float32 (3, h, w) in [-1, 1] to uint8 (h, w, 3), or (h, w, 1) when grey: the mean of the three channels.
+
+    Rounds half to even; what lies outside is clipped and NaN becomes 128.
+    """
+    planes = [(x[0] + x[1] + x[2]) / np.float32(3)] if grey else list(x)
+    pixels = np.empty((*x.shape[1:], len(planes)), np.uint8)
+    for channel, plane in enumerate(planes):
+        levels = (plane + np.float32(1)) * np.float32(127.5)
+        np.rint(levels, out=levels)
+        np.nan_to_num(levels, copy=False, nan=128, posinf=255, neginf=0)
+        pixels[..., channel] = levels.clip(0, 255, out=levels)
+    return pixels
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a picture, all in pixels: `row` and `column` of its first pixel; `index` in raster order."""
+
+    index: int
+    row: int
+    column: int
+    height: int
+    width: int
+
+
+def tiles(height: int, width: int, tile: int) -> list[Tile]:
+    """Squares of side `tile` that partition a picture, in raster order; those at the bottom and right may be smaller.
+
+    Raises `UsageError` when a figure is below 1.
+    """
+    if min(height, width, tile) < 1:
+        raise UsageError(f"height {height}, width {width}, tile {tile}; allowed is 1 or more each")
+    corners = ((row, column) for row in range(0, height, tile) for column in range(0, width, tile))
+    return [
+        Tile(index, row, column, min(tile, height - row), min(tile, width - column))
+        for index, (row, column) in enumerate(corners)
+    ]
+
+
+def pad_edge(x: npt.NDArray[Scalar], multiple: int) -> npt.NDArray[Scalar]:
+    """Repeat the last row and column of x (c, h, w) until h and w are multiples of `multiple` (1 or more)."""
+    if multiple < 1:
+        raise UsageError(f"multiple is {multiple}; allowed is 1 or more")
+    return np.pad(x, ((0, 0), (0, -x.shape[1] % multiple), (0, -x.shape[2] % multiple)), mode="edge")

@@ -1,0 +1,107 @@
+"""Network blocks that the rooms share: norm-free residual blocks, FiLM, resampling, scalar embeddings.
+
+Every block is shape-preserving and translation-equivariant (no norm over space, no global pooling), so a picture may be
+processed in tiles with a halo and give the pixels that it would have given whole.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Embedding", "FilmBlock", "ResidualBlock", "Upsample", "conv", "icnr_"]
+
+
+def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """Zero-padded convolution that halves the size exactly at stride 2 (even inputs); He initialised, bias zero."""
+    layer = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(_bias(layer))
+    return layer
+
+
+def icnr_(layer: nn.Conv2d, factor: int) -> nn.Conv2d:
+    """Initialise a convolution before a pixel shuffle so that it starts as nearest-neighbour upsampling.
+
+    ICNR of Aitken et al. 2017: the ``factor**2`` sub-kernels of each output channel start equal, so no lattice is built in.
+    """
+    with torch.no_grad():
+        seeds = layer.weight[:: factor * factor].clone()
+        layer.weight.copy_(seeds.repeat_interleave(factor * factor, dim=0))
+    return layer
+
+
+def _bias(layer: nn.Conv2d | nn.Linear) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
+
+
+class Upsample(nn.Module):
+    """1x1 convolution and pixel shuffle: (B, in, H, W) -> (B, out, 2H, 2W); starts as nearest-neighbour."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        """Set the channel counts."""
+        super().__init__()
+        self.conv = icnr_(conv(in_channels, 4 * out_channels, kernel=1), 2)
+        self.shuffle = nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Double height and width."""
+        out: Tensor = self.shuffle(self.conv(x))
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(conv(silu(x)))), the second convolution starting at zero: the identity at initialisation."""
+
+    def __init__(self, channels: int) -> None:
+        """Set the width."""
+        super().__init__()
+        self.conv1 = conv(channels, channels)
+        self.conv2 = conv(channels, channels)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        hidden = self.conv1(nn.functional.silu(x))
+        out: Tensor = x + self.conv2(nn.functional.silu(hidden))
+        return out
+
+
+class FilmBlock(ResidualBlock):
+    """A residual block whose hidden channels are scaled and shifted by an embedding (FiLM, Perez et al. 2018)."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        """Set the width and the embedding's size."""
+        super().__init__(channels)
+        self.film = nn.Linear(embedding, 2 * channels)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(_bias(self.film))
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) and an embedding (B, E) or (1, E) -> (B, C, H, W)."""
+        hidden = self.conv1(nn.functional.silu(x))
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        hidden = torch.addcmul(shift, hidden, 1 + scale)
+        out: Tensor = x + self.conv2(nn.functional.silu(hidden))
+        return out
+
+
+class Embedding(nn.Module):
+    """Scalars in [0, 1] -> a vector: cosines of each at 8 frequencies through a two-layer perceptron."""
+
+    FREQUENCIES = 8
+
+    def __init__(self, scalars: int, size: int) -> None:
+        """Set how many scalars come in and the size of the vector."""
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(scalars * self.FREQUENCIES, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU()
+        )
+
+    def forward(self, scalars: Tensor) -> Tensor:
+        """(B, scalars) -> (B, size)."""
+        k = torch.arange(1, self.FREQUENCIES + 1, device=scalars.device, dtype=scalars.dtype)
+        features = torch.cos(math.pi * k * scalars[:, :, None])
+        out: Tensor = self.mlp(features.flatten(1))
+        return out

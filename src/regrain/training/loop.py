@@ -1,0 +1,186 @@
+"""The loop: recipe -> checkpoints, on a CPU, one GPU, or many under `torchrun` (through accelerate).
+
+Every random draw of step k is a function of (seed, rank, k), and every sample of its number, so the state of a run is
+weights, moving average, optimiser moments and k: a run killed at any moment goes on exactly from its last checkpoint.
+"""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from regrain import checkpoint
+from regrain.conditional.frozen import freeze, latent_fingerprint
+from regrain.conditional.model import ConditionalCodec
+from regrain.errors import RegrainError
+from regrain.evaluation.perceptual import Lpips
+from regrain.training.config import Recipe, Stage, read_recipe
+from regrain.training.data import Crops, batches, holdout_batch, members
+from regrain.training.objective import Objective, Rules
+from regrain.training.state import State
+from regrain.training.validate import validate
+
+__all__ = ["main", "train"]
+
+log = logging.getLogger(__name__)
+BAD_STEPS_IN_A_ROW = 10
+LAST = "last.safetensors"
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where step k of a run stands: its stage, the step within it, and the number of its first sample."""
+
+    stage: Stage
+    step: int
+    sample: int
+
+
+def position(recipe: Recipe, step: int) -> Position | None:
+    """The position of a step of the whole run; None once the run is over."""
+    sample = 0
+    for stage in recipe.stage:
+        if step < stage.steps:
+            return Position(stage, step, sample + step * stage.batch)
+        step -= stage.steps
+        sample += stage.steps * stage.batch
+    return None
+
+
+def learning_rate(recipe: Recipe, step: int, where: Position) -> float:
+    """Cosine from the stage's first rate to its last, after a linear warm-up of the run."""
+    first, last = where.stage.learning_rate
+    wave = 0.5 * (1 + math.cos(math.pi * where.step / max(1, where.stage.steps)))
+    return (last + (first - last) * wave) * min(1.0, (step + 1) / recipe.warmup)
+
+
+def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> Path:
+    """Train a recipe, resuming where its last checkpoint stands. Returns the folder of the run."""
+    recipe = read_recipe(recipe_path)
+    return train(recipe, out or recipe.path(recipe.out) / recipe.name, quiet=quiet)
+
+
+def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
+    """Run all stages. Raises RegrainError if the loss stays not finite; the last good checkpoint is left intact."""
+    accelerator = Accelerator(
+        mixed_precision="bf16" if torch.cuda.is_available() else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    torch.manual_seed(recipe.seed)
+    codec = ConditionalCodec(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(accelerator.device) if recipe.loss.lpips else None
+    state = State(codec.to(accelerator.device), recipe.ema)
+    state.resume(out / LAST)
+    Run(recipe, out, accelerator, state, lpips, quiet or not sys.stderr.isatty()).all_stages()
+    return out
+
+
+class Run:
+    """One process's share of a training run."""
+
+    def __init__(
+        self, recipe: Recipe, out: Path, accelerator: Accelerator, state: State, lpips: Lpips | None, quiet: bool
+    ) -> None:
+        """Open the data and the log; wrap the codec for its device."""
+        self.recipe, self.out, self.accelerator, self.state, self.quiet = recipe, out, accelerator, state, quiet
+        self.lpips = lpips
+        self.objective = accelerator.prepare_model(Objective(state.codec, recipe.loss, lpips))
+        folder = recipe.path(recipe.data.shards)
+        self.crops = Crops(members(folder, recipe.data, held_out=False), recipe.seed)
+        held_out = members(folder, recipe.data, held_out=True)
+        self.holdout = holdout_batch(held_out, recipe.data.holdout_crops).to(accelerator.device)
+        self.writer = SummaryWriter(str(out / "log")) if accelerator.is_main_process else None  # type: ignore[no-untyped-call]
+        self.bad = 0
+
+    def all_stages(self) -> None:
+        """Train from the state's step to the end; checkpoint, validate and log on the way."""
+        with tqdm(total=self.recipe.steps, initial=self.state.step, disable=self.quiet, unit="step") as bar:
+            while (where := position(self.recipe, self.state.step)) is not None:
+                if where.step == 0:
+                    log.info("stage %s: %d steps", where.stage.name, where.stage.steps)
+                for scalars in self._stage(where):
+                    bar.update()
+                    bar.set_postfix({k: f"{v:.3f}" for k, v in scalars.items()}, refresh=False)
+        self._save()
+        self._validate()
+        if self.writer:
+            self.writer.close()  # type: ignore[no-untyped-call]
+
+    def _stage(self, where: Position) -> Iterator[dict[str, float]]:
+        """The steps of one stage that are left."""
+        ranks, rank, stage = self.accelerator.num_processes, self.accelerator.process_index, where.stage
+        share = stage.batch // ranks
+        loader = batches(
+            self.crops, first=where.sample + rank * share, stride=stage.batch, steps=stage.steps - where.step,
+            batch=share, crop=stage.crop, workers=self.recipe.data.workers,
+        )  # fmt: skip
+        for x in loader:
+            yield self._step(x.to(self.accelerator.device).contiguous(memory_format=torch.channels_last))
+
+    def _step(self, x: Tensor) -> dict[str, float]:
+        step, start = self.state.step, time.monotonic()
+        where = position(self.recipe, step)
+        assert where is not None
+        torch.manual_seed((self.recipe.seed << 40) + (self.accelerator.process_index << 32) + step)
+        rate = learning_rate(self.recipe, step, where)
+        scalars = self.objective(x, Rules.at(where.stage, where.step))
+        self.state.zero_grad()
+        self.accelerator.backward(scalars["loss"])
+        norm = self.accelerator.clip_grad_norm_(self.state.codec.parameters(), self.recipe.clip)
+        values = {name: float(value) for name, value in scalars.items()} | {"gradient": float(norm), "rate": rate}
+        self._update(values)
+        self._report(values | {"seconds": time.monotonic() - start})
+        return {name: values[name] for name in ("loss", "bpp", "mse", "lpips")}
+
+    def _update(self, values: dict[str, float]) -> None:
+        """Take the step, or skip it if it is not finite; stop when that goes on."""
+        if math.isfinite(values["loss"]) and math.isfinite(values["gradient"]):
+            self.bad = 0
+            self.state.update(values["rate"])
+            return
+        self.bad += 1
+        self.state.skip()
+        log.warning("step %d: loss %s, gradient %s: skipped", self.state.step, values["loss"], values["gradient"])
+        if self.bad >= BAD_STEPS_IN_A_ROW:
+            raise RegrainError(f"the loss is not finite for {self.bad} steps; {self.out / LAST} is the last good state")
+
+    def _report(self, values: dict[str, float]) -> None:
+        step = self.state.step
+        if self.writer:
+            for name, value in values.items():
+                self.writer.add_scalar(f"train/{name}", value, step)  # type: ignore[no-untyped-call]
+        if step % self.recipe.checkpoint_every == 0 and not self.bad:
+            self._save()
+        if step % self.recipe.validate_every == 0:
+            self._validate()
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.state.save(self.out / LAST)
+            self._save_weights()
+
+    def _save_weights(self) -> None:
+        with self.state.averaged() as codec:
+            tensors = freeze(codec)
+        about = {"config": self.recipe.model.to_dict(), "recipe": self.recipe.name, "step": self.state.step}
+        checkpoint.save(self.out / WEIGHTS, tensors, about | {"latent_fingerprint": latent_fingerprint(tensors).hex()})
+
+    def _validate(self) -> None:
+        if self.writer is None:
+            return
+        with self.state.averaged() as codec:
+            rows = validate(codec, self.holdout, self.lpips)
+        for row in rows:
+            log.info("step %d: %s", self.state.step, row)
+            for name, value in row.scalars().items():
+                self.writer.add_scalar(f"holdout/{name}", value, self.state.step)  # type: ignore[no-untyped-call]

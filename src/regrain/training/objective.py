@@ -1,0 +1,119 @@
+"""The loss: (1 - perceptual_weight) L_diff + perceptual_weight LPIPS + rate_weight R  (Yang & Mandt 2023, eq. 10).
+
+L_diff is the min-SNR weighted squared error of the prediction, in units where 1 is a squared error of 100 on [0, 255];
+R is bits a pixel. Quality, realism, t and the noise are drawn anew for every picture, so one network learns them all:
+realism r sets perceptual_weight = r rho and the noise that the decoder starts from, x_1 = r init_noise eps.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from regrain.conditional.model import ConditionalCodec
+from regrain.diffusion import parametrize, schedule
+from regrain.entropy.exact import QUALITY_TOP
+from regrain.evaluation.perceptual import Lpips
+from regrain.training.config import LossConfig, Stage
+
+__all__ = ["Draw", "Objective", "Rules"]
+
+SQUARED_ERROR_UNIT = 127.5**2 / 100
+SHIFTS = 16
+HALF_SIZE_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a stage asks of one step."""
+
+    rate: float
+    perceptual: float
+    continuous: float
+    freeze_latents: bool
+
+    @classmethod
+    def at(cls, stage: Stage, step: int) -> "Rules":
+        """The rules at a step of a stage, ramps evaluated."""
+        part = step / max(1, stage.steps - 1)
+        rate, perceptual = (a + (b - a) * part for a, b in (stage.rate, stage.perceptual))
+        return cls(rate, perceptual, stage.continuous, stage.freeze_latents)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random knobs of a batch, each (B,): quality, realism and t in [0, 1]."""
+
+    quality: Tensor
+    realism: Tensor
+    t: Tensor
+
+    @classmethod
+    def sample(cls, count: int, continuous: float, device: torch.device) -> "Draw":
+        """Quality uniform over what the file can say; realism at either end or between; t = 1 or uniform."""
+        quality = torch.randint(QUALITY_TOP + 1, (count,), device=device) / QUALITY_TOP
+        ends, between, whole, t = torch.rand(4, count, device=device)
+        realism = torch.where(ends < 0.45, 1.0, torch.where(ends < 0.7, 0.0, between))
+        return cls(quality, realism, torch.where(whole < continuous, t, 1.0))
+
+
+class Objective(nn.Module):
+    """The codec under its loss; the module that is trained, so that data-parallel wrappers see every parameter."""
+
+    def __init__(self, codec: ConditionalCodec, config: LossConfig, lpips: Lpips | None) -> None:
+        """Wrap a codec. Without `lpips` the perceptual term is left out."""
+        super().__init__()
+        self.codec = codec
+        self.config = config
+        self.schedule = schedule.get(codec.config.schedule)
+        self.lpips = (lpips,)  # a tuple, so that its frozen weights are no part of this module's state
+
+    def forward(self, x: Tensor, rules: Rules) -> dict[str, Tensor]:
+        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, bpp, mse (on [0, 255]), lpips."""
+        draw = Draw.sample(x.shape[0], rules.continuous, x.device)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not rules.freeze_latents):
+            y_hat, y_bits, z_bits = self.codec.code(x, draw.quality)
+        error, x_hat = self._denoise(x, y_hat, draw)
+        rho = self.config.perceptual_weight * rules.perceptual * draw.realism
+        distance = self._perceptual(x_hat, x, rho)
+        bpp = (y_bits + z_bits) / (x.shape[2] * x.shape[3])
+        rate_weight = self._rate_weight(draw.quality)
+        total = (1 - rho) * error + rho * self.config.perceptual_scale * distance
+        if not rules.freeze_latents:
+            total = total + rules.rate * rate_weight * bpp
+        mse = (x_hat.detach() - x).square().mean() * 127.5**2
+        seen = distance.detach().sum() / (rho > 0).sum().clamp_min(1)
+        loss = (total * rate_weight ** -self.config.balance).mean()
+        return {"loss": loss, "bpp": bpp.detach().mean(), "mse": mse, "lpips": seen}
+
+    def _rate_weight(self, quality: Tensor) -> Tensor:
+        low, high = self.config.rate_weight
+        return low * (high / low) ** quality
+
+    def _denoise(self, x: Tensor, y_hat: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """L_diff a picture (B,), and x_hat (B, 3, H, W)."""
+        codec = self.codec
+        log_snr = self.schedule.log_snr(draw.t)
+        alpha, sigma = (level(draw.t)[:, None, None, None] for level in (self.schedule.alpha, self.schedule.sigma))
+        eps = torch.randn_like(x) * (draw.realism * codec.config.init_noise)[:, None, None, None]
+        x_t = alpha * x + sigma * eps
+        output = codec.denoiser(x_t, draw.t, y_hat, draw.quality, draw.realism)
+        target = parametrize.target(codec.prediction, x, eps, alpha, sigma)
+        error = (output - target).square().mean((1, 2, 3)) * SQUARED_ERROR_UNIT
+        gamma = self.config.min_snr_gamma
+        weight = parametrize.loss_weight(codec.prediction, log_snr, min_snr_gamma=gamma) / gamma
+        weight = torch.where(draw.t == 1, 1.0, weight.clamp_min(self.config.min_weight))
+        return weight * error, parametrize.to_x0(codec.prediction, output, x_t, alpha, sigma)
+
+    def _perceptual(self, x_hat: Tensor, x: Tensor, rho: Tensor) -> Tensor:
+        """LPIPS where rho > 0, else 0, (B,). One random shift and, at times, half size, against lattices (E-LPIPS)."""
+        distance = torch.zeros_like(rho)
+        lpips = self.lpips[0]
+        picked = (rho > 0).nonzero()[:, 0]
+        if lpips is None or not len(picked):
+            return distance
+        row, column = (int(n) for n in torch.randint(SHIFTS, (2,)))
+        a, b = (image[picked, :, row:, column:] for image in (x_hat, x))
+        if float(torch.rand(())) < HALF_SIZE_SHARE and min(a.shape[2:]) >= 96:
+            a, b = (nn.functional.avg_pool2d(image, 2) for image in (a, b))
+        return distance.index_add(0, picked, lpips(a, b))

@@ -1,0 +1,247 @@
+"""For x_0 ~ N(M, S^2) the best estimate E[x_0 | x_t] is affine in x_t, and so is every step: moments in closed form."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from regrain.diffusion.parametrize import target, to_x0
+from regrain.diffusion.sampler import ancestral_step, ddim_step, sample, time_grid
+from regrain.diffusion.schedule import LinearBeta, get
+from regrain.errors import UsageError
+
+NAMES = ["cosine", "linear"]
+PREDICTIONS = ["x0", "eps", "v"]
+M, S = 0.4, 0.3
+times = st.floats(0.01, 1)
+light = settings(max_examples=50, deadline=None)
+
+
+def _normal(shape, seed):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _denoiser(schedule):
+    def denoise(x_t, t):
+        alpha, sigma = schedule.at(t)
+        return M + alpha * S**2 / (alpha**2 * S**2 + sigma**2) * (x_t - alpha * M)
+
+    return denoise
+
+
+def _probe(step):
+    """(offset, slope, std) of an affine noisy map (x, z) -> y, read off by evaluating it at three places."""
+    x, z = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    offset, at_x, at_z = step(x, z).tolist()
+    return offset, at_x - offset, at_z - offset
+
+
+def _ddim(eta):
+    return lambda x_t, x_0, t, s, schedule, z: ddim_step(x_t, x_0, t, s, schedule, eta=eta, noise=z)
+
+
+def _ancestral(variance):
+    return lambda x_t, x_0, t, s, schedule, z: ancestral_step(x_t, x_0, t, s, schedule, noise=z, variance=variance)
+
+
+STEPS = {"ddim": _ddim(0.0), "eta": _ddim(0.5), "posterior": _ancestral("posterior"), "beta": _ancestral("beta")}
+
+
+def _walk(schedule, step, steps):
+    """(s, mean, std) of x_s after every step of the grid, exactly, starting from N(0, 1)."""
+    denoise, mean, std = _denoiser(schedule), 0.0, 1.0
+    for t, s in pairwise(time_grid(steps)):
+        offset, slope, added = _probe(lambda x, z, t=t, s=s: step(x, denoise(x, t), t, s, schedule, z))
+        mean, std = slope * mean + offset, math.hypot(slope * std, added)
+        yield s, mean, std
+
+
+@light
+@given(steps=st.integers(1, 300))
+def test_grid_runs_down_uniformly(steps):
+    grid = time_grid(steps)
+    assert len(grid) == steps + 1
+    assert (grid[0], grid[-1]) == (1.0, 0.0)
+    assert all(a - b == pytest.approx(1 / steps) for a, b in pairwise(grid))
+
+
+def test_grid_of_one_step():
+    assert time_grid(1) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@light
+@given(t=times, s=times, eta=st.floats(0, 1))
+def test_steps_keep_the_forward_marginal(name, t, s, eta):
+    assume(t - s > 1e-4)
+    schedule, x_0 = get(name), torch.full((3,), 0.5, dtype=torch.float64)
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
+    for step in (_ancestral("posterior"), _ddim(eta)):
+        mean, slope, std = _probe(lambda eps, z, f=step: f(alpha_t * x_0 + sigma_t * eps, x_0, t, s, schedule, z))
+        assert mean == pytest.approx(alpha_s * 0.5, abs=1e-9)
+        assert slope**2 + std**2 == pytest.approx(sigma_s**2, rel=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@light
+@given(t=times, s=times)
+def test_beta_variance_is_exact_for_standard_normal_data(name, t, s):
+    assume(t - s > 1e-4)
+    schedule = get(name)
+    alpha, _ = schedule.at(t)
+    _, slope, std = _probe(lambda x, z: _ancestral("beta")(x, alpha * x, t, s, schedule, z))
+    assert slope**2 + std**2 == pytest.approx(1, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@light
+@given(t=times, s=times)
+def test_ddim_with_eta_1_is_ancestral(name, t, s):
+    assume(t - s > 1e-4)
+    x_t, x_0, z = _normal((3, 1, 2, 2), 1).unbind(0)
+    ours = _ddim(1.0)(x_t, x_0, t, s, get(name), z)
+    torch.testing.assert_close(ours, _ancestral("posterior")(x_t, x_0, t, s, get(name), z), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("step", STEPS)
+def test_samplers_reach_the_data_at_first_order(name, step):
+    counts, errors = [100, 200, 400], []
+    for steps in counts:
+        *_, (_, mean, std) = _walk(get(name), STEPS[step], steps)
+        assert mean == pytest.approx(M, abs=1e-3)
+        errors.append(abs(std - S))
+    x, y = (torch.tensor(values, dtype=torch.float64).log() for values in (counts, errors))
+    order = -float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+    assert errors[-1] < 0.03 * S
+    assert 0.8 < order < 1.2
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("step", STEPS)
+def test_samplers_keep_the_marginals_on_the_way(name, step):
+    schedule = get(name)
+    for s, mean, std in _walk(schedule, STEPS[step], 400):
+        alpha, sigma = schedule.at(s)
+        assert mean == pytest.approx(alpha * M, abs=5e-3)
+        assert std == pytest.approx(math.hypot(alpha * S, sigma), rel=0.04)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_sample_is_the_composition_of_its_steps(eta):
+    schedule, x_1 = get("cosine"), _normal((4, 1, 64, 64), 0)
+    x_0 = sample(_denoiser(schedule), x_1, schedule, steps=20, eta=eta, noise=lambda k: _normal(x_1.shape, k))
+    *_, (_, mean, std) = _walk(schedule, _ddim(eta), 20)
+    assert float(x_0.mean()) == pytest.approx(mean, abs=5 * std / 128)
+    assert float(x_0.std()) == pytest.approx(std, rel=5 / (128 * math.sqrt(2)))
+
+
+def test_perfect_estimate_is_a_fixed_point():
+    x_0, x_1 = _normal((2, 1, 3, 4, 4), 2).unbind(0)
+    torch.testing.assert_close(sample(lambda x_t, t: x_0, x_1, get("cosine"), steps=7), x_0)
+
+
+def test_one_step_is_the_denoiser():
+    x_1 = _normal((1, 3, 4, 4), 3)
+    calls = []
+    result = sample(lambda x_t, t: calls.append(t) or 2 * x_t, x_1, get("cosine"), steps=1, eta=1.0)
+    assert torch.equal(result, 2 * x_1)
+    assert calls == [1.0]
+
+
+def test_noise_is_asked_for_once_a_step_and_never_for_the_last():
+    x_1, asked = _normal((1, 1, 2, 2), 4), []
+
+    def noise(k):
+        asked.append(k)
+        return torch.zeros_like(x_1)
+
+    sample(lambda x_t, t: x_t, x_1, get("linear"), steps=4, eta=0.3, noise=noise)
+    assert asked == [1, 2, 3]
+    sample(lambda x_t, t: x_t, x_1, get("linear"), steps=4, eta=0.0, noise=noise)
+    assert asked == [1, 2, 3]
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("steps", [1, 2, 50])
+def test_any_network_samples_finitely_from_t_1(prediction, name, steps):
+    schedule = get(name)
+    x_1 = _normal((1, 3, 8, 8), 5).float()
+    output = _normal((1, 3, 8, 8), 6).float()
+    x_0 = sample(lambda x_t, t: to_x0(prediction, output, x_t, *schedule.at(t)), x_1, schedule, steps=steps)
+    assert x_0.dtype == torch.float32
+    assert x_0.isfinite().all()
+
+
+def test_last_step_returns_the_estimate_itself():
+    x_t, x_0 = _normal((2, 1, 1, 2, 2), 7).unbind(0)
+    assert ddim_step(x_t, x_0, 0.3, 0.0, get("cosine"), eta=1.0) is x_0
+    assert ancestral_step(x_t, x_0, 0.3, 0.0, get("cosine"), noise=x_t) is x_0
+
+
+@pytest.mark.parametrize(("t", "s"), [(0.2, 0.5), (0.5, 0.5), (1.2, 0.5), (0.5, -0.1), (math.nan, 0.1)])
+def test_bad_times(t, s):
+    x = torch.zeros(1)
+    with pytest.raises(UsageError, match="0 <= s < t <= 1"):
+        ddim_step(x, x, t, s, get("cosine"))
+    with pytest.raises(UsageError, match="0 <= s < t <= 1"):
+        ancestral_step(x, x, t, s, get("cosine"), noise=x)
+
+
+def test_bad_arguments():
+    x, schedule = torch.zeros(1), get("cosine")
+    with pytest.raises(UsageError, match="1 or more"):
+        time_grid(0)
+    with pytest.raises(UsageError, match="eta"):
+        ddim_step(x, x, 0.5, 0.2, schedule, eta=1.5)
+    with pytest.raises(UsageError, match="without noise"):
+        ddim_step(x, x, 0.5, 0.2, schedule, eta=0.5)
+    with pytest.raises(UsageError, match="without noise"):
+        sample(lambda x_t, t: x_t, x, schedule, steps=2, eta=0.5)
+    with pytest.raises(UsageError, match="posterior, beta are allowed"):
+        ancestral_step(x, x, 0.5, 0.2, schedule, noise=x, variance="learned")
+
+
+NAMES_THERE = {"x0": "sample", "eps": "epsilon", "v": "v_prediction"}
+
+
+def _case(prediction, n):
+    """Images x_0, eps, z and, at DDPM's step n, x_t and the output of a network that is not quite right."""
+    x_0, eps, wrong, z = _normal((4, 2, 3, 4, 4), n).unbind(0)
+    alpha, sigma = LinearBeta().at(n / 1000)
+    return alpha * x_0 + sigma * eps, target(prediction, x_0, eps + 0.1 * wrong, alpha, sigma), z
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+@pytest.mark.parametrize("n", [21, 501, 981])
+def test_ddim_step_matches_diffusers(prediction, eta, n):
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDIMScheduler(beta_schedule="linear", prediction_type=NAMES_THERE[prediction], clip_sample=False)
+    theirs.set_timesteps(50)
+    x_t, output, z = _case(prediction, n)
+    expected = theirs.step(output, n - 1, x_t, eta=eta, variance_noise=z if eta else None).prev_sample
+    schedule = LinearBeta()
+    x_0 = to_x0(prediction, output, x_t, *schedule.at(n / 1000))
+    ours = ddim_step(x_t, x_0, n / 1000, (n - 20) / 1000, schedule, eta=eta, noise=z)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=2e-3 if n < 100 else 2e-5)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize(("variance", "there"), [("posterior", "fixed_small"), ("beta", "fixed_large")])
+@pytest.mark.parametrize("n", [21, 501, 1000])
+def test_ancestral_step_matches_diffusers(prediction, variance, there, n):
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDPMScheduler(
+        beta_schedule="linear", prediction_type=NAMES_THERE[prediction], clip_sample=False, variance_type=there
+    )
+    x_t, output, _ = _case(prediction, n)
+    expected = theirs.step(output, n - 1, x_t, generator=torch.Generator().manual_seed(9)).prev_sample
+    schedule, s = LinearBeta(), (n - 1) / 1000
+    x_0 = to_x0(prediction, output, x_t, *schedule.at(n / 1000))
+    ours = ancestral_step(x_t, x_0, n / 1000, s, schedule, noise=_normal(x_t.shape, 9), variance=variance)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)

@@ -1,0 +1,98 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regrain.diffusion.schedule import LOG_SNR_MAX, STEPS, Cosine, LinearBeta, get
+from regrain.errors import UsageError
+
+NAMES = ["cosine", "linear"]
+times = st.floats(0, 1)
+light = settings(max_examples=50, deadline=None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_picture_and_noise_share_unit_variance_and_log_snr_falls(name, dtype):
+    t = torch.linspace(0, 1, 4097, dtype=dtype)
+    schedule = get(name)
+    log_snr = schedule.log_snr(t)
+    assert log_snr.dtype == dtype
+    assert log_snr.isfinite().all()
+    assert log_snr.abs().max() <= LOG_SNR_MAX
+    assert log_snr.diff().max() < 0
+    assert torch.allclose(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2, torch.ones_like(t), atol=1e-6)
+    assert torch.allclose(2 * (schedule.alpha(t) / schedule.sigma(t)).log(), log_snr, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@light
+@given(t=times)
+def test_scalar_and_tensor_agree(name, t):
+    time = torch.full((2, 1, 1, 1), t, dtype=torch.float64)
+    for value, tensor in zip(get(name).at(t), (get(name).alpha(time), get(name).sigma(time)), strict=True):
+        torch.testing.assert_close(tensor, torch.full_like(time, value), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@light
+@given(t=times)
+def test_single_precision_is_as_good_as_double(name, t):
+    t32 = torch.tensor(t, dtype=torch.float32)
+    exact = get(name).log_snr(t32.double())
+    assert abs(get(name).log_snr(t32).double() - exact) <= 1e-5 * (1 + abs(exact))
+
+
+@light
+@given(t=st.floats(1e-4, 1 - 1e-4))
+def test_cosine_is_a_quarter_turn(t):
+    assert Cosine().at(t) == pytest.approx((math.cos(math.pi * t / 2), math.sin(math.pi * t / 2)), rel=1e-9)
+
+
+def test_cosine_is_clamped_at_both_ends():
+    least = (1 + math.exp(LOG_SNR_MAX)) ** -0.5
+    (alpha_0, sigma_0), (alpha_1, sigma_1) = Cosine().at(0.0), Cosine().at(1.0)
+    assert (sigma_0, alpha_1) == pytest.approx((least, least), rel=1e-12)
+    assert (alpha_0, sigma_1) == pytest.approx((1, 1), rel=1e-8)
+
+
+def test_linear_continuous_meets_discrete_at_every_n():
+    t = torch.arange(1, STEPS + 1, dtype=torch.float64) / STEPS
+    discrete = torch.tensor([LinearBeta().alpha_bar(n) for n in range(1, STEPS + 1)], dtype=torch.float64)
+    torch.testing.assert_close(2 * LinearBeta().alpha(t).log(), discrete.log(), rtol=1e-6, atol=0)
+
+
+def test_linear_discrete_is_the_product_of_ddpm():
+    schedule = LinearBeta()
+    assert schedule.alpha_bar(0) == 1
+    kept = [schedule.alpha_bar(n) / schedule.alpha_bar(n - 1) for n in range(1, 1001)]
+    assert 1 - kept[0] == pytest.approx(1e-4, rel=1e-9)
+    assert 1 - kept[-1] == pytest.approx(0.02, rel=1e-9)
+    steps = torch.tensor(kept, dtype=torch.float64).diff()
+    assert torch.allclose(steps, steps.mean().expand_as(steps), rtol=1e-6)
+
+
+def test_linear_discrete_matches_diffusers():
+    diffusers = pytest.importorskip("diffusers")
+    table = diffusers.DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear").alphas_cumprod
+    ours = torch.tensor([LinearBeta().alpha_bar(n) for n in range(1, 1001)])
+    torch.testing.assert_close(ours, table, rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("t", [-0.1, 1.1, math.nan])
+def test_time_out_of_range(t):
+    with pytest.raises(UsageError, match="0 to 1 is allowed"):
+        Cosine().at(t)
+
+
+@pytest.mark.parametrize("n", [-1, 1001])
+def test_discrete_step_out_of_range(n):
+    with pytest.raises(UsageError, match="0 to 1000 is allowed"):
+        LinearBeta().alpha_bar(n)
+
+
+def test_unknown_name():
+    with pytest.raises(UsageError, match="cosine, linear are allowed"):
+        get("karras")

@@ -1,0 +1,449 @@
+"""The command line, on a codec that costs nothing: what it reads, writes and says, and how it fails."""
+
+import argparse
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+import regrain
+from regrain import bitstream, image
+from regrain.cli import main
+from regrain.cli.parser import parse, size
+
+COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--no-overwrite", "--help"}
+FLAGS = {
+    "encode": {"--quality", "--target-size", "--target-bpp", "--model", "--max-pixels"},
+    "decode": {"--steps", "--realism", "--seed", "--partial", "--max-pixels", "--max-memory", "--model"},
+    "inspect": set(),
+    "compare": {
+        "--quality",
+        "--target-size",
+        "--target-bpp",
+        "--steps",
+        "--realism",
+        "--seed",
+        "--lpips",
+        "--model",
+    },
+    "train": {"--out"},
+}
+
+
+@dataclass(frozen=True)
+class Info:
+    width: int
+    height: int
+    grey: bool
+    alpha: bool
+    quality: float
+    method: str
+    format_version: int
+    tile: int
+    fingerprint: str
+    tiles: int
+    size: int
+    bpp: float
+    sections: list = field(default_factory=list)
+
+
+class Codec(types.ModuleType):
+    """Real files whose latents are empty; they decode to grey. `calls` are the arguments of each call in turn."""
+
+    def __init__(self):
+        super().__init__("regrain.codec")
+        self.calls = []
+        self.error = None
+
+    def encode(self, picture, *, quality, tile, **rest):
+        self.calls.append({"quality": quality, **rest})
+        if self.error:
+            raise self.error
+        header = bitstream.Header(picture.width, picture.height, round(256 * quality), b"\1\2\3\4", tile=tile)
+        return bitstream.write(bitstream.Stream(header, (bytes(900),) * bitstream.tile_count(header)))
+
+    def decode(self, data, *, partial, max_pixels, **rest):
+        self.calls.append(rest)
+        if self.error:
+            raise self.error
+        header = bitstream.read(data, partial=partial, max_pixels=max_pixels).header
+        return image.Picture(np.full((header.height, header.width, 3), 128, np.uint8))
+
+    def inspect(self, data):
+        head = bitstream.read_header(data)
+        pixels, sections = head.width * head.height, [vars(part) for part in bitstream.layout(data)]
+        tail = (head.tile, head.fingerprint.hex(), bitstream.tile_count(head), len(data), 8 * len(data) / pixels)
+        return Info(
+            head.width, head.height, head.grey, head.alpha, head.quality / 256, "conditional", 0, *tail, sections
+        )
+
+    def load(self, path, device):
+        if path is not None:
+            raise regrain.ModelError(f"no weights at {path}")
+        return "weights"
+
+
+@pytest.fixture(autouse=True)
+def codec(monkeypatch):
+    fake = Codec()
+    monkeypatch.setitem(sys.modules, "regrain.codec", fake)
+    monkeypatch.setattr(regrain, "codec", fake, raising=False)
+    monkeypatch.delenv("REGRAIN_LPIPS", raising=False)
+    return fake
+
+
+@pytest.fixture
+def photo(tmp_path, monkeypatch):
+    """A small picture as `photo.png` in the working folder, which holds nothing else."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    image.write(image.Picture(pixels), "photo.png")
+    return tmp_path / "photo.png"
+
+
+def fails(capsys, arguments, code, *words):
+    """Run, and hold the form of every failure: the exit code, one line on stderr, nothing on stdout, no new file."""
+    before = sorted(os.listdir())
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("regrain: error: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+    assert sorted(os.listdir()) == before
+
+
+class Stream(io.BytesIO):
+    """A standard stream: text on top, `buffer` below."""
+
+    buffer = property(lambda self: self)
+
+    def isatty(self):
+        return False
+
+
+def test_encode_then_decode_by_default_names(photo, capsys):
+    assert main(["encode", "photo.png", "-q", "25"]) == 0
+    out, err = capsys.readouterr()
+    written = (photo.parent / "photo.rgn").stat().st_size
+    assert out == ""
+    assert err.startswith(f"photo.png -> photo.rgn: {written:,} bytes, {8 * written / (48 * 64):.3f} bpp, ")
+    assert main(["decode", "photo.rgn", "again.webp", "--seed", "7"]) == 0
+    assert "photo.rgn -> again.webp: 64 x 48, steps 1, realism 1, seed 7, " in capsys.readouterr().err
+    assert image.read("again.webp").pixels.shape == (48, 64, 3)
+    assert main(["decode", "photo.rgn"]) == 0
+    assert (image.read("photo.png").pixels == 128).all()
+
+
+def test_the_output_is_a_file_of_the_pictures_bits(photo, capsys):
+    assert main(["encode", "photo.png", "--json"]) == 0
+    out, err = capsys.readouterr()
+    facts = json.loads(out)
+    assert err == ""
+    assert facts["bytes"] == (photo.parent / facts["output"]).stat().st_size
+    assert facts["bpp"] == 8 * facts["bytes"] / (facts["width"] * facts["height"])
+    assert facts["input_bytes"] == photo.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ([], {"quality": 50.0, "target_size": None, "target_bpp": None}),
+        (["-q", "12.5"], {"quality": 12.5}),
+        (["--target-size", "20k"], {"target_size": 20_000}),
+        (["--target-bpp", "0.25"], {"target_bpp": 0.25}),
+        (["--device", "cuda:1"], {"device": "cuda:1"}),
+    ],
+)
+def test_encode_flags_reach_the_codec(photo, codec, flags, wanted):
+    assert main(["encode", "photo.png", "--quiet", *flags]) == 0
+    assert wanted.items() <= codec.calls[-1].items()
+
+
+def test_decode_flags_reach_the_codec(photo, codec):
+    assert main(["encode", "photo.png"]) == 0
+    assert main(["decode", "photo.rgn", "--steps", "4", "--realism", "0.5", "--seed", "9", "--max-memory", "2Gi"]) == 0
+    wanted = {"steps": 4, "realism": 0.5, "seed": 9, "max_memory": 2**31, "model": None, "device": None}
+    assert codec.calls[-1] == wanted
+
+
+def test_a_dash_is_stdin_and_stdout(photo, monkeypatch):
+    def through(arguments, data):
+        output, errors = Stream(), io.StringIO()
+        monkeypatch.setattr(sys, "stdin", Stream(data))
+        monkeypatch.setattr(sys, "stdout", output)
+        monkeypatch.setattr(sys, "stderr", errors)
+        assert main(arguments) == 0
+        return output.getvalue(), errors.getvalue()
+
+    file, said = through(["encode", "-", "--json"], photo.read_bytes())
+    assert file.startswith(bitstream.MAGIC)
+    assert json.loads(said)["bytes"] == len(file)
+    picture, said = through(["decode", "-", "-"], file)
+    assert image.read(picture).pixels.shape == (48, 64, 3)
+    assert said.startswith("stdin -> stdout: 64 x 48")
+
+
+def test_inspect_tells_people_and_programs(photo, capsys):
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    assert main(["inspect", "photo.rgn"]) == 0
+    text = capsys.readouterr().out
+    assert "64 x 48 colour, quality 50" in text
+    assert "latents 0 " in text
+    assert main(["inspect", "photo.rgn", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert sum(part["length"] for part in facts["sections"]) == facts["size"]
+
+
+def test_quiet_says_nothing_and_verbose_more(photo, capsys):
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["encode", "photo.png", "-v"]) == 0
+    assert "latents 01020304" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", regrain.errors.__all__)
+def test_every_error_is_one_line_and_its_exit_code(photo, codec, capsys, name):
+    codec.error = getattr(regrain, name)("what went\nwrong")
+    fails(capsys, ["encode", "photo.png"], codec.error.exit_code, "what went wrong")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), 6),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 6),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), 6),
+        (OSError(28, "No space left on device"), 7),
+        (KeyError("surprise"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_what_is_not_ours_is_one_line_too(photo, codec, capsys, error, code):
+    codec.error = error
+    fails(capsys, ["encode", "photo.png"], code)
+
+
+def test_a_closed_pipe_is_quiet(photo, monkeypatch, capsys):
+    class Closed(Stream):
+        def write(self, data):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert main(["encode", "photo.png", "-"]) == 141
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("arguments", [["encode", "photo.png", "-"], ["encode", "photo.png", "--json"]])
+def test_a_full_disk_behind_stdout_is_an_output_error(photo, monkeypatch, capsys, arguments):
+    class Full(Stream):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main(arguments) == 7
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_verbose_shows_where_it_failed(photo, codec, capsys):
+    codec.error = KeyError("surprise")
+    assert main(["encode", "photo.png", "-v"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "COMMAND"),
+        (["encod"], "encod"),
+        (["encode"], "IN"),
+        (["encode", "photo.png", "-q", "101"], "quality is 101"),
+        (["encode", "photo.png", "-q", "nan"], "quality is nan"),
+        (["encode", "photo.png", "-q", "high"], "high"),
+        (["encode", "photo.png", "-q", "5", "--target-bpp", "1"], "not allowed with"),
+        (["encode", "photo.png", "--target-size", "20x"], "20k"),
+        (["encode", "photo.png", "--target-size", "0"], "target_size is 0"),
+        (["encode", "photo.png", "--target-size", "9" * 400], "target_size"),
+        (["encode", "photo.png", "--threads", "0"], "'0'"),
+        (["encode", "photo.png", "--qual", "5"], "--qual"),
+        (["decode", "photo.png", "--steps", "0"], "steps is 0"),
+        (["decode", "photo.png", "--realism", "1.5"], "realism is 1.5"),
+        (["decode", "photo.png", "--seed", "-1"], "seed is -1"),
+        (["decode", "photo.png", "out.xyz"], "xyz"),
+        (["encode", "photo.png", "photo.png"], "is the input"),
+        (["train", "photo.png", "--device", "tpu"], "tpu"),
+    ],
+)
+def test_usage_errors(photo, codec, capsys, arguments, word):
+    fails(capsys, arguments, 2, word)
+    assert codec.calls == []
+
+
+@pytest.mark.parametrize("target", ["photo.png", "folder", "absent/out.rgn"])
+def test_outputs_are_checked_before_the_work(photo, codec, capsys, target):
+    (photo.parent / "folder").mkdir()
+    (photo.parent / "other.png").write_bytes(photo.read_bytes())
+    fails(capsys, ["encode", "other.png", target, "--no-overwrite"], 7, target)
+    assert codec.calls == []
+
+
+def test_a_read_only_output_is_refused_before_the_work(photo, codec, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    fails(capsys, ["encode", "photo.png"], 7, "permission denied")
+    assert codec.calls == []
+
+
+def test_without_no_overwrite_the_output_is_replaced(photo):
+    (photo.parent / "photo.rgn").write_bytes(b"old")
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    assert (photo.parent / "photo.rgn").read_bytes().startswith(bitstream.MAGIC)
+
+
+@pytest.mark.parametrize(("command", "code"), [("encode", 3), ("decode", 4), ("inspect", 4), ("compare", 3)])
+@pytest.mark.parametrize("content", [None, b"", b"neither a picture nor a .rgn file", "folder"])
+def test_inputs_that_are_not_what_they_should_be(photo, capsys, command, code, content):
+    if content == "folder":
+        (photo.parent / "bad").mkdir()
+    elif content is not None:
+        (photo.parent / "bad").write_bytes(content)
+    fails(capsys, [command, "bad"], code)
+
+
+def test_a_picture_over_the_limit(photo, codec, capsys):
+    fails(capsys, ["encode", "photo.png", "--max-pixels", "3k"], 6, "--max-pixels")
+    assert codec.calls == []
+
+
+def test_missing_weights_come_after_a_broken_file(photo, capsys):
+    assert main(["encode", "photo.png", "whole.rgn", "--quiet"]) == 0
+    whole = (photo.parent / "whole.rgn").read_bytes()
+    (photo.parent / "cut.rgn").write_bytes(whole[:-1])
+    fails(capsys, ["decode", "cut.rgn", "--model", "absent.safetensors"], 4)
+    fails(capsys, ["decode", "whole.rgn", "--model", "absent.safetensors"], 5, "absent.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("0", 0),
+        ("12345", 12345),
+        ("20k", 20_000),
+        ("20K", 20_000),
+        ("1.5M", 1_500_000),
+        ("64Ki", 65_536),
+        ("2gib", 2**31),
+    ],
+)
+def test_sizes(text, wanted):
+    assert size(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "1e6", "1.2.3", "5 apples", "0x10", "inf"])
+def test_no_sizes(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="write 12345"):
+        size(text)
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_flags_are_exactly_these(command, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        parse([command, "--help"])
+    assert leaving.value.code == 0
+    words = capsys.readouterr().out.replace(",", " ").replace("]", " ").replace("[", " ").split()
+    assert {word for word in words if word.startswith("--")} == FLAGS[command] | COMMON
+    assert len(FLAGS[command]) <= 8
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--version"])
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out == f"regrain {regrain.__version__}\n"
+
+
+def test_threads_are_set_before_torch_is_loaded(photo, monkeypatch):
+    chosen = []
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(set_num_threads=chosen.append))
+    assert main(["encode", "photo.png", "--quiet", "--threads", "3"]) == 0
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert chosen == [3]
+
+
+def test_a_warning_is_one_line(photo, codec, capsys, monkeypatch):
+    def load(path, device):
+        warnings.warn("two\nlines", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(codec, "load", load)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["encode", "photo.png", "--model", "some", "-q", "1"]) == 0
+    assert capsys.readouterr().err.startswith("regrain: warning: two lines\nphoto.png -> ")
+
+
+def test_train_hands_over_to_the_loop(tmp_path, monkeypatch, capsys):
+    calls = []
+
+    def run(recipe, *, out, quiet):
+        calls.append((recipe, out, quiet))
+        return out
+
+    loop = types.SimpleNamespace(main=run)
+    monkeypatch.setitem(sys.modules, "regrain.training.loop", loop)
+    training = types.ModuleType("regrain.training")
+    training.loop = loop
+    monkeypatch.setitem(sys.modules, "regrain.training", training)
+    assert main(["train", "recipe.toml", "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    assert [(str(recipe), out, quiet) for recipe, out, quiet in calls] == [("recipe.toml", tmp_path / "run", True)]
+    fails(capsys, ["train", "recipe.toml", "--out", str(tmp_path), "--no-overwrite"], 7)
+
+
+def test_compare_draws_and_counts(photo, codec, capsys):
+    assert main(["compare", "photo.png", "--json", "--realism", "0"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    ours = facts["rows"][-1]
+    assert ours["codec"] == "regrain"
+    assert codec.calls[0]["target_bpp"] == 0.2
+    assert codec.calls[1]["realism"] == 0.0
+    assert all(row["bytes"] <= ours["bytes"] or not row["fits"] for row in facts["rows"])
+    assert all(row["lpips"] is None for row in facts["rows"])
+    sheet = image.read("photo.compare.png").pixels
+    assert sheet.shape[1] > 64 * len(facts["rows"])
+
+
+def test_compare_prints_a_table(photo, capsys):
+    assert main(["compare", "photo.png", "out.png", "-q", "10"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split() == ["codec", "bytes", "bpp", "PSNR", "MS-SSIM"]
+    assert {"JPEG", "regrain"} <= {line.split()[0] for line in out.splitlines()}
+    assert "out.png" in err
+
+
+def test_compare_wants_the_lpips_weights_it_is_told_of_first(photo, codec, capsys, monkeypatch):
+    monkeypatch.setenv("REGRAIN_LPIPS", "absent.safetensors")
+    fails(capsys, ["compare", "photo.png"], 5, "absent.safetensors")
+    assert codec.calls == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("regrain.codec") is None, reason="there is no codec yet")
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["decode", "bad.rgn"], ["inspect", "bad.rgn"], ["decode", "none"]]
+)
+def test_torch_is_not_loaded_for_what_does_not_need_it(photo, arguments):
+    assert main(["encode", "photo.png", "bad.rgn", "--quiet"]) == 0
+    data = bytearray((photo.parent / "bad.rgn").read_bytes())
+    data[-1] ^= 1
+    (photo.parent / "bad.rgn").write_bytes(data)
+    code = "import sys\nfrom regrain.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert run.stdout.splitlines()[-1] == "False"
+    assert "Traceback" not in run.stderr

@@ -1,0 +1,208 @@
+"""The house: who may import whom, what stays out of which room, and how long things may get; read with `ast` alone."""
+
+import ast
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import regrain
+
+ROOT = Path(regrain.__file__).parent
+LAYERS = [
+    {"errors"},
+    {"image", "bitstream", "checkpoint", "layers"},
+    {"entropy", "diffusion"},
+    {"conditional", "progressive", "palette"},
+    {"codec"},
+    {"__init__"},
+    {"evaluation"},
+    {"training"},
+    {"cli", "pillow"},
+    {"__main__"},
+]
+MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
+NAMES = [".".join(path.parts).removesuffix(".__init__") for path in MODULES]
+FILES = dict(zip(NAMES, (ROOT / path.with_suffix(".py") for path in MODULES), strict=True))
+PILLOW_ROOMS = ("image", "evaluation.baselines", "evaluation.sheet", "pillow")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: a module of our `own`, or the `foreign` package of it; `running` unless for types only."""
+
+    own: str | None
+    foreign: str | None
+    running: bool
+
+
+@cache
+def imports(name: str) -> tuple[Import, ...]:
+    """All imports of a module, those inside functions too."""
+    return tuple(_walk(ast.parse(FILES[name].read_text(encoding="utf-8")), name, running=True))
+
+
+def _walk(node: ast.AST, name: str, *, running: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (_named(alias.name, running) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            base = _absolute(child, name)
+            yield from (_named(f"{base}.{alias.name}", running) for alias in child.names)
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            yield from _walk(child, name, running=False)
+        else:
+            yield from _walk(child, name, running=running)
+
+
+def _absolute(node: ast.ImportFrom, name: str) -> str:
+    if not node.level:
+        return node.module or ""
+    here = ["regrain", *([] if name == "__init__" else name.split("."))]
+    package = here if FILES[name].name == "__init__.py" and name != "__init__" else here[:-1] or here
+    package = package[: len(package) - node.level + 1]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def _named(target: str, running: bool) -> Import:
+    """`a.b.C` is module `a.b` where `a.b.C` is none."""
+    head, _, rest = target.partition(".")
+    if head != "regrain":
+        return Import(None, head, running)
+    while rest and rest not in FILES:
+        rest = rest.rpartition(".")[0]
+    return Import(rest or "__init__", None, running)
+
+
+def reached(name: str) -> set[str]:
+    """Modules that running all of `name` can load: its imports, theirs, and the `__init__` of every room on the way."""
+    found: set[str] = set()
+    waiting = {name}
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        room = module.rpartition(".")[0]
+        named = {entry.own for entry in imports(module) if entry.own and entry.running}
+        waiting |= (named | ({room} & set(FILES))) - found
+    return found
+
+
+def foreign(name: str) -> set[str]:
+    return {entry.foreign for module in reached(name) for entry in imports(module) if entry.foreign and entry.running}
+
+
+def room(name: str) -> str:
+    return name.split(".")[0]
+
+
+def rank(name: str) -> int:
+    return next(level for level, rooms in enumerate(LAYERS) if room(name) in rooms)
+
+
+def functions(name: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def body_length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    length = node.end_lineno - node.lineno + 1
+    if ast.get_docstring(node) is not None:
+        length -= node.body[0].end_lineno - node.body[0].lineno + 1
+    return length
+
+
+def existing(*names: str) -> list[str]:
+    return [name for name in NAMES if any(name == wanted or name.startswith(wanted + ".") for wanted in names)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_module_has_a_room_and_imports_downward_only(name):
+    assert any(room(name) in rooms for rooms in LAYERS), f"{name} stands in no layer"
+    for entry in imports(name):
+        if entry.own and room(entry.own) != room(name):
+            assert rank(entry.own) < rank(name), f"{name} imports {entry.own}"
+
+
+def test_no_import_circles():
+    graph = {name: {entry.own for entry in imports(name) if entry.own} - {name} for name in NAMES}
+    while leaves := [name for name, targets in graph.items() if not targets & graph.keys()]:
+        for name in leaves:
+            del graph[name]
+    assert not graph, f"a circle runs through {sorted(graph)}"
+
+
+@pytest.mark.parametrize("name", existing("errors", "bitstream"))
+def test_the_format_needs_the_standard_library_only(name):
+    assert foreign(name) <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("name", existing("entropy.coder", "entropy.tables", "diffusion.noise"))
+def test_symbols_and_noise_are_made_without_torch(name):
+    assert foreign(name) <= set(sys.stdlib_module_names) | {"numpy", "constriction"}
+
+
+@pytest.mark.parametrize("name", existing("conditional.decode"))
+def test_the_decoder_ships_without_the_encoder(name):
+    assert not {module for module in reached(name) if module == "conditional.encode" or room(module) == "training"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in existing(*PILLOW_ROOMS)])
+def test_pillow_stays_in_its_rooms(name):
+    assert "PIL" not in {entry.foreign for entry in imports(name) if entry.running}
+
+
+@pytest.mark.parametrize(
+    ("rooms", "strangers"),
+    [("diffusion", {"bitstream", "entropy", "image"}), ("entropy", {"bitstream", "diffusion", "image"})],
+)
+def test_diffusion_sees_no_byte_and_entropy_no_noise_level(rooms, strangers):
+    for name in existing(rooms):
+        assert not strangers & {room(module) for module in reached(name)}, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_pickled(name):
+    assert not {"pickle", "dill", "joblib", "shelve"} & {entry.foreign for entry in imports(name)}
+
+
+def test_no_room_without_a_name():
+    nameless = {"utils", "util", "common", "helpers", "base", "misc"}
+    assert not nameless & {part for name in NAMES for part in name.split(".")}
+    assert max(name.count(".") for name in NAMES) <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_and_functions_are_short(name):
+    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= 300
+    assert not {node.name: body_length(node) for node in functions(name) if body_length(node) > 60}
+
+
+def test_most_files_and_functions_are_shorter_still():
+    lengths = sorted(body_length(node) for name in NAMES for node in functions(name))
+    assert statistics.median(lengths) <= 8
+    assert lengths[int(0.9 * (len(lengths) - 1))] <= 25
+    assert statistics.median(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES.values()) <= 150
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_is_annotated(name):
+    for node in functions(name):
+        given = node.args
+        named = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+        bare = [entry.arg for entry in named if entry.annotation is None and entry.arg not in ("self", "cls")]
+        assert not bare, f"{node.name} has {bare} without a type"
+        assert node.returns is not None, f"{node.name} has no return type"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_public_is_documented(name):
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "the module has no docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"

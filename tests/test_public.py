@@ -1,0 +1,150 @@
+"""The public face is exactly this: names, signatures, the tree of errors, and an import that costs nothing."""
+
+import inspect
+import io
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import regrain
+from regrain import errors
+
+ERRORS = {
+    "RegrainError": (Exception, 1),
+    "UsageError": (errors.RegrainError, 2),
+    "ImageError": (errors.RegrainError, 3),
+    "BitstreamError": (errors.RegrainError, 4),
+    "NotRegrain": (errors.BitstreamError, 4),
+    "UnsupportedVersion": (errors.BitstreamError, 4),
+    "Truncated": (errors.BitstreamError, 4),
+    "Corrupt": (errors.BitstreamError, 4),
+    "ModelError": (errors.RegrainError, 5),
+    "LimitError": (errors.RegrainError, 6),
+    "OutputError": (errors.RegrainError, 7),
+}
+SIGNATURES = {
+    "encode": {
+        "image": inspect.Parameter.empty,
+        "quality": 50.0,
+        "target_size": None,
+        "target_bpp": None,
+        "tile": 1024,
+        "model": None,
+        "device": None,
+        "max_pixels": 100_000_000,
+    },
+    "decode": {
+        "data": inspect.Parameter.empty,
+        "steps": 1,
+        "realism": 1.0,
+        "seed": 0,
+        "partial": False,
+        "model": None,
+        "device": None,
+        "max_pixels": 100_000_000,
+        "max_memory": None,
+    },
+    "inspect": {"data": inspect.Parameter.empty},
+    "load": {"path": None, "device": None},
+}
+
+
+def test_names():
+    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, "__version__"}
+    ours = {name for name, value in vars(regrain).items() if getattr(value, "__module__", None) == "regrain"}
+    assert {name for name in ours if not name.startswith("_")} == set(SIGNATURES)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(name):
+    parameters = inspect.signature(getattr(regrain, name)).parameters
+    assert {key: value.default for key, value in parameters.items()} == SIGNATURES[name]
+
+
+def test_error_tree():
+    assert set(errors.__all__) == set(ERRORS)
+    for name, (parent, code) in ERRORS.items():
+        kind = getattr(regrain, name)
+        assert kind is getattr(errors, name)
+        assert kind.__bases__[0] is parent
+        assert kind.exit_code == code
+
+
+def test_version_is_the_packages():
+    project = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    assert tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"] == regrain.__version__
+
+
+@pytest.mark.parametrize("module", ["regrain", "regrain.cli"])
+def test_import_loads_nothing_heavy(module):
+    heavy = "('torch', 'numpy', 'PIL', 'safetensors', 'constriction')"
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("quality", [-0.1, 100.1, float("nan"), "50", True, [1]]),
+        ("target_size", [0, -5, 1.5, 2**70]),
+        ("target_bpp", [-1, float("inf")]),
+        ("tile", [0, 63, 2**16]),
+        ("max_pixels", [0]),
+    ],
+)
+def test_encode_refuses_what_is_out_of_range_before_it_reads(name, values):
+    for value in values:
+        with pytest.raises(regrain.UsageError, match=f"^{name} is .*; allowed is "):
+            regrain.encode("there is no such file", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("steps", [0, 1001, 1.0]),
+        ("realism", [-0.01, 1.01, None.__class__]),
+        ("seed", [-1, 2**64, "0"]),
+        ("max_memory", [0]),
+    ],
+)
+def test_decode_refuses_what_is_out_of_range_before_it_reads(name, values):
+    for value in values:
+        with pytest.raises(regrain.UsageError, match=f"^{name} is .*; allowed is "):
+            regrain.decode("there is no such file", **{name: value})
+
+
+def test_two_targets_are_one_too_many():
+    with pytest.raises(regrain.UsageError, match="at most one"):
+        regrain.encode("there is no such file", target_size=1000, target_bpp=0.5)
+
+
+def test_reading_takes_every_kind_of_source_and_no_more_than_it_needs(tmp_path):
+    from regrain.bitstream import MAGIC
+
+    whole = MAGIC + bytes(1000)
+    (tmp_path / "a.rgn").write_bytes(whole)
+    for source in (whole, bytearray(whole), io.BytesIO(whole), tmp_path / "a.rgn", str(tmp_path / "a.rgn")):
+        assert regrain._read(source) == whole
+
+    class Endless(io.RawIOBase):
+        def read(self, size=-1):
+            assert size > 0, "read to the end of an endless stream"
+            return bytes(size)
+
+    assert 0 < len(regrain._read(Endless())) < 1000
+
+
+@pytest.mark.parametrize("source", [io.StringIO("text"), 17, None])
+def test_what_is_no_source_is_named(source):
+    with pytest.raises(regrain.UsageError, match=f"data is a {type(source).__name__}"):
+        regrain._read(source)
+
+
+@pytest.mark.parametrize("name", ["absent.rgn", ".", "nul\0.rgn"])
+def test_a_path_that_cannot_be_read_is_one_line(tmp_path, name):
+    with pytest.raises(regrain.BitstreamError, match=r"^cannot read [^\n]*$"):
+        regrain._read(str(tmp_path / name))
