@@ -8,7 +8,7 @@ arguments are checked here, before anything is read or loaded.
 
 import operator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from regrain.errors import (
     BitstreamError,
@@ -166,7 +166,7 @@ def _check(**knobs: float | None) -> None:
 def _within(value: float, low: int, high: int, kind: type) -> bool:
     """Whether `value` is of `kind` (a bool is of neither) and in [low, high]; NaN is not."""
     try:
-        figure = float(value) if kind is float else operator.index(value)
+        figure = float(value) if kind is float else operator.index(cast("int", value))
     except (TypeError, ValueError, OverflowError):
         return False
     return not isinstance(value, bool | str) and low <= figure <= high

@@ -1,4 +1,5 @@
-"""Weights on disk: safetensors and nothing else, written to a temporary name and renamed.
+"""Weights on disk: safetensors and nothing else, written to a temporary name, flushed to the disk and renamed, so that
+at every moment `path` holds what it held before or all of what comes after.
 
 The fingerprint of a set of tensors is the first 4 bytes of SHA-256 over name, dtype, shape and little-endian bytes of
 each, in order of their names: what the file format calls the latent fingerprint.
@@ -29,7 +30,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(to_bytes(contiguous, metadata={KEY: json.dumps(metadata)}))
+        with temporary.open("wb") as file:
+            file.write(to_bytes(contiguous, metadata={KEY: json.dumps(metadata)}))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: weights cannot be written: {error}") from None

@@ -62,7 +62,7 @@ class RegrainImageFile(ImageFile.ImageFile):
         wanted_steps, wanted_realism, wanted_seed = (old if new is None else new for new, old in asked)
         wanted = int(wanted_steps), float(wanted_realism), int(wanted_seed)
         if self._im is None or wanted != self._settings:
-            self._show(_decoded(self._whole_file(), *wanted))
+            self._show(_decoded(self._whole_file(), self.width * self.height, *wanted))
             self._settings = wanted
         return Image.Image.load(self)
 
@@ -103,12 +103,12 @@ def _as_os_errors() -> Iterator[None]:
         raise OSError(str(error)) from error
 
 
-def _decoded(data: bytes, steps: int, realism: float, seed: int) -> Picture:
-    """The picture of a file; the codec is imported only here."""
+def _decoded(data: bytes, pixels: int, steps: int, realism: float, seed: int) -> Picture:
+    """The picture of a file of so many pixels, which Pillow's own limit let pass; the codec is imported only here."""
     from regrain import codec
 
     with _as_os_errors():
-        picture: Picture = codec.decode(data, steps=steps, realism=realism, seed=seed)
+        picture: Picture = codec.decode(data, steps=steps, realism=realism, seed=seed, max_pixels=pixels)
     return picture
 
 

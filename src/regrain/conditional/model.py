@@ -6,18 +6,19 @@ form, and nothing else. The denoiser may improve under the same fingerprint.
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, HyperMean, TransformConfig, interpolate
-from regrain.diffusion.parametrize import Prediction
+from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser, DenoiserConfig
 from regrain.entropy import tables
 from regrain.entropy.exact import INDEX_STEP, ScaleBranch
 from regrain.entropy.prior import HyperPrior, gaussian_bits
 from regrain.entropy.quantize import clamp_inward, noisy, straight_through
+from regrain.errors import UsageError
 
 __all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig"]
 
@@ -36,6 +37,12 @@ class ModelConfig:
     prediction: str = "x0"
     schedule: str = "cosine"
     init_noise: float = 0.8
+
+    def __post_init__(self) -> None:
+        """Refuse, with UsageError, a prediction or schedule that does not exist."""
+        if self.prediction not in get_args(parametrize.Prediction):
+            raise UsageError(f"prediction is {self.prediction!r}; allowed are {', '.join(get_args(parametrize.Prediction))}")
+        schedule.get(self.schedule)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -111,9 +118,9 @@ class ConditionalCodec(nn.Module):
         self.denoiser = Denoiser(config.denoiser, config.transform.latent)
 
     @property
-    def prediction(self) -> Prediction:
+    def prediction(self) -> parametrize.Prediction:
         """What the denoiser's output means."""
-        return cast(Prediction, self.config.prediction)
+        return cast(parametrize.Prediction, self.config.prediction)
 
     def code(self, x: Tensor, quality: Tensor) -> Coded:
         """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 64; quality (B,) in [0, 1]."""

@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from regrain.entropy.quantize import clamp_inward
+
 __all__ = ["HyperPrior", "gaussian_bits"]
 
-LIKELIHOOD_MIN = 2.0**-16
-"""No symbol is estimated dearer than 16 bits: the coder's escape slot costs about as much."""
+LIKELIHOOD_MIN = 2.0**-24
+"""No symbol is estimated dearer than 24 bits: what the coder's escape slot and one byte behind it cost."""
 
 
 def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
@@ -24,7 +26,7 @@ def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
     magnitude = residual.abs()
     upper = _normal_cdf((0.5 - magnitude) / scale)
     lower = _normal_cdf((-0.5 - magnitude) / scale)
-    return -torch.log2((upper - lower).clamp_min(LIKELIHOOD_MIN))
+    return -torch.log2(clamp_inward(upper - lower, LIKELIHOOD_MIN, 1.0))
 
 
 def _normal_cdf(x: Tensor) -> Tensor:
@@ -56,7 +58,7 @@ class HyperPrior(nn.Module):
 
     def bits(self, z: Tensor, anchor: Tensor) -> Tensor:
         """Bits of each hyper-latent; shapes as for `probability`."""
-        return -torch.log2(self.probability(z, anchor).clamp_min(LIKELIHOOD_MIN))
+        return -torch.log2(clamp_inward(self.probability(z, anchor), LIKELIHOOD_MIN, 1.0))
 
     @torch.no_grad()
     def tabulate(self, reach: int) -> NDArray[np.float64]:

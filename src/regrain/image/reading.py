@@ -6,6 +6,7 @@ of `ImageError` or `LimitError`; Pillow's global settings are afterwards as they
 
 import io
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -37,23 +38,26 @@ def read(source: Source, *, max_pixels: int = 100_000_000) -> Picture:
     Raises `ImageError` (missing, no picture, broken, cut short, out of range) or `LimitError` (over `max_pixels`).
     """
     name = shown(source) if isinstance(source, str | os.PathLike) else "picture"
-    with _errors(name):
+    with _errors(name, max_pixels):
         if isinstance(source, np.ndarray):
             _check_size(source.shape[1::-1], max_pixels)
             return from_array(source)
-        with _pillow_guard(), _opened(source) as image:
+        with _pillow_guard(max_pixels), _opened(source) as image:
             _check_size(image.size, max_pixels)
             if image.format in _PROGRAMS:
                 raise ImageError(f"{image.format} is a program that draws, not a picture")
-            Image.MAX_IMAGE_PIXELS = max_pixels  # for what Pillow opens inside the file, as in an icon
             return from_pillow(image)
 
 
 def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
     """Raise `LimitError` when width times height is over `max_pixels`."""
     if len(size) == 2 and size[0] * size[1] > max_pixels:
-        figure = f"{size[0]} x {size[1]} = {size[0] * size[1]} pixels"
-        raise LimitError(f"it has {figure}, allowed are {max_pixels}; raise this with --max-pixels")
+        raise LimitError(_too_large(f"{size[0]} x {size[1]} = {size[0] * size[1]}", max_pixels))
+
+
+def _too_large(pixels: str, max_pixels: int) -> str:
+    """What to say of a picture with so many pixels."""
+    return f"it has {pixels} pixels, allowed are {max_pixels}; raise this with --max-pixels"
 
 
 @contextmanager
@@ -74,12 +78,15 @@ def _opened(source: PathName | bytes | BinaryIO | Image.Image) -> Iterator[Image
 
 
 @contextmanager
-def _pillow_guard() -> Iterator[None]:
-    """No warnings and none of Pillow's own limits inside, one thread at a time; all settings come back after."""
+def _pillow_guard(max_pixels: int) -> Iterator[None]:
+    """No warnings inside, and Pillow's own limit, an error from twice its figure on, put to about `max_pixels`.
+
+    One thread at a time; all settings come back after. Some formats (ICO, WebP) decode while they are opened.
+    """
     with _PILLOW_GLOBALS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, truncated = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels // 2 + 1, False
         try:
             yield
         finally:
@@ -87,7 +94,7 @@ def _pillow_guard() -> Iterator[None]:
 
 
 @contextmanager
-def _errors(name: str) -> Iterator[None]:
+def _errors(name: str, max_pixels: int) -> Iterator[None]:
     """Whatever Pillow raises, as one line of ours with the file's name before it."""
     try:
         yield
@@ -95,8 +102,11 @@ def _errors(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture of a known format") from None
-    except (MemoryError, Image.DecompressionBombError) as error:
-        raise LimitError(f"{name}: too large: {one_line(error)}; raise this with --max-pixels") from None
+    except Image.DecompressionBombError as error:
+        figure = re.search(r"\d+", str(error))
+        raise LimitError(f"{name}: {_too_large(figure[0] if figure else 'too many', max_pixels)}") from None
+    except MemoryError:
+        raise LimitError(f"{name}: the memory does not suffice; lower --max-pixels to refuse such pictures") from None
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except Exception as error:

@@ -41,7 +41,7 @@ def write(
     AVIF (90) have full colour resolution. A path is written as by `write_bytes`; an open file is left open.
     Raises `OutputError` (also when the format cannot hold the picture), or `UsageError` for an unknown format.
     """
-    with _errors("picture" if not isinstance(target, str | os.PathLike) else shown(target)):
+    with _errors("output" if not isinstance(target, str | os.PathLike) else shown(target)):
         data = _encoded(picture, format_of(target, format), options)
         if isinstance(target, str | os.PathLike):
             write_bytes(data, target, overwrite=overwrite)
@@ -75,7 +75,7 @@ def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True) -> Non
         if not os.path.basename(path):
             raise OutputError(f"{name!r} does not name a file")
         if not overwrite and os.path.lexists(path):
-            raise FileExistsError
+            raise FileExistsError(f"{name} exists already")
         if os.path.exists(path) and not os.path.isfile(path):
             with open(path, "wb") as file:
                 file.write(data)

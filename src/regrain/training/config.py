@@ -1,20 +1,35 @@
 """A recipe (TOML) as frozen dataclasses: what was run, runnable.
 
-Every table of the recipe is one dataclass below; an unknown name or a value of the wrong kind is a UsageError that says
-where it stands. Paths are relative to the recipe's own folder.
+Every table of the recipe is one dataclass below; an unknown name, a value of the wrong kind or one out of range is a
+UsageError that says where it stands. Paths are relative to the recipe's own folder.
 """
 
+import math
 import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from regrain.conditional.model import ModelConfig
+from regrain.diffusion import schedule
+from regrain.diffusion.parametrize import Prediction
 from regrain.errors import UsageError
 
 __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 T = TypeVar("T")
+
+_MANY: Final = 2**31
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "seed": (0, 2**22), "ema": (0, 1), "clip": (1e-9, math.inf), "warmup": (0, _MANY), "checkpoint_every": (1, _MANY),
+    "validate_every": (1, _MANY), "holdout_crops": (1, _MANY), "workers": (0, 1024),
+    "steps": (1, _MANY), "batch": (1, 65536), "crop": (64, 65536), "learning_rate": (0, 1), "continuous": (0, 1),
+    "rate": (0, math.inf), "perceptual": (0, math.inf), "perceptual_weight": (0, 1), "perceptual_scale": (0, math.inf),
+    "rate_weight": (1e-9, math.inf), "balance": (0, 1), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
+    "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536),
+    "latent": (1, 65536), "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
+}  # fmt: skip
+"""What each number of a recipe may be, both ends included."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +42,7 @@ class DataConfig:
     exclude: tuple[str, ...] = ()
     """Repositories never used."""
     holdout: tuple[str, ...] = ()
-    """Repositories kept for validation."""
+    """Repositories kept for validation; empty trains without."""
     holdout_crops: int = 32
     workers: int = 0
 
@@ -58,15 +73,18 @@ class Stage:
     name: str
     steps: int
     batch: int = 8
+    """Pictures a step, over all processes."""
     crop: int = 128
+    """Side of the crops in pixels, a multiple of 64."""
     learning_rate: tuple[float, float] = (3e-4, 3e-4)
     rate: tuple[float, float] = (1.0, 1.0)
     """Multiplies rate_weight: near zero at first, or the rate crushes the latents before they carry anything."""
     perceptual: tuple[float, float] = (1.0, 1.0)
-    """Multiplies perceptual_weight."""
+    """Multiplies perceptual_weight; the product is at most 1."""
     continuous: float = 0.0
     """Share of the pictures whose t is uniform in [0, 1]; the others are at t = 1."""
     freeze_latents: bool = False
+    """Train the denoiser alone, on the averaged latents as they are when the first such stage begins."""
 
 
 @dataclass(frozen=True)
@@ -107,38 +125,60 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML recipe: {error}") from None
-    recipe = _build(Recipe, data | {"folder": path.resolve().parent}, str(path))
+    recipe = replace(_build(Recipe, data, str(path)), folder=path.resolve().parent)
+    _check(recipe, path)
+    return recipe
+
+
+def _check(recipe: Recipe, path: Path) -> None:
+    """What no single value can tell."""
     if not recipe.stage:
         raise UsageError(f"{path}: a recipe needs at least one [[stage]]")
-    return recipe
+    if recipe.model.prediction not in get_args(Prediction):
+        allowed = ", ".join(get_args(Prediction))
+        raise UsageError(f"{path}: model: prediction is {recipe.model.prediction!r}; {allowed} are allowed")
+    schedule.get(recipe.model.schedule)
+    for stage in recipe.stage:
+        where = f"{path}: stage {stage.name!r}"
+        if stage.crop % 64:
+            raise UsageError(f"{where}: crop is {stage.crop}; a multiple of 64 is allowed")
+        if max(stage.perceptual) * recipe.loss.perceptual_weight > 1:
+            raise UsageError(f"{where}: perceptual is {max(stage.perceptual)}; perceptual_weight times it must be <= 1")
 
 
 def _build(kind: type[T], data: Any, where: str) -> T:
     if not isinstance(data, dict):
         raise UsageError(f"{where}: expected a table, got {data!r}")
     hints = get_type_hints(kind)
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(data) - known):
-        raise UsageError(f"{where}: unknown name {unknown[0]!r}; allowed are {', '.join(sorted(known - {'folder'}))}")
+    known = [f.name for f in fields(kind) if f.name != "folder"]  # type: ignore[arg-type]
+    if unknown := sorted(data.keys() - known):
+        raise UsageError(f"{where}: unknown name {unknown[0]!r}; allowed are {', '.join(sorted(known))}")
     try:
-        return kind(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in data.items()})
+        return kind(**{name: _value(hints[name], value, f"{where}: {name}", name) for name, value in data.items()})
     except TypeError as error:
-        raise UsageError(f"{where}: {str(error).split('__init__() ')[-1]}") from None
+        missing = str(error).partition("argument")[2].lstrip("s: ")
+        raise UsageError(f"{where}: lacks {missing}") from None
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
+def _value(hint: Any, value: Any, where: str, name: str) -> Any:
     if is_dataclass(hint):
         return _build(hint, value, where)  # type: ignore[arg-type]
     if getattr(hint, "__origin__", None) is tuple:
-        if not isinstance(value, list):
-            raise UsageError(f"{where}: expected a list, got {value!r}")
-        kinds = hint.__args__
-        many = [kinds[0]] * len(value) if kinds[-1] is Ellipsis else kinds
-        if len(many) != len(value):
-            raise UsageError(f"{where}: expected {len(many)} values, got {len(value)}")
-        return tuple(_value(k, v, where) for k, v in zip(many, value, strict=True))
+        return _values(hint.__args__, value, where, name)
     if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint and not isinstance(value, Path):
+        value = float(value)
+    if type(value) is not hint:
         raise UsageError(f"{where}: expected {hint.__name__}, got {value!r}")
+    low, high = _RANGES.get(name, (-math.inf, math.inf))
+    if isinstance(value, int | float) and not (low <= value <= high and math.isfinite(value)):
+        raise UsageError(f"{where} is {value}; {low:g} to {high:g} is allowed")
     return value
+
+
+def _values(kinds: tuple[Any, ...], value: Any, where: str, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise UsageError(f"{where}: expected a list, got {value!r}")
+    many = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
+    if len(many) != len(value):
+        raise UsageError(f"{where}: expected {len(many)} values, got {len(value)}")
+    return tuple(_value(kind, one, f"{where} {i + 1}", name) for i, (kind, one) in enumerate(zip(many, value, strict=True)))

@@ -1,0 +1,257 @@
+"""Seconds by stage, kMAC/pixel, peak memory and share of the convolution peak, for one 768x512 picture on the CPU.
+
+    python benchmarks/speed.py [PICTURE] [-q 50] [--runs 7] [--threads N] [--json]
+
+Medians over rounds; a round times one encode, one decode and the list of convolutions, so that a busy machine slows all
+of them alike. Stages are the real functions of the package, timed where it calls them; multiply-accumulates are counted
+by torch's dispatcher during a real encode and decode.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from machine import Convolutions, describe, fresh, limit_threads
+from pictures import DEMO, fitted
+from stopwatch import Stopwatch, medians
+
+if TYPE_CHECKING:
+    from regrain.codec import Model
+
+SIZE = 768, 512
+BARS = {"kmac": 100.0, "seconds": 2.5, "goal": 1.0, "share": 0.4, "coding": 0.05}
+TARGET_BPP = 0.2
+COLD_RUNS = 3
+COLD = """
+import json, sys, time
+marks = [time.perf_counter()]
+import torch
+marks.append(time.perf_counter())
+import regrain.conditional.decode, regrain.conditional.encode
+from regrain import codec
+marks.append(time.perf_counter())
+model = codec.load()
+marks.append(time.perf_counter())
+codec.decode(open(sys.argv[1], "rb").read(), model=model)
+marks.append(time.perf_counter())
+names = "import torch", "import regrain", "load weights", "first decode"
+print(json.dumps({name: b - a for name, a, b in zip(names, marks, marks[1:])}))
+"""
+
+
+def encode_stages() -> Stopwatch:
+    """The stages of an encode, in the order in which they run."""
+    from regrain import bitstream, image
+    from regrain.conditional import encode, frozen, transform
+    from regrain.entropy import coder
+
+    return Stopwatch(
+        {
+            "read the picture": [(image, "read")],
+            "pixels to floats": [(encode, "to_signed"), (encode, "pad_edge")],
+            "g_a": [(transform.Analysis, "forward")],
+            "h_a": [(transform.HyperAnalysis, "forward")],
+            "h_s, means": [(frozen.Latents, "means")],
+            "h_s, scale indices": [(frozen.Latents, "index")],
+            "entropy coder": [(coder, "encode")],
+            "write the file": [(bitstream, "write")],
+        }
+    )
+
+
+def decode_stages() -> Stopwatch:
+    """The stages of a decode, in the order in which they run."""
+    from regrain import bitstream
+    from regrain.conditional import decode, frozen, symbols
+    from regrain.diffusion import noise
+    from regrain.entropy import coder
+
+    decoder = [(coder.Decoder, name) for name in ("__init__", "take", "finish")]
+    return Stopwatch(
+        {
+            "read the file": [(bitstream, "read")],
+            "entropy coder": [*decoder, (symbols, "check")],
+            "h_s, scale indices": [(frozen.Latents, "index")],
+            "h_s, means": [(frozen.Latents, "means")],
+            "noise": [(noise, "normal")],
+            "denoiser": [(frozen.Model, "denoise")],
+            "pixels out": [(decode, "to_bytes")],
+        }
+    )
+
+
+def warm(picture: bytes, quality: float, runs: int) -> dict[str, Any]:
+    """Encode and decode by stage, a targeted encode, and the convolutions: medians of `runs` rounds after a first one."""
+    from regrain import codec, image
+
+    model, convolutions = codec.load(), Convolutions()
+    watches = encode_stages(), decode_stages()
+    rounds: list[tuple[dict[str, float], ...]] = []
+    for _ in range(runs + 1):
+        data, encoded = timed(watches[0], lambda: codec.encode(image.read(picture), quality=quality, model=model))
+        pixels, decoded = timed(watches[1], lambda data=data: codec.decode(data, model=model))
+        sink = io.BytesIO()
+        _, written = timed(Stopwatch({}), lambda pixels=pixels, sink=sink: image.write(pixels, sink, format="PNG"))
+        rounds.append((encoded, decoded, written))
+        convolutions.round()
+    encoded, decoded, written = (medians(list(column)) for column in zip(*rounds[1:], strict=True))
+    return {
+        "file": {"bytes": len(data), "bpp": 8 * len(data) / (SIZE[0] * SIZE[1]), "quality": quality},
+        "encode": encoded,
+        "decode": decoded,
+        "write PNG": written["total"],
+        "target": targeted(picture, model),
+        "kmac": kmac(picture, data, model),
+        "convolutions": convolutions.rates(),
+    }
+
+
+def timed(watch: Stopwatch, work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """As `Stopwatch.time`, while watching."""
+    with watch.watching():
+        return watch.time(work)
+
+
+def targeted(picture: bytes, model: "Model") -> dict[str, Any]:
+    """Seconds and number of trials of an encode with a target of 0.2 bpp; null where this picture does not reach it."""
+    from regrain import UsageError, codec, image
+
+    watch = encode_stages()
+    try:
+        data, seconds = timed(watch, lambda: codec.encode(image.read(picture), target_bpp=TARGET_BPP, model=model))
+    except UsageError as error:
+        return {"bpp": None, "seconds": None, "trials": None, "reason": str(error)}
+    bpp = 8 * len(data) / (SIZE[0] * SIZE[1])
+    return {"bpp": bpp, "seconds": seconds["total"], "trials": watch.calls["write the file"], "stages": seconds}
+
+
+def kmac(picture: bytes, data: bytes, model: "Model") -> dict[str, float]:
+    """Thousands of multiply-accumulates a pixel, by network and in all, counted in one encode and one decode."""
+    from regrain import codec, image
+
+    encode = counted(lambda: codec.encode(image.read(picture), model=model))
+    decode = counted(lambda: codec.decode(data, model=model))
+    parts = {"g_a": encode["Analysis"], "h_a": encode["HyperAnalysis"]}
+    parts |= {"h_s, scale indices": decode["ScaleBranch"], "h_s, means": decode["HyperMean"]}
+    return parts | {"denoiser": decode["Denoiser"], "encode": encode["Global"], "decode": decode["Global"]}
+
+
+def counted(work: Callable[[], Any]) -> dict[str, float]:
+    """kMAC/pixel of every module that runs in `work`, by its class; a flop counter counts each as two operations."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    pixels = SIZE[0] * SIZE[1]
+    return {name: sum(kinds.values()) / 2 / pixels / 1e3 for name, kinds in counter.get_flop_counts().items()}
+
+
+def cold(picture: bytes, quality: float, runs: int) -> dict[str, Any]:
+    """The command line in fresh processes, with peak memory, and where a cold decode spends its time."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, coded, target = (str(Path(folder, name)) for name in ("in.png", "coded.rgn", "out.png"))
+        Path(source).write_bytes(picture)
+        encode = [fresh("-m", "regrain", "encode", source, coded, "-q", str(quality)) for _ in range(runs)]
+        decode = [fresh("-m", "regrain", "decode", coded, target) for _ in range(runs)]
+        command = [sys.executable, "-c", COLD, coded]
+        parts = [json.loads(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(runs)]
+    result: dict[str, Any] = {"parts": medians(parts)}
+    for name, taken in (("encode", encode), ("decode", decode)):
+        seconds = medians([{"seconds": run.seconds} for run in taken])
+        result[name] = seconds | {"peak_mib": max(run.peak for run in taken) / 2**20}
+    return result
+
+
+def verdict(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that have a bar: value, bar, and whether it holds."""
+    decode, rates = facts["decode"], facts["convolutions"]
+    rate = facts["kmac"]["denoiser"] * SIZE[0] * SIZE[1] / 1e6 / decode["denoiser"]
+    share, coding = rate / max(rates.values()), decode["entropy coder"] / decode["total"]
+    return {
+        "denoiser_gmac_s": rate,
+        "share": {"value": share, "bar": BARS["share"], "holds": share >= BARS["share"]},
+        "coding": {"value": coding, "bar": BARS["coding"], "holds": coding < BARS["coding"]},
+        "seconds": {"value": decode["total"], "bar": BARS["seconds"], "holds": decode["total"] <= BARS["seconds"]},
+        "kmac": {
+            "value": facts["kmac"]["decode"],
+            "bar": BARS["kmac"],
+            "holds": facts["kmac"]["decode"] <= BARS["kmac"],
+        },
+    }
+
+
+def lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The report for people."""
+    machine, file, bars = facts["machine"], facts["file"], facts["verdict"]
+    yield (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['capability']}; torch {machine['torch']}, "
+        f"{machine['threads']} threads; load {machine['load']}"
+    )
+    yield f"{SIZE[0]}x{SIZE[1]}, quality {file['quality']:g}: {file['bytes']:,} bytes, {file['bpp']:.3f} bpp"
+    for road in ("encode", "decode"):
+        yield f"\n{road}, warm, median of {facts['runs']}"
+        total = facts[road]["total"]
+        for stage, seconds in facts[road].items():
+            yield f"  {stage:<20}{seconds:8.3f} s {100 * seconds / total:5.1f} %"
+    yield f"  {'then write PNG':<20}{facts['write PNG']:8.3f} s"
+    yield f"  bars: total <= {BARS['seconds']} s (goal {BARS['goal']:g} s) {mark(bars['seconds'])}; " + (
+        f"entropy coder < {100 * BARS['coding']:g} % {mark(bars['coding'])}"
+    )
+    yield f"\nencode --target-bpp {TARGET_BPP}"
+    yield "  " + target_line(facts["target"])
+    yield "\ncold, fresh processes"
+    for road in ("encode", "decode"):
+        run = facts["cold"][road]
+        yield f"  regrain {road:<12}{run['seconds']:8.3f} s, peak {run['peak_mib']:.0f} MiB"
+    for part, seconds in facts["cold"]["parts"].items():
+        yield f"    {part:<18}{seconds:8.3f} s"
+    yield "\nkMAC/pixel, counted"
+    for part, figure in facts["kmac"].items():
+        yield f"  {part:<20}{figure:8.2f}"
+    yield f"  bar: decode <= {BARS['kmac']:g} {mark(bars['kmac'])}"
+    yield "\n3x3 convolutions, channels-last, float32, GMAC/s"
+    for shape, rate in facts["convolutions"].items():
+        yield f"  {shape:<20}{rate:8.1f}"
+    yield f"  {'denoiser':<20}{bars['denoiser_gmac_s']:8.1f}"
+    yield f"  share of the best {bars['share']['value']:.2f}; bar: >= {BARS['share']} {mark(bars['share'])}"
+
+
+def target_line(target: Mapping[str, Any]) -> str:
+    """What a targeted encode took."""
+    if target["seconds"] is None:
+        return str(target["reason"])
+    return f"{target['bpp']:.3f} bpp in {target['seconds']:.3f} s, {target['trials']} trials"
+
+
+def mark(bar: Mapping[str, Any]) -> str:
+    """Whether a bar holds, in a word."""
+    return "holds" if bar["holds"] else "DOES NOT HOLD"
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description="Speed of regrain on the CPU, for a 768x512 picture.")
+    parser.add_argument("picture", nargs="?", type=Path, default=DEMO, help="scaled and cut to 768x512")
+    parser.add_argument("-q", "--quality", type=float, default=50.0)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    limit_threads(options.threads)
+    buffer = io.BytesIO()
+    fitted(options.picture, *SIZE).save(buffer, "PNG")
+    facts = {"machine": describe(), "runs": options.runs}
+    facts |= {"cold": cold(buffer.getvalue(), options.quality, min(COLD_RUNS, options.runs))}
+    facts |= warm(buffer.getvalue(), options.quality, options.runs)
+    facts["verdict"] = verdict(facts)
+    print(json.dumps(facts) if options.json else "\n".join(lines(facts)))
+
+
+if __name__ == "__main__":
+    main()

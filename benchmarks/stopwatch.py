@@ -1,0 +1,70 @@
+"""Seconds by stage, measured inside the real road: callables are wrapped where the road looks them up.
+
+    total = sum of the stages' own seconds + rest
+
+A watched callable that runs within another one counts as its own stage, not as the outer one's.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+__all__ = ["Stopwatch", "medians"]
+
+Place = tuple[object, str]
+"""An owner (module or class) and the name of a callable in it."""
+
+
+class Stopwatch:
+    """Own seconds and calls of each stage since `clear`, while `watching`."""
+
+    def __init__(self, stages: Mapping[str, Sequence[Place]]) -> None:
+        """Name the stages, each with the places where it runs."""
+        self._stages = stages
+        self._within: list[float] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin again from nothing."""
+        self.seconds = dict.fromkeys(self._stages, 0.0)
+        self.calls = dict.fromkeys(self._stages, 0)
+
+    @contextmanager
+    def watching(self) -> Iterator["Stopwatch"]:
+        """Wrap all places, and put everything back afterwards."""
+        with ExitStack() as stack:
+            for stage, places in self._stages.items():
+                for owner, name in places:
+                    stack.enter_context(patch.object(owner, name, self._wrapped(getattr(owner, name), stage)))
+            yield self
+
+    def _wrapped(self, call: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        def watched(*args: object, **named: object) -> Any:  # noqa: ANN401 - whatever the call gives
+            self._within.append(0.0)
+            start = time.perf_counter()
+            try:
+                return call(*args, **named)
+            finally:
+                spent = time.perf_counter() - start
+                self.seconds[stage] += spent - self._within.pop()
+                self.calls[stage] += 1
+                if self._within:
+                    self._within[-1] += spent
+
+        return watched
+
+    def time(self, work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+        """What `work` gives, and seconds: of every stage, `rest` and `total`."""
+        self.clear()
+        start = time.perf_counter()
+        result = work()
+        total = time.perf_counter() - start
+        return result, self.seconds | {"rest": total - sum(self.seconds.values()), "total": total}
+
+
+def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median of every name over the rounds."""
+    return {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}

@@ -1,0 +1,114 @@
+"""The integer wall gives the same integers whatever computes them."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import nn
+
+from regrain.entropy.exact import ACTIVATION_MAX, INDEX_STEP, QUALITY_TOP, IntegerConv, ScaleBranch, interpolate_offsets
+from regrain.errors import ModelError
+
+
+@pytest.fixture
+def branch() -> ScaleBranch:
+    torch.manual_seed(3)
+    made = ScaleBranch(16, 32, 24).eval().requires_grad_(False)
+    for layer in made.layers:
+        layer.weight.mul_(4)
+        layer.bias.copy_(torch.randn_like(layer.bias))
+    return made
+
+
+@pytest.fixture
+def z() -> torch.Tensor:
+    return torch.randint(-200, 200, (4, 16, 6, 5), generator=torch.Generator().manual_seed(1)).float()
+
+
+@contextmanager
+def without_onednn():
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(True)
+
+
+OFFSET = torch.arange(24.0)[None] * 30
+
+
+def test_indices_are_whole_and_in_range(branch, z):
+    index = branch(z, OFFSET)
+    assert index.shape == (4, 24, 24, 20)
+    assert torch.equal(index, index.round())
+    assert 0 <= index.min() < index.max() <= 63
+
+
+def test_indices_equal_a_computation_in_python_integers(branch, z):
+    x = z.clamp(-ACTIVATION_MAX, ACTIVATION_MAX).long()
+    for place, layer in enumerate(branch.layers):
+        weight, bias = layer.integer_weight().long(), layer.integer_bias().long()
+        total = nn.functional.conv2d(x, weight, bias, padding=1)
+        x = total >> layer.shift
+        if place < 2:
+            x = x.clamp(0, ACTIVATION_MAX).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    index = ((x + OFFSET.long()[:, :, None, None] + INDEX_STEP // 2) // INDEX_STEP).clamp(0, 63)
+    assert torch.equal(branch(z, OFFSET).long(), index)
+
+
+@pytest.mark.parametrize("variant", ["double", "channels_last", "one by one", "one thread", "without oneDNN"])
+def test_indices_do_not_depend_on_how_they_are_computed(branch, z, variant):
+    wanted = branch(z, OFFSET)
+    threads = torch.get_num_threads()
+    try:
+        if variant == "double":
+            got = branch.double()(z.double(), OFFSET.double()).float()
+        elif variant == "channels_last":
+            layout = torch.channels_last
+            got = branch.to(memory_format=layout)(z.contiguous(memory_format=layout), OFFSET)
+        elif variant == "one by one":
+            got = torch.cat([branch(part, OFFSET) for part in z.split(1)])
+        elif variant == "one thread":
+            torch.set_num_threads(1)
+            got = branch(z, OFFSET)
+        else:
+            with without_onednn():
+                got = branch(z, OFFSET)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(got, wanted)
+
+
+def test_stored_integers_come_back(branch):
+    for layer in branch.layers:
+        fresh = IntegerConv(layer.weight.shape[1], layer.weight.shape[0], layer.shift)
+        fresh.set_integers(layer.integer_weight().to(torch.int8), layer.integer_bias().to(torch.int32))
+        assert torch.equal(fresh.integer_weight(), layer.integer_weight())
+        assert torch.equal(fresh.integer_bias(), layer.integer_bias())
+
+
+def test_sums_that_float32_cannot_hold_are_refused():
+    layer = IntegerConv(64, 2, 8)
+    full = torch.full((2, 64, 3, 3), 127, dtype=torch.int8)
+    layer.set_integers(full, torch.zeros(2, dtype=torch.int32))
+    with pytest.raises(ModelError, match="2\\^24"):
+        layer.set_integers(full, torch.full((2,), 2**23, dtype=torch.int32))
+    with pytest.raises(ModelError, match="shape"):
+        layer.set_integers(full[:1], torch.zeros(2, dtype=torch.int32))
+
+
+def test_a_gradient_reaches_every_weight(branch, z):
+    branch.requires_grad_(True)
+    branch(z, torch.full((1, 24), 500.0)).sum().backward()
+    assert all(float(parameter.grad.abs().sum()) > 0 for parameter in branch.parameters())
+
+
+def test_offsets_interpolate_in_integers():
+    anchors = torch.tensor([[0, -5], [100, 7], [1000, 9]])
+    quality = torch.arange(0, QUALITY_TOP + 1, 7)
+    got = interpolate_offsets(anchors, quality)
+    assert torch.equal(interpolate_offsets(anchors, torch.tensor([0, QUALITY_TOP // 2, QUALITY_TOP])), anchors)
+    assert bool((got.diff(dim=0) >= 0).all())
+    exact = 200.0 * quality / QUALITY_TOP
+    lower = quality <= QUALITY_TOP // 2
+    assert float((got[lower, 0] - exact[lower]).abs().max()) <= 0.5

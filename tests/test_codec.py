@@ -1,0 +1,142 @@
+"""Pictures of every kind through the whole codec, on the weights that ship."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regrain import bitstream, codec
+from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
+from regrain.image import Metadata, Picture
+
+
+def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Picture:
+    """Smooth colour with some grain: what a photo is to a codec."""
+    random = np.random.default_rng(seed)
+    row, column = np.mgrid[:height, :width] / 40
+    waves = np.stack([np.sin(row + k) + np.cos(column * (k + 1)) for k in range(channels)], 2)
+    noise = random.normal(0, 6, waves.shape)
+    return Picture((128 + 50 * waves + noise).clip(0, 255).astype(np.uint8), None, Metadata())
+
+
+@pytest.fixture(scope="module")
+def photo() -> Picture:
+    return picture(150, 200)
+
+
+@pytest.fixture(scope="module")
+def data(photo) -> bytes:
+    return codec.encode(photo, quality=40, tile=64)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (65, 1), (16, 16), (17, 63), (64, 65), (130, 50)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size_comes_back_in_its_size_and_kind(size, channels):
+    made = picture(*size, channels)
+    back = codec.decode(codec.encode(made, quality=60, tile=64))
+    assert back.pixels.shape == made.pixels.shape
+    assert back.pixels.dtype == np.uint8
+
+
+def test_the_picture_is_recognised(photo, data):
+    back = codec.decode(data, realism=0)
+    error = np.mean((back.pixels.astype(float) - photo.pixels) ** 2)
+    assert 10 * np.log10(255**2 / error) > 20
+
+
+def test_alpha_and_metadata_come_back_exactly(photo):
+    alpha = np.random.default_rng(1).integers(0, 256, (150, 200), dtype=np.uint8)
+    extras = Metadata(icc=b"profile", exif=b"MM\0*\0\0\0\x08", xmp=b"<x/>")
+    back = codec.decode(codec.encode(Picture(photo.pixels, alpha, extras), quality=10))
+    assert np.array_equal(back.alpha, alpha)
+    assert back.metadata == extras
+
+
+def test_a_header_is_at_most_32_bytes(data):
+    assert codec.inspect(data).sections[0]["length"] <= 32
+
+
+def test_same_file_same_seed_same_pixels(data):
+    first, again = (codec.decode(data, steps=2, seed=7).pixels for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_bytes_rise_with_quality(photo):
+    sizes = [len(codec.encode(photo, quality=q)) for q in range(0, 101, 5)]
+    assert all(b >= a - 8 for a, b in zip(sizes, sizes[1:], strict=False))
+    assert sizes[-1] > 2 * sizes[0]
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_a_target_is_met_from_below(photo, fraction):
+    low, high = (len(codec.encode(photo, quality=q)) for q in (0, 100))
+    target = int(low + fraction * (high - low))
+    size = len(codec.encode(photo, target_size=target))
+    assert 0.98 * target - 16 <= size <= target
+    assert len(codec.encode(photo, target_bpp=8 * target / 30000)) == size
+
+
+def test_targets_past_the_ends(photo):
+    assert codec.encode(photo, target_size=10**7) == codec.encode(photo, quality=100)
+    smallest = len(codec.encode(photo, quality=0))
+    with pytest.raises(UsageError, match=f"{smallest} bytes"):
+        codec.encode(photo, target_size=50)
+
+
+def test_decimals_of_quality_count(photo):
+    assert len(codec.encode(photo, quality=40.0)) <= len(codec.encode(photo, quality=41.5))
+    assert codec.inspect(codec.encode(photo, quality=41.5)).quality == 41.5
+
+
+def test_a_file_for_other_weights_is_refused(data):
+    stream = bitstream.read(data)
+    other = bitstream.write(dataclasses.replace(stream, header=dataclasses.replace(stream.header, fingerprint=b"\1\2\3\4")))
+    with pytest.raises(ModelError, match="01020304"):
+        codec.decode(other)
+
+
+def test_memory_and_pixels_are_limited(data):
+    with pytest.raises(LimitError, match="--max-memory"):
+        codec.decode(data, max_memory=10_000_000)
+    with pytest.raises(LimitError, match="--max-pixels"):
+        codec.decode(data, max_pixels=100)
+
+
+def test_damage_stays_in_its_tile(photo, data):
+    whole = codec.decode(data, realism=0).pixels
+    sections = [s for s in codec.inspect(data).sections if s["tile"] is not None]
+    assert len(sections) == 12
+    hurt = bytearray(data)
+    hurt[sections[0]["offset"] + sections[0]["length"] - 1] ^= 1
+    with pytest.raises(Corrupt, match="tile 0"):
+        codec.decode(bytes(hurt))
+    back = codec.decode(bytes(hurt), partial=True, realism=0).pixels
+    difference = np.abs(back.astype(int) - whole).max(2)
+    assert difference[:64, :64].max() > 8
+    assert np.median(difference[100:, 140:]) <= 2
+
+
+def test_a_cut_file_decodes_what_is_whole(data):
+    cut = data[: len(data) // 2]
+    with pytest.raises(Truncated, match="--partial"):
+        codec.decode(cut)
+    assert codec.decode(cut, partial=True).pixels.shape == (150, 200, 3)
+
+
+def test_symbols_that_are_not_those_encoded_name_their_tile(data):
+    stream = bitstream.read(data)
+    swapped = (stream.tiles[1], stream.tiles[0], *stream.tiles[2:])
+    with pytest.raises(Corrupt, match="tile 0"):
+        codec.decode(bitstream.write(dataclasses.replace(stream, tiles=swapped)))
+
+
+@given(draw=st.data())
+@settings(max_examples=40, deadline=None)
+def test_hostile_latents_in_valid_sections_end_in_an_error(data, draw):
+    stream = bitstream.read(data)
+    garbage = draw.draw(st.binary(max_size=80))
+    hostile = bitstream.write(dataclasses.replace(stream, tiles=(garbage, *stream.tiles[1:])))
+    with pytest.raises(RegrainError):
+        codec.decode(hostile)

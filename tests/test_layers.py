@@ -1,0 +1,28 @@
+"""Blocks start harmless: residuals at the identity, upsampling at nearest neighbour."""
+
+import torch
+
+from regrain.layers import Embedding, FilmBlock, ResidualBlock, Upsample, conv
+
+
+def test_residual_blocks_start_as_the_identity():
+    x = torch.randn(2, 8, 6, 5)
+    assert torch.equal(ResidualBlock(8)(x), x)
+    assert torch.equal(FilmBlock(8, 4)(x, torch.randn(2, 4)), x)
+
+
+def test_upsampling_starts_without_a_lattice():
+    up = Upsample(6, 3)(torch.randn(1, 6, 4, 4))
+    assert up.shape == (1, 3, 8, 8)
+    blocks = up.unfold(2, 2, 2).unfold(3, 2, 2)
+    torch.testing.assert_close(blocks, blocks[..., :1, :1].expand_as(blocks))
+
+
+def test_strided_convolution_halves_exactly():
+    assert conv(3, 5, stride=2)(torch.randn(1, 3, 8, 12)).shape == (1, 5, 4, 6)
+
+
+def test_embedding_tells_scalars_apart():
+    embed = Embedding(3, 16)
+    a, b = embed(torch.tensor([[0.0, 0.5, 1.0], [0.0, 0.5, 0.9]]))
+    assert float((a - b).detach().abs().max()) > 1e-3
