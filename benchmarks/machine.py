@@ -103,10 +103,11 @@ class Convolutions:
 def _layer(channels: int, width: int, height: int) -> Callable[[], object]:
     import torch
 
-    layer = torch.nn.Conv2d(channels, channels, 3, padding=1).requires_grad_(False)
-    layer = layer.to(memory_format=torch.channels_last)
-    x = torch.randn(1, channels, height, width).contiguous(memory_format=torch.channels_last)
-    return lambda: layer(x)
+    layout = torch.channels_last
+    x = torch.randn(1, channels, height, width).contiguous(memory_format=layout)
+    weight = torch.randn(channels, channels, 3, 3).contiguous(memory_format=layout)
+    bias = torch.randn(channels)
+    return lambda: torch.nn.functional.conv2d(x, weight, bias, padding=1)
 
 
 def limit_threads(threads: int | None) -> None:

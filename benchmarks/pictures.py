@@ -1,7 +1,7 @@
 """The pictures that are timed: the bundled photo, or another, at any size.
 
-A photo cut to a size that it does not have is scaled to cover it; a huge one is tiled by reflection, with grain, so that
-its statistics stay those of a photo and no two places of it are the same.
+A size near the photo's own is reached by scaling; a huge one by tiling with reflection and grain, so that its
+statistics stay those of a photo and no two places of it are the same.
 """
 
 from pathlib import Path

@@ -87,20 +87,22 @@ def decode_stages() -> Stopwatch:
 
 
 def warm(picture: bytes, quality: float, runs: int) -> dict[str, Any]:
-    """Encode and decode by stage, a targeted encode, and the convolutions: medians of `runs` rounds after a first one."""
+    """Encode and decode by stage, a targeted encode, the convolutions: medians of `runs` rounds after a first one."""
     from regrain import codec, image
 
     model, convolutions = codec.load(), Convolutions()
-    watches = encode_stages(), decode_stages()
-    rounds: list[tuple[dict[str, float], ...]] = []
-    for _ in range(runs + 1):
-        data, encoded = timed(watches[0], lambda: codec.encode(image.read(picture), quality=quality, model=model))
-        pixels, decoded = timed(watches[1], lambda data=data: codec.decode(data, model=model))
-        sink = io.BytesIO()
-        _, written = timed(Stopwatch({}), lambda pixels=pixels, sink=sink: image.write(pixels, sink, format="PNG"))
-        rounds.append((encoded, decoded, written))
+    encoding, decoding, writing = encode_stages(), decode_stages(), Stopwatch({})
+
+    def once() -> tuple[bytes, tuple[dict[str, float], ...]]:
+        data, encoded = timed(encoding, lambda: codec.encode(image.read(picture), quality=quality, model=model))
+        pixels, decoded = timed(decoding, lambda: codec.decode(data, model=model))
+        _, written = timed(writing, lambda: image.write(pixels, io.BytesIO(), format="PNG"))
         convolutions.round()
-    encoded, decoded, written = (medians(list(column)) for column in zip(*rounds[1:], strict=True))
+        return data, (encoded, decoded, written)
+
+    data, _ = once()
+    rounds = [once()[1] for _ in range(runs)]
+    encoded, decoded, written = (medians(list(column)) for column in zip(*rounds, strict=True))
     return {
         "file": {"bytes": len(data), "bpp": 8 * len(data) / (SIZE[0] * SIZE[1]), "quality": quality},
         "encode": encoded,

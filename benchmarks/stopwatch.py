@@ -42,7 +42,7 @@ class Stopwatch:
             yield self
 
     def _wrapped(self, call: Callable[..., Any], stage: str) -> Callable[..., Any]:
-        def watched(*args: object, **named: object) -> Any:  # noqa: ANN401 - whatever the call gives
+        def watched(*args: object, **named: object) -> Any:
             self._within.append(0.0)
             start = time.perf_counter()
             try:

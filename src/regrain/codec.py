@@ -112,9 +112,8 @@ def encode(
     meta = picture.metadata
 
     def at(step: int) -> bytes:
-        header = bitstream.Header(
-            picture.width, picture.height, step, model.fingerprint, grey=picture.grey, alpha=alpha is not None, tile=tile
-        )  # fmt: skip
+        size, grey = (picture.width, picture.height), picture.grey
+        header = bitstream.Header(*size, step, model.fingerprint, grey=grey, alpha=alpha is not None, tile=tile)
         tiles = tuple(encode_tiles(model, y, step, tile))
         return bitstream.write(bitstream.Stream(header, tiles, alpha, meta.icc, meta.exif, meta.xmp))
 
@@ -132,7 +131,9 @@ def _largest_within(at: Callable[[int], bytes], target: int) -> bytes:
         return top
     best = at(0)
     if len(best) > target:
-        raise UsageError(f"target of {target} bytes is too small: the smallest file of this picture is {len(best)} bytes")
+        raise UsageError(
+            f"target of {target} bytes is too small: the smallest file of this picture is {len(best)} bytes"
+        )
     low, high = 0, 100 * QUALITY_UNIT
     while high - low > 1:
         middle = (low + high) // 2

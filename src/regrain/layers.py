@@ -23,7 +23,7 @@ def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) 
 def icnr_(layer: nn.Conv2d, factor: int) -> nn.Conv2d:
     """Initialise a convolution before a pixel shuffle so that it starts as nearest-neighbour upsampling.
 
-    ICNR of Aitken et al. 2017: the ``factor**2`` sub-kernels of each output channel start equal, so no lattice is built in.
+    ICNR of Aitken et al. 2017: the ``factor**2`` sub-kernels of an output channel start equal: no lattice is built in.
     """
     with torch.no_grad():
         seeds = layer.weight[:: factor * factor].clone()

@@ -9,6 +9,7 @@ Steps are the outer loop and windows the inner one, each window reading a halo o
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -39,7 +40,13 @@ class Knobs:
 
 
 def decode_tiles(
-    model: Model, payloads: Sequence[bytes | None], size: tuple[int, int], quality: int, tile: int, *, partial: bool = False
+    model: Model,
+    payloads: Sequence[bytes | None],
+    size: tuple[int, int],
+    quality: int,
+    tile: int,
+    *,
+    partial: bool = False,
 ) -> Tensor:
     """y_hat of a whole picture of `size` (height, width), float32 (latent, rows, columns); a lost tile's are 0.
 
@@ -86,7 +93,7 @@ def regrow(
     out = np.empty((*size, 1 if grey else 3), np.uint8)
     levels, times = schedule.get(model.config.schedule), sampler.time_grid(knobs.steps)
     read = _noise_reader(knobs.realism * model.config.init_noise, knobs.seed)
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in pairwise(times):
         x_s = torch.empty(0) if s == 0 else torch.empty(3, rows * grid.STRIDE, columns * grid.STRIDE)
         for window in grid.windows(rows, columns, knobs.window, HALO):
             x_t = read(window.outer).to(model.device)

@@ -33,7 +33,7 @@ def freeze(codec: ConditionalCodec) -> dict[str, Tensor]:
     kept = tuple(PARTS.values())
     tensors = {name: value.half() for name, value in state.items() if name.startswith(kept)}
     latents = codec.latents
-    for index, layer in enumerate(latents.scale.layers):
+    for index, layer in enumerate(latents.scale.convolutions):
         tensors[f"latents.scale.{index}.weight"] = layer.integer_weight().to(torch.int8)
         tensors[f"latents.scale.{index}.bias"] = layer.integer_bias().to(torch.int32)
     tensors["latents.offset"] = latents.integer_offsets().to(torch.int32)
@@ -55,7 +55,7 @@ class Latents:
         self.offset = tensors["latents.offset"].long()
         self.mean = _load(HyperMean(shape), tensors, PARTS["mean"])
         self.scale = ScaleBranch(shape.hyper, 64, shape.latent).eval().requires_grad_(False)
-        for index, layer in enumerate(self.scale.layers):
+        for index, layer in enumerate(self.scale.convolutions):
             layer.set_integers(tensors[f"latents.scale.{index}.weight"], tensors[f"latents.scale.{index}.bias"])
         self.z_tables = tables.unpack(tensors["latents.z_tables"].numpy())
         if len(self.z_tables) != self.anchors * self.hyper:

@@ -72,7 +72,5 @@ def tiles(rows: int, columns: int, side: int) -> list[Region]:
 def windows(rows: int, columns: int, side: int, halo: int) -> Iterator[Window]:
     """Tiles of `side` latents with `halo` latents around each."""
     for core in tiles(rows, columns, side):
-        outer = Region(
-            max(0, core.top - halo), min(rows, core.bottom + halo), max(0, core.left - halo), min(columns, core.right + halo)
-        )  # fmt: skip
-        yield Window(core, outer)
+        top, left = max(0, core.top - halo), max(0, core.left - halo)
+        yield Window(core, Region(top, min(rows, core.bottom + halo), left, min(columns, core.right + halo)))

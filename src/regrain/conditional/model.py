@@ -41,7 +41,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Refuse, with UsageError, a prediction or schedule that does not exist."""
         if self.prediction not in get_args(parametrize.Prediction):
-            raise UsageError(f"prediction is {self.prediction!r}; allowed are {', '.join(get_args(parametrize.Prediction))}")
+            allowed = ", ".join(get_args(parametrize.Prediction))
+            raise UsageError(f"prediction is {self.prediction!r}; allowed are {allowed}")
         schedule.get(self.schedule)
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,9 +53,13 @@ class ModelConfig:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`. Raises TypeError on unknown or missing names."""
         rest = dict(data)
-        transform = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.pop("transform", {}).items()}
-        denoiser = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.pop("denoiser", {}).items()}
-        return cls(transform=TransformConfig(**transform), denoiser=DenoiserConfig(**denoiser), **rest)
+        transform = TransformConfig(**_tuples(rest.pop("transform", {})))
+        denoiser = DenoiserConfig(**_tuples(rest.pop("denoiser", {})))
+        return cls(transform=transform, denoiser=denoiser, **rest)
+
+
+def _tuples(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
 
 
 class Coded(NamedTuple):
@@ -123,7 +128,7 @@ class ConditionalCodec(nn.Module):
         return cast(parametrize.Prediction, self.config.prediction)
 
     def code(self, x: Tensor, quality: Tensor) -> Coded:
-        """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 64; quality (B,) in [0, 1]."""
+        """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 64; quality (B,)."""
         y = self.analysis(x)
         z = self.hyper_analysis(self.latents.gain(quality) * y)
         coded: Coded = self.latents(y, z, quality)

@@ -1,8 +1,8 @@
 """One tile's symbols and the tables that code them: what encoder and decoder must do alike, done once.
 
-    z: integers (hyper, ceil(h/4), ceil(w/4)), table = channel, at the nearest quality anchor
-    y: integers (latent, h, w), table = scale index
-    check = CRC-32 of tile index, z and y, as little-endian int32 in C order
+z: integers (hyper, ceil(h/4), ceil(w/4)), table = channel, at the nearest quality anchor
+y: integers (latent, h, w), table = scale index
+check = CRC-32 of tile index, z and y, as little-endian int32 in C order
 """
 
 import zlib

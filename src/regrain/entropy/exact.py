@@ -8,11 +8,13 @@ Integers are held in float32, where sums below 2^24 are exact whatever the order
 The same module trains: rounding and flooring pass gradients straight through, so what is trained is what is run.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from regrain.errors import ModelError
 from regrain.entropy.quantize import clamp_inward, straight_through, straight_through_floor
+from regrain.errors import ModelError
 
 __all__ = ["ACTIVATION_MAX", "INDEX_STEP", "QUALITY_TOP", "IntegerConv", "ScaleBranch", "interpolate_offsets"]
 
@@ -29,13 +31,13 @@ QUALITY_TOP = 25600
 
 
 class IntegerConv(nn.Module):
-    """A 3x3 convolution with 8-bit weights on integers held in floats, requantised by a power-of-two shift with floor."""
+    """A 3x3 convolution with 8-bit weights on integers held in floats, requantised by a shift with floor."""
 
     WEIGHT_BITS = 8
     """weight = integer / 2^8, so real weights span +-0.496."""
 
     def __init__(self, in_channels: int, out_channels: int, shift: int) -> None:
-        """Set channels and the right shift that follows the sum. At most 64 channels come in, so that no sum can reach 2^24."""
+        """Set channels and the right shift after the sum. At most 64 channels come in: no sum can reach 2^24."""
         super().__init__()
         assert in_channels * 9 <= FAN_IN_MAX
         self.shift = shift
@@ -52,7 +54,7 @@ class IntegerConv(nn.Module):
 
     @torch.no_grad()
     def set_integers(self, weight: Tensor, bias: Tensor) -> None:
-        """Take stored integers. Raises ModelError where a sum could leave what float32 holds exactly, or shapes differ."""
+        """Take stored integers. Raises ModelError if shapes differ or a sum could leave what float32 holds exactly."""
         weight, bias = weight.double(), bias.double()
         if weight.shape != self.weight.shape or bias.shape != self.bias.shape:
             raise ModelError(f"scale branch: weights of shape {tuple(weight.shape)}, not {tuple(self.weight.shape)}")
@@ -81,6 +83,11 @@ class ScaleBranch(nn.Module):
             ]
         )
 
+    @property
+    def convolutions(self) -> list[IntegerConv]:
+        """The layers, first to last."""
+        return cast(list[IntegerConv], list(self.layers))
+
     def forward(self, z_hat: Tensor, offset: Tensor) -> Tensor:
         """Scale indices.
 
@@ -88,10 +95,11 @@ class ScaleBranch(nn.Module):
         Returns integers held in floats, (B, C, 4H, 4W), in [0, 63].
         """
         x = clamp_inward(z_hat, -ACTIVATION_MAX, ACTIVATION_MAX)
-        for layer in self.layers[:-1]:
+        *hidden, last = self.convolutions
+        for layer in hidden:
             x = clamp_inward(layer(x), 0, ACTIVATION_MAX)
             x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-        fixed = self.layers[-1](x) + offset[:, :, None, None]
+        fixed = last(x) + offset[:, :, None, None]
         index = straight_through_floor(fixed / INDEX_STEP + 0.5)
         return clamp_inward(index, 0, LEVELS - 1)
 

@@ -20,8 +20,8 @@ LIKELIHOOD_MIN = 2.0**-24
 def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
     """Bits of a zero-mean Gaussian's unit bin around each residual.
 
-    residual, scale: same shape, scale > 0. Returns bits, >= 0, same shape. The tail is taken on the side away from zero,
-    where the difference of two CDFs keeps its digits.
+    residual, scale: same shape, scale > 0. Returns bits, >= 0, same shape. The tail is taken on the side away from
+    zero, where the difference of two CDFs keeps its digits.
     """
     magnitude = residual.abs()
     upper = _normal_cdf((0.5 - magnitude) / scale)

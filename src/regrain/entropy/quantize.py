@@ -4,6 +4,8 @@
 ``noisy`` adds U(-1/2, 1/2), whose density at integers is the quantised probability (Balle et al. 2017, eq. 13).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,15 +29,15 @@ def noisy(x: Tensor) -> Tensor:
 
 class _ClampInward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, low: float, high: float) -> Tensor:  # noqa: D102
-        ctx.save_for_backward(x)  # type: ignore[no-untyped-call]
-        ctx.bounds = (low, high)  # type: ignore[attr-defined]
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(x)
+        ctx.bounds = (low, high)
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]  # noqa: D102
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        low, high = ctx.bounds  # type: ignore[attr-defined]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
         stuck = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))
         return gradient.masked_fill(stuck, 0), None, None
 

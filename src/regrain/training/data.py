@@ -6,8 +6,11 @@ is remembered between steps, so a run that resumes at step k sees exactly what i
 
 import csv
 import logging
+import os
+import signal
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +30,7 @@ __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
 log = logging.getLogger(__name__)
 SUFFIXES = (".avif", ".png", ".jpg", ".jpeg", ".webp")
 BAD_IN_A_ROW = 64
+SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Member:
     size: int
     repository: str
 
+    @property
+    def title(self) -> str:
+        """Shard and name, for messages."""
+        return f"{self.shard.name}/{self.name}"
+
     def read(self) -> NDArray[np.uint8]:
         """The picture's pixels, uint8 (H, W, 3). Raises ImageError if it is broken."""
         with self.shard.open("rb") as file:
@@ -47,17 +56,21 @@ class Member:
         try:
             pixels = read(data).pixels
         except (ImageError, LimitError) as error:
-            raise ImageError(f"{self.shard.name}/{self.name}: {error}") from None
+            raise ImageError(f"{self.title}: {error}") from None
         return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]:
     """The pictures of all shards that the recipe selects, or those it holds out, in shard order.
 
-    Raises UsageError if there is none. A shard cut short keeps what is whole of it; that is reported.
+    A shard cut short keeps what is whole of it; that is reported, and so is a repository that the recipe names and the
+    index does not. Raises UsageError if no picture is left, or if shards or index cannot be read.
     """
     shards = sorted(folder.glob("*.tar"))
     rows = _index(folder / "index.csv")
+    known = {row["repository"] for row in rows.values()}
+    for name in sorted({*config.exclude, *config.holdout} - known):
+        log.warning("%s: no picture is of %s, which the recipe names", folder, name)
     picked = []
     for shard in shards:
         for info in _list(shard):
@@ -73,24 +86,39 @@ def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]
 
 
 def _list(shard: Path) -> list[tarfile.TarInfo]:
+    """The files of a shard that are whole; says so when the shard does not end as an archive does."""
     found: list[tarfile.TarInfo] = []
-    end = shard.stat().st_size
     try:
-        with tarfile.open(shard) as tar:
-            found.extend(info for info in tar if info.isfile())
+        with shard.open("rb") as file, tarfile.open(shard, "r:") as tar:
+            with suppress(tarfile.ReadError):
+                while (info := tar.next()) is not None:
+                    found.append(info)
+            file.seek(tar.offset)
+            if file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE:
+                return [info for info in found if info.isfile()]
+            end = file.seek(0, os.SEEK_END)
     except tarfile.TarError as error:
-        log.warning("%s: %s; %d pictures of it are used", shard.name, error, len(found))
-    whole = [info for info in found if info.offset_data + info.size <= end]
-    if len(whole) < len(found):
-        log.warning("%s: cut short; %d of %d pictures are used", shard.name, len(whole), len(found))
+        log.warning("%s: %s; nothing of it is used", shard.name, error)
+        return []
+    except OSError as error:
+        raise UsageError(f"{shard}: {error.strerror or error}") from None
+    whole = [info for info in found if info.isfile() and info.offset_data + info.size <= end]
+    log.warning("%s: cut short or damaged; the %d pictures before that are used", shard.name, len(whole))
     return whole
 
 
 def _index(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """Rows by shard and key; none without an index."""
     if not path.exists():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {(row["shard"], row["key"]): row for row in csv.DictReader(file)}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    if missing := {"shard", "key", "repository", "licence_class"} - set(rows[0] if rows else ()):
+        raise UsageError(f"{path}: lacks the column {min(missing)}")
+    return {(row["shard"], row["key"]): row for row in rows}
 
 
 class Crops(Dataset[Tensor]):
@@ -100,17 +128,23 @@ class Crops(Dataset[Tensor]):
         """Set the pictures and the seed of their order and augmentation."""
         self.pictures = pictures
         self.seed = seed
+        self._reported: set[str] = set()
 
     def __getitem__(self, key: tuple[int, int]) -> Tensor:
-        """`key` is (sample number, crop size). A broken picture is reported and its successor taken."""
+        """`key` is (sample number, crop size). A picture of no use is reported, once, and its successor taken."""
         number, crop = key
         random = np.random.default_rng((self.seed, number))
         for attempt in range(BAD_IN_A_ROW):
             try:
                 return self._crop(self._pick(number + attempt), crop, random)
             except ImageError as error:
-                log.warning("skipped: %s", error)
-        raise UsageError(f"{BAD_IN_A_ROW} pictures in a row cannot be used; the last is {self._pick(number).name}")
+                self._report(str(error))
+        raise UsageError(f"{BAD_IN_A_ROW} pictures in a row are of no use; the first is {self._pick(number).title}")
+
+    def _report(self, why: str) -> None:
+        if why not in self._reported:
+            self._reported.add(why)
+            log.warning("skipped: %s", why)
 
     def _pick(self, number: int) -> Member:
         epoch, place = divmod(number, len(self.pictures))
@@ -121,7 +155,7 @@ class Crops(Dataset[Tensor]):
         pixels = member.read()
         height, width = pixels.shape[:2]
         if min(height, width) < crop:
-            raise ImageError(f"{member.name}: {width}x{height} is smaller than the crop of {crop}")
+            raise ImageError(f"{member.title}: {width}x{height} is smaller than the crop of {crop}")
         row, column = random.integers(height - crop + 1), random.integers(width - crop + 1)
         window = pixels[row : row + crop, column : column + crop]
         return torch.from_numpy(to_signed(np.ascontiguousarray(window[:, ::-1] if random.integers(2) else window)))
@@ -144,15 +178,43 @@ class _Steps(Sampler[list[tuple[int, int]]]):
 
 def batches(
     crops: Crops, *, first: int, stride: int, steps: int, batch: int, crop: int, workers: int
-) -> DataLoader[Tensor]:
-    """`steps` batches (batch, 3, crop, crop); batch k begins with sample number `first + k stride`."""
+) -> Iterator[Tensor]:
+    """`steps` batches (batch, 3, crop, crop); batch k begins with sample number `first + k stride`.
+
+    Raises UsageError if too many pictures in a row are of no use.
+    """
     sampler = _Steps(first, stride, steps, batch, crop)
-    return DataLoader(crops, batch_sampler=sampler, num_workers=workers, persistent_workers=False)
+    try:
+        yield from DataLoader(
+            crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_loop
+        )
+    except UsageError as error:  # a worker's comes with its traceback as text
+        raise UsageError(str(error).strip().splitlines()[-1].rpartition("UsageError: ")[2]) from None
+
+
+def _leave_interrupts_to_the_loop(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def holdout_batch(pictures: list[Member], count: int) -> Tensor:
-    """`count` held-out pictures spread evenly over the list, cut to multiples of 64 in the middle: (count, 3, H, W)."""
+    """`count` pictures spread evenly over the list, their top left squares: (count, 3, side, side) in [-1, 1].
+
+    `side` is the largest multiple of 64 that fits into all. A picture that is broken or under 64 pixels is reported and
+    left out. Raises UsageError if none is left.
+    """
     chosen = [pictures[i * len(pictures) // count] for i in range(min(count, len(pictures)))]
-    arrays = [torch.from_numpy(to_signed(member.read())) for member in chosen]
-    side = min(min(a.shape[1:]) for a in arrays) // 64 * 64
+    arrays = []
+    for member in chosen:
+        try:
+            pixels = member.read()
+        except ImageError as error:
+            log.warning("held out, but left out: %s", error)
+            continue
+        if min(pixels.shape[:2]) >= SIDE:
+            arrays.append(torch.from_numpy(to_signed(pixels)))
+        else:
+            log.warning("held out, but left out: %s is under %d pixels", member.title, SIDE)
+    if not arrays:
+        raise UsageError(f"none of {len(chosen)} held-out pictures is of use; the first is {chosen[0].title}")
+    side = min(min(a.shape[1:]) for a in arrays) // SIDE * SIDE
     return torch.stack([a[:, :side, :side] for a in arrays])

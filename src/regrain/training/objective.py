@@ -74,7 +74,7 @@ class Objective(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not rules.freeze_latents):
             y_hat, y_bits, z_bits = self.codec.code(x, draw.quality)
         error, x_hat = self._denoise(x, y_hat, draw)
-        rho = self.config.perceptual_weight * rules.perceptual * draw.realism
+        rho = draw.realism * (self.config.perceptual_weight * rules.perceptual if self.lpips[0] else 0.0)
         distance = self._perceptual(x_hat, x, rho)
         bpp = (y_bits + z_bits) / (x.shape[2] * x.shape[3])
         rate_weight = self._rate_weight(draw.quality)

@@ -3,15 +3,17 @@
 average <- d average + (1 - d) weights,   d = min(ema, (1 + step) / (10 + step))
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from regrain import checkpoint
-from regrain.conditional.model import ConditionalCodec
+from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.errors import ModelError
 
 __all__ = ["State"]
@@ -47,6 +49,10 @@ class State:
         """Count a step whose gradient was of no use."""
         self.step += 1
 
+    def settle(self) -> None:
+        """Go on from the averaged weights: what is frozen from here on is then what ships, to the bit."""
+        self.codec.load_state_dict(self.average)
+
     @contextmanager
     def averaged(self) -> Iterator[ConditionalCodec]:
         """The codec with its averaged weights, in evaluation mode, for as long as the context lasts."""
@@ -59,21 +65,44 @@ class State:
             self.codec.train()
 
     def save(self, path: Path) -> None:
-        """Write everything, atomically."""
-        checkpoint.save(path, self._tensors(), {"step": self.step})
+        """Write everything, atomically. Raises OutputError."""
+        checkpoint.save(path, self._tensors(), {"step": self.step, "config": _plain(self.codec.config)})
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint, if there is one. Raises ModelError if it is for another network."""
+        """Continue from a checkpoint, if there is one. Raises ModelError if it is damaged or for another network."""
         if not path.exists():
             return
-        tensors, metadata = checkpoint.load(path)
-        wanted = {name for name in self._tensors() if not name.startswith("optimizer.")}
-        if missing := sorted(wanted - tensors.keys()):
-            raise ModelError(f"{path}: a checkpoint of another network: it has no {missing[0]}")
+        try:
+            tensors, metadata = checkpoint.load(path)
+        except ModelError as error:
+            raise ModelError(f"{error}; put a good checkpoint in its place, or remove it to start again") from None
+        self._check(path, tensors, metadata)
         self.codec.load_state_dict(_part(tensors, "weights."))
-        self.average = {k: v.to(self.average[k].device) for k, v in _part(tensors, "average.").items()}
+        for name, tensor in _part(tensors, "average.").items():
+            self.average[name].copy_(tensor)
         self._load_optimizer(_part(tensors, "optimizer."))
-        self.step = int(metadata["step"])
+        self.step = metadata["step"]
+
+    def _check(self, path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        """Raise ModelError unless this network and its optimiser can take the tensors."""
+        shapes = self._shapes(tensors.keys())
+        for name in sorted(shapes.keys() | tensors.keys()):
+            there = tuple(tensors[name].shape) if name in tensors else None
+            if there != shapes.get(name):
+                raise ModelError(f"{path}: of another network: {name} is {there} there and {shapes.get(name)} here")
+        if type(metadata.get("step")) is not int:
+            raise ModelError(f"{path}: not a checkpoint of training: it says no step")
+        if metadata.get("config", (mine := _plain(self.codec.config))) != mine:
+            raise ModelError(f"{path}: a checkpoint of another [model] than the recipe's")
+
+    def _shapes(self, names: Set[str]) -> dict[str, tuple[int, ...]]:
+        """Of all that a checkpoint holds; a parameter that never had a gradient has no moments, unless `names` say so."""
+        state = {name: tensor for name, tensor in self._tensors().items() if not name.startswith("optimizer.")}
+        for index, parameter in enumerate(self._parameters()):
+            moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": parameter.new_empty(())}
+            if f"optimizer.{index}.step" in names:
+                state |= {f"optimizer.{index}.{name}": moment for name, moment in moments.items()}
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"weights.{k}": v for k, v in self.codec.state_dict().items()}
@@ -83,11 +112,22 @@ class State:
         return tensors
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        """Moments in the memory format of their parameters, so that the arithmetic is the same as before the break."""
+        parameters = self._parameters()
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             index, name = key.split(".")
-            moments.setdefault(int(index), {})[name] = value
+            like = value if name == "step" else torch.empty_like(parameters[int(index)]).copy_(value)
+            moments.setdefault(int(index), {})[name] = like
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter.detach() for parameter in self.codec.parameters()]
+
+
+def _plain(config: ModelConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
+    return plain
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

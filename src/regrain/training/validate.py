@@ -1,5 +1,6 @@
 """Held-out figures during training: rate, PSNR of the faithful end and LPIPS of the textured end, over quality."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -13,6 +14,7 @@ __all__ = ["Row", "validate"]
 
 QUALITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 BATCH = 8
+ERROR_MIN = 1e-10
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def _row(codec: ConditionalCodec, pictures: Tensor, lpips: Lpips | None, quality
         ends = [_end(codec, x, coded.y_hat, quality, realism, lpips) for realism in (0.0, 1.0)]
         sums += torch.stack([*bits, ends[0][0], ends[1][0], ends[0][1], ends[1][1]]).cpu()
     bpp, z_bpp, *errors, faithful, textured = (float(v) for v in sums / len(pictures))
-    psnr = [float(10 * torch.log10(torch.tensor(4.0 / error))) for error in errors]
+    psnr = [10 * math.log10(4 / max(error, ERROR_MIN)) for error in errors]
     return Row(100 * quality, bpp, z_bpp, psnr[0], psnr[1], faithful, textured)
 
 
