@@ -43,6 +43,12 @@ demo: $(VENV)/.demo-stamp
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest
 
+.PHONY: bench
+bench: $(VENV)/.demo-stamp
+	$(PY) benchmarks/speed.py
+	$(PY) benchmarks/seams.py
+	$(PY) benchmarks/memory.py
+
 lint: $(VENV)/.dev-stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Peak memory and seconds of a huge picture, encoded and decoded by the command line, each in a fresh process.
 
-    python benchmarks/memory.py [PICTURE] [--megapixels 50] [--steps 1] [--realism 1] [--threads N] [--json]
+    python benchmarks/memory.py [PICTURE] [--megapixels 50] [--steps 1] [--realism 1]
+        [--model FILE] [--threads N] [--json]
 
 Peak is the resident memory that the operating system reports of the process when it ends, the input picture held in
 memory and the output picture's writing included.
@@ -29,12 +30,13 @@ def sides(megapixels: float) -> tuple[int, int]:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Make the picture, encode and decode it."""
     width, height = sides(options.megapixels)
+    named = [] if options.model is None else ["--model", str(options.model)]
     knobs = ["--steps", str(options.steps), "--realism", str(options.realism)]
     with tempfile.TemporaryDirectory() as folder:
         source, coded, target = (str(Path(folder, name)) for name in ("in.png", "coded.rgn", "out.png"))
         tiled(options.picture, width, height).save(source, compress_level=1)
-        encode = fresh("-m", "regrain", "encode", source, coded)
-        decode = fresh("-m", "regrain", "decode", coded, target, *knobs)
+        encode = fresh("-m", "regrain", "encode", source, coded, *named)
+        decode = fresh("-m", "regrain", "decode", coded, target, *knobs, *named)
         size = Path(coded).stat().st_size
     runs = {"encode": encode, "decode": decode}
     facts: dict[str, Any] = {"machine": describe(), "width": width, "height": height, "bytes": size}
@@ -67,6 +69,7 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=50.0)
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--realism", type=float, default=1.0)
+    parser.add_argument("--model", type=Path, default=None, help="weights, if not those in the package")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

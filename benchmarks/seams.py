@@ -1,6 +1,7 @@
 """The largest difference at tile borders between a picture decoded in windows and the same file decoded whole.
 
-    python benchmarks/seams.py [--image PICTURE] [--size 1536x1024] [--halos 2 4 6 8 10 12] [--threads N] [--json]
+    python benchmarks/seams.py [--image PICTURE] [--size 1536x1024] [--halos 2 4 6 8 10 12]
+        [--model FILE] [--threads N] [--json]
 
 One file with tiles of 512 pixels is decoded in windows of 512 pixels, for each halo, and in one window: the same
 symbols, so that all that differs is what the pixel decoder sees of its neighbours. Differences are in 1/255.
@@ -20,6 +21,7 @@ from pictures import DEMO, fitted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from regrain.codec import Model
     from regrain.conditional.decode import Knobs
 
 TILE = 512
@@ -32,22 +34,22 @@ HALOS = (0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)
 def near_borders(height: int, width: int) -> NDArray[np.bool_]:
     """Which pixels lie within 16 of a border between tiles, (height, width)."""
 
-    def near(size: int) -> NDArray[np.bool_]:
-        places, borders = np.arange(size), np.arange(TILE, size, TILE)
-        return ((places[:, None] >= borders - REACH) & (places[:, None] < borders + REACH)).any(1)
-
-    out: NDArray[np.bool_] = near(height)[:, None] | near(width)
+    out = np.zeros((height, width), bool)
+    for border in range(TILE, height, TILE):
+        out[border - REACH : border + REACH] = True
+    for border in range(TILE, width, TILE):
+        out[:, border - REACH : border + REACH] = True
     return out
 
 
-def decoder(data: bytes) -> "Callable[[Knobs, int], NDArray[np.uint8]]":
+def decoder(model: "Model", data: bytes) -> "Callable[[Knobs, int], NDArray[np.uint8]]":
     """The pixels of a file at any knobs and halo."""
     from unittest.mock import patch
 
-    from regrain import bitstream, codec
+    from regrain import bitstream
     from regrain.conditional import decode
 
-    model, stream = codec.load(), bitstream.read(data)
+    stream = bitstream.read(data)
     header = stream.header
     size = header.height, header.width
     y_hat = decode.decode_tiles(model, stream.tiles, size, header.quality, header.tile)
@@ -65,8 +67,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from regrain.conditional import decode, grid
 
     width, height = options.size
-    data = regrain.encode(fitted(options.image, width, height), tile=TILE, quality=options.quality)
-    pixels, near = decoder(data), near_borders(height, width)
+    model, image = regrain.load(options.model), fitted(options.image, width, height)
+    data = regrain.encode(image, tile=TILE, quality=options.quality, model=model)
+    pixels, near = decoder(model, data), near_borders(height, width)
     rows = []
     for realism, steps in KNOBS:
         whole = pixels(decode.Knobs(steps, realism, window=max(width, height)), 0)
@@ -98,7 +101,9 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     """The report for people."""
     machine = facts["machine"]
     yield f"{machine['cpu']}, torch {machine['torch']}, {machine['threads']} threads"
-    yield f"{facts['width']}x{facts['height']}, {facts['bytes']:,} bytes, tiles and windows of {TILE} against one window"
+    yield (
+        f"{facts['width']}x{facts['height']}, {facts['bytes']:,} bytes; tiles and windows of {TILE} against one window"
+    )
     yield f"bar: at most {BAR}/255 within {REACH} pixels of a border; the package's halo is {facts['halo']} latents"
     yield f"\n{'realism':>8}{'steps':>7}{'halo':>6}{'border':>8}{'anywhere':>10}{'over the bar':>14}{'work':>7}"
     for row in facts["rows"]:
@@ -115,6 +120,7 @@ def main() -> None:
     parser.add_argument("--size", type=lambda text: tuple(map(int, text.split("x"))), default=(1536, 1024))
     parser.add_argument("-q", "--quality", type=float, default=50.0)
     parser.add_argument("--halos", type=int, nargs="+", default=HALOS, help="in latents of 16 pixels")
+    parser.add_argument("--model", type=Path, default=None, help="weights, if not those in the package")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

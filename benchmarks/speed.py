@@ -1,6 +1,6 @@
 """Seconds by stage, kMAC/pixel, peak memory and share of the convolution peak, for one 768x512 picture on the CPU.
 
-    python benchmarks/speed.py [PICTURE] [-q 50] [--runs 7] [--threads N] [--json]
+    python benchmarks/speed.py [PICTURE] [-q 50] [--runs 7] [--model FILE] [--threads N] [--json]
 
 Medians over rounds; a round times one encode, one decode and the list of convolutions, so that a busy machine slows all
 of them alike. Stages are the real functions of the package, timed where it calls them; multiply-accumulates are counted
@@ -36,7 +36,7 @@ marks.append(time.perf_counter())
 import regrain.conditional.decode, regrain.conditional.encode
 from regrain import codec
 marks.append(time.perf_counter())
-model = codec.load()
+model = codec.load(sys.argv[2] if sys.argv[2:] else None)
 marks.append(time.perf_counter())
 codec.decode(open(sys.argv[1], "rb").read(), model=model)
 marks.append(time.perf_counter())
@@ -86,11 +86,11 @@ def decode_stages() -> Stopwatch:
     )
 
 
-def warm(picture: bytes, quality: float, runs: int) -> dict[str, Any]:
+def warm(picture: bytes, quality: float, runs: int, weights: Path | None) -> dict[str, Any]:
     """Encode and decode by stage, a targeted encode, the convolutions: medians of `runs` rounds after a first one."""
     from regrain import codec, image
 
-    model, convolutions = codec.load(), Convolutions()
+    model, convolutions = codec.load(weights), Convolutions()
     encoding, decoding, writing = encode_stages(), decode_stages(), Stopwatch({})
 
     def once() -> tuple[bytes, tuple[dict[str, float], ...]]:
@@ -154,14 +154,15 @@ def counted(work: Callable[[], Any]) -> dict[str, float]:
     return {name: sum(kinds.values()) / 2 / pixels / 1e3 for name, kinds in counter.get_flop_counts().items()}
 
 
-def cold(picture: bytes, quality: float, runs: int) -> dict[str, Any]:
+def cold(picture: bytes, quality: float, runs: int, weights: Path | None) -> dict[str, Any]:
     """The command line in fresh processes, with peak memory, and where a cold decode spends its time."""
+    named = [] if weights is None else ["--model", str(weights)]
     with tempfile.TemporaryDirectory() as folder:
         source, coded, target = (str(Path(folder, name)) for name in ("in.png", "coded.rgn", "out.png"))
         Path(source).write_bytes(picture)
-        encode = [fresh("-m", "regrain", "encode", source, coded, "-q", str(quality)) for _ in range(runs)]
-        decode = [fresh("-m", "regrain", "decode", coded, target) for _ in range(runs)]
-        command = [sys.executable, "-c", COLD, coded]
+        encode = [fresh("-m", "regrain", "encode", source, coded, "-q", str(quality), *named) for _ in range(runs)]
+        decode = [fresh("-m", "regrain", "decode", coded, target, *named) for _ in range(runs)]
+        command = [sys.executable, "-c", COLD, coded, *named[1:]]
         parts = [json.loads(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(runs)]
     result: dict[str, Any] = {"parts": medians(parts)}
     for name, taken in (("encode", encode), ("decode", decode)):
@@ -172,20 +173,13 @@ def cold(picture: bytes, quality: float, runs: int) -> dict[str, Any]:
 
 def verdict(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that have a bar: value, bar, and whether it holds."""
-    decode, rates = facts["decode"], facts["convolutions"]
-    rate = facts["kmac"]["denoiser"] * SIZE[0] * SIZE[1] / 1e6 / decode["denoiser"]
+    decode, rates, counted_kmac = facts["decode"], facts["convolutions"], facts["kmac"]
+    rate = counted_kmac["denoiser"] * SIZE[0] * SIZE[1] / 1e6 / decode["denoiser"]
     share, coding = rate / max(rates.values()), decode["entropy coder"] / decode["total"]
-    return {
-        "denoiser_gmac_s": rate,
-        "share": {"value": share, "bar": BARS["share"], "holds": share >= BARS["share"]},
-        "coding": {"value": coding, "bar": BARS["coding"], "holds": coding < BARS["coding"]},
-        "seconds": {"value": decode["total"], "bar": BARS["seconds"], "holds": decode["total"] <= BARS["seconds"]},
-        "kmac": {
-            "value": facts["kmac"]["decode"],
-            "bar": BARS["kmac"],
-            "holds": facts["kmac"]["decode"] <= BARS["kmac"],
-        },
-    }
+    values = {"share": share, "coding": coding, "seconds": decode["total"], "kmac": counted_kmac["decode"]}
+    holds = {name: value >= BARS[name] if name == "share" else value <= BARS[name] for name, value in values.items()}
+    bars = {name: {"value": value, "bar": BARS[name], "holds": holds[name]} for name, value in values.items()}
+    return {"denoiser_gmac_s": rate} | bars
 
 
 def lines(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -198,30 +192,39 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"{SIZE[0]}x{SIZE[1]}, quality {file['quality']:g}: {file['bytes']:,} bytes, {file['bpp']:.3f} bpp"
     for road in ("encode", "decode"):
         yield f"\n{road}, warm, median of {facts['runs']}"
-        total = facts[road]["total"]
-        for stage, seconds in facts[road].items():
-            yield f"  {stage:<20}{seconds:8.3f} s {100 * seconds / total:5.1f} %"
+        yield from stage_lines(facts[road])
     yield f"  {'then write PNG':<20}{facts['write PNG']:8.3f} s"
-    yield f"  bars: total <= {BARS['seconds']} s (goal {BARS['goal']:g} s) {mark(bars['seconds'])}; " + (
-        f"entropy coder < {100 * BARS['coding']:g} % {mark(bars['coding'])}"
-    )
-    yield f"\nencode --target-bpp {TARGET_BPP}"
-    yield "  " + target_line(facts["target"])
+    yield f"  bar: decode <= {BARS['seconds']} s (goal {BARS['goal']:g} s) {mark(bars['seconds'])}"
+    yield f"  bar: entropy coder < {100 * BARS['coding']:g} % of decode {mark(bars['coding'])}"
+    yield f"\nencode --target-bpp {TARGET_BPP}\n  {target_line(facts['target'])}"
     yield "\ncold, fresh processes"
-    for road in ("encode", "decode"):
-        run = facts["cold"][road]
-        yield f"  regrain {road:<12}{run['seconds']:8.3f} s, peak {run['peak_mib']:.0f} MiB"
-    for part, seconds in facts["cold"]["parts"].items():
-        yield f"    {part:<18}{seconds:8.3f} s"
+    yield from cold_lines(facts["cold"])
     yield "\nkMAC/pixel, counted"
-    for part, figure in facts["kmac"].items():
-        yield f"  {part:<20}{figure:8.2f}"
+    yield from table(facts["kmac"], 2)
     yield f"  bar: decode <= {BARS['kmac']:g} {mark(bars['kmac'])}"
     yield "\n3x3 convolutions, channels-last, float32, GMAC/s"
-    for shape, rate in facts["convolutions"].items():
-        yield f"  {shape:<20}{rate:8.1f}"
-    yield f"  {'denoiser':<20}{bars['denoiser_gmac_s']:8.1f}"
+    yield from table(facts["convolutions"] | {"denoiser": bars["denoiser_gmac_s"]}, 1)
     yield f"  share of the best {bars['share']['value']:.2f}; bar: >= {BARS['share']} {mark(bars['share'])}"
+
+
+def stage_lines(stages: Mapping[str, float]) -> Iterator[str]:
+    """Seconds and share of each stage."""
+    for stage, seconds in stages.items():
+        yield f"  {stage:<20}{seconds:8.3f} s {100 * seconds / stages['total']:5.1f} %"
+
+
+def cold_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The command line's seconds and peaks, and the parts of a cold decode."""
+    for road in ("encode", "decode"):
+        yield f"  regrain {road:<12}{facts[road]['seconds']:8.3f} s, peak {facts[road]['peak_mib']:.0f} MiB"
+    for part, seconds in facts["parts"].items():
+        yield f"    {part:<18}{seconds:8.3f} s"
+
+
+def table(figures: Mapping[str, float], digits: int) -> Iterator[str]:
+    """Names and figures."""
+    for name, figure in figures.items():
+        yield f"  {name:<20}{figure:8.{digits}f}"
 
 
 def target_line(target: Mapping[str, Any]) -> str:
@@ -242,15 +245,16 @@ def main() -> None:
     parser.add_argument("picture", nargs="?", type=Path, default=DEMO, help="scaled and cut to 768x512")
     parser.add_argument("-q", "--quality", type=float, default=50.0)
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--model", type=Path, default=None, help="weights, if not those in the package")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     limit_threads(options.threads)
     buffer = io.BytesIO()
     fitted(options.picture, *SIZE).save(buffer, "PNG")
-    facts = {"machine": describe(), "runs": options.runs}
-    facts |= {"cold": cold(buffer.getvalue(), options.quality, min(COLD_RUNS, options.runs))}
-    facts |= warm(buffer.getvalue(), options.quality, options.runs)
+    measured = buffer.getvalue(), options.quality
+    facts = {"cold": cold(*measured, min(COLD_RUNS, options.runs), options.model)}
+    facts |= {"machine": describe(), "runs": options.runs} | warm(*measured, options.runs, options.model)
     facts["verdict"] = verdict(facts)
     print(json.dumps(facts) if options.json else "\n".join(lines(facts)))
 

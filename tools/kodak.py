@@ -34,10 +34,12 @@ class Judge:
     """Scores a decoded picture against its original."""
 
     def __init__(self, lpips: Path | None) -> None:
+        """Take LPIPS weights, or leave that score out."""
         self.lpips = Lpips.load(lpips) if lpips else None
 
     @torch.no_grad()
-    def __call__(self, original: np.ndarray, decoded: np.ndarray, size: int) -> tuple[float, ...]:
+    def score(self, original: np.ndarray, decoded: np.ndarray, size: int) -> tuple[float, ...]:
+        """Bits a pixel, PSNR, MS-SSIM, LPIPS."""
         bpp = 8 * size / (original.shape[0] * original.shape[1])
         pair = (torch.from_numpy(to_signed(image))[None] for image in (decoded, original))
         distance = float(self.lpips(*pair)) if self.lpips else float("nan")
@@ -50,13 +52,15 @@ def row(name: str, scores: Iterable[tuple[float, ...]]) -> str:
     return f"| {name} | {bpp:.3f} | {decibel:.2f} | {structure:.4f} | {distance:.4f} |"
 
 
-def sweep(photos: list[np.ndarray], judge: Judge, qualities: list[float], ends: list[tuple[float, int]]) -> dict[float, list[bytes]]:
+def sweep(
+    photos: list[np.ndarray], judge: Judge, qualities: list[float], ends: list[tuple[float, int]]
+) -> dict[float, list[bytes]]:
     """Print regrain's table; return its files by quality."""
     files = {q: [regrain.encode(photo, quality=q) for photo in photos] for q in qualities}
     for realism, steps in ends:
         for q in qualities:
             decoded = (np.asarray(regrain.decode(data, realism=realism, steps=steps)) for data in files[q])
-            scores = [judge(a, b, len(f)) for a, b, f in zip(photos, decoded, files[q], strict=True)]
+            scores = [judge.score(a, b, len(f)) for a, b, f in zip(photos, decoded, files[q], strict=True)]
             print(row(f"regrain -q {q:g}, realism {realism:g}, steps {steps}", scores), flush=True)
     return files
 
@@ -66,7 +70,7 @@ def baselines(photos: list[np.ndarray], judge: Judge, files: list[bytes]) -> Non
     for other in BASELINES:
         fitted = [at_size(other, photo, len(data)) for photo, data in zip(photos, files, strict=True)]
         decoded = (other.decode(f.data) for f in fitted)
-        scores = [judge(a, b, len(f.data)) for a, b, f in zip(photos, decoded, fitted, strict=True)]
+        scores = [judge.score(a, b, len(f.data)) for a, b, f in zip(photos, decoded, fitted, strict=True)]
         over = sum(not f.fits for f in fitted)
         print(row(f"{other.name}{f' ({over} photos cannot be so small)' if over else ''}", scores), flush=True)
 
@@ -96,7 +100,7 @@ def checks(photos: list[np.ndarray]) -> None:
             wanted = estimate(model, stream, stream.tiles[0] or b"", anchor) / 8
             gap = max(gap, (abs(len(data) - wanted) - 64) / wanted)
     low, high = np.mean(ends, axis=0)
-    print(f"\nrates: {low:.3f} to {high:.3f} bpp (means at q 0 and q 100); largest fall of bytes from q to q + 1: {falls}")
+    print(f"\nrates: {low:.3f} to {high:.3f} bpp (means at q 0 and q 100); largest fall from q to q + 1: {falls} bytes")
     print(f"bytes against the prior's estimate: at most {100 * max(0, gap):.2f} % + 64 bytes")
 
 
@@ -112,7 +116,8 @@ def main() -> None:
     options = parser.parse_args()
     photos = [read(path).pixels for path in sorted(options.folder.glob("*.png"))[: options.first]]
     judge = Judge(options.lpips)
-    print(f"{len(photos)} photos, seed 0, fingerprint {codec.load().fingerprint.hex()}, torch {torch.__version__}\n\n{HEAD}")
+    mark = codec.load().fingerprint.hex()
+    print(f"{len(photos)} photos, seed 0, fingerprint {mark}, torch {torch.__version__}\n\n{HEAD}")
     files = sweep(photos, judge, options.qualities, [(1, 1), (0, 1)])
     if options.at is not None:
         at = sweep(photos, judge, [options.at], [(1, 4), (1, 16)])

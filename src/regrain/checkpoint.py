@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path}: weights cannot be written: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: weights cannot be written: {reason}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

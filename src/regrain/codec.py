@@ -7,7 +7,8 @@ before torch is imported and before anything of the size the header claims is al
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regrain import bitstream
-from regrain.errors import Corrupt, LimitError, ModelError, UnsupportedVersion, UsageError
+from regrain.errors import Corrupt, LimitError, ModelError, Truncated, UnsupportedVersion, UsageError
 
 if TYPE_CHECKING:
     from regrain.conditional.frozen import Model as Model
@@ -73,8 +74,22 @@ def load(path: str | Path | None = None, device: str | None = None) -> "Model":
     """Weights from a file, or those in the package. Raises ModelError."""
     from regrain.conditional.frozen import Model
 
-    with as_file(files("regrain") / "weights" / DEFAULT_WEIGHTS) as shipped:
+    with _untouched(), as_file(files("regrain") / "weights" / DEFAULT_WEIGHTS) as shipped:
         return Model.load(Path(path) if path is not None else shipped, _device(device))
+
+
+@contextmanager
+def _untouched() -> Iterator[None]:
+    """Torch with its own defaults (CPU, float32, no autocast), whatever the caller has set for work of his own."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @lru_cache(maxsize=1)
@@ -107,14 +122,16 @@ def encode(
     from regrain.image import encode_alpha
 
     model = model or _shipped(device)
-    y = analyse(model, picture.pixels)
+    with _untouched():
+        y = analyse(model, picture.pixels)
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
     meta = picture.metadata
 
     def at(step: int) -> bytes:
-        size, grey = (picture.width, picture.height), picture.grey
-        header = bitstream.Header(*size, step, model.fingerprint, grey=grey, alpha=alpha is not None, tile=tile)
-        tiles = tuple(encode_tiles(model, y, step, tile))
+        has_alpha, size = alpha is not None, (picture.width, picture.height)
+        header = bitstream.Header(*size, step, model.fingerprint, grey=picture.grey, alpha=has_alpha, tile=tile)
+        with _untouched():
+            tiles = tuple(encode_tiles(model, y, step, tile))
         return bitstream.write(bitstream.Stream(header, tiles, alpha, meta.icc, meta.exif, meta.xmp))
 
     if target_bpp is not None:
@@ -160,6 +177,8 @@ def decode(
     """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens."""
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     header = stream.header
+    if stream.tiles.count(None) == len(stream.tiles):
+        raise Truncated(f"none of its {len(stream.tiles)} tiles is whole: there is nothing to decode")
     if header.method != bitstream.Method.CONDITIONAL:
         raise UnsupportedVersion(f"method {header.method.name.lower()} is not decoded by this version of regrain")
     _check_memory(header, steps, max_memory)
@@ -170,9 +189,10 @@ def decode(
     model = model or _shipped(device)
     alpha = None if stream.alpha is None else _alpha(decode_alpha, stream.alpha, header, partial)
     size = (header.height, header.width)
-    y_hat = decode_tiles(model, stream.tiles, size, header.quality, header.tile, partial=partial)
-    knobs = Knobs(steps, realism, seed)
-    pixels = regrow(model, y_hat, size, header.quality, grey=header.grey, knobs=knobs)
+    with _untouched():
+        y_hat = decode_tiles(model, stream.tiles, size, header.quality, header.tile, partial=partial)
+        knobs = Knobs(steps, realism, seed)
+        pixels = regrow(model, y_hat, size, header.quality, grey=header.grey, knobs=knobs)
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
 
 
@@ -207,9 +227,12 @@ def _check_fingerprint(wanted: bytes, present: bytes) -> None:
 
 
 def _check_memory(header: bitstream.Header, steps: int, limit: int | None) -> None:
-    """Refuse what would not fit: pictures are held as bytes, latents as floats, x_t twice as floats if steps > 1."""
-    pixels = header.width * header.height
-    need = 900_000_000 + pixels * (3 + 6 + (24 if steps > 1 else 0)) + pixels * header.alpha
+    """Refuse what would not fit: pictures are held as bytes, latents as floats, x_t twice as floats if steps > 1.
+
+    Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide.
+    """
+    pixels, squares = header.width * header.height, (-(-header.width // 16)) * -(-header.height // 16)
+    need = 900_000_000 + pixels * (3 + header.alpha) + 256 * squares * (6 + (24 if steps > 1 else 0))
     allowed = limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     if need > allowed:
         raise LimitError(

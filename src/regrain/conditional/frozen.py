@@ -4,6 +4,7 @@ Tensors are named by room. `latents.*` is all that turns bytes into y_hat, in it
 wall needs them); the latent fingerprint is that part's checksum, and the rest may change under it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -45,7 +46,11 @@ def freeze(codec: ConditionalCodec) -> dict[str, Tensor]:
 
 
 class Latents:
-    """From symbols to y_hat at one quality; everything here runs on the CPU, the scale indices in integers."""
+    """From symbols to y_hat at one quality; everything here runs on the CPU, the scale indices in integers.
+
+    Those integers are held in float64 here: autocast leaves it alone, and no backend has Winograd transforms for it,
+    which compute whole sums from fractions (NNPACK's, in float32, miss three indices in a thousand).
+    """
 
     def __init__(self, config: ModelConfig, tensors: dict[str, Tensor]) -> None:
         """Take the `latents.*` tensors of a weights file. Raises ModelError where they break the integer wall."""
@@ -53,8 +58,12 @@ class Latents:
         self.hyper, self.anchors = shape.hyper, shape.anchors
         self.log_gain = tensors["latents.log_gain"].float()
         self.offset = tensors["latents.offset"].long()
-        self.mean = _load(HyperMean(shape), tensors, PARTS["mean"])
-        self.scale = ScaleBranch(shape.hyper, 64, shape.latent).eval().requires_grad_(False)
+        if not self.log_gain.shape == self.offset.shape == (shape.anchors, shape.latent):
+            raise ModelError(
+                f"weights hold gains of shape {tuple(self.log_gain.shape)}, expected {(shape.anchors, shape.latent)}"
+            )
+        self.mean = _load(lambda: HyperMean(shape), tensors, PARTS["mean"])
+        self.scale = ScaleBranch(shape.hyper, 64, shape.latent).double().eval().requires_grad_(False)
         for index, layer in enumerate(self.scale.convolutions):
             layer.set_integers(tensors[f"latents.scale.{index}.weight"], tensors[f"latents.scale.{index}.bias"])
         self.z_tables = tables.unpack(tensors["latents.z_tables"].numpy())
@@ -102,10 +111,13 @@ class Model:
         """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
         tensors, metadata = checkpoint.load(path)
         try:
-            return cls.build(tensors, metadata["config"], device)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            model = cls.build(tensors, metadata["config"], device)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
+        if model.fingerprint.hex() != metadata.get("latent_fingerprint"):
+            raise ModelError(f"{path}: its latents are damaged: their fingerprint is not the one written beside them")
+        return model
 
     @classmethod
     def build(cls, tensors: dict[str, Tensor], config: dict[str, Any], device: str | None = None) -> Self:
@@ -115,10 +127,12 @@ class Model:
         return cls(
             config=shape,
             fingerprint=latent_fingerprint(tensors),
-            analysis=_load(Analysis(shape.transform), tensors, PARTS["analysis"]).to(where),
-            hyper_analysis=_load(HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),
+            analysis=_load(lambda: Analysis(shape.transform), tensors, PARTS["analysis"]).to(where),
+            hyper_analysis=_load(lambda: HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),
             latents=Latents(shape, tensors),
-            denoiser=_load(Denoiser(shape.denoiser, shape.transform.latent), tensors, PARTS["denoiser"]).to(where),
+            denoiser=_load(lambda: Denoiser(shape.denoiser, shape.transform.latent), tensors, PARTS["denoiser"]).to(
+                where
+            ),
             device=where,
         )
 
@@ -141,7 +155,10 @@ def latent_fingerprint(tensors: dict[str, Tensor]) -> bytes:
     return checkpoint.fingerprint({name: value for name, value in tensors.items() if name.startswith("latents.")})
 
 
-def _load(module: M, tensors: dict[str, Tensor], prefix: str) -> M:
+def _load(build: Callable[[], M], tensors: dict[str, Tensor], prefix: str) -> M:
+    """A network with stored weights; built without memory, so that no random number is drawn for weights to replace."""
     state = {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
-    module.load_state_dict(state)
+    with torch.device("meta"):
+        module = build()
+    module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

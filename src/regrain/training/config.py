@@ -8,11 +8,9 @@ import math
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args, get_type_hints
+from typing import Final, TypeVar, get_args, get_origin, get_type_hints
 
 from regrain.conditional.model import ModelConfig
-from regrain.diffusion import schedule
-from regrain.diffusion.parametrize import Prediction
 from regrain.errors import UsageError
 
 __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
@@ -134,10 +132,6 @@ def _check(recipe: Recipe, path: Path) -> None:
     """What no single value can tell."""
     if not recipe.stage:
         raise UsageError(f"{path}: a recipe needs at least one [[stage]]")
-    if recipe.model.prediction not in get_args(Prediction):
-        allowed = ", ".join(get_args(Prediction))
-        raise UsageError(f"{path}: model: prediction is {recipe.model.prediction!r}; {allowed} are allowed")
-    schedule.get(recipe.model.schedule)
     for stage in recipe.stage:
         where = f"{path}: stage {stage.name!r}"
         if stage.crop % 64:
@@ -146,39 +140,42 @@ def _check(recipe: Recipe, path: Path) -> None:
             raise UsageError(f"{where}: perceptual is {max(stage.perceptual)}; perceptual_weight times it must be <= 1")
 
 
-def _build(kind: type[T], data: Any, where: str) -> T:
+def _build(kind: type[T], data: object, where: str) -> T:
     if not isinstance(data, dict):
         raise UsageError(f"{where}: expected a table, got {data!r}")
     hints = get_type_hints(kind)
     known = [f.name for f in fields(kind) if f.name != "folder"]  # type: ignore[arg-type]
     if unknown := sorted(data.keys() - known):
         raise UsageError(f"{where}: unknown name {unknown[0]!r}; allowed are {', '.join(sorted(known))}")
+    values = {name: _value(hints[name], value, f"{where}: {name}", name) for name, value in data.items()}
     try:
-        return kind(**{name: _value(hints[name], value, f"{where}: {name}", name) for name, value in data.items()})
+        return kind(**values)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
     except TypeError as error:
         missing = str(error).partition("argument")[2].lstrip("s: ")
         raise UsageError(f"{where}: lacks {missing}") from None
 
 
-def _value(hint: Any, value: Any, where: str, name: str) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
-    if getattr(hint, "__origin__", None) is tuple:
-        return _values(hint.__args__, value, where, name)
+def _value(hint: object, value: object, where: str, name: str) -> object:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _build(hint, value, where)
+    if get_origin(hint) is tuple:
+        return _values(get_args(hint), value, where, name)
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
-        raise UsageError(f"{where}: expected {hint.__name__}, got {value!r}")
+        raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
     low, high = _RANGES.get(name, (-math.inf, math.inf))
     if isinstance(value, int | float) and not (low <= value <= high and math.isfinite(value)):
         raise UsageError(f"{where} is {value}; {low:g} to {high:g} is allowed")
     return value
 
 
-def _values(kinds: tuple[Any, ...], value: Any, where: str, name: str) -> tuple[Any, ...]:
+def _values(kinds: tuple[object, ...], value: object, where: str, name: str) -> tuple[object, ...]:
     if not isinstance(value, list):
         raise UsageError(f"{where}: expected a list, got {value!r}")
     many = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
     if len(many) != len(value):
         raise UsageError(f"{where}: expected {len(many)} values, got {len(value)}")
-    return tuple(_value(kind, one, f"{where} {i + 1}", name) for i, (kind, one) in enumerate(zip(many, value, strict=True)))
+    return tuple(_value(many[i], one, f"{where} {i + 1}", name) for i, one in enumerate(value))

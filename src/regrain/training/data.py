@@ -1,7 +1,7 @@
 """WebDataset-style shards -> batches, as a pure function of (seed, counter).
 
-Sample number n of a run is crop permutation(seed, epoch)[n mod size] under an augmentation drawn from (seed, n): nothing
-is remembered between steps, so a run that resumes at step k sees exactly what it would have seen.
+Sample number n of a run is picture permutation(seed, epoch)[n mod size] under an augmentation drawn from (seed, n):
+nothing is remembered between steps, so a run that resumes at step k sees exactly what it would have seen.
 """
 
 import csv
@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import tarfile
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ class Crops(Dataset[Tensor]):
 
     def _pick(self, number: int) -> Member:
         epoch, place = divmod(number, len(self.pictures))
-        return self.pictures[_permutation(self.seed, epoch, len(self.pictures))[place]]
+        return self.pictures[int(_permutation(self.seed, epoch, len(self.pictures))[place])]
 
     @staticmethod
     def _crop(member: Member, crop: int, random: np.random.Generator) -> Tensor:
@@ -184,12 +185,15 @@ def batches(
     Raises UsageError if too many pictures in a row are of no use.
     """
     sampler = _Steps(first, stride, steps, batch, crop)
+    loader = DataLoader(crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_loop)
+    failed = ""
     try:
-        yield from DataLoader(
-            crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_loop
-        )
-    except UsageError as error:  # a worker's comes with its traceback as text
-        raise UsageError(str(error).strip().splitlines()[-1].rpartition("UsageError: ")[2]) from None
+        yield from loader
+    except UsageError as error:  # a worker's comes with its traceback as text, and frames that hold the workers
+        failed = str(error).strip().splitlines()[-1].rpartition("UsageError: ")[2]
+        traceback.clear_frames(error.__traceback__)
+    if failed:
+        raise UsageError(failed)
 
 
 def _leave_interrupts_to_the_loop(_worker: int) -> None:

@@ -110,6 +110,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
         mixed_precision="bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+    _check_shares(recipe, accelerator.num_processes)
     torch.manual_seed(recipe.seed)
     codec = ConditionalCodec(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(accelerator.device) if recipe.loss.lpips else None
@@ -118,6 +119,14 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     bar = accelerator.is_main_process and not quiet and sys.stderr.isatty()
     Run(recipe, out, accelerator, state, lpips, bar=bar).all_stages()
     return out
+
+
+def _check_shares(recipe: Recipe, ranks: int) -> None:
+    for stage in recipe.stage:
+        if stage.batch % ranks:
+            raise UsageError(
+                f"stage {stage.name!r}: batch is {stage.batch}; {ranks} processes need a multiple of {ranks}"
+            )
 
 
 class Run:
@@ -129,10 +138,6 @@ class Run:
         """Open the data and the log; wrap the codec for its device."""
         self.recipe, self.out, self.accelerator, self.state, self.bar = recipe, out, accelerator, state, bar
         self.lpips = lpips
-        ranks = accelerator.num_processes
-        for stage in recipe.stage:
-            if stage.batch % ranks:
-                raise UsageError(f"stage {stage.name!r}: batch is {stage.batch}; a multiple of {ranks} is, as processes")
         folder = recipe.path(recipe.data.shards)
         self.crops = Crops(members(folder, recipe.data, held_out=False), recipe.seed)
         self.holdout = self._holdout(folder)
@@ -152,7 +157,7 @@ class Run:
             self.out.mkdir(parents=True, exist_ok=True)
             for stale in self.out.glob(".*.safetensors.*.tmp"):
                 stale.unlink()
-            return SummaryWriter(str(self.out / "log"), purge_step=self.state.step + 1)  # type: ignore[no-untyped-call]
+            return SummaryWriter(str(self.out / "log"), purge_step=self.state.step + 1)
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written: {error.strerror or error}") from None
 
@@ -175,7 +180,7 @@ class Run:
             self._validate()
         finally:
             if self.writer:
-                self.writer.close()  # type: ignore[no-untyped-call]
+                self.writer.close()
 
     def _stop(self) -> None:
         if not self.bad:
@@ -212,15 +217,16 @@ class Run:
         gradient = self.accelerator.clip_grad_norm_(self.state.codec.parameters(), self.recipe.clip)
         means = self.accelerator.reduce(torch.stack([value.detach() for value in scalars.values()]), "mean")
         values = dict(zip(scalars, means.tolist(), strict=True)) | {"gradient": float(gradient)}
-        self._update(values, learning_rate(self.recipe, step, where))
+        values["learning_rate"] = learning_rate(self.recipe, step, where)
+        self._update(values)
         self._report(values | {"seconds": time.monotonic() - start})
         return {name: values[name] for name in ("loss", "bpp", "mse", "lpips")}
 
-    def _update(self, values: dict[str, float], rate: float) -> None:
+    def _update(self, values: dict[str, float]) -> None:
         """Take the step, or skip it if it is not finite; stop when that goes on."""
         if math.isfinite(values["loss"]) and math.isfinite(values["gradient"]):
             self.bad = 0
-            self.state.update(rate)
+            self.state.update(values["learning_rate"])
             return
         self.bad += 1
         log.warning("step %d: loss %s, gradient %s: skipped", self.state.step, values["loss"], values["gradient"])
@@ -232,7 +238,7 @@ class Run:
         step = self.state.step
         if self.writer:
             for name, value in values.items():
-                self.writer.add_scalar(f"train/{name}", value, step)  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(f"train/{name}", value, step)
         if step % self.recipe.checkpoint_every == 0 and not self.bad:
             self._save()
         if step % self.recipe.validate_every == 0 and step < self.recipe.steps:
@@ -261,4 +267,4 @@ class Run:
         for row in rows:
             log.info("step %d: %s", self.state.step, row)
             for name, value in row.scalars().items():
-                self.writer.add_scalar(f"holdout/{name}", value, self.state.step)  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(f"holdout/{name}", value, self.state.step)

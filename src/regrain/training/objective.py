@@ -83,7 +83,7 @@ class Objective(nn.Module):
             total = total + rules.rate * rate_weight * bpp
         mse = (x_hat.detach() - x).square().mean() * 127.5**2
         seen = distance.detach().sum() / (rho > 0).sum().clamp_min(1)
-        loss = (total * rate_weight ** -self.config.balance).mean()
+        loss = (total * rate_weight**-self.config.balance).mean()
         return {"loss": loss, "bpp": bpp.detach().mean(), "mse": mse, "lpips": seen}
 
     def _rate_weight(self, quality: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from regrain import checkpoint
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.errors import ModelError
+from regrain.training.muon import Muon
 
 __all__ = ["State"]
 
@@ -28,7 +29,7 @@ class State:
         self.ema = ema
         self.step = 0
         self.average = {name: tensor.detach().clone() for name, tensor in codec.state_dict().items()}
-        self.optimizer = torch.optim.Adam(codec.parameters(), lr=0.0, betas=(0.9, 0.99))
+        self.optimizer = Muon(codec.parameters())
 
     def zero_grad(self) -> None:
         """Forget gradients; parameters without one are left alone by the next update."""
@@ -96,7 +97,7 @@ class State:
             raise ModelError(f"{path}: a checkpoint of another [model] than the recipe's")
 
     def _shapes(self, names: Set[str]) -> dict[str, tuple[int, ...]]:
-        """Of all that a checkpoint holds; a parameter that never had a gradient has no moments, unless `names` say so."""
+        """Of all that a checkpoint holds; moments are of those parameters alone that `names` has any of."""
         state = {name: tensor for name, tensor in self._tensors().items() if not name.startswith("optimizer.")}
         for index, parameter in enumerate(self._parameters()):
             moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": parameter.new_empty(())}

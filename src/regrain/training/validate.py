@@ -19,7 +19,10 @@ ERROR_MIN = 1e-10
 
 @dataclass(frozen=True)
 class Row:
-    """Means over the held-out pictures at one quality (0 to 100); PSNR of the mean squared error, in dB."""
+    """Means over the held-out pictures at one quality (0 to 100); PSNR of the mean squared error, in dB.
+
+    LPIPS is NaN, and in neither text nor log, where there are no weights for it.
+    """
 
     quality: float
     bpp: float
@@ -31,12 +34,14 @@ class Row:
 
     def scalars(self) -> dict[str, float]:
         """Names for a log, quality in each."""
-        values = asdict(self)
-        return {f"{name}/q{values['quality']:.0f}": value for name, value in values.items() if name != "quality"}
+        return {f"{name}/q{self.quality:.0f}": value for name, value in self._known().items() if name != "quality"}
 
     def __str__(self) -> str:
         """One line."""
-        return "  ".join(f"{name} {value:.3f}" for name, value in asdict(self).items())
+        return "  ".join(f"{name} {value:.3f}" for name, value in self._known().items())
+
+    def _known(self) -> dict[str, float]:
+        return {name: value for name, value in asdict(self).items() if not math.isnan(value)}
 
 
 @torch.no_grad()
@@ -48,7 +53,7 @@ def validate(codec: ConditionalCodec, pictures: Tensor, lpips: Lpips | None) -> 
 
 def _row(codec: ConditionalCodec, pictures: Tensor, lpips: Lpips | None, quality: float) -> Row:
     sums = torch.zeros(6)
-    for x in pictures.split(BATCH):
+    for x in torch.split(pictures, BATCH):
         x = x.contiguous(memory_format=torch.channels_last)
         coded = codec.code(x, torch.full((x.shape[0],), quality, device=x.device))
         bits = torch.stack([(coded.y_bits + coded.z_bits).sum(), coded.z_bits.sum()]) / x[0, 0].numel()
@@ -69,5 +74,5 @@ def _end(
     t, q, r = (torch.full((count,), value, device=x.device) for value in (1.0, quality, realism))
     output = codec.denoiser(x_1, t, y_hat, q, r)
     x_hat = parametrize.to_x0(codec.prediction, output, x_1, alpha, sigma).clamp(-1, 1)
-    distance = lpips(x_hat, x).sum() if lpips else x.new_zeros(())
+    distance = lpips(x_hat, x).sum() if lpips else x.new_full((), math.nan)
     return (x_hat - x).square().mean((1, 2, 3)).sum(), distance

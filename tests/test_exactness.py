@@ -1,0 +1,108 @@
+"""One file, every setting: the symbols are equal, whoever encoded and whoever decodes; and one seed gives one picture.
+
+Two processes take other instruction sets than this one's. Each decodes what the others wrote, under every setting of
+tools/exactness.py; a symbol that differs fails its CRC there, or its digest here.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regrain import codec, image
+from regrain.diffusion import noise
+
+TOOL = Path(__file__).parents[1] / "tools" / "exactness.py"
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.rgn"))
+SETTINGS = {
+    "threads-1",
+    "threads-2",
+    "no-onednn",
+    "channels-last",
+    "batch-4",
+    "batch-16-no-onednn",
+    "float64",
+    "autocast",
+}
+pytestmark = pytest.mark.skipif(not TOOL.exists(), reason="tools/exactness.py is not here")
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("exactness", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def model():
+    return codec.load()
+
+
+def run(*arguments, capability=None):
+    """What the tool prints in a process of its own, on `capability` (None: the best there is)."""
+    variables = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
+    variables |= {"ATEN_CPU_CAPABILITY": capability} if capability else {}
+    command = [sys.executable, TOOL, *arguments]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, env=variables).stdout)
+
+
+@pytest.fixture(scope="module")
+def world(tool, model, tmp_path_factory):
+    """What three instruction sets say of each other's files: symbol digests for each of them and each setting."""
+    folder = tmp_path_factory.mktemp("files")
+    row, column = np.mgrid[:70, :66]
+    pixels = np.stack([(row * k + column * column // (9 + k)) % 256 for k in (2, 3, 5)], 2).astype(np.uint8)
+    image.write(image.Picture(pixels), folder / "picture.png")
+    written = [*GOLDEN, *tool.encode(model, folder / "picture.png", folder)]
+    said = {}
+    for capability in ("default", "avx2"):
+        before = set(folder.glob("*.rgn"))
+        said[capability] = run(*written, "--encode", folder / "picture.png", folder, capability=capability)
+        written += sorted(set(folder.glob("*.rgn")) - before)
+    said["native"] = tool.digests(model, [path.read_bytes() for path in written])
+    return said, [path.name for path in written]
+
+
+def test_the_list_is_whole(tool, world):
+    said, names = world
+    assert set(tool.SETTINGS) >= SETTINGS
+    for answer in said.values():
+        assert set(answer) == set(tool.SETTINGS)
+    assert len(names) == len(GOLDEN) + 3 * len(tool.SETTINGS)
+
+
+def test_symbols_decoded_from_one_file_are_equal_under_every_setting(world):
+    said, names = world
+    wanted = said["native"]["plain"]
+    assert len(wanted) == len(names)
+    for capability, answer in said.items():
+        for setting, symbols in answer.items():
+            differing = [name for name, one, other in zip(names, symbols, wanted, strict=False) if one != other]
+            assert not differing, (capability, setting)
+            assert len(symbols) >= len(GOLDEN) + len(answer)
+
+
+def test_one_seed_is_one_picture_in_two_processes(tool, model):
+    again = run(*GOLDEN, "--pixels")
+    assert again == [tool.pixels(model, path.read_bytes()) for path in GOLDEN]
+    assert len(set(again)) == len(GOLDEN)
+
+
+def test_the_picture_knows_nothing_of_the_caller_s_torch(tool, model):
+    data = GOLDEN[0].read_bytes()
+    wanted = tool.pixels(model, data)
+    for name in ("autocast", "default-float64", "threads-2"):
+        with tool.SETTINGS[name]():
+            assert tool.pixels(codec.load(), data) == wanted, name
+
+
+def test_noise_is_a_function_of_its_place_alone():
+    whole = noise.normal(7, 3, 0, 0, 24, 40)
+    assert np.array_equal(noise.normal(7, 3, 5, 9, 11, 17), whole[:, 5:16, 9:26])

@@ -1,0 +1,60 @@
+"""Files that must decode for ever: to exactly these symbols, and to these pixels as nearly as floats allow."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regrain import bitstream, codec, image
+
+FOLDER = Path(__file__).parent / "golden"
+GOLDEN = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def digest():
+    """The symbol digest of a file, by tools/exactness.py and the weights in the package."""
+    tool = Path(__file__).parents[1] / "tools" / "exactness.py"
+    if not tool.exists():
+        pytest.skip("tools/exactness.py is not here")
+    spec = importlib.util.spec_from_file_location("exactness", tool)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = codec.load()
+    return lambda data: module.digest(model, data)
+
+
+def test_there_is_one_of_every_kind():
+    headers = [bitstream.read_header((FOLDER / f"{name}.rgn").read_bytes()) for name in GOLDEN]
+    assert {path.stem for path in FOLDER.glob("*.rgn")} == set(GOLDEN)
+    assert {header.grey for header in headers} == {header.alpha for header in headers} == {False, True}
+    assert {0, 25600} <= {header.quality for header in headers}
+    assert (1, 1) in {(header.width, header.height) for header in headers}
+    assert any(bitstream.tile_count(header) >= 4 for header in headers)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_file_is_the_one_that_was_made(name):
+    data = (FOLDER / f"{name}.rgn").read_bytes()
+    assert len(data) == GOLDEN[name]["bytes"] <= 3000
+    assert hashlib.sha256(data).hexdigest() == GOLDEN[name]["sha256"]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_symbols_are_the_same_to_the_last(name, digest):
+    assert digest((FOLDER / f"{name}.rgn").read_bytes()) == GOLDEN[name]["symbols"]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_picture_is_the_same(name):
+    back = codec.decode((FOLDER / f"{name}.rgn").read_bytes(), realism=0)
+    kept = image.read(FOLDER / f"{name}.png")
+    assert (back.width, back.height) == (GOLDEN[name]["width"], GOLDEN[name]["height"])
+    assert back.pixels.shape == kept.pixels.shape
+    assert np.abs(back.pixels.astype(int) - kept.pixels).mean() <= 2
+    assert back.metadata == kept.metadata
+    assert (back.alpha is None) == (kept.alpha is None)
+    assert back.alpha is None or np.array_equal(back.alpha, kept.alpha)

@@ -1,0 +1,43 @@
+"""What the README says can be run, runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from regrain.cli.parser import parse
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_examples_run(tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "photo.png").write_bytes((ROOT / "demo" / "photo.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "photo.rgn").stat().st_size > 500
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("regrain ")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_parse(line):
+    parse(shlex.split(line, comments=True)[1:])
+
+
+def test_every_file_that_is_named_exists():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_room_of_the_map_exists():
+    for room in re.findall(r"^\| `([\w/.]+)`", README, re.MULTILINE):
+        assert (ROOT / "src" / "regrain" / room).exists(), room

@@ -1,0 +1,105 @@
+"""A recipe says what it says, or one line of what is wrong in it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from tiny import HEAD, MODEL, STAGES, write_recipe
+
+from regrain.errors import UsageError
+from regrain.training.config import LossConfig, Stage, read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def test_tables_become_dataclasses_and_defaults_fill_the_rest(tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path))
+    assert recipe.model == MODEL
+    assert recipe.loss == LossConfig()
+    assert recipe.data.licence_classes == ("free",)
+    assert recipe.stage[1] == Stage("latents", steps=2, batch=4, crop=64)
+    assert recipe.stage[0].rate == (0.02, 0.2)
+    assert recipe.steps == 8
+
+
+def test_whole_numbers_pass_for_real_ones(tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path, HEAD + STAGES + "learning_rate = [1, 0]\n"))
+    assert recipe.stage[2].learning_rate == (1.0, 0.0)
+    assert {type(rate) for rate in recipe.stage[2].learning_rate} == {float}
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    write_recipe(tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    recipe = read_recipe(Path("there/tiny.toml"))
+    monkeypatch.chdir("/")
+    assert recipe.path(recipe.data.shards) == (tmp_path / "there" / "shards").resolve()
+    assert recipe.path("../x") == (tmp_path / "x").resolve()
+    assert recipe.path("/abs/olute") == Path("/abs/olute").resolve()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("seed = 3", "sede = 3", "unknown name 'sede'"),
+        ("seed = 3", 'folder = "/"', "unknown name 'folder'"),
+        ("holdout_crops = 2", "crops = 2", "data: unknown name 'crops'"),
+        ("embedding = 8", "embeding = 8", "model: denoiser: unknown name 'embeding'"),
+        ("seed = 3", "seed = 3.0", "seed: expected int, got 3.0"),
+        ("seed = 3", "seed = true", "seed: expected int, got True"),
+        ('name = "tiny"', "name = 5", "name: expected str, got 5"),
+        ('name = "tiny"', "", "lacks 'name'"),
+        ('shards = "shards"', "", "data: lacks 'shards'"),
+        ("[data]", "[loss]\nlpips = 1\n[data]", "loss: lpips: expected str, got 1"),
+        ('licence_classes = ["free"]', 'licence_classes = "free"', "licence_classes: expected a list, got 'free'"),
+        ("rate = [0.02, 0.2]", "rate = [0.02]", "stage 1: rate: expected 2 values, got 1"),
+        ("widths = [4, 8, 8]", "widths = [4, 8, 0]", "widths 3 is 0; 1 to 65536 is allowed"),
+        ("continuous = 0.5", "continuous = 1.5", "stage 3: continuous is 1.5; 0 to 1 is allowed"),
+        ("ema = 0.9", "ema = nan", "ema is nan; 0 to 1 is allowed"),
+        ("rate = [0.02, 0.2]", "rate = [0, inf]", "rate 2 is inf"),
+        ("steps = 2", "steps = 0", "stage 2: steps is 0"),
+        ("crop = 64\nrate", "crop = 100\nrate", "stage 'warm-up': crop is 100; a multiple of 64 is allowed"),
+        ("continuous = 0.5", "perceptual = [0, 3]", "stage 'denoiser': perceptual is 3.0"),
+        ("[model.transform]", '[model]\nprediction = "y"\n[model.transform]', "model: prediction is 'y'"),
+        ("[model.transform]", '[model]\nschedule = "no"\n[model.transform]', "model: no schedule is named 'no'"),
+        ("[data]", "data = 1\n[other]", "unknown name 'other'"),
+        ("seed = 3", "seed = = 3", "not a TOML recipe"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(tmp_path, old, new, complaint):
+    text = HEAD + STAGES
+    assert old in text
+    with pytest.raises(UsageError, match=re.escape(complaint)) as caught:
+        read_recipe(write_recipe(tmp_path, text.replace(old, new, 1)))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("stages", ["", "stage = []\n"])
+def test_a_recipe_has_stages(tmp_path, stages):
+    with pytest.raises(UsageError, match="stage"):
+        read_recipe(write_recipe(tmp_path, stages + HEAD))
+
+
+def test_no_file_no_text_no_recipe(tmp_path):
+    with pytest.raises(UsageError, match="No such file"):
+        read_recipe(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match="directory"):
+        read_recipe(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not a TOML recipe"):
+        read_recipe(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
+def test_each_prediction_is_one_word_away(tmp_path, prediction):
+    text = HEAD.replace("[model.transform]", f'[model]\nprediction = "{prediction}"\n[model.transform]') + STAGES
+    assert read_recipe(write_recipe(tmp_path, text)).model.prediction == prediction
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_repository_are_recipes(path):
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.data.licence_classes == ("free",)
+    assert recipe.data.holdout

@@ -1,0 +1,288 @@
+"""A run ends in the same bits whatever stopped it on the way, and leaves a good checkpoint whenever it stops."""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny import HEAD, STAGES, write_recipe
+
+from regrain import checkpoint
+from regrain.conditional.frozen import Model
+from regrain.errors import ModelError, OutputError, RegrainError, UsageError
+from regrain.training import loop
+from regrain.training.config import Stage, read_recipe
+from regrain.training.loop import LAST, WEIGHTS, learning_rate, main, position
+from regrain.training.objective import Objective
+
+STEPS = 8
+LAST_STAGE = 'name = "denoiser"\nsteps = 3'
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": ""}
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+
+
+class Killed(BaseException):
+    """Stands for a kill that no code of ours can catch."""
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, shards) -> Path:
+    """The folder of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    (folder / "shards").symlink_to(shards, target_is_directory=True)
+    return main(write_recipe(folder))
+
+
+def same(first: Path, second: Path) -> bool:
+    ours, theirs = load_file(first), load_file(second)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def kill_before(monkeypatch, step):
+    """Stop dead in the middle of `step`."""
+    forward = Objective.forward
+    count = [0]
+
+    def dying(self, x, rules):
+        if count[0] == step:
+            raise Killed
+        count[0] += 1
+        return forward(self, x, rules)
+
+    monkeypatch.setattr(Objective, "forward", dying)
+
+
+def poison(monkeypatch, *steps):
+    """Make the loss of these steps NaN."""
+    forward = Objective.forward
+    count = [-1]
+
+    def poisoned(self, x, rules):
+        count[0] += 1
+        scalars = forward(self, x, rules)
+        return scalars | {"loss": scalars["loss"] * float("nan")} if count[0] in steps else scalars
+
+    monkeypatch.setattr(Objective, "forward", poisoned)
+
+
+def test_a_run_leaves_checkpoint_weights_and_log(unbroken):
+    assert {entry.name for entry in unbroken.iterdir()} == {LAST, WEIGHTS, "log"}
+    assert unbroken.name == "tiny"
+    assert checkpoint.load_metadata(unbroken / LAST)["step"] == STEPS
+    about = checkpoint.load_metadata(unbroken / WEIGHTS)
+    model = Model.load(unbroken / WEIGHTS)
+    assert about["recipe"] == "tiny"
+    assert about["step"] == STEPS
+    assert about["latent_fingerprint"] == model.fingerprint.hex()
+    log = EventAccumulator(str(unbroken / "log")).Reload()
+    assert [event.step for event in log.Scalars("train/loss")] == list(range(1, STEPS + 1))
+    assert [event.step for event in log.Scalars("holdout/bpp/q50")] == [4, 8]
+    names = {"loss", "bpp", "mse", "lpips", "gradient", "learning_rate", "seconds"}
+    assert {tag for tag in log.Tags()["scalars"] if tag.startswith("train")} == {f"train/{name}" for name in names}
+
+
+@pytest.mark.parametrize("step", [1, 3, 6])
+def test_a_killed_run_goes_on_to_the_same_bits(recipe, unbroken, monkeypatch, step):
+    """Kills before the first checkpoint, at a border, and in the frozen stage; every second step is a checkpoint."""
+    with monkeypatch.context() as patch:
+        kill_before(patch, step)
+        with pytest.raises(Killed):
+            main(recipe)
+    out = recipe.parent / "runs" / "tiny"
+    if step > 1:
+        assert checkpoint.load_metadata(out / LAST)["step"] == step // 2 * 2
+    assert main(recipe) == out
+    assert same(out / LAST, unbroken / LAST)
+    assert same(out / WEIGHTS, unbroken / WEIGHTS)
+    log = EventAccumulator(str(out / "log")).Reload()
+    assert [event.step for event in log.Scalars("train/loss")] == list(range(1, STEPS + 1))
+
+
+def test_a_finished_run_stays_as_it_is(recipe, unbroken):
+    out = shutil.copytree(unbroken, recipe.parent / "elsewhere")
+    (out / WEIGHTS).unlink()
+    assert main(recipe, out=out) == out
+    assert (out / LAST).read_bytes() == (unbroken / LAST).read_bytes()
+    assert same(out / WEIGHTS, unbroken / WEIGHTS)
+
+
+def test_the_latents_that_ship_are_frozen_with_the_stage(recipe, unbroken):
+    """What the denoiser's stage begins with is what it ends with: files of one open with the other's weights."""
+    shorter = HEAD + STAGES.replace(LAST_STAGE, LAST_STAGE.replace("3", "1"))
+    first, last = (load_file(folder / WEIGHTS) for folder in (main(write_recipe(recipe.parent, shorter)), unbroken))
+    kept = {name for name in first if torch.equal(first[name], last[name])}
+    assert {name for name in first if not name.startswith("denoiser.")} <= kept
+    assert "denoiser.leave.weight" not in kept
+
+
+@posix
+def test_ctrl_c_finishes_the_step_and_writes_it_down(recipe, unbroken, caplog):
+    caplog.set_level(logging.INFO)
+    forward = Objective.forward
+    with pytest.MonkeyPatch.context() as patch:
+        steps = []
+
+        def pressing(self, x, rules):
+            steps.append(x)
+            if len(steps) == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            return forward(self, x, rules)
+
+        patch.setattr(Objective, "forward", pressing)
+        with pytest.raises(KeyboardInterrupt):
+            main(recipe)
+    out = recipe.parent / "runs" / "tiny"
+    assert checkpoint.load_metadata(out / LAST)["step"] == 5
+    assert "interrupted at step 5" in caplog.text
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    main(recipe)
+    assert same(out / LAST, unbroken / LAST)
+
+
+@posix
+def test_a_second_ctrl_c_does_not_wait():
+    with loop.held_interrupt() as asked:
+        assert not asked()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    said = []
+
+    def hold():
+        with loop.held_interrupt() as asked:
+            said.append(asked())
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    thread.join()
+    assert said == [False]
+
+
+@pytest.mark.slow
+@posix
+def test_sigkill_at_any_moment(recipe, unbroken):
+    """Killed where it happens to be while it does little but write checkpoints, a run still ends in the same bits."""
+    recipe.write_text(recipe.read_text().replace("checkpoint_every = 2", "checkpoint_every = 1"))
+    out = recipe.parent / "runs" / "tiny"
+    command = [sys.executable, "-c", "from regrain.cli import main; main()", "train", str(recipe)]
+    child = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        while not (out / LAST).exists() and child.poll() is None:
+            time.sleep(0.01)
+        time.sleep(float(torch.rand(())) * 0.2)
+    finally:
+        child.kill()
+        child.wait()
+    assert 1 <= checkpoint.load_metadata(out / LAST)["step"] <= STEPS
+    main(recipe)
+    assert same(out / LAST, unbroken / LAST)
+    assert not list(out.glob(".*"))
+
+
+def test_a_loss_that_is_no_number_is_said_and_skipped(recipe, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    poison(monkeypatch, 2)
+    out = main(recipe)
+    said = [message.partition("  ")[0] for message in caplog.messages]
+    rows = [f"quality {quality:.3f}" for quality in (0, 25, 50, 75, 100)]
+    stages = [f"stage {name}: step 0 of {steps}" for name, steps in (("warm-up", 3), ("latents", 2), ("denoiser", 3))]
+    assert said == [
+        stages[0], "step 2: loss nan, gradient nan: skipped", stages[1], *(f"step 4: {row}" for row in rows), stages[2],
+        *(f"step 8: {row}" for row in rows),
+    ]  # fmt: skip
+    assert checkpoint.load_metadata(out / LAST)["step"] == STEPS
+    assert all(tensor.isfinite().all() for tensor in load_file(out / LAST).values() if tensor.is_floating_point())
+
+
+def test_a_loss_that_stays_no_number_stops_with_the_last_good_state(recipe, monkeypatch):
+    recipe.write_text(recipe.read_text().replace(LAST_STAGE, LAST_STAGE.replace("3", "30")))
+    poison(monkeypatch, *range(5, 99))
+    with pytest.raises(RegrainError, match=r"not finite for 10 steps; .*last\.safetensors is the last good state"):
+        main(recipe)
+    tensors, metadata = checkpoint.load(recipe.parent / "runs" / "tiny" / LAST)
+    assert metadata["step"] == 4
+    assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
+
+
+def test_a_run_without_held_out_pictures(recipe, caplog):
+    caplog.set_level(logging.INFO)
+    text = HEAD.replace('holdout = ["held/out"]', "holdout = []") + STAGES.partition('[[stage]]\nname = "latents"')[0]
+    main(write_recipe(recipe.parent, text))
+    assert "quality" not in caplog.text
+
+
+def test_what_cannot_run_is_said_before_the_first_step(recipe):
+    text = recipe.read_text()
+    out = recipe.parent / "runs" / "tiny"
+    recipe.write_text(text.replace("[data]", '[loss]\nlpips = "none.safetensors"\n[data]'))
+    with pytest.raises(ModelError, match=r"none\.safetensors"):
+        main(recipe)
+    recipe.write_text(text.replace('shards = "shards"', 'shards = "nowhere"'))
+    with pytest.raises(UsageError, match="no training pictures in 0 shards"):
+        main(recipe)
+    recipe.write_text(text)
+    with pytest.raises(OutputError, match="cannot be written"):
+        main(recipe, out=recipe)
+    out.mkdir(parents=True)
+    (out / LAST).write_bytes(b"spoilt")
+    with pytest.raises(ModelError, match="remove it to start again"):
+        main(recipe)
+    assert (out / LAST).read_bytes() == b"spoilt"
+
+
+def test_processes_share_a_batch_evenly(recipe):
+    with pytest.raises(UsageError, match="stage 'warm-up': batch is 2; 4 processes"):
+        loop._check_shares(read_recipe(recipe), 4)
+
+
+def test_positions_walk_through_the_stages(recipe):
+    walk = [position(read_recipe(recipe), step) for step in range(STEPS + 2)]
+    assert [where and (where.stage.name[0], where.step, where.sample) for where in walk] == [
+        ("w", 0, 0), ("w", 1, 2), ("w", 2, 4), ("l", 0, 6), ("l", 1, 10), ("d", 0, 14), ("d", 1, 16), ("d", 2, 18),
+        None, None,
+    ]  # fmt: skip
+
+
+def test_the_learning_rate_warms_up_and_falls(recipe):
+    ours = read_recipe(recipe)
+    stage = Stage("s", steps=100, learning_rate=(1.0, 0.5))
+    rates = [learning_rate(ours, step, loop.Position(stage, step, 0)) for step in range(100)]
+    assert rates[0] == pytest.approx(0.5, abs=1e-3)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[50] == pytest.approx(0.75)
+    assert 0.5 < rates[99] < 0.501
+
+
+@pytest.mark.slow
+@posix
+def test_two_processes_train_one_model(recipe):
+    """torchrun with gloo on the CPU: both ranks end in the same weights, and the first writes them down."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(Path(__file__).parent / "two_ranks.py"), str(recipe)]
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as launched:
+        try:
+            out, complaints = launched.communicate(timeout=120)
+        except BaseException:
+            os.killpg(launched.pid, signal.SIGTERM)
+            raise
+    assert launched.returncode == 0, complaints
+    prints = sorted(line for line in out.splitlines() if line.startswith("rank"))
+    assert [line.split()[0] for line in prints] == ["rank0", "rank1"]
+    assert len({line.split()[1] for line in prints}) == 1
+    assert checkpoint.load_metadata(recipe.parent / "runs" / "tiny" / LAST)["step"] == STEPS
