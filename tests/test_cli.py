@@ -67,7 +67,8 @@ class Codec(types.ModuleType):
         self.calls.append({"quality": quality, **rest})
         if self.error:
             raise self.error
-        header = bitstream.Header(picture.width, picture.height, round(256 * quality), b"\1\2\3\4", tile=tile)
+        step = 12800 if quality is None else round(256 * quality)
+        header = bitstream.Header(picture.width, picture.height, step, b"\1\2\3\4", tile=tile)
         return bitstream.write(bitstream.Stream(header, (bytes(900),) * bitstream.tile_count(header)))
 
     def decode(self, data, *, partial, max_pixels, **rest):
@@ -140,8 +141,18 @@ def test_encode_then_decode_by_default_names(photo, capsys):
     assert main(["decode", "photo.rgn", "again.webp", "--seed", "7"]) == 0
     assert "photo.rgn -> again.webp: 64 x 48, steps 1, realism 1, seed 7, " in capsys.readouterr().err
     assert image.read("again.webp").pixels.shape == (48, 64, 3)
+    photo.unlink()
     assert main(["decode", "photo.rgn"]) == 0
     assert (image.read("photo.png").pixels == 128).all()
+
+
+def test_the_default_name_of_a_decoded_picture_replaces_no_original(photo, codec, capsys):
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    original = photo.read_bytes()
+    fails(capsys, ["decode", "photo.rgn"], 7, "photo.png exists")
+    assert photo.read_bytes() == original
+    assert main(["decode", "photo.rgn", "photo.png"]) == 0
+    assert photo.read_bytes() != original
 
 
 def test_the_output_is_a_file_of_the_pictures_bits(photo, capsys):
@@ -157,7 +168,7 @@ def test_the_output_is_a_file_of_the_pictures_bits(photo, capsys):
 @pytest.mark.parametrize(
     ("flags", "wanted"),
     [
-        ([], {"quality": 50.0, "target_size": None, "target_bpp": None}),
+        ([], {"quality": None, "target_size": None, "target_bpp": None}),
         (["-q", "12.5"], {"quality": 12.5}),
         (["--target-size", "20k"], {"target_size": 20_000}),
         (["--target-bpp", "0.25"], {"target_bpp": 0.25}),
@@ -171,7 +182,8 @@ def test_encode_flags_reach_the_codec(photo, codec, flags, wanted):
 
 def test_decode_flags_reach_the_codec(photo, codec):
     assert main(["encode", "photo.png"]) == 0
-    assert main(["decode", "photo.rgn", "--steps", "4", "--realism", "0.5", "--seed", "9", "--max-memory", "2Gi"]) == 0
+    knobs = ["--steps", "4", "--realism", "0.5", "--seed", "9", "--max-memory", "2Gi"]
+    assert main(["decode", "photo.rgn", "back.png", *knobs]) == 0
     wanted = {"steps": 4, "realism": 0.5, "seed": 9, "max_memory": 2**31, "model": None, "device": None}
     assert codec.calls[-1] == wanted
 

@@ -130,6 +130,20 @@ def test_errors_of_load_are_os_errors_and_usage_stays_a_value_error(codec):
         Image.open(io.BytesIO(file_of(codec.picture))).load(steps=0)
 
 
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 1.5}, {"realism": 1.1}, {"seed": -1}])
+def test_load_refuses_what_is_out_of_range(codec, wrong):
+    with pytest.raises(UsageError, match="allowed"):
+        Image.open(io.BytesIO(file_of(codec.picture))).load(**wrong)
+    assert codec.calls == []
+
+
+@pytest.mark.parametrize("wrong", [{"quality": 101}, {"target_size": 0}, {"quality": 40, "target_bpp": 0.2}])
+def test_save_refuses_what_is_out_of_range(codec, tmp_path, wrong):
+    with pytest.raises(UsageError, match="allowed"):
+        codec.picture.to_pillow().save(tmp_path / "a.rgn", **wrong)
+    assert codec.calls == list(tmp_path.iterdir()) == []
+
+
 def test_verify_checks_sums_without_decoding(codec):
     data = file_of(codec.picture)
     Image.open(io.BytesIO(data)).verify()

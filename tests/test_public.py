@@ -28,7 +28,7 @@ ERRORS = {
 SIGNATURES = {
     "encode": {
         "image": inspect.Parameter.empty,
-        "quality": 50.0,
+        "quality": None,
         "target_size": None,
         "target_bpp": None,
         "tile": 1024,
@@ -73,9 +73,11 @@ def test_error_tree():
         assert kind.exit_code == code
 
 
-def test_version_is_the_packages():
-    project = Path(__file__).resolve().parents[1] / "pyproject.toml"
-    assert tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"] == regrain.__version__
+def test_the_version_is_written_once():
+    root = Path(__file__).resolve().parents[1]
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in settings["project"]
+    assert (root / settings["tool"]["hatch"]["version"]["path"]).samefile(regrain.__file__)
 
 
 @pytest.mark.parametrize("module", ["regrain", "regrain.cli"])
@@ -117,9 +119,12 @@ def test_decode_refuses_what_is_out_of_range_before_it_reads(name, values):
             regrain.decode("there is no such file", **{name: value})
 
 
-def test_two_targets_are_one_too_many():
-    with pytest.raises(regrain.UsageError, match="at most one"):
-        regrain.encode("there is no such file", target_size=1000, target_bpp=0.5)
+@pytest.mark.parametrize("left_out", ["quality", "target_size", "target_bpp"])
+def test_two_rates_are_one_too_many(left_out):
+    rates = {"quality": 50, "target_size": 1000, "target_bpp": 0.5}
+    del rates[left_out]
+    with pytest.raises(regrain.UsageError, match=" and ".join(rates)):
+        regrain.encode("there is no such file", **rates)
 
 
 def test_reading_takes_every_kind_of_source_and_no_more_than_it_needs(tmp_path):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from regrain.codec import Info, Model
 
-    Picturelike: TypeAlias = str | Path | BinaryIO | Image.Image | np.ndarray[Any, Any]
+    Picturelike: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
 
 __all__ = [
     "BitstreamError",
@@ -65,12 +65,13 @@ _RANGES: dict[str, tuple[int, int, type]] = {
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
 }
+_RATES = ("quality", "target_size", "target_bpp")
 
 
 def encode(
     image: "Picturelike",
     *,
-    quality: float = 50.0,
+    quality: float | None = None,
     target_size: int | None = None,
     target_bpp: float | None = None,
     tile: int = 1024,
@@ -78,18 +79,18 @@ def encode(
     device: str | None = None,
     max_pixels: int = 100_000_000,
 ) -> bytes:
-    """The .rgn file of a picture: a path, a binary file, a Pillow image or an array (H, W[, C]) of uint8.
+    """The .rgn file of a picture: a path, the bytes of its file, a binary file, a Pillow image or an array.
 
-    `quality` is in [0, 100]. `target_size` (bytes) or `target_bpp` (bits a pixel of the whole file), at most one of
-    them, choose it instead: the file is never above the target. `tile` is the side of an independent stream in pixels,
-    a power of two from 64 to 32768. `model` comes from `load` (None: the one in the package), `device` is a name of
-    torch's (None: the CPU).
+    Arrays are (H, W[, 1, 3 or 4]), of uint8, uint16, bool or float in [0, 1] or [0, 255]. At most one of three chooses
+    the rate: `quality` in [0, 100] (50 where none is given), `target_size` in bytes, or `target_bpp` in bits a pixel of
+    the whole file, which is never above a target. `tile` is the side of an independent stream in pixels, a power of two
+    from 64 to 32768. `model` comes from `load` and stays on its device; without it, the one in the package runs on
+    `device`, a name of torch's (None: the CPU).
 
-    Raises UsageError for a value out of range, ImageError for what is no picture, LimitError above `max_pixels`.
+    Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
+    LimitError above `max_pixels`, ModelError without weights.
     """
     _check(quality=quality, target_size=target_size, target_bpp=target_bpp, tile=tile, max_pixels=max_pixels)
-    if target_size is not None and target_bpp is not None:
-        raise UsageError("target_size and target_bpp are both given; at most one of them is allowed")
     from regrain import codec
     from regrain import image as pictures
 
@@ -115,7 +116,7 @@ def decode(
 
     `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it. The same
     `seed` gives the same pixels. `partial` decodes what is whole of a damaged file. `max_memory` is in bytes (None:
-    half the machine's).
+    half the machine's). `model` and `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -147,7 +148,8 @@ def inspect(data: str | Path | bytes | BinaryIO) -> "Info":
 def load(path: str | Path | None = None, device: str | None = None) -> "Model":
     """Weights, ready for `encode` and `decode`, from a .safetensors file; None: those in the package.
 
-    Raises ModelError when they are missing or unreadable.
+    `device` is a name of torch's (None: the CPU). Raises ModelError when the weights are missing or unreadable, and
+    UsageError for a device that is not there.
     """
     from regrain import codec
 
@@ -155,12 +157,18 @@ def load(path: str | Path | None = None, device: str | None = None) -> "Model":
 
 
 def _check(**knobs: float | None) -> None:
-    """Raise UsageError where an argument of `encode` or `decode` is out of its range; None stands for not given."""
+    """Raise UsageError where an argument of `encode` or `decode` is out of its range; None stands for not given.
+
+    Of quality, target_size and target_bpp at most one may be given.
+    """
     for name, value in knobs.items():
         low, high, kind = _RANGES[name]
         if value is not None and not _within(value, low, high, kind):
             what = "a number" if kind is float else "a whole number"
             raise UsageError(f"{name} is {value!r}; allowed is {what} from {low} to {high}")
+    given = [name for name in _RATES if knobs.get(name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} are given together; at most one of them is allowed")
 
 
 def _within(value: float, low: int, high: int, kind: type) -> bool:

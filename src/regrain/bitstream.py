@@ -25,7 +25,7 @@ EXTENSION = ".rgn"
 
 _TILES = tuple(2**bits for bits in range(6, 16))
 _TILE_BITS, _GREY, _ALPHA = 0x0F, 0x10, 0x20
-_FIRST_ANCILLARY, _MOST_OTHERS = 128, 256
+_FIRST_ANCILLARY, _MOST_OTHERS, _MOST_PARTIAL = 128, 256, 2**36
 
 
 class Method(IntEnum):
@@ -122,10 +122,9 @@ def write(stream: Stream) -> bytes:
     if header.alpha != (stream.alpha is not None):
         raise UsageError(f"the alpha flag is {header.alpha}, alpha bytes are {'missing' if header.alpha else 'there'}")
     extras = zip(_EXTRAS, (stream.alpha, stream.icc, stream.exif, stream.xmp), strict=True)
-    parts = [_pack_header(header)]
-    parts += [_pack_section(kind, payload) for kind, payload in extras if payload is not None]
+    parts = [_pack_section(kind, payload) for kind, payload in extras if payload is not None]
     parts += [_pack_section(SectionType.LATENTS, _put_varint(index) + tile) for index, tile in enumerate(tiles)]
-    return b"".join(parts)
+    return _pack_header(header) + b"".join(parts)
 
 
 def read_header(data: bytes) -> Header:
@@ -140,12 +139,13 @@ def read(data: bytes, *, partial: bool = False, max_pixels: int = 100_000_000) -
     """Take a file apart; every length and CRC is checked.
 
     With `partial`, sections that are damaged, cut or out of place are dropped and lost tiles are None. Raises what
-    `read_header` raises; `LimitError`, before anything past the header is looked at; `Truncated` or `Corrupt` (without
-    `partial`); `UnsupportedVersion` for a whole section of unknown type.
+    `read_header` raises; `LimitError` (with `partial` from 2^36 pixels on, always), before anything past the header is
+    looked at; `Truncated` or `Corrupt` (without `partial`); `UnsupportedVersion` for a whole section of unknown type.
     """
     header, start = _parse_header(data)
-    if header.width * header.height > max_pixels:
-        raise LimitError(f"{header.width} x {header.height} pixels; allowed are {max_pixels}, see --max-pixels")
+    most = min(max_pixels, _MOST_PARTIAL) if partial else max_pixels
+    if header.width * header.height > most:
+        raise LimitError(f"{header.width} x {header.height} pixels; allowed are {most}, see --max-pixels")
     found: dict[tuple[int, int], bytes] = {}
     for section in _walk(data, start, header):
         with suppress(*(Corrupt, Truncated) if partial else ()):

@@ -8,8 +8,8 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -19,13 +19,19 @@ from regrain import bitstream
 from regrain.errors import Corrupt, LimitError, ModelError, Truncated, UnsupportedVersion, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from regrain.conditional.frozen import Model as Model
     from regrain.image import Picture
 
 __all__ = ["Info", "decode", "encode", "inspect", "load"]
 
 DEFAULT_WEIGHTS = "conditional.safetensors"
+DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
+UNKNOWN_MEMORY = 4_000_000_000
+"""Bytes allowed where the system does not say how much memory it has."""
 
 
 @dataclass(frozen=True)
@@ -80,28 +86,29 @@ def load(path: str | Path | None = None, device: str | None = None) -> "Model":
 
 @contextmanager
 def _untouched() -> Iterator[None]:
-    """Torch with its own defaults (CPU, float32, no autocast), whatever the caller has set for work of his own."""
+    """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own."""
     import torch
 
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.device("cpu"), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    with torch.device("cpu"), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
 
 
 @lru_cache(maxsize=1)
 def _shipped(device: str | None) -> "Model":
+    """The package's model on the device that was asked for last; None is the CPU."""
     return load(None, device)
+
+
+def _model(given: "Model | None", device: str | None) -> "Model":
+    """The model that was given, where it is, or the package's own on `device`."""
+    return given or _shipped(None if device == "cpu" else device)
 
 
 def _device(name: str | None) -> str | None:
     import torch
 
     try:
-        torch.empty(0, device=name or "cpu")
+        torch.zeros(1, device=name or "cpu").cpu()
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
     return name
@@ -110,35 +117,40 @@ def _device(name: str | None) -> str | None:
 def encode(
     picture: "Picture",
     *,
-    quality: float = 50.0,
+    quality: float | None = None,
     target_size: int | None = None,
     target_bpp: float | None = None,
     tile: int = 1024,
     model: "Model | None" = None,
     device: str | None = None,
 ) -> bytes:
-    """The file of a picture, at a quality or as large as a target allows. Raises UsageError for impossible targets."""
+    """The file of a picture, at a quality (50 unless one of the three is given) or as large as a target allows.
+
+    Raises UsageError for a target that is too small, or a tile that is no power of two from 64 to 32768.
+    """
     from regrain.conditional.encode import analyse, encode_tiles
     from regrain.image import encode_alpha
 
-    model = model or _shipped(device)
+    model = _model(model, device)
+    size, has_alpha = (picture.width, picture.height), picture.alpha is not None
+    header = bitstream.Header(*size, 0, model.fingerprint, grey=picture.grey, alpha=has_alpha, tile=tile)
     with _untouched():
         y = analyse(model, picture.pixels)
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
     meta = picture.metadata
 
     def at(step: int) -> bytes:
-        has_alpha, size = alpha is not None, (picture.width, picture.height)
-        header = bitstream.Header(*size, step, model.fingerprint, grey=picture.grey, alpha=has_alpha, tile=tile)
+        """The file at quality `step`, q times 256."""
         with _untouched():
             tiles = tuple(encode_tiles(model, y, step, tile))
-        return bitstream.write(bitstream.Stream(header, tiles, alpha, meta.icc, meta.exif, meta.xmp))
+        stream = bitstream.Stream(replace(header, quality=step), tiles, alpha, meta.icc, meta.exif, meta.xmp)
+        return bitstream.write(stream)
 
     if target_bpp is not None:
         target_size = int(target_bpp * picture.width * picture.height / 8)
-    if target_size is None:
-        return at(round(quality * QUALITY_UNIT))
-    return _largest_within(at, target_size)
+    if target_size is not None:
+        return _largest_within(at, target_size)
+    return at(round((DEFAULT_QUALITY if quality is None else quality) * QUALITY_UNIT))
 
 
 def _largest_within(at: Callable[[int], bytes], target: int) -> bytes:
@@ -184,10 +196,10 @@ def decode(
     _check_memory(header, steps, max_memory)
     _check_fingerprint(header.fingerprint, model.fingerprint if model else _shipped_fingerprint())
     from regrain.conditional.decode import Knobs, decode_tiles, regrow
-    from regrain.image import Metadata, Picture, decode_alpha
+    from regrain.image import Metadata, Picture
 
-    model = model or _shipped(device)
-    alpha = None if stream.alpha is None else _alpha(decode_alpha, stream.alpha, header, partial)
+    model = _model(model, device)
+    alpha = _alpha(stream, partial=partial)
     size = (header.height, header.width)
     with _untouched():
         y_hat = decode_tiles(model, stream.tiles, size, header.quality, header.tile, partial=partial)
@@ -196,13 +208,14 @@ def decode(
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
 
 
-def _alpha(decode_alpha: Callable[..., Any], data: bytes, header: bitstream.Header, partial: bool) -> Any:  # noqa: ANN401
-    try:
-        return decode_alpha(data, header.height, header.width)
-    except Corrupt:
-        if partial:
-            return None
-        raise
+def _alpha(stream: bitstream.Stream, *, partial: bool) -> "NDArray[np.uint8] | None":
+    """The alpha plane (height, width), or None where the file has none or, if `partial`, has lost it."""
+    from regrain.image import decode_alpha
+
+    with suppress(*(Corrupt,) if partial else ()):
+        if stream.alpha is not None:
+            return decode_alpha(stream.alpha, stream.header.height, stream.header.width)
+    return None
 
 
 @lru_cache(maxsize=1)
@@ -214,7 +227,7 @@ def _shipped_fingerprint() -> bytes:
             size = struct.unpack("<Q", file.read(8))[0]
             head = json.loads(file.read(min(size, 1 << 20)))
         return bytes.fromhex(json.loads(head["__metadata__"]["regrain"])["latent_fingerprint"])
-    except (OSError, ValueError, KeyError, struct.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None
 
 
@@ -229,13 +242,24 @@ def _check_fingerprint(wanted: bytes, present: bytes) -> None:
 def _check_memory(header: bitstream.Header, steps: int, limit: int | None) -> None:
     """Refuse what would not fit: pictures are held as bytes, latents as floats, x_t twice as floats if steps > 1.
 
-    Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide.
+    Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide. The
+    symbols of a tile, 192 a square, are decoded together, in some 64 bytes each.
     """
     pixels, squares = header.width * header.height, (-(-header.width // 16)) * -(-header.height // 16)
     need = 900_000_000 + pixels * (3 + header.alpha) + 256 * squares * (6 + (24 if steps > 1 else 0))
-    allowed = limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    need += 192 * 64 * min(squares, (header.tile // 16) ** 2)
+    allowed = _half_the_memory() if limit is None else limit
     if need > allowed:
         raise LimitError(
             f"decoding {header.width} x {header.height} in {steps} steps needs about {need / 1e9:.1f} GB of memory, "
             f"allowed are {allowed / 1e9:.1f} GB, see --max-memory"
         )
+
+
+def _half_the_memory() -> int:
+    """Half the machine's memory in bytes."""
+    try:
+        pages = os.sysconf("SC_PHYS_PAGES")
+        return os.sysconf("SC_PAGE_SIZE") * pages // 2 if pages > 0 else UNKNOWN_MEMORY
+    except (AttributeError, OSError, ValueError):
+        return UNKNOWN_MEMORY

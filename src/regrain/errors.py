@@ -11,6 +11,8 @@
     ├── ModelError             5   weights missing, or not the ones the file names
     ├── LimitError             6   more pixels or memory than allowed
     └── OutputError            7   the output cannot be written
+
+Whatever else escapes is a fault of this program.
 """
 
 __all__ = [

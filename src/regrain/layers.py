@@ -68,17 +68,20 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class FilmBlock(ResidualBlock):
+class FilmBlock(nn.Module):
     """A residual block whose hidden channels are scaled and shifted by an embedding (FiLM, Perez et al. 2018)."""
 
     def __init__(self, channels: int, embedding: int) -> None:
-        """Set the width and the embedding's size."""
-        super().__init__(channels)
+        """Set the width and the embedding's size; the identity at initialisation."""
+        super().__init__()
+        self.conv1 = conv(channels, channels)
+        self.conv2 = conv(channels, channels)
+        nn.init.zeros_(self.conv2.weight)
         self.film = nn.Linear(embedding, 2 * channels)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(_bias(self.film))
 
-    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """(B, C, H, W) and an embedding (B, E) or (1, E) -> (B, C, H, W)."""
         hidden = self.conv1(nn.functional.silu(x))
         scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)

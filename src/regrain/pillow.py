@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from regrain import bitstream
+from regrain import _RATES, _check, bitstream
 from regrain.errors import RegrainError, UsageError
 from regrain.image import Metadata, Picture, read
 from regrain.image.picture import EXIF_MARK
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FORMAT = "REGRAIN"
 _MODES = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}
-_RATES = ("quality", "target_size", "target_bpp")
 
 
 class RegrainImageFile(ImageFile.ImageFile):
@@ -58,6 +57,7 @@ class RegrainImageFile(ImageFile.ImageFile):
         they were where not given; a later call decodes again when one of them changes.
         Raises `OSError` on a broken file or missing weights, `UsageError` for a value out of range.
         """
+        _check(steps=steps, realism=realism, seed=seed)
         asked = zip((steps, realism, seed), self._settings, strict=True)
         wanted_steps, wanted_realism, wanted_seed = (old if new is None else new for new, old in asked)
         wanted = int(wanted_steps), float(wanted_realism), int(wanted_seed)
@@ -122,10 +122,12 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     from regrain import codec
 
     options = image.encoderinfo
+    rate = {name: options[name] for name in _RATES if options.get(name) is not None}
+    _check(**rate)
     with _as_os_errors():
         picture = read(image, max_pixels=image.width * image.height)
         picture = replace(picture, metadata=_metadata(picture.metadata, options))
-        file.write(codec.encode(picture, **{name: options[name] for name in _RATES if options.get(name) is not None}))
+        file.write(codec.encode(picture, **rate))
 
 
 def _metadata(own: Metadata, options: dict[str, object]) -> Metadata:

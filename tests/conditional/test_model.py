@@ -64,6 +64,26 @@ def test_bytes_are_the_priors_estimate_of_their_symbols(codec, model, pixels):
         assert len(payload) == pytest.approx(float(bits) / 8, rel=0.01, abs=32)
 
 
+@torch.no_grad()
+def test_under_autocast_latents_are_coded_in_float32(codec):
+    x, quality = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([0.2, 0.9])
+    with torch.autocast("cpu", torch.bfloat16):
+        y = codec.analysis(x)
+        torch.manual_seed(0)
+        coded = codec.code(x, quality)
+    assert y.dtype == torch.bfloat16
+    z = codec.hyper_analysis(codec.latents.gain(quality) * y.float())
+    torch.manual_seed(0)
+    for found, wanted in zip(coded, codec.latents(y.float(), z, quality), strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_building_the_shipped_form_draws_no_random_number(codec):
+    tensors, before = freeze(codec), torch.get_rng_state()
+    Model.build(tensors, SMALL.to_dict())
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_fingerprint_is_that_of_the_latents_alone(codec):
     tensors = freeze(codec)
     before = latent_fingerprint(tensors)

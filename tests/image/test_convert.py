@@ -37,6 +37,12 @@ def test_16_bits_are_scaled_not_clipped(mode):
     )
 
 
+def test_a_tall_picture_is_converted_as_its_rows_are():
+    values = np.random.default_rng(0).integers(0, 65536, (1000, 3, 3)).astype(np.uint16)
+    np.testing.assert_array_equal(read(values).pixels, np.rint(values / 257))
+    np.testing.assert_array_equal(read(values / 65535).pixels, np.rint(values / 257))
+
+
 def test_16_bit_colour_keeps_its_high_bytes():
     rows = b"\0" + struct.pack(">6H", 0, 257 * 128, 65535, 257, 2 * 257, 3 * 257)
     np.testing.assert_array_equal(read(png(2, 1, 16, 2, rows)).pixels, [[[0, 128, 255], [1, 2, 3]]])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regrain.errors import UsageError
-from regrain.image import pad_edge, tiles, to_bytes, to_signed
+from regrain.image import pad_edge, to_bytes, to_signed
 
 EVERY_BYTE = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
 
@@ -42,25 +42,6 @@ def test_nan_and_infinity_become_bytes():
     x = np.array([np.nan, np.inf, -np.inf], np.float32)
     assert to_bytes(np.stack([x[None]] * 3), grey=False)[0, :, 0].tolist() == [128, 255, 0]
     assert to_bytes(np.stack([x[None]] * 3), grey=True)[0, :, 0].tolist() == [128, 255, 0]
-
-
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40))
-def test_tiles_cover_every_pixel_once_in_raster_order(height, width, tile):
-    count = np.zeros((height, width), int)
-    found = tiles(height, width, tile)
-    for index, part in enumerate(found):
-        assert part.index == index
-        assert 1 <= part.height <= tile
-        assert 1 <= part.width <= tile
-        count[part.row : part.row + part.height, part.column : part.column + part.width] += 1
-    assert (count == 1).all()
-    assert sorted((part.row, part.column) for part in found) == [(part.row, part.column) for part in found]
-
-
-@pytest.mark.parametrize("figures", [(0, 1, 1), (1, -1, 1), (1, 1, 0)])
-def test_tiles_refuse_figures_below_one(figures):
-    with pytest.raises(UsageError, match="allowed is 1 or more"):
-        tiles(*figures)
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 9))

@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             options = parse(arguments)
             _use_threads(options.threads)
             options.run(options)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("interrupted", _INTERRUPTED)
     except BrokenPipeError:

@@ -59,7 +59,8 @@ def decode(options: argparse.Namespace) -> None:
     from regrain import codec, image
 
     target = options.output or beside(options.input, ".png")
-    check_target(target, overwrite=not options.no_overwrite, source=options.input)
+    overwrite = options.output is not None and not options.no_overwrite  # photo.png may be what photo.rgn was made of
+    check_target(target, overwrite=overwrite, source=options.input)
     kind = image.format_of(target) if target != STANDARD else "PNG"
     start = perf_counter()
     data = regrain._read(source(options.input))
@@ -77,7 +78,7 @@ def decode(options: argparse.Namespace) -> None:
     seconds = perf_counter() - start
     buffer = io.BytesIO()
     image.write(picture, buffer, format=kind)
-    put(buffer.getvalue(), target, overwrite=not options.no_overwrite)
+    put(buffer.getvalue(), target, overwrite=overwrite)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
     knobs = {name: getattr(options, name) for name in ("steps", "realism", "seed")}
     report(
@@ -147,9 +148,11 @@ def shown(name: str, stream: str = "stdin") -> str:
 
 
 def say(text: str, *, aside: bool = False) -> None:
-    """Print on stdout, or `aside` on stderr; raises OutputError on a full disk."""
+    """Print on stdout, or `aside` on stderr, what it cannot show escaped; raises OutputError on a full disk."""
+    stream = sys.stderr if aside else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
-        print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -1,7 +1,7 @@
 """`compare`: one picture through regrain and the usual codecs at equal bytes, as a table and as a sheet to look at.
 
 Equal means that no file is larger than regrain's, and each is the largest of its codec that is not. All of them get the
-same 8-bit sRGB pixels, without alpha and metadata; sizes are those of whole files.
+same 8-bit RGB pixels, without alpha and metadata; sizes are those of whole files.
 """
 
 import argparse

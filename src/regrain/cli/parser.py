@@ -41,9 +41,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="regrain", description="An image codec whose decoder is a diffusion model.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
-    commands_ = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (_add_encode, _add_decode, _add_inspect, _add_compare, _add_train):
-        add(commands_)
+        add(commands)
     options = parser.parse_args(arguments)
     regrain._check(**{name: value for name, value in vars(options).items() if name in regrain._RANGES})
     return options
@@ -58,10 +58,10 @@ def size(text: str) -> int:
 
 
 def _command(
-    commands_: "_Subparsers[_Parser]", name: str, what: str, run: Callable[[argparse.Namespace], None]
+    commands: "_Subparsers[_Parser]", name: str, what: str, run: Callable[[argparse.Namespace], None]
 ) -> _Parser:
     """A command with the flags that all have in common."""
-    parser = commands_.add_parser(name, help=what, description=what, allow_abbrev=False)
+    parser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
     parser.set_defaults(run=run)
     common = parser.add_argument_group("common")
     common.add_argument("--json", action="store_true", help="one JSON object on stdout (on stderr where OUT is -)")
@@ -73,8 +73,8 @@ def _command(
     return parser
 
 
-def _add_encode(commands_: "_Subparsers[_Parser]") -> None:
-    parser = _command(commands_, "encode", "Write a picture as a .rgn file.", encode)
+def _add_encode(commands: "_Subparsers[_Parser]") -> None:
+    parser = _command(commands, "encode", "Write a picture as a .rgn file.", encode)
     parser.add_argument("input", metavar="IN", help="a picture in any format that Pillow reads; - is stdin")
     parser.add_argument("output", metavar="OUT", nargs="?", help="default: IN with the suffix .rgn; - is stdout")
     _add_rate(parser, default="50")
@@ -82,10 +82,15 @@ def _add_encode(commands_: "_Subparsers[_Parser]") -> None:
     _add_max_pixels(parser)
 
 
-def _add_decode(commands_: "_Subparsers[_Parser]") -> None:
-    parser = _command(commands_, "decode", "Write a .rgn file as a picture.", decode)
+def _add_decode(commands: "_Subparsers[_Parser]") -> None:
+    parser = _command(commands, "decode", "Write a .rgn file as a picture.", decode)
     parser.add_argument("input", metavar="IN", help="a .rgn file; - is stdin")
-    parser.add_argument("output", metavar="OUT", nargs="?", help="default: IN with the suffix .png; - is stdout (PNG)")
+    parser.add_argument(
+        "output",
+        metavar="OUT",
+        nargs="?",
+        help="default: IN with the suffix .png, if there is no such file; - is stdout (PNG)",
+    )
     _add_realism(parser)
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_max_pixels(parser)
@@ -95,14 +100,14 @@ def _add_decode(commands_: "_Subparsers[_Parser]") -> None:
     _add_model(parser)
 
 
-def _add_inspect(commands_: "_Subparsers[_Parser]") -> None:
-    parser = _command(commands_, "inspect", "Say what a .rgn file holds, without decoding it.", inspect)
+def _add_inspect(commands: "_Subparsers[_Parser]") -> None:
+    parser = _command(commands, "inspect", "Say what a .rgn file holds, without decoding it.", inspect)
     parser.add_argument("input", metavar="FILE", help="a .rgn file; - is stdin")
 
 
-def _add_compare(commands_: "_Subparsers[_Parser]") -> None:
+def _add_compare(commands: "_Subparsers[_Parser]") -> None:
     what = "Draw a picture beside regrain, JPEG, WebP and AVIF at equal bytes."
-    parser = _command(commands_, "compare", what, compare)
+    parser = _command(commands, "compare", what, compare)
     parser.add_argument("input", metavar="IMAGE", help="a picture in any format that Pillow reads; - is stdin")
     parser.add_argument("output", metavar="OUT", nargs="?", help="default: IMAGE with the suffix .compare.png")
     _add_rate(parser, default="0.2 bits a pixel")
@@ -116,8 +121,8 @@ def _add_compare(commands_: "_Subparsers[_Parser]") -> None:
     _add_model(parser)
 
 
-def _add_train(commands_: "_Subparsers[_Parser]") -> None:
-    parser = _command(commands_, "train", "Train a model; a run that was stopped goes on where it was.", train)
+def _add_train(commands: "_Subparsers[_Parser]") -> None:
+    parser = _command(commands, "train", "Train a model; a run that was stopped goes on where it was.", train)
     parser.add_argument("recipe", metavar="RECIPE", type=Path, help="a TOML file, as those in recipes/")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where checkpoints and logs go (default: the recipe's)")
 

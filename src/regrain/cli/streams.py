@@ -17,13 +17,16 @@ STANDARD = "-"
 
 
 def source(name: str) -> str | BinaryIO:
-    """What the name of an input stands for."""
+    """What the name of an input stands for. Raises UsageError where it is stdin and that is closed."""
+    if name == STANDARD and sys.stdin is None:
+        raise UsageError("stdin is closed; name a file")
     return sys.stdin.buffer if name == STANDARD else name
 
 
 def seekable(name: str) -> str | BinaryIO:
     """As `source`, with stdin held in memory."""
-    return io.BytesIO(sys.stdin.buffer.read()) if name == STANDARD else name
+    stream = source(name)
+    return stream if isinstance(stream, str) else io.BytesIO(stream.read())
 
 
 def beside(name: str, suffix: str) -> str:
@@ -36,7 +39,11 @@ def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> Non
 
     Nothing is created: this comes before the work, `put` after it.
     """
+    if "\0" in target:
+        raise OutputError(f"cannot write {target!r}: no name may hold a zero")
     if target == STANDARD:
+        if sys.stdout is None:
+            raise OutputError("cannot write stdout: it is closed")
         if sys.stdout.isatty():
             raise UsageError("binary output to a terminal is not allowed; name a file, or redirect it")
         return
@@ -47,7 +54,7 @@ def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> Non
     if not parent.is_dir():
         raise OutputError(f"cannot write {target}: there is no directory {parent}")
     if os.path.lexists(path) and not overwrite:
-        raise OutputError(f"{target} exists, and --no-overwrite forbids to replace it")
+        raise OutputError(f"{target} exists; to replace it, name it as OUT, without --no-overwrite")
     if source != STANDARD and path.exists() and os.path.exists(source) and path.samefile(source):
         raise UsageError(f"{target} is the input; name another output")
     there, device = path.exists(), path.exists() and not path.is_file()

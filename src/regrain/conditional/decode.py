@@ -1,6 +1,6 @@
 """Bytes -> latents -> picture, one line a station.
 
-    z = decode    symbols = decode(index(z))    y_hat = (symbols + mean(z)) / gain
+    z_hat = decode    symbols = decode(index(z_hat))    y_hat = (symbols + mean(z_hat)) / gain
     x_1 = realism init_noise eps    x_s = DDIM(x_t, X(x_t, t, y_hat))    pixels = x_0
 
 Steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
@@ -53,7 +53,7 @@ def decode_tiles(
     A tile is lost if its payload is None or, under `partial`, damaged; else damage raises Corrupt naming the tile.
     """
     rows, columns = grid.latent_size(*size)
-    y_hat = torch.zeros(model.config.transform.latent, rows, columns)
+    y_hat = torch.zeros(model.config.transform.latent, rows, columns, dtype=torch.float32)
     for index, region in enumerate(grid.tiles(rows, columns, tile // grid.STRIDE)):
         payload = payloads[index]
         if payload is not None:
@@ -63,26 +63,26 @@ def decode_tiles(
 
 
 def _tile_latents(model: Model, payload: bytes, index: int, region: grid.Region, quality: int) -> Tensor:
-    z, symbol = tile_symbols(model, payload, index, region, quality)
-    mean = model.latents.means(torch.from_numpy(z), quality)[:, : region.height, : region.width]
+    z_hat, symbol = tile_symbols(model, payload, index, region, quality)
+    mean = model.latents.means(torch.from_numpy(z_hat), quality)[:, : region.height, : region.width]
     return (torch.from_numpy(symbol) + mean) / model.latents.gain(quality)
 
 
 def tile_symbols(
     model: Model, payload: bytes, index: int, region: grid.Region, quality: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """z (hyper, ceil(h/4), ceil(w/4)) and y's symbols (latent, h, w), int32. Raises Corrupt naming the tile."""
+    """z_hat (hyper, ceil(h/4), ceil(w/4)) and y's symbols (latent, h, w), int32. Raises Corrupt naming the tile."""
     latents, config = model.latents, model.config.transform
     shape = (config.hyper, *symbols.hyper_size(region))
     try:
         decoder = coder.Decoder(payload)
-        z = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
-        ids = latents.index(torch.from_numpy(z), quality)[:, : region.height, : region.width]
-        y = decoder.take(ids.reshape(-1).numpy(), gaussian_tables()).reshape(ids.shape)
-        decoder.finish(symbols.check(index, z, y))
+        z_hat = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
+        ids = latents.index(torch.from_numpy(z_hat), quality)[:, : region.height, : region.width]
+        symbol = decoder.take(ids.reshape(-1).numpy(), gaussian_tables()).reshape(ids.shape)
+        decoder.finish(symbols.check(index, z_hat, symbol))
     except Corrupt as error:
         raise Corrupt(f"latents, tile {index}: {error}") from None
-    return z, y
+    return z_hat, symbol
 
 
 def regrow(
@@ -94,7 +94,8 @@ def regrow(
     levels, times = schedule.get(model.config.schedule), sampler.time_grid(knobs.steps)
     read = _noise_reader(knobs.realism * model.config.init_noise, knobs.seed)
     for t, s in pairwise(times):
-        x_s = torch.empty(0) if s == 0 else torch.empty(3, rows * grid.STRIDE, columns * grid.STRIDE)
+        shape = (0,) if s == 0 else (3, rows * grid.STRIDE, columns * grid.STRIDE)
+        x_s = torch.empty(shape, dtype=torch.float32)
         for window in grid.windows(rows, columns, knobs.window, HALO):
             x_t = read(window.outer).to(model.device)
             cond = y_hat[:, *window.outer.latents].to(model.device)
@@ -114,7 +115,7 @@ def _noise_reader(level: float, seed: int) -> Callable[[grid.Region], Tensor]:
     def read(region: grid.Region) -> Tensor:
         height, width = region.height * grid.STRIDE, region.width * grid.STRIDE
         if level == 0:
-            return torch.zeros(3, height, width)
+            return torch.zeros(3, height, width, dtype=torch.float32)
         values = noise.normal(seed, 0, region.top * grid.STRIDE, region.left * grid.STRIDE, height, width)
         return torch.from_numpy(values) * level
 

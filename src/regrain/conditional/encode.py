@@ -27,7 +27,7 @@ SYMBOL_MAX = 2**24
 def analyse(model: Model, pixels: NDArray[np.uint8]) -> Tensor:
     """y of a whole picture, window by window. pixels (H, W, 1 or 3) -> float32 (latent, ceil(H/16), ceil(W/16))."""
     rows, columns = grid.latent_size(*pixels.shape[:2])
-    y = torch.empty(model.config.transform.latent, rows, columns)
+    y = torch.empty(model.config.transform.latent, rows, columns, dtype=torch.float32)
     for window in grid.windows(rows, columns, WINDOW, HALO):
         x = torch.from_numpy(pad_edge(to_signed(pixels[window.outer.pixels]), grid.STRIDE))
         part = model.analysis(x[None].to(model.device).contiguous(memory_format=torch.channels_last))[0]

@@ -7,13 +7,13 @@ wall needs them); the latent fingerprint is that part's checksum, and the rest m
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from regrain import checkpoint
-from regrain.conditional.model import HYPER_MAX, ConditionalCodec, ModelConfig
+from regrain.conditional.model import HYPER_MAX, SCALE_WIDTH, ConditionalCodec, ModelConfig
 from regrain.conditional.transform import Analysis, HyperAnalysis, HyperMean, interpolate
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser
@@ -63,7 +63,9 @@ class Latents:
                 f"weights hold gains of shape {tuple(self.log_gain.shape)}, expected {(shape.anchors, shape.latent)}"
             )
         self.mean = _load(lambda: HyperMean(shape), tensors, PARTS["mean"])
-        self.scale = ScaleBranch(shape.hyper, 64, shape.latent).double().eval().requires_grad_(False)
+        with torch.device("meta"):
+            scale = ScaleBranch(shape.hyper, SCALE_WIDTH, shape.latent).double()
+        self.scale = scale.to_empty(device="cpu").eval().requires_grad_(False)
         for index, layer in enumerate(self.scale.convolutions):
             layer.set_integers(tensors[f"latents.scale.{index}.weight"], tensors[f"latents.scale.{index}.bias"])
         self.z_tables = tables.unpack(tensors["latents.z_tables"].numpy())
@@ -72,7 +74,8 @@ class Latents:
 
     def gain(self, quality: int) -> Tensor:
         """Gains (C, 1, 1) at quality q times 256."""
-        return interpolate(self.log_gain, torch.tensor([quality / QUALITY_TOP])).exp()[0, :, None, None]
+        part = torch.tensor([quality / QUALITY_TOP], dtype=torch.float32)
+        return interpolate(self.log_gain, part).exp()[0, :, None, None]
 
     def hyper_tables(self, quality: int) -> tuple[tables.Table, ...]:
         """The tables of z's channels at the quality anchor nearest to q times 256."""
@@ -139,15 +142,12 @@ class Model:
     @torch.no_grad()
     def denoise(self, x_t: Tensor, t: float, cond: Tensor, quality: int, realism: float) -> Tensor:
         """The denoiser's estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
-        scalars = [torch.tensor([v], device=self.device) for v in (t, quality / QUALITY_TOP, realism)]
+        knobs = torch.tensor([t, quality / QUALITY_TOP, realism], dtype=torch.float32, device=self.device)
         image, cond = (tensor[None].contiguous(memory_format=torch.channels_last) for tensor in (x_t, cond))
-        output = self.denoiser(image, scalars[0], cond, *scalars[1:])
+        output = self.denoiser(image, knobs[:1], cond, knobs[1:2], knobs[2:])
         alpha, sigma = schedule.get(self.config.schedule).at(t)
-        return parametrize.to_x0(self._prediction, output, image, alpha, sigma)[0].clamp(-1, 1)
-
-    @property
-    def _prediction(self) -> parametrize.Prediction:
-        return self.config.prediction  # type: ignore[return-value]
+        prediction = cast(parametrize.Prediction, self.config.prediction)
+        return parametrize.to_x0(prediction, output, image, alpha, sigma)[0].clamp(-1, 1)
 
 
 def latent_fingerprint(tensors: dict[str, Tensor]) -> bytes:

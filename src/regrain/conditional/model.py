@@ -22,9 +22,10 @@ from regrain.errors import UsageError
 
 __all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig"]
 
-LATENT_STRIDE = 16
-HYPER_STRIDE = 64
 HYPER_MAX = 127
+"""Hyper-latents lie within +-127: the integers of the scale branch, and the symbols of z's tables."""
+SCALE_WIDTH = 64
+"""Hidden channels of the scale branch."""
 LOG_RATIO = math.log(tables.SCALE_MAX / tables.SCALE_MIN) / (tables.LEVELS - 1)
 
 
@@ -78,7 +79,7 @@ class Latents(nn.Module):
         super().__init__()
         self.gain = Gain(config.anchors, config.latent)
         self.prior = HyperPrior(config.anchors, config.hyper)
-        self.scale = ScaleBranch(config.hyper, 64, config.latent)
+        self.scale = ScaleBranch(config.hyper, SCALE_WIDTH, config.latent)
         self.mean = HyperMean(config)
         with torch.no_grad():
             start = self.gain.log_anchors()
@@ -128,8 +129,13 @@ class ConditionalCodec(nn.Module):
         return cast(parametrize.Prediction, self.config.prediction)
 
     def code(self, x: Tensor, quality: Tensor) -> Coded:
-        """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 64; quality (B,)."""
-        y = self.analysis(x)
-        z = self.hyper_analysis(self.latents.gain(quality) * y)
-        coded: Coded = self.latents(y, z, quality)
+        """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 64; quality (B,).
+
+        Under autocast g_a alone is in lower precision: symbols, scale indices and bits are integers and logarithms.
+        """
+        y: Tensor = self.analysis(x)
+        with torch.autocast(x.device.type, enabled=False):
+            y = y.to(torch.promote_types(y.dtype, torch.float32))
+            z = self.hyper_analysis(self.latents.gain(quality) * y)
+            coded: Coded = self.latents(y, z, quality)
         return coded

@@ -44,7 +44,8 @@ def encode(parts: Sequence[Part], check: int = 0) -> bytes:
             coder.encode_reverse(plane, _byte_model())
         for table, run in reversed(plan.runs):
             coder.encode_reverse(slots[run], _model(table.counts))
-    return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")  # type: ignore[no-any-return]
+    words: NDArray[np.uint32] = coder.get_compressed()
+    return words.astype("<u4").tobytes().rstrip(b"\0")
 
 
 class Decoder:

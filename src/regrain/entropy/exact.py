@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from regrain.entropy.quantize import clamp_inward, straight_through, straight_through_floor
+from regrain.entropy.tables import LEVELS
 from regrain.errors import ModelError
 
 __all__ = ["ACTIVATION_MAX", "INDEX_STEP", "QUALITY_TOP", "IntegerConv", "ScaleBranch", "interpolate_offsets"]
@@ -23,7 +24,6 @@ WEIGHT_MAX = 127
 BIAS_MAX = 2**22
 EXACT_BELOW = 2**24
 FAN_IN_MAX = 64 * 9
-LEVELS = 64
 INDEX_STEP = 16
 """Fixed-point steps within one scale index."""
 QUALITY_TOP = 25600

@@ -18,7 +18,7 @@ from regrain.errors import ImageError, UsageError
 
 __all__ = ["AVIF", "BASELINES", "JPEG", "WEBP", "Codec", "Fitted", "at_size", "present"]
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Codec:
     name: str
     settings: str
     qualities: range
-    encode: Callable[[Picture, int], bytes]
-    decode: Callable[[bytes], Picture]
+    encode: Callable[[Pixels, int], bytes]
+    decode: Callable[[bytes], Pixels]
     installed: Callable[[], bool]
     package: str
 
@@ -47,7 +47,7 @@ class Fitted(NamedTuple):
     fits: bool
 
 
-def _encode(kind: str, options: dict[str, object], picture: Picture, quality: int) -> bytes:
+def _encode(kind: str, options: dict[str, object], picture: Pixels, quality: int) -> bytes:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise UsageError(f"picture is {picture.dtype} {picture.shape}: a baseline takes uint8 (h, w, 3)")
     file = BytesIO()
@@ -59,7 +59,7 @@ def _encode(kind: str, options: dict[str, object], picture: Picture, quality: in
     return file.getvalue()
 
 
-def _decode(data: bytes) -> Picture:
+def _decode(data: bytes) -> Pixels:
     with Image.open(BytesIO(data)) as file:
         return np.array(file.convert("RGB"))
 
@@ -103,7 +103,7 @@ def present(codecs: Sequence[Codec] = BASELINES) -> tuple[list[Codec], list[str]
     return [codec for codec in codecs if installed[codec.name]], missing
 
 
-def at_size(codec: Codec, pixels: Picture, target_bytes: int) -> Fitted:
+def at_size(codec: Codec, pixels: Pixels, target_bytes: int) -> Fitted:
     """The file of the highest quality that has at most `target_bytes` bytes, found by bisection over `codec.qualities`.
 
     File size is taken to grow with quality; where it does not quite, the file returned still fits. When even the lowest

@@ -17,7 +17,7 @@ from regrain.errors import UsageError
 
 __all__ = ["Box", "Column", "detail_box", "draw"]
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _MARGIN, _GUTTER, _GAP = 28, 14, 10
@@ -49,7 +49,7 @@ class Column:
     """One codec's column: its title, its uint8 (h, w, 3) pixels, and the lines under them."""
 
     title: str
-    pixels: Picture
+    pixels: Pixels
     caption: Sequence[str]
 
 
@@ -85,7 +85,7 @@ class _Layout:
         return self.left(columns) - _GUTTER + _MARGIN, self.tops[3] + round(_NOTE * _LEADING) + _MARGIN
 
 
-def detail_box(original: Picture, width: int, height: int) -> Box:
+def detail_box(original: Pixels, width: int, height: int) -> Box:
     """The window of at most (`width`, `height`) pixels that shows `original`, uint8 (h, w, 3), where it is textured.
 
     Of windows on a regular grid, at most 12 by 12, the one in which the *median* squared gradient of the mean of R, G
@@ -100,7 +100,7 @@ def detail_box(original: Picture, width: int, height: int) -> Box:
     return max(boxes, key=lambda box: _texture(original[box.slices]))
 
 
-def _texture(pixels: Picture) -> tuple[float, float]:
+def _texture(pixels: Pixels) -> tuple[float, float]:
     """Median and mean over `pixels`, uint8 (h, w, 3), of the squared gradient of their grey."""
     grey = pixels.astype(np.float32).mean(axis=2)
     energy = np.zeros_like(grey)
@@ -110,13 +110,13 @@ def _texture(pixels: Picture) -> tuple[float, float]:
 
 
 def draw(
-    original: Picture,
+    original: Pixels,
     columns: Sequence[Column],
     *,
     original_caption: Sequence[str] = (),
     crop: Box | None = None,
     width: int = 2000,
-) -> Picture:
+) -> Pixels:
     """Draw the sheet and return it as uint8 (H, W, 3): `original`, uint8 (h, w, 3), then `columns` from left to right.
 
     `crop` is the detail to show, else `detail_box` chooses. The sheet is at most `width` pixels wide, unless its panels
@@ -198,7 +198,7 @@ def _fitted(text: str, size: int, width: int) -> str:
     return text + "..."
 
 
-def _mark(sheet: Image.Image, original: Picture, layout: _Layout) -> None:
+def _mark(sheet: Image.Image, original: Pixels, layout: _Layout) -> None:
     """Outline the detail's place on the whole original."""
     scale = layout.whole[0] / original.shape[1]
     box = layout.crop

@@ -1,7 +1,7 @@
 """A picture file <-> 8-bit pixels, alpha and metadata; and pixels <-> the signed range that the networks see.
 
     picture   what a picture is here          reading, convert   any file or array -> picture
-    pixels    the signed range, tiles, edges  writing            picture or bytes -> a file, whole or not at all
+    pixels    the signed range, edges         writing            picture or bytes -> a file, whole or not at all
     alpha     alpha <-> bytes, lossless
 
 The only room, beside the Pillow plugin and the baselines, that knows Pillow.
@@ -9,20 +9,18 @@ The only room, beside the Pillow plugin and the baselines, that knows Pillow.
 
 from regrain.image.alpha import decode_alpha, encode_alpha
 from regrain.image.picture import Metadata, Picture
-from regrain.image.pixels import Tile, pad_edge, tiles, to_bytes, to_signed
+from regrain.image.pixels import pad_edge, to_bytes, to_signed
 from regrain.image.reading import read
 from regrain.image.writing import format_of, write, write_bytes
 
 __all__ = [
     "Metadata",
     "Picture",
-    "Tile",
     "decode_alpha",
     "encode_alpha",
     "format_of",
     "pad_edge",
     "read",
-    "tiles",
     "to_bytes",
     "to_signed",
     "write",

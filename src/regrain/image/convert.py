@@ -18,6 +18,8 @@ from regrain.image.picture import EXIF_MARK, U8, Metadata, Picture
 _TARGETS = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
 _TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64", "bool")
 _OWN_SPACE = ("CMYK", "LAB")
+_ROWS = 256
+"""Rows that are converted at a time, so that no wider copy of a whole picture is made."""
 _SAMPLE_SCALES = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}
 _TIFF_EXIF_TAGS = frozenset({270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853})
 _XMP_KEY = "XML:com.adobe.xmp"
@@ -38,12 +40,16 @@ def eight_bit(values: npt.NDArray[Any]) -> U8:
     least, most, top = values.min(), values.max(), 255 if kind.startswith("float") else 65535
     if not (least >= 0 and most <= top):
         raise ImageError(f"values go from {least} to {most}; allowed is 0 to {top}")
-    if top == 255:
-        rounded: npt.NDArray[Any] = np.rint(values * 255 if most <= 1 else values)
-        return rounded.astype(np.uint8)
     if kind == "int32" and most <= 255:
         return values.astype(np.uint8)
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    pixels = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS):
+        rows = values[start : start + _ROWS]
+        if top == 255:
+            pixels[start : start + _ROWS] = np.rint(rows * 255 if most <= 1 else rows)
+        else:
+            pixels[start : start + _ROWS] = (rows.astype(np.uint32) + 128) // 257
+    return pixels
 
 
 def from_array(values: npt.NDArray[Any]) -> Picture:

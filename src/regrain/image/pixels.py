@@ -1,11 +1,10 @@
-"""Pixels in 0..255 <-> the signed range of the networks; tiles and edges.
+"""Pixels in 0..255 <-> the signed range of the networks; edges.
 
     signed = pixels / 127.5 - 1        pixels = round((signed + 1) * 127.5)
 
-Invariants: `to_bytes(to_signed(p)) == p` for every p; tiles cover every pixel once.
+Invariant: `to_bytes(to_signed(p)) == p` for every p.
 """
 
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -38,31 +37,6 @@ def to_bytes(x: npt.NDArray[np.float32], grey: bool) -> npt.NDArray[np.uint8]:
         np.nan_to_num(levels, copy=False, nan=128, posinf=255, neginf=0)
         pixels[..., channel] = levels.clip(0, 255, out=levels)
     return pixels
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A rectangle of a picture, all in pixels: `row` and `column` of its first pixel; `index` in raster order."""
-
-    index: int
-    row: int
-    column: int
-    height: int
-    width: int
-
-
-def tiles(height: int, width: int, tile: int) -> list[Tile]:
-    """Squares of side `tile` that partition a picture, in raster order; those at the bottom and right may be smaller.
-
-    Raises `UsageError` when a figure is below 1.
-    """
-    if min(height, width, tile) < 1:
-        raise UsageError(f"height {height}, width {width}, tile {tile}; allowed is 1 or more each")
-    corners = ((row, column) for row in range(0, height, tile) for column in range(0, width, tile))
-    return [
-        Tile(index, row, column, min(tile, height - row), min(tile, width - column))
-        for index, (row, column) in enumerate(corners)
-    ]
 
 
 def pad_edge(x: npt.NDArray[Scalar], multiple: int) -> npt.NDArray[Scalar]:

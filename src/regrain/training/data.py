@@ -125,8 +125,9 @@ def _index(path: Path) -> dict[tuple[str, str], dict[str, str]]:
 class Crops(Dataset[Tensor]):
     """Sample n -> a random crop, flipped half the time: float32 (3, crop, crop) in [-1, 1]."""
 
-    def __init__(self, pictures: list[Member], seed: int) -> None:
-        """Set the pictures and the seed of their order and augmentation."""
+    def __init__(self, pictures: list[Member], seed: int, faded: float = 0.0) -> None:
+        """Set the pictures, the seed of their order and augmentation, and the share of crops that lose contrast."""
+        self.faded = faded
         self.pictures = pictures
         self.seed = seed
         self._reported: set[str] = set()
@@ -151,15 +152,22 @@ class Crops(Dataset[Tensor]):
         epoch, place = divmod(number, len(self.pictures))
         return self.pictures[int(_permutation(self.seed, epoch, len(self.pictures))[place])]
 
-    @staticmethod
-    def _crop(member: Member, crop: int, random: np.random.Generator) -> Tensor:
+    def _crop(self, member: Member, crop: int, random: np.random.Generator) -> Tensor:
         pixels = member.read()
         height, width = pixels.shape[:2]
         if min(height, width) < crop:
             raise ImageError(f"{member.title}: {width}x{height} is smaller than the crop of {crop}")
         row, column = random.integers(height - crop + 1), random.integers(width - crop + 1)
         window = pixels[row : row + crop, column : column + crop]
-        return torch.from_numpy(to_signed(np.ascontiguousarray(window[:, ::-1] if random.integers(2) else window)))
+        x = to_signed(np.ascontiguousarray(window[:, ::-1] if random.integers(2) else window))
+        return torch.from_numpy(_fade(x, random) if random.random() < self.faded else x)
+
+
+def _fade(x: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Contrast drawn from [0, 1], brightness from what is then left: flat, dark and burnt-out pictures exist."""
+    contrast = random.random()
+    brightness = (1 - contrast) * (2 * random.random() - 1)
+    return (x * contrast + brightness).astype(np.float32)
 
 
 @lru_cache(maxsize=2)

@@ -139,7 +139,7 @@ class Run:
         self.recipe, self.out, self.accelerator, self.state, self.bar = recipe, out, accelerator, state, bar
         self.lpips = lpips
         folder = recipe.path(recipe.data.shards)
-        self.crops = Crops(members(folder, recipe.data, held_out=False), recipe.seed)
+        self.crops = Crops(members(folder, recipe.data, held_out=False), recipe.seed, recipe.data.faded)
         self.holdout = self._holdout(folder)
         self.objective = accelerator.prepare_model(Objective(state.codec, recipe.loss, lpips))
         self.writer = self._open() if accelerator.is_main_process else None
@@ -186,7 +186,7 @@ class Run:
         if not self.bad:
             self._save()
         self._say("interrupted at step %d; the same command goes on from there", self.state.step)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(f"interrupted at step {self.state.step}")
 
     def _stage(self, where: Position) -> Iterator[dict[str, float]]:
         """The steps of one stage that are left."""

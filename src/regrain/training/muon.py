@@ -2,9 +2,10 @@
 
     m <- beta m + (1 - beta) g        W <- W - rate 0.2 sqrt(max(rows, columns)) orth(beta m + (1 - beta) g)
 
-orth is about the nearest semi-orthogonal matrix, by five Newton-Schulz steps X <- (a + b G + c G G) X, G = X X^T, all taken on the
-small Gram matrix G, which commutes with its polynomials: two products with the wide X instead of ten. A kernel is the matrix (out, in * height * width).
-The factor gives every update the root mean square of a typical Adam update, so that both share a learning rate.
+orth is about the nearest semi-orthogonal matrix, by five Newton-Schulz steps X <- (a + b G + c G G) X, G = X X^T, all
+taken on the small Gram matrix G, which commutes with its polynomials: two products with the wide X instead of ten. A
+kernel is the matrix (out, in height width). The factor gives every update the root mean square of a usual Adam update,
+so that both share a learning rate.
 """
 
 from collections.abc import Iterable
@@ -19,18 +20,18 @@ STEPS = 5
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """Singular values to about 1 (within 0.7 .. 1.2), singular vectors kept. (rows, columns) -> the same shape."""
+    """Singular values to about 1 (0.7 to 1.2; less where tiny), singular vectors kept. (rows, columns) -> the same."""
     a, b, c = COEFFICIENTS
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / (x.norm() + 1e-12)
     gram, one = x @ x.T, torch.eye(x.shape[0], device=x.device)
-    total = one
+    total: Tensor = one
     for _ in range(STEPS):
         step = torch.addmm(torch.add(a * one, gram, alpha=b), gram, gram, alpha=c)
         total = step @ total
         gram = step @ (step @ gram)
-    x = total @ x
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+    out: Tensor = total @ x
+    return out.T if matrix.shape[0] > matrix.shape[1] else out
 
 
 class Muon(torch.optim.Adam):

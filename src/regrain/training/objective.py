@@ -97,7 +97,7 @@ class Objective(nn.Module):
         alpha, sigma = (level(draw.t)[:, None, None, None] for level in (self.schedule.alpha, self.schedule.sigma))
         eps = torch.randn_like(x) * (draw.realism * codec.config.init_noise)[:, None, None, None]
         x_t = alpha * x + sigma * eps
-        output = codec.denoiser(x_t, draw.t, y_hat, draw.quality, draw.realism)
+        output = codec.denoiser(x_t, draw.t, y_hat, draw.quality, draw.realism).to(x.dtype)
         target = parametrize.target(codec.prediction, x, eps, alpha, sigma)
         error = (output - target).square().mean((1, 2, 3)) * SQUARED_ERROR_UNIT
         gamma = self.config.min_snr_gamma
@@ -116,4 +116,5 @@ class Objective(nn.Module):
         a, b = (image[picked, :, row:, column:] for image in (x_hat, x))
         if float(torch.rand(())) < HALF_SIZE_SHARE and min(a.shape[2:]) >= 96:
             a, b = (nn.functional.avg_pool2d(image, 2) for image in (a, b))
-        return distance.index_add(0, picked, lpips(a, b))
+        with torch.autocast(x.device.type, enabled=False):
+            return distance.index_add(0, picked, lpips(a, b))

@@ -1,0 +1,238 @@
+"""A reader of .rgn files made from docs/FORMAT.md alone, in whole numbers: the oracle of the text and of the library.
+
+It holds every rule of the format as far as the symbols of z and y, and reads alpha.
+"""
+
+import hashlib
+import zlib
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from entropy.reference_coder import Decoder, MalformedError
+
+MAGIC = bytes.fromhex("9f 52 47 4e 0d 0a")
+ALPHA, ICC, EXIF, XMP, LATENTS = 1, 2, 3, 4, 16
+GAUSSIAN = Path(__file__).parents[1] / "src" / "regrain" / "entropy" / "gaussian.npy"
+GAUSSIAN_SHA256 = "6f0949e5cfe222f6423a6857726f4de206513042ed54f6109fa7c6ab6d04f1c9"
+
+
+class CorruptError(Exception):
+    """The file breaks a rule of the format."""
+
+
+class UnsupportedError(Exception):
+    """The file uses what this version of the format, or these weights, do not have."""
+
+
+Table = namedtuple("Table", "first counts")
+# What turns bytes into symbols: three layers (kernel, bias), offsets (A, C), and Z tables for each of A anchors.
+Weights = namedtuple("Weights", "fingerprint layers offsets z_tables")
+# Without the method, which is 0; side is that of a tile, quality is q times 256.
+Header = namedtuple("Header", "side grey alpha width height quality fingerprint")
+# Payloads beside the tiles by type, alpha (height, width) or None, and (z, y) of every tile.
+Picture = namedtuple("Picture", "header sections alpha tiles")
+
+
+def require(holds, rule):
+    """Refuse the file unless the rule holds."""
+    if not holds:
+        raise CorruptError(rule)
+
+
+class Source:
+    """Bytes that are read once, from the first to the last."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, size):
+        require(self.at + size <= len(self.data), "the file ends too soon")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def number(self, size):
+        return int.from_bytes(self.take(size), "little")
+
+    def varint(self):
+        value = 0
+        for place in range(5):
+            byte = self.number(1)
+            value += byte % 128 << 7 * place
+            if byte < 128:
+                require(byte or place == 0, "a varint is not its shortest spelling")
+                return value
+        raise CorruptError("a varint has more than 5 bytes")
+
+
+def read_header(source):
+    """Read the header."""
+    require(source.take(6) == MAGIC, "no magic")
+    if source.number(1) != 0:
+        raise UnsupportedError("another version")
+    method, flags, width, height = source.number(1), source.number(1), source.varint(), source.varint()
+    quality, fingerprint = source.number(2), source.take(4)
+    crc = zlib.crc32(source.data[: source.at])
+    require(source.number(4) == crc, "CRC of the header")
+    if method != 0 or flags >> 6:
+        raise UnsupportedError("method or flags")
+    require(6 <= flags % 16 <= 15, "tile side")
+    require(1 <= width < 2**31 and 1 <= height < 2**31, "width or height")
+    require(quality <= 25600, "quality")
+    return Header(1 << flags % 16, bool(flags & 16), bool(flags & 32), width, height, quality, fingerprint)
+
+
+def read_section(source):
+    """Read one section as (type, payload)."""
+    start = source.at
+    kind, length = source.number(1), source.varint()
+    head, crc = source.data[start : source.at], source.number(4)
+    payload = source.take(length)
+    require(zlib.crc32(head + payload) == crc, "CRC of a section")
+    if kind < 128 and kind not in (ALPHA, ICC, EXIF, XMP, LATENTS):
+        raise UnsupportedError("type of a section")
+    return kind, payload
+
+
+def read_sections(source, header):
+    """Read all sections: a dict of the payloads beside the tiles, and the list of the coded tiles."""
+    sections, tiles, last, beside = {}, [], 0, 0
+    while len(tiles) < -(-header.width // header.side) * -(-header.height // header.side):
+        kind, payload = read_section(source)
+        beside += kind != LATENTS
+        require(beside <= 256, "more than 256 sections beside the tiles")
+        if kind == LATENTS:
+            tile = Source(payload)
+            require(tile.varint() == len(tiles), "tiles out of order")
+            tiles.append(payload[tile.at :])
+        elif kind < 128:
+            require(kind > last, "sections out of order")
+            sections[kind] = payload
+        last = kind if kind < 128 else last
+    require(source.at == len(source.data), "bytes after the last tile")
+    require((ALPHA in sections) == header.alpha, "alpha flag and ALPHA section disagree")
+    return sections, tiles
+
+
+def inflate(body, size):
+    """Return the bytes of one raw deflate stream, which must be `size`."""
+    stream = zlib.decompressobj(-15)
+    try:
+        data = stream.decompress(body, size + 1)
+    except zlib.error as error:
+        raise CorruptError("deflate stream of ALPHA") from error
+    require(len(data) == size and stream.eof and not stream.unused_data, "length of ALPHA")
+    return np.frombuffer(data, np.uint8)
+
+
+def read_alpha(payload, height, width):
+    """Return the alpha plane, (height, width) bytes."""
+    source = Source(payload)
+    kind, body = source.number(1), payload[1:]
+    require(kind <= 5, "kind of ALPHA")
+    if kind == 0:
+        require(len(body) == 1, "length of ALPHA")
+        return np.broadcast_to(np.uint8(body[0]), (height, width))
+    if kind == 1:
+        bits = np.unpackbits(inflate(body, -(-height * width // 8)))
+        require(not bits[height * width :].any(), "bits after the last pixel of ALPHA")
+        return bits[: height * width].reshape(height, width) * np.uint8(255)
+    plane = inflate(body, height * width).reshape(height, width)
+    plane = plane.cumsum(axis=0, dtype=np.uint8) if kind in (3, 5) else plane
+    return plane.cumsum(axis=1, dtype=np.uint8) if kind in (4, 5) else plane
+
+
+def gaussian_tables():
+    """Return the 64 tables of y."""
+    row = np.load(GAUSSIAN)
+    assert hashlib.sha256(row.astype("<u2").tobytes()).hexdigest() == GAUSSIAN_SHA256
+    row, tables = row.tolist(), []
+    while row:
+        radius, half = row[0], row[1 : row[0] + 2]
+        counts = half[:0:-1] + half
+        tables.append(Table(-radius, [*counts, 65536 - sum(counts)]))
+        row = row[radius + 2 :]
+    return tables
+
+
+def learned_tables(row):
+    """Return the tables of z, those of all channels for each anchor in turn."""
+    firsts, sizes, counts = np.split(row[1:], [row[0], 2 * row[0]])
+    assert sizes.sum() == counts.size
+    pieces = [piece.tolist() for piece in np.split(counts, np.cumsum(sizes)[:-1])]
+    assert all(min(piece) >= 1 and sum(piece) == 65536 for piece in pieces)
+    return [Table(*table) for table in zip(firsts.tolist(), pieces, strict=True)]
+
+
+def read_weights(path):
+    """Read what of a weights file the symbols depend on, and compute the latent fingerprint."""
+    tensors = {name: value for name, value in sorted(load_file(path).items()) if name.startswith("latents.")}
+    digest = hashlib.sha256()
+    for name, value in tensors.items():
+        digest.update(f"{name}|torch.{value.dtype.name}|{value.shape}|".encode())
+        digest.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
+    layers = [[tensors[f"latents.scale.{i}.{part}"].astype(int) for part in ("weight", "bias")] for i in range(3)]
+    tables = learned_tables(tensors["latents.z_tables"])
+    return Weights(digest.digest()[:4], layers, tensors["latents.offset"].astype(int), tables)
+
+
+def convolve(layer, a):
+    """Return conv(a) + b of (channels, rows, columns), with zeros outside."""
+    kernel, bias = layer
+    rows, columns = a.shape[1:]
+    padded = np.pad(a, ((0, 0), (1, 1), (1, 1)))
+    total = bias[:, None, None] + np.zeros((1, rows, columns), a.dtype)
+    for i in range(3):
+        for j in range(3):
+            total += np.tensordot(kernel[:, :, i, j], padded[:, i : i + rows, j : j + columns], 1)
+    return total
+
+
+def scale_indices(z, quality, weights):
+    """Return the index of the Gaussian table of every y, before the cut to (h, w)."""
+    last = len(weights.offsets) - 1
+    k = min(quality * last // 25600, last - 1)
+    f = quality * last - 25600 * k
+    offset = (weights.offsets[k] * (25600 - f) + weights.offsets[k + 1] * f + 12800) // 25600
+    a = np.clip(z.astype(int), -127, 127)
+    for layer, bits in zip(weights.layers, (4, 8), strict=False):
+        a = np.clip(convolve(layer, a) >> bits, 0, 127).repeat(2, axis=1).repeat(2, axis=2)
+    return np.clip(((convolve(weights.layers[2], a) >> 6) + offset[:, None, None] + 8) // 16, 0, 63)
+
+
+def cuts(length, side):
+    """Return how many latents each tile has along an edge of so many pixels."""
+    return [-(-min(side, length - at) // 16) for at in range(0, length, side)]
+
+
+def read_tile(coded, index, shape, quality, weights):
+    """Return (z, y) of one tile of (h, w) latents, as little-endian int32."""
+    anchors, channels = len(weights.offsets), weights.layers[0][0].shape[1]
+    anchor = (2 * quality * (anchors - 1) + 25600) // 51200
+    tables = weights.z_tables[anchor * channels : (anchor + 1) * channels]
+    z_shape = (channels, -(-shape[0] // 4), -(-shape[1] // 4))
+    try:
+        decoder = Decoder(coded)
+        z = np.array(decoder.take(np.indices(z_shape)[0].ravel(), tables), "<i4").reshape(z_shape)
+        ids = scale_indices(z, quality, weights)[:, : shape[0], : shape[1]]
+        y = np.array(decoder.take(ids.ravel(), gaussian_tables()), "<i4").reshape(ids.shape)
+        decoder.finish(zlib.crc32(np.array(index, "<i4").tobytes() + z.tobytes() + y.tobytes()))
+    except MalformedError as error:
+        raise CorruptError(f"latents of tile {index}") from error
+    return z, y
+
+
+def read(data, weights):
+    """Read a whole file; CorruptError or UnsupportedError if it is not one that these weights decode."""
+    source = Source(data)
+    header = read_header(source)
+    sections, coded = read_sections(source, header)
+    if header.fingerprint != weights.fingerprint:
+        raise UnsupportedError("other weights")
+    alpha = read_alpha(sections[ALPHA], header.height, header.width) if header.alpha else None
+    rows, columns = (cuts(length, header.side) for length in (header.height, header.width))
+    shapes = [(h, w) for h in rows for w in columns]
+    tiles = [read_tile(*job, header.quality, weights) for job in zip(coded, range(len(coded)), shapes, strict=True)]
+    return Picture(header, sections, alpha, tiles)

@@ -1,0 +1,300 @@
+"""Two readers of one text, docs/FORMAT.md: the library and `reference_reader`. They agree to the last symbol."""
+
+import hashlib
+import json
+import re
+import zlib
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import reference_reader as reference
+from entropy import reference_coder
+from regrain import bitstream, codec
+from regrain.conditional import grid
+from regrain.conditional.decode import tile_symbols
+from regrain.entropy.exact import ScaleBranch, interpolate_offsets
+from regrain.errors import RegrainError
+from regrain.image import decode_alpha
+
+FOLDER = Path(__file__).parent / "golden"
+GOLDEN = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+FILES = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in GOLDEN}
+WEIGHTS = files("regrain") / "weights" / "conditional.safetensors"
+FORMAT_TEXT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return reference.read_weights(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return codec.load()
+
+
+def library(data, model):
+    """Alpha and the (z, y) of every tile, by the library."""
+    stream = bitstream.read(data)
+    header = stream.header
+    regions = grid.tiles(*grid.latent_size(header.height, header.width), header.tile // grid.STRIDE)
+    jobs = enumerate(zip(stream.tiles, regions, strict=True))
+    tiles = [tile_symbols(model, coded, index, region, header.quality) for index, (coded, region) in jobs]
+    return stream.alpha and decode_alpha(stream.alpha, header.height, header.width), tiles
+
+
+def assert_both_read(data, weights, model):
+    """Both readers take the file and agree; return what the reference read."""
+    picture = reference.read(data, weights)
+    alpha, tiles = library(data, model)
+    np.testing.assert_array_equal(picture.alpha, alpha)
+    for ours, theirs in zip(picture.tiles, tiles, strict=True):
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        np.testing.assert_array_equal(ours[1], theirs[1])
+    return picture
+
+
+def assert_both_refuse(data, weights, model):
+    with pytest.raises((reference.CorruptError, reference.UnsupportedError)):
+        reference.read(data, weights)
+    with pytest.raises(RegrainError):
+        codec.decode(data, model=model)
+
+
+def with_byte(data, at, value):
+    return data[:at] + bytes([value]) + data[at + 1 :]
+
+
+def framed(kind, payload):
+    size, frame = len(payload), bytes([kind])
+    while size > 127:
+        size, frame = size // 128, frame + bytes([size % 128 + 128])
+    frame += bytes([size])
+    return frame + zlib.crc32(frame + payload).to_bytes(4, "little") + payload
+
+
+def apart(data):
+    """The header without its CRC, and the sections as (type, payload)."""
+    source = reference.Source(data)
+    reference.read_header(source)
+    head, sections = data[: source.at - 4], []
+    while source.at < len(data):
+        sections.append(reference.read_section(source))
+    return head, sections
+
+
+def together(head, sections):
+    return head + zlib.crc32(head).to_bytes(4, "little") + b"".join(framed(*section) for section in sections)
+
+
+def with_head(change):
+    """The file whose header, without its CRC, is changed; all CRCs are right here and below."""
+    head, sections = apart(FILES["tiles"])
+    return together(change(head), sections)
+
+
+def with_sections(change, name="tiles"):
+    """The file whose list of sections is changed."""
+    head, sections = apart(FILES[name])
+    return together(head, change(sections))
+
+
+def with_latents(change):
+    """The file whose first tile has other coded latents."""
+    return with_sections(lambda sections: [(16, b"\0" + change(sections[0][1][1:])), *sections[1:]])
+
+
+def with_alpha(change):
+    """The file whose ALPHA is made of random bytes."""
+    return with_sections(lambda sections: [(1, change(plane().tobytes())), *sections[1:]], "extras")
+
+
+def raw(data):
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(bytes(data)) + packer.flush()
+
+
+def plane():
+    """Alpha for the file `extras`."""
+    header = reference.read_header(reference.Source(FILES["extras"]))
+    return np.random.default_rng(0).integers(0, 256, (header.height, header.width), np.uint8)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_symbols_are_those_of_the_library(name, weights, model):
+    picture = assert_both_read(FILES[name], weights, model)
+    total = hashlib.sha256(b"".join(symbols.tobytes() for tile in picture.tiles for symbols in tile))
+    assert total.hexdigest() == GOLDEN[name]["symbols"]
+    assert (picture.header.width, picture.header.height) == (GOLDEN[name]["width"], GOLDEN[name]["height"])
+
+
+def test_the_scale_indices_are_the_same_for_any_weights_quality_and_z():
+    rng, branch = np.random.default_rng(1), ScaleBranch(4, 8, 6).double()
+    for quality in [0, 2560, 25600, *rng.integers(0, 25601, 17).tolist()]:
+        sizes = ((8, 4, 127), (8, 8, 127), (6, 8, 30))
+        layers = [(rng.integers(-m, m + 1, (o, i, 3, 3)), rng.integers(-999, 1000, o)) for o, i, m in sizes]
+        for ours, theirs in zip(layers, branch.convolutions, strict=True):
+            theirs.set_integers(*map(torch.from_numpy, ours))
+        offsets, z = rng.integers(-500, 1000, (6, 6)), rng.integers(-160, 161, (4, 2, 3))
+        offset = interpolate_offsets(torch.from_numpy(offsets), torch.tensor([quality]))
+        index = branch(torch.from_numpy(z)[None].double(), offset.double())[0].detach().numpy()
+        assert len(np.unique(index)) > 20
+        weights = reference.Weights(b"", layers, offsets, [])
+        np.testing.assert_array_equal(reference.scale_indices(z, quality, weights), index)
+
+
+def test_symbols_of_any_size_come_back_from_both(weights, model):
+    rng, channels = np.random.default_rng(2), weights.layers[0][0].shape[1]
+    quality = reference.read_header(reference.Source(FILES["pixel"])).quality
+    anchors = len(weights.offsets) - 1
+    z = rng.integers(-(2**31), 2**31, (channels, 1, 1)) >> rng.integers(0, 32, (channels, 1, 1))
+    ids = reference.scale_indices(z, quality, weights)[:, :1, :1].ravel()
+    y = rng.integers(-(2**31), 2**31, ids.size) >> rng.integers(0, 32, ids.size)
+    nearest = int(quality * anchors / 25600 + 0.5)
+    z_part = (z.ravel(), range(channels), weights.z_tables[nearest * channels :])
+    check = zlib.crc32(bytes(4) + z.astype("<i4").tobytes() + y.astype("<i4").tobytes())
+    coded = reference_coder.encode([z_part, (y, ids, reference.gaussian_tables())], check)
+    picture = assert_both_read(with_sections(lambda _: [(16, b"\0" + coded)], "pixel"), weights, model)
+    np.testing.assert_array_equal(picture.tiles[0][0], z)
+    np.testing.assert_array_equal(picture.tiles[0][1].ravel(), y)
+
+
+def test_the_mean_branch_is_the_one_of_the_text(model):
+    tensors = load_file(WEIGHTS)
+
+    def convolve(name, a):
+        kernel, bias = (tensors[f"latents.mean.{name}.{part}"].astype(float) for part in ("weight", "bias"))
+        if kernel.shape[2:] == (3, 3):
+            return reference.convolve((kernel, bias), a)
+        return np.tensordot(kernel[:, :, 0, 0], a, 1) + bias[:, None, None]
+
+    def silu_shuffle(a):
+        four, rows, columns = a.shape
+        a = a.reshape(four // 4, 2, 2, rows, columns).transpose(0, 3, 1, 4, 2).reshape(four // 4, 2 * rows, 2 * columns)
+        return a / (1 + np.exp(-a))
+
+    log_gain, quality = tensors["latents.log_gain"], 9001
+    z = np.random.default_rng(3).integers(-9, 10, (model.config.transform.hyper, 2, 3))
+    m_1 = silu_shuffle(convolve("1.conv", convolve("0", z.astype(float))))
+    h_s = convolve("6", silu_shuffle(convolve("4.conv", convolve("3", m_1))))
+    at = np.linspace(0, 25600, len(log_gain))
+    gain = np.exp([np.interp(quality, at, column) for column in log_gain.T])[:, None, None]
+    theirs = model.latents.means(torch.from_numpy(z), quality).numpy()
+    np.testing.assert_allclose(gain * h_s, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+    np.testing.assert_allclose(gain, model.latents.gain(quality).numpy(), rtol=1e-5)
+
+
+def test_the_examples_of_the_text_are_true():
+    text = FORMAT_TEXT.read_text(encoding="utf-8")
+    example = re.findall(r"^((?:[0-9a-f]{2} )*[0-9a-f]{2})(?: {2,}|$)", text.split("```hex")[1].split("```")[0], re.M)
+    source = reference.Source(bytes.fromhex(" ".join(example)))
+    header = reference.read_header(source)
+    assert header == (256, True, False, 200, 150, 12928, bytes.fromhex("c0ffee01"))
+    assert reference.read_sections(source, header) == ({4: b"<x/>"}, [bytes.fromhex("0123456789abcdef")])
+    assert reference_coder.encode([]).hex(" ") in text
+    part = ([-3, 0, 1, 2, 700, 0], [40, 0, 20, 40, 63, 0], reference.gaussian_tables())
+    assert reference_coder.encode([part], 0x12345678).hex(" ") in text
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_flipped_bits_and_cuts_are_refused(name, weights, model):
+    data = FILES[name]
+    for at in range(0, len(data), 1 + len(data) // 40):
+        assert_both_refuse(with_byte(data, at, data[at] ^ 1 << at % 8), weights, model)
+        assert_both_refuse(data[:at], weights, model)
+    assert_both_refuse(data + b"\0", weights, model)
+
+
+NOTE = (200, b"note")
+HEADS = {
+    "version": lambda head: with_byte(head, 6, 1),
+    "method": lambda head: with_byte(head, 7, 1),
+    "flag 6": lambda head: with_byte(head, 8, head[8] | 64),
+    "tile of 32": lambda head: with_byte(head, 8, 5),
+    "larger tiles": lambda head: with_byte(head, 8, head[8] + 1),
+    "alpha": lambda head: with_byte(head, 8, head[8] | 32),
+    "no width": lambda head: head[:9] + b"\0\1" + head[-6:],
+    "no height": lambda head: head[:9] + b"\1\0" + head[-6:],
+    "height of 2^31": lambda head: head[:9] + b"\1\x80\x80\x80\x80\x08" + head[-6:],
+    "width of 2^35": lambda head: head[:9] + b"\x80\x80\x80\x80\x80\1\1" + head[-6:],
+    "long width": lambda head: head[:9] + b"\x81\0\1" + head[-6:],
+    "quality": lambda head: with_byte(head, len(head) - 5, 101),
+    "other weights": lambda head: with_byte(head, len(head) - 1, head[-1] ^ 1),
+}
+SECTIONS = {
+    "tiles swapped": lambda sections: [sections[1], sections[0], *sections[2:]],
+    "tile twice": lambda sections: [sections[0], *sections],
+    "tile missing": lambda sections: sections[:-1],
+    "tile too many": lambda sections: [*sections, (16, bytes([len(sections)]))],
+    "long index": lambda sections: [(16, b"\x80\0" + sections[0][1][1:]), *sections[1:]],
+    "no index": lambda sections: [(16, b""), *sections[1:]],
+    "latents of another": lambda sections: [sections[0], (16, b"\1" + sections[0][1][1:]), *sections[2:]],
+    "note at the end": lambda sections: [*sections, NOTE],
+    "too many notes": lambda sections: [NOTE] * 257 + sections,
+    "type 17": lambda sections: [*sections[:-1], (17, b""), sections[-1]],
+    "alpha without flag": lambda sections: [(1, b"\0\0"), *sections],
+    "twice": lambda sections: [(4, b"<x/>"), (4, b"<x/>"), *sections],
+    "descending": lambda sections: [(4, b"<x/>"), (2, b"icc"), *sections],
+    "late": lambda sections: [sections[0], (4, b"<x/>"), *sections[1:]],
+}
+
+
+LATENTS = {
+    "empty": lambda coded: b"",
+    "zero at the end": lambda coded: coded + b"\0",
+    "byte at the end": lambda coded: coded + b"\1",
+    "word in front": lambda coded: bytes(4) + coded,
+    "byte missing": lambda coded: coded[:-1],
+    "first bit": lambda coded: with_byte(coded, 0, coded[0] ^ 1),
+    "middle bit": lambda coded: with_byte(coded, len(coded) // 2, coded[len(coded) // 2] ^ 4),
+    "last bit": lambda coded: with_byte(coded, len(coded) - 1, coded[-1] ^ 2 or 4),
+    "full": lambda coded: b"\xff" * len(coded),
+}
+
+
+ALPHA = {
+    "empty": lambda whole: b"",
+    "constant of 2 bytes": lambda whole: b"\0\1\1",
+    "kind 6": lambda whole: b"\6" + raw(whole),
+    "not deflated": lambda whole: b"\2" + whole,
+    "a byte less": lambda whole: b"\2" + raw(whole[1:]),
+    "a byte more": lambda whole: b"\2" + raw(whole + b"\0"),
+    "bytes for bits": lambda whole: b"\1" + raw(whole),
+    "after the stream": lambda whole: b"\2" + raw(whole) + b"\0",
+    "stream cut": lambda whole: b"\2" + raw(whole)[:-1],
+}
+
+
+BROKEN = {with_head: HEADS, with_sections: SECTIONS, with_latents: LATENTS, with_alpha: ALPHA}
+CASES = [pytest.param(change, broken, id=name) for change, cases in BROKEN.items() for name, broken in cases.items()]
+
+
+@pytest.mark.parametrize(("change", "broken"), CASES)
+def test_what_breaks_a_rule_is_refused(change, broken, weights, model):
+    assert_both_refuse(change(broken), weights, model)
+
+
+def test_notes_are_skipped(weights, model):
+    spread = with_sections(lambda sections: [NOTE] * 255 + [sections[0], NOTE, *sections[1:]])
+    assert len(assert_both_read(spread, weights, model).tiles) >= 4
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_alpha_of_every_kind_is_read_alike(kind, weights, model):
+    body = {0: b"\7", 1: raw(np.packbits(plane() > 99))}.get(kind, raw(plane()))
+    alpha = assert_both_read(with_alpha(lambda _: bytes([kind]) + body), weights, model).alpha
+    assert set(np.unique(alpha)) == {0: {7}, 1: {0, 255}}.get(kind, set(np.unique(alpha)))
+
+
+def test_alpha_bits_after_the_last_pixel_are_refused(weights, model):
+    head, sections = apart(FILES["pixel"])
+    head = with_byte(head, 8, head[8] | 32)
+    good, bad = (together(head, [(1, b"\1" + raw(bits)), *sections]) for bits in (b"\x80", b"\x81"))
+    assert assert_both_read(good, weights, model).alpha.tolist() == [[255]]
+    assert_both_refuse(bad, weights, model)
+    assert_both_refuse(together(head, sections), weights, model)
