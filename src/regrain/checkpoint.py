@@ -22,7 +22,7 @@ from regrain.errors import ModelError, OutputError
 
 __all__ = ["fingerprint", "load", "load_metadata", "save"]
 
-KEY = "regrain"
+KEY, CHECK = "regrain", "checksum"
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -32,7 +32,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(to_bytes(contiguous, metadata={KEY: json.dumps(metadata)}))
+            marks = {KEY: json.dumps(metadata), CHECK: fingerprint(contiguous).hex()}
+            file.write(to_bytes(contiguous, metadata=marks))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -45,12 +46,16 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors on the CPU, and metadata. Raises ModelError if the file is missing or not one of ours."""
+    """Tensors on the CPU, and metadata. Raises ModelError if the file is missing, damaged or not one of ours."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, _metadata(file.metadata(), path)  # noqa: SIM118
+            tensors, raw = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from None
+    metadata = _metadata(raw, path)
+    if fingerprint(tensors).hex() != raw.get(CHECK):
+        raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
+    return tensors, metadata
 
 
 def load_metadata(path: Path) -> dict[str, Any]:

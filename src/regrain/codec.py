@@ -134,6 +134,7 @@ def encode(
     model = _model(model, device)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
     header = bitstream.Header(*size, 0, model.fingerprint, grey=picture.grey, alpha=has_alpha, tile=tile)
+    _check_memory("encoding", header, 1, None)
     with _untouched():
         y = analyse(model, picture.pixels)
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
@@ -193,7 +194,7 @@ def decode(
         raise Truncated(f"none of its {len(stream.tiles)} tiles is whole: there is nothing to decode")
     if header.method != bitstream.Method.CONDITIONAL:
         raise UnsupportedVersion(f"method {header.method.name.lower()} is not decoded by this version of regrain")
-    _check_memory(header, steps, max_memory)
+    _check_memory("decoding", header, steps, max_memory)
     _check_fingerprint(header.fingerprint, model.fingerprint if model else _shipped_fingerprint())
     from regrain.conditional.decode import Knobs, decode_tiles, regrow
     from regrain.image import Metadata, Picture
@@ -239,7 +240,7 @@ def _check_fingerprint(wanted: bytes, present: bytes) -> None:
         )
 
 
-def _check_memory(header: bitstream.Header, steps: int, limit: int | None) -> None:
+def _check_memory(work: str, header: bitstream.Header, steps: int, limit: int | None) -> None:
     """Refuse what would not fit: pictures are held as bytes, latents as floats, x_t twice as floats if steps > 1.
 
     Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide. The
@@ -251,8 +252,8 @@ def _check_memory(header: bitstream.Header, steps: int, limit: int | None) -> No
     allowed = _half_the_memory() if limit is None else limit
     if need > allowed:
         raise LimitError(
-            f"decoding {header.width} x {header.height} in {steps} steps needs about {need / 1e9:.1f} GB of memory, "
-            f"allowed are {allowed / 1e9:.1f} GB, see --max-memory"
+            f"{work} {header.width} x {header.height} in {steps} steps needs about {need / 1e9:.1f} GB of memory, "
+            f"allowed are {allowed / 1e9:.1f} GB{', see --max-memory' if work == 'decoding' else ''}"
         )
 
 

@@ -6,8 +6,8 @@
 Steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,8 @@ from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.errors import Corrupt
 from regrain.image import to_bytes
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Knobs", "decode_tiles", "regrow", "tile_symbols"]
 
@@ -48,21 +50,28 @@ def decode_tiles(
     *,
     partial: bool = False,
 ) -> Tensor:
-    """y_hat of a whole picture of `size` (height, width), float32 (latent, rows, columns); a lost tile's are 0.
+    """y_hat of a whole picture of `size` (height, width), float32 (latent, rows, columns).
 
-    A tile is lost if its payload is None or, under `partial`, damaged; else damage raises Corrupt naming the tile.
+    Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: its
+    latents are 0, a logged warning names it, and Corrupt is raised only where no tile is left.
     """
     rows, columns = grid.latent_size(*size)
     y_hat = torch.zeros(model.config.transform.latent, rows, columns, dtype=torch.float32)
+    lost = 0
     for index, region in enumerate(grid.tiles(rows, columns, tile // grid.STRIDE)):
-        payload = payloads[index]
-        if payload is not None:
-            with suppress(*(Corrupt,) if partial else ()):
-                y_hat[:, *region.latents] = _tile_latents(model, payload, index, region, quality)
+        try:
+            y_hat[:, *region.latents] = _tile_latents(model, payloads[index], index, region, quality)
+        except Corrupt as error:
+            lost += 1
+            if not partial or lost == len(payloads):
+                raise
+            log.warning("%s: this tile is lost", error)
     return y_hat
 
 
-def _tile_latents(model: Model, payload: bytes, index: int, region: grid.Region, quality: int) -> Tensor:
+def _tile_latents(model: Model, payload: bytes | None, index: int, region: grid.Region, quality: int) -> Tensor:
+    if payload is None:
+        raise Corrupt(f"latents, tile {index}: cut off or damaged")
     z_hat, symbol = tile_symbols(model, payload, index, region, quality)
     mean = model.latents.means(torch.from_numpy(z_hat), quality)[:, : region.height, : region.width]
     return (torch.from_numpy(symbol) + mean) / model.latents.gain(quality)
