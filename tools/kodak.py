@@ -1,13 +1,16 @@
 """The figures of the README and the model card: regrain beside JPEG, WebP and AVIF on a folder of photos.
 
-    python tools/kodak.py ../shared/data/kodak --lpips ../shared/data/weights/lpips_alex_v0.1.safetensors
+    python tools/kodak.py ../shared/data/kodak --at 20 --lpips ../shared/data/weights/lpips_alex_v0.1.safetensors
 
-Every rate is the size of a file. Prints Markdown: regrain's means over -q at realism 0 and 1; the same with more steps;
-each baseline at the bytes of regrain's own files, photo by photo; and the checks of range, monotony and estimate.
+Every rate is the size of a file. Prints Markdown, means over the photos: regrain over -q at realism 0 and 1; at one -q
+also with more steps, and each baseline at the bytes of regrain's own files, photo by photo; then the range of rates,
+the largest fall of bytes over q = 0 .. 100, and how far bytes lie from the trained prior's estimate.
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,8 +21,7 @@ import regrain
 from regrain import bitstream, codec
 from regrain.conditional.decode import tile_symbols
 from regrain.conditional.encode import analyse, encode_tiles
-from regrain.conditional.frozen import Model
-from regrain.conditional.grid import tiles
+from regrain.conditional.grid import latent_size, tiles
 from regrain.entropy.prior import gaussian_bits
 from regrain.entropy.tables import scales
 from regrain.evaluation.baselines import BASELINES, at_size
@@ -27,103 +29,87 @@ from regrain.evaluation.metrics import ms_ssim, psnr
 from regrain.evaluation.perceptual import Lpips
 from regrain.image import read, to_signed
 
-HEAD = "| codec | bpp | PSNR | MS-SSIM | LPIPS |\n|---|---|---|---|---|"
+Scores = dict[str, tuple[float, ...]]
 
 
-class Judge:
-    """Scores a decoded picture against its original."""
-
-    def __init__(self, lpips: Path | None) -> None:
-        """Take LPIPS weights, or leave that score out."""
-        self.lpips = Lpips.load(lpips) if lpips else None
-
-    @torch.no_grad()
-    def score(self, original: np.ndarray, decoded: np.ndarray, size: int) -> tuple[float, ...]:
-        """Bits a pixel, PSNR, MS-SSIM, LPIPS."""
-        bpp = 8 * size / (original.shape[0] * original.shape[1])
-        pair = (torch.from_numpy(to_signed(image))[None] for image in (decoded, original))
-        distance = float(self.lpips(*pair)) if self.lpips else float("nan")
-        return bpp, psnr(original, decoded), ms_ssim(original, decoded) or float("nan"), distance
+@torch.no_grad()
+def judge(lpips: list[Lpips], original: np.ndarray, decoded: np.ndarray, size: int) -> tuple[float, ...]:
+    """Bits a pixel, PSNR, MS-SSIM, and LPIPS by each network."""
+    bpp = 8 * size / (original.shape[0] * original.shape[1])
+    pair = [torch.from_numpy(to_signed(image))[None] for image in (decoded, original)]
+    return bpp, psnr(original, decoded), ms_ssim(original, decoded) or np.nan, *(float(each(*pair)) for each in lpips)
 
 
-def row(name: str, scores: Iterable[tuple[float, ...]]) -> str:
-    """A line of means."""
-    bpp, decibel, structure, distance = np.mean(list(scores), axis=0)
-    return f"| {name} | {bpp:.3f} | {decibel:.2f} | {structure:.4f} | {distance:.4f} |"
+def measure(path: Path, options: argparse.Namespace) -> tuple[Scores, list[float]]:
+    """All that is said of one photo: scores by name; then bpp at the ends, largest fall and largest gap of bytes."""
+    torch.set_num_threads(1)
+    photo, lpips = read(path).pixels, [Lpips.load(weights) for weights in options.lpips]
+    scores: Scores = {}
+    for quality in sorted({*options.qualities, options.at}):
+        data = regrain.encode(photo, quality=quality)
+        for steps in options.steps if quality == options.at else [1]:
+            for realism in (1, 0) if steps == 1 else (1,):
+                decoded = np.asarray(regrain.decode(data, realism=realism, steps=steps))
+                name = f"regrain -q {quality:g}, realism {realism}, steps {steps}"
+                scores[name] = judge(lpips, photo, decoded, len(data))
+        if quality == options.at:
+            scores |= dict(baselines(photo, lpips, len(data)))
+    return scores, checks(photo)
 
 
-def sweep(
-    photos: list[np.ndarray], judge: Judge, qualities: list[float], ends: list[tuple[float, int]]
-) -> dict[float, list[bytes]]:
-    """Print regrain's table; return its files by quality."""
-    files = {q: [regrain.encode(photo, quality=q) for photo in photos] for q in qualities}
-    for realism, steps in ends:
-        for q in qualities:
-            decoded = (np.asarray(regrain.decode(data, realism=realism, steps=steps)) for data in files[q])
-            scores = [judge.score(a, b, len(f)) for a, b, f in zip(photos, decoded, files[q], strict=True)]
-            print(row(f"regrain -q {q:g}, realism {realism:g}, steps {steps}", scores), flush=True)
-    return files
-
-
-def baselines(photos: list[np.ndarray], judge: Judge, files: list[bytes]) -> None:
-    """Each baseline at the bytes of regrain's files, photo by photo."""
+def baselines(photo: np.ndarray, lpips: list[Lpips], size: int) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Each baseline's largest file of at most `size` bytes; its smallest where none is so small."""
     for other in BASELINES:
-        fitted = [at_size(other, photo, len(data)) for photo, data in zip(photos, files, strict=True)]
-        decoded = (other.decode(f.data) for f in fitted)
-        scores = [judge.score(a, b, len(f.data)) for a, b, f in zip(photos, decoded, fitted, strict=True)]
-        over = sum(not f.fits for f in fitted)
-        print(row(f"{other.name}{f' ({over} photos cannot be so small)' if over else ''}", scores), flush=True)
+        fitted = at_size(other, photo, size)
+        yield other.name, judge(lpips, photo, other.decode(fitted.data), len(fitted.data))
 
 
-def estimate(model: Model, codec_state: bitstream.Stream, payload: bytes, z_bits: np.ndarray) -> float:
-    """Bits that the trained prior gives a file's symbols."""
-    header = codec_state.header
-    region = tiles(-(-header.height // 16), -(-header.width // 16), header.tile // 16)[0]
-    z, y = tile_symbols(model, payload, 0, region, header.quality)
-    scale = torch.from_numpy(scales())[model.latents.index(torch.from_numpy(z), header.quality)]
-    bits = gaussian_bits(torch.from_numpy(y).double(), scale[:, : region.height, : region.width]).sum()
-    return float(bits) + float(np.take_along_axis(z_bits, z.reshape(len(z), -1) + 127, 1).sum())
+def checks(photo: np.ndarray) -> list[float]:
+    """bpp at quality 0 and 100, largest fall of bytes from q to q + 1, largest gap to the estimate."""
+    model = codec.load()
+    y = analyse(model, photo)
+    sizes = [sum(map(len, encode_tiles(model, y, 256 * q, 1024))) for q in range(101)]
+    ends = [8 * sizes[end] / (photo.shape[0] * photo.shape[1]) for end in (0, -1)]
+    gaps = [gap(photo, quality) for quality in (0, 30, 60, 100)]
+    return [*ends, max(0, *(a - b for a, b in pairwise(sizes))), max(gaps)]
 
 
-def checks(photos: list[np.ndarray]) -> None:
-    """Range of rates, monotony over q = 0 .. 100 on every photo, bytes against the prior's estimate."""
-    model, falls, ends, gap = codec.load(), 0, [], 0.0
-    for photo in photos:
-        y = analyse(model, photo)
-        sizes = [sum(map(len, encode_tiles(model, y, 256 * q, 1024))) for q in range(101)]
-        falls = max(falls, *(a - b for a, b in pairwise(sizes)))
-        ends.append([8 * sizes[0] / photo[..., 0].size, 8 * sizes[-1] / photo[..., 0].size])
-        for q in (0, 30, 60, 100):
-            data = regrain.encode(photo, quality=q)
-            stream = bitstream.read(data)
-            anchor = np.stack([t.bits()[:-1] for t in model.latents.hyper_tables(stream.header.quality)])
-            wanted = estimate(model, stream, stream.tiles[0] or b"", anchor) / 8
-            gap = max(gap, (abs(len(data) - wanted) - 64) / wanted)
-    low, high = np.mean(ends, axis=0)
-    print(f"\nrates: {low:.3f} to {high:.3f} bpp (means at q 0 and q 100); largest fall from q to q + 1: {falls} bytes")
-    print(f"bytes against the prior's estimate: at most {100 * max(0, gap):.2f} % + 64 bytes")
+def gap(photo: np.ndarray, quality: int) -> float:
+    """How far a file's bytes lie from the trained prior's estimate of its symbols, in % past 64 bytes."""
+    data, model = regrain.encode(photo, quality=quality), codec.load()
+    stream = bitstream.read(data)
+    (region,) = tiles(*latent_size(*photo.shape[:2]), stream.header.tile // 16)
+    z, y = tile_symbols(model, stream.tiles[0] or b"", 0, region, stream.header.quality)
+    scale = torch.from_numpy(scales())[model.latents.index(torch.from_numpy(z), stream.header.quality)]
+    bits = float(gaussian_bits(torch.from_numpy(y).double(), scale[:, : region.height, : region.width]).sum())
+    table = np.stack([table.bits() for table in model.latents.hyper_tables(stream.header.quality)])
+    bits += float(np.take_along_axis(table, z.reshape(len(z), -1) + 127, 1).sum())
+    return max(0.0, 100 * (abs(len(data) - bits / 8) - 64) / (bits / 8))
 
 
 def main() -> None:
-    """Parse and print."""
+    """Parse, measure every photo, print the means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--lpips", type=Path)
-    parser.add_argument("--qualities", type=float, nargs="+", default=[0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100])
-    parser.add_argument("--at", type=float, help="quality at which baselines and more steps are measured")
-    parser.add_argument("--first", type=int, help="only the first N photos")
-    parser.add_argument("--skip-checks", action="store_true")
+    parser.add_argument("--lpips", type=Path, nargs="*", default=[], help="weights, one column each")
+    parser.add_argument("--qualities", type=float, nargs="+", default=[0, 20, 40, 60, 80, 100])
+    parser.add_argument("--at", type=float, default=20, help="quality of the baselines and of more steps")
+    parser.add_argument("--steps", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--jobs", type=int, default=2, help="photos measured side by side")
     options = parser.parse_args()
-    photos = [read(path).pixels for path in sorted(options.folder.glob("*.png"))[: options.first]]
-    judge = Judge(options.lpips)
-    mark = codec.load().fingerprint.hex()
-    print(f"{len(photos)} photos, seed 0, fingerprint {mark}, torch {torch.__version__}\n\n{HEAD}")
-    files = sweep(photos, judge, options.qualities, [(1, 1), (0, 1)])
-    if options.at is not None:
-        at = sweep(photos, judge, [options.at], [(1, 4), (1, 16)])
-        baselines(photos, judge, (files | at)[options.at])
-    if not options.skip_checks:
-        checks(photos)
+    photos = sorted(options.folder.glob("*.png"))
+    with ProcessPoolExecutor(options.jobs) as pool:
+        measured = list(pool.map(partial(measure, options=options), photos))
+    print(f"{len(photos)} photos, seed 0, fingerprint {codec.load().fingerprint.hex()}, torch {torch.__version__}\n")
+    names = " | ".join(f"LPIPS ({path.stem})" for path in options.lpips)
+    print(f"| codec | bpp | PSNR | MS-SSIM | {names} |\n|{'---|' * (4 + len(options.lpips))}")
+    for name in measured[0][0]:
+        bpp, decibel, *rest = np.mean([scores[name] for scores, _ in measured], axis=0)
+        print(f"| {name} | {bpp:.3f} | {decibel:.2f} | {' | '.join(f'{value:.4f}' for value in rest)} |")
+    low, high, fall, estimate = np.array([found for _, found in measured]).T
+    print(f"\nrates at q 0 and q 100: {low.mean():.3f} and {high.mean():.3f} bpp")
+    print(f"largest fall of bytes from q to q + 1, any photo: {fall.max():.0f}")
+    print(f"bytes against the prior's estimate, any photo: within {estimate.max():.2f} % + 64 bytes")
 
 
 if __name__ == "__main__":
