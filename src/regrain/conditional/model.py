@@ -26,6 +26,8 @@ HYPER_MAX = 127
 """Hyper-latents lie within +-127: the integers of the scale branch, and the symbols of z's tables."""
 SCALE_WIDTH = 64
 """Hidden channels of the scale branch."""
+OFFSET_UNIT = 8.0
+"""Offsets are learned in units of e^8: an optimiser moves a parameter by about its learning rate, whatever it means."""
 LOG_RATIO = math.log(tables.SCALE_MAX / tables.SCALE_MIN) / (tables.LEVELS - 1)
 
 
@@ -83,7 +85,7 @@ class Latents(nn.Module):
         self.mean = HyperMean(config)
         with torch.no_grad():
             start = self.gain.log_anchors()
-        self.offset = nn.Parameter(start.clone())
+        self.offset = nn.Parameter(start / OFFSET_UNIT)
         self.anchors = config.anchors
 
     def anchor(self, quality: Tensor) -> Tensor:
@@ -92,22 +94,27 @@ class Latents(nn.Module):
 
     def integer_offsets(self) -> Tensor:
         """Scale-index offsets at the anchors in 1/16 of an index, int64 (anchors, C)."""
-        return torch.round(self.offset.detach().double() * (INDEX_STEP / LOG_RATIO)).long()
+        return torch.round(self.offset.detach().double() * (OFFSET_UNIT * INDEX_STEP / LOG_RATIO)).long()
 
     def training_offset(self, quality: Tensor) -> Tensor:
         """The offsets with a gradient, rounded straight through, (B, C)."""
-        return straight_through(interpolate(self.offset, quality) * (INDEX_STEP / LOG_RATIO))
+        return straight_through(interpolate(self.offset, quality) * (OFFSET_UNIT * INDEX_STEP / LOG_RATIO))
 
     def forward(self, y: Tensor, z: Tensor, quality: Tensor) -> Coded:
-        """Quantise as the file will and estimate its bits; noise for the rate, straight-through for the decoder."""
+        """Quantise as the file will and estimate its bits.
+
+        In training the rate sees noise, which has a gradient but overstates symbols that are nearly always 0 (by 0.1 bit
+        each and more), and the decoder straight-through rounding; in evaluation both see the rounded values.
+        """
+        soft = noisy if self.training else torch.round
         gain = self.gain(quality)
         z_hat = clamp_inward(straight_through(z), -HYPER_MAX, HYPER_MAX)
         mean = gain * self.mean(z_hat)
         index = self.scale(z_hat, self.training_offset(quality))
         scale = tables.SCALE_MIN * torch.exp(LOG_RATIO * index)
         residual = gain * y - mean
-        y_bits = gaussian_bits(noisy(residual), scale).sum((1, 2, 3))
-        z_bits = self.prior.bits(noisy(z), self.anchor(quality)).sum((1, 2, 3))
+        y_bits = gaussian_bits(soft(residual), scale).sum((1, 2, 3))
+        z_bits = self.prior.bits(soft(z), self.anchor(quality)).sum((1, 2, 3))
         return Coded((straight_through(residual) + mean) / gain, y_bits, z_bits)
 
 

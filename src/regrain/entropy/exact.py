@@ -22,6 +22,8 @@ __all__ = ["ACTIVATION_MAX", "INDEX_STEP", "QUALITY_TOP", "IntegerConv", "ScaleB
 ACTIVATION_MAX = 127
 WEIGHT_MAX = 127
 BIAS_MAX = 2**22
+BIAS_BITS = 8
+"""A bias parameter of 1 adds 2^8 to what comes out: coarse on purpose, or an optimiser could hardly move it."""
 EXACT_BELOW = 2**24
 FAN_IN_MAX = 64 * 9
 INDEX_STEP = 16
@@ -50,7 +52,7 @@ class IntegerConv(nn.Module):
 
     def integer_bias(self) -> Tensor:
         """The bias in units of the sum, within +-2^22."""
-        return clamp_inward(straight_through(self.bias * 2 ** (self.shift + 4)), -BIAS_MAX, BIAS_MAX)
+        return clamp_inward(straight_through(self.bias * 2 ** (self.shift + BIAS_BITS)), -BIAS_MAX, BIAS_MAX)
 
     @torch.no_grad()
     def set_integers(self, weight: Tensor, bias: Tensor) -> None:
@@ -61,7 +63,7 @@ class IntegerConv(nn.Module):
         if float((weight.abs().sum((1, 2, 3)) * ACTIVATION_MAX + bias.abs()).max()) >= EXACT_BELOW:
             raise ModelError("scale branch: its sums can reach 2^24, where float32 is no longer exact")
         self.weight.copy_(weight / 2**self.WEIGHT_BITS)
-        self.bias.copy_(bias / 2 ** (self.shift + 4))
+        self.bias.copy_(bias / 2 ** (self.shift + BIAS_BITS))
 
     def forward(self, x: Tensor) -> Tensor:
         """Integers (B, in, H, W) within +-127 -> integers (B, out, H, W)."""
