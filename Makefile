@@ -18,6 +18,7 @@ help:
 	@echo "make demo   encode and decode a bundled photo, draw the comparison (sets everything up first)"
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
+	@echo "make figures   the tables of rate and quality (about 15 minutes);  make bench   time and memory"
 
 # PYTHON chooses the interpreter; without it, the first of python3, python3.14 ... python3.11 that is recent enough.
 $(BIN)/pip:
@@ -43,7 +44,12 @@ demo: $(VENV)/.demo-stamp
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest
 
-.PHONY: bench
+.PHONY: bench figures
+# SHARED has data/kodak and data/weights; the figures of the README and the model card come from here.
+SHARED ?= ../shared
+figures: $(VENV)/.dev-stamp
+	$(PY) tools/kodak.py $(SHARED)/data/kodak --at 45 --lpips $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
+
 bench: $(VENV)/.demo-stamp
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/seams.py

@@ -1,6 +1,7 @@
 """What tests share: the folder of photos and weights that lies beside the repository, where there is one."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ _SHARED = Path(os.environ.get("REGRAIN_SHARED") or Path(__file__).resolve().pare
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     config.addinivalue_line("markers", "needs_shared: reads the shared data folder (REGRAIN_SHARED, or ../shared)")
 
 

@@ -32,8 +32,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            marks = {KEY: json.dumps(metadata), CHECK: fingerprint(contiguous).hex()}
-            file.write(to_bytes(contiguous, metadata=marks))
+            marked = {**metadata, CHECK: fingerprint(contiguous).hex()}
+            file.write(to_bytes(contiguous, metadata={KEY: json.dumps(marked)}))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -53,7 +53,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from None
     metadata = _metadata(raw, path)
-    if fingerprint(tensors).hex() != raw.get(CHECK):
+    if fingerprint(tensors).hex() != metadata.pop(CHECK, None):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
     return tensors, metadata
 

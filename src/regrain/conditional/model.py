@@ -103,8 +103,8 @@ class Latents(nn.Module):
     def forward(self, y: Tensor, z: Tensor, quality: Tensor) -> Coded:
         """Quantise as the file will and estimate its bits.
 
-        In training the rate sees noise, which has a gradient but overstates symbols that are nearly always 0 (by 0.1 bit
-        each and more), and the decoder straight-through rounding; in evaluation both see the rounded values.
+        In training the rate sees noise, which has a gradient but overstates symbols that are nearly always 0 (by 0.1
+        bit each and more), and the decoder straight-through rounding; in evaluation both see the rounded values.
         """
         soft = noisy if self.training else torch.round
         gain = self.gain(quality)
