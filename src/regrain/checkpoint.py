@@ -62,9 +62,11 @@ def load_metadata(path: Path) -> dict[str, Any]:
     """Metadata alone. Raises ModelError as `load` does."""
     try:
         with safe_open(path, framework="pt") as file:
-            return _metadata(file.metadata(), path)
+            metadata = _metadata(file.metadata(), path)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from None
+    metadata.pop(CHECK, None)
+    return metadata
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
