@@ -13,8 +13,8 @@ from regrain.entropy.quantize import clamp_inward
 
 __all__ = ["HyperPrior", "gaussian_bits"]
 
-LIKELIHOOD_MIN = 2.0**-24
-"""No symbol is estimated dearer than 24 bits: what the coder's escape slot and one byte behind it cost."""
+LIKELIHOOD_MIN = 2.0**-16
+"""The frozen tables give every symbol at least 1 count in 2^16. Below it a gradient passes that leads back up."""
 
 
 def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
