@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Knobs", "decode_tiles", "regrow", "tile_symbols"]
 
-WINDOW, HALO = 64, 6
+WINDOW, HALO = 64, 4
 
 
 @dataclass(frozen=True)
