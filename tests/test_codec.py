@@ -87,6 +87,7 @@ def test_targets_past_the_ends(photo):
 
 
 def test_decimals_of_quality_count(photo):
+    assert len(codec.encode(photo, quality=40.0)) <= len(codec.encode(photo, quality=41.5)) + 8
     assert len(codec.encode(photo, quality=40.0)) < len(codec.encode(photo, quality=45.5))
     assert codec.inspect(codec.encode(photo, quality=41.5)).quality == 41.5
 
