@@ -2,7 +2,7 @@
 
 import torch
 
-from regrain.layers import Embedding, FilmBlock, ResidualBlock, Upsample, conv
+from regrain.layers import Embedding, FilmBlock, PixelNorm, ResidualBlock, Upsample, conv
 
 
 def test_residual_blocks_start_as_the_identity():
@@ -26,3 +26,11 @@ def test_embedding_tells_scalars_apart():
     embed = Embedding(3, 16)
     a, b = embed(torch.tensor([[0.0, 0.5, 1.0], [0.0, 0.5, 0.9]]))
     assert float((a - b).detach().abs().max()) > 1e-3
+
+
+def test_a_pixel_norm_knows_no_scale_and_no_neighbours():
+    x = torch.randn(2, 16, 8, 8)
+    norm = PixelNorm()
+    assert norm(1e6 * x).square().mean(1).sub(1).abs().max() < 1e-3
+    torch.testing.assert_close(norm(x)[:, :, 2:5, 3:], norm(x[:, :, 2:5, 3:]))
+    assert not norm(0 * x).any()

@@ -244,11 +244,11 @@ def _check_memory(work: str, header: bitstream.Header, steps: int, limit: int | 
     """Refuse what would not fit: pictures are held as bytes, latents as floats, x_t twice as floats if steps > 1.
 
     Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide. The
-    symbols of a tile, 192 a square, are decoded together, in some 64 bytes each.
+    symbols of a tile, 256 a square, are decoded together, in some 64 bytes each.
     """
     pixels, squares = header.width * header.height, (-(-header.width // 16)) * -(-header.height // 16)
-    need = 900_000_000 + pixels * (3 + header.alpha) + 256 * squares * (6 + (24 if steps > 1 else 0))
-    need += 192 * 64 * min(squares, (header.tile // 16) ** 2)
+    need = 900_000_000 + pixels * (3 + header.alpha) + 256 * squares * (8 + (24 if steps > 1 else 0))
+    need += 256 * 64 * min(squares, (header.tile // 16) ** 2)
     allowed = _half_the_memory() if limit is None else limit
     if need > allowed:
         raise LimitError(

@@ -1,4 +1,4 @@
-"""Network blocks that the rooms share: norm-free residual blocks, FiLM, resampling, scalar embeddings.
+"""Network blocks that the rooms share: residual blocks, FiLM, a norm a pixel, resampling, scalar embeddings.
 
 Every block is shape-preserving and translation-equivariant (no norm over space, no global pooling), so a picture may be
 processed in tiles with a halo and give the pixels that it would have given whole.
@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Embedding", "FilmBlock", "ResidualBlock", "Upsample", "conv", "icnr_"]
+__all__ = ["Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "conv", "icnr_"]
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -49,6 +49,18 @@ class Upsample(nn.Module):
         """Double height and width."""
         out: Tensor = self.shuffle(self.conv(x))
         return out
+
+
+class PixelNorm(nn.Module):
+    """x / sqrt(mean_c x^2 + 0.01), pixel by pixel: (B, C, H, W) -> the same shape, bounded by sqrt(C).
+
+    One where a resolution begins is enough to keep a deep stack of residual blocks from exploding: what comes before it
+    has nothing to gain by growing. It has no parameters and, unlike a norm over space, no borders.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise."""
+        return x * (x.square().mean(1, keepdim=True) + 0.01).rsqrt()
 
 
 class ResidualBlock(nn.Module):

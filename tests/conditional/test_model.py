@@ -45,10 +45,11 @@ def test_config_survives_json():
 
 
 def test_gain_rises_with_quality_and_hits_its_ends():
-    gain = Gain(4, 3, low=0.5, high=8.0)
+    gain = Gain(4, torch.tensor([1.0, 2.0, 0.25]), low=0.5, high=8.0)
     values = gain(torch.linspace(0, 1, 101))[:, :, 0, 0].detach()
     assert bool((values.diff(dim=0) > 0).all())
-    torch.testing.assert_close(values[[0, -1], 0], torch.tensor([0.5, 8.0]))
+    torch.testing.assert_close(values[0], torch.tensor([0.5, 1.0, 0.125]))
+    torch.testing.assert_close(values[-1], torch.tensor([8.0, 16.0, 2.0]))
 
 
 @torch.no_grad()
@@ -71,7 +72,7 @@ def test_under_autocast_latents_are_coded_in_float32(codec):
         y = codec.analysis(x)
         torch.manual_seed(0)
         coded = codec.code(x, quality)
-    assert y.dtype == torch.bfloat16
+    assert y.dtype == torch.float32  # the DCT is, and the sum with it
     z = codec.hyper_analysis(codec.latents.gain(quality) * y.float())
     torch.manual_seed(0)
     for found, wanted in zip(coded, codec.latents(y.float(), z, quality), strict=True):
@@ -122,3 +123,27 @@ def test_predictions_are_one_word_away(prediction):
 def test_an_unknown_prediction_is_refused():
     with pytest.raises((UsageError, ModelError), match="prediction"):
         ModelConfig(prediction="x1")
+
+
+def test_scales_learn_from_rounded_symbols_and_latents_from_noise(codec):
+    """The rate that training reports is that of the file; noise moves the latents alone."""
+    trained = ConditionalCodec(SMALL)
+    trained.load_state_dict(codec.state_dict())
+    x, quality = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([0.3, 0.8])
+    found, gradients = [], []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        trained.zero_grad()
+        y = trained.analysis(x).detach().requires_grad_()
+        coded = trained.latents(y, trained.hyper_analysis(trained.latents.gain(quality) * y).detach(), quality)
+        (coded.y_bits + coded.z_bits).sum().backward()
+        found.append(coded)
+        gradients.append((y.grad, trained.latents.offset.grad.clone(), trained.latents.prior.log_scale.grad.clone()))
+    exact = codec.code(x, quality)
+    for coded in found:
+        torch.testing.assert_close(coded.y_bits, exact.y_bits)
+        torch.testing.assert_close(coded.z_bits, exact.z_bits)
+    (moved, *fitted), (moved_again, *fitted_again) = gradients
+    assert not torch.equal(moved, moved_again)
+    for one, other in zip(fitted, fitted_again, strict=True):
+        torch.testing.assert_close(one, other)

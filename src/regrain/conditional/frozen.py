@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from regrain import checkpoint
-from regrain.conditional.model import HYPER_MAX, SCALE_WIDTH, ConditionalCodec, ModelConfig
+from regrain.conditional.model import HYPER_MAX, SCALE_WIDTH, ConditionalCodec, ModelConfig, build_denoiser
 from regrain.conditional.transform import Analysis, HyperAnalysis, HyperMean, interpolate
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser
@@ -130,9 +130,7 @@ class Model:
             analysis=_load(lambda: Analysis(shape.transform), tensors, PARTS["analysis"]).to(where),
             hyper_analysis=_load(lambda: HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),
             latents=Latents(shape, tensors),
-            denoiser=_load(lambda: Denoiser(shape.denoiser, shape.transform.latent), tensors, PARTS["denoiser"]).to(
-                where
-            ),
+            denoiser=_load(lambda: build_denoiser(shape), tensors, PARTS["denoiser"]).to(where),
             device=where,
         )
 

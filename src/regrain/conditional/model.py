@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from regrain.conditional import basis
 from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, HyperMean, TransformConfig, interpolate
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser, DenoiserConfig
@@ -20,7 +21,7 @@ from regrain.entropy.prior import HyperPrior, gaussian_bits
 from regrain.entropy.quantize import clamp_inward, noisy, straight_through
 from regrain.errors import UsageError
 
-__all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig"]
+__all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig", "build_denoiser"]
 
 HYPER_MAX = 127
 """Hyper-latents lie within +-127: the integers of the scale branch, and the symbols of z's tables."""
@@ -79,12 +80,12 @@ class Latents(nn.Module):
     def __init__(self, config: TransformConfig) -> None:
         """Build untrained."""
         super().__init__()
-        self.gain = Gain(config.anchors, config.latent)
+        self.gain = Gain(config.anchors, basis.spread(config.latent))
         self.prior = HyperPrior(config.anchors, config.hyper)
         self.scale = ScaleBranch(config.hyper, SCALE_WIDTH, config.latent)
         self.mean = HyperMean(config)
         with torch.no_grad():
-            start = self.gain.log_anchors()
+            start = self.gain.log_anchors() - math.log(tables.SCALE_MIN)
         self.offset = nn.Parameter(start / OFFSET_UNIT)
         self.anchors = config.anchors
 
@@ -103,19 +104,35 @@ class Latents(nn.Module):
     def forward(self, y: Tensor, z: Tensor, quality: Tensor) -> Coded:
         """Quantise as the file will and estimate its bits.
 
-        In training the rate sees noise, which has a gradient but overstates symbols that are nearly always 0 (by 0.1
-        bit each and more), and the decoder straight-through rounding; in evaluation both see the rounded values.
+        Bits are those of the rounded symbols, always, and scales and tables learn from them. To the latents alone the
+        rate's gradient comes through additive noise, which overstates symbols that are nearly always 0; the decoder's
+        comes through straight-through rounding.
         """
-        soft = noisy if self.training else torch.round
         gain = self.gain(quality)
         z_hat = clamp_inward(straight_through(z), -HYPER_MAX, HYPER_MAX)
         mean = gain * self.mean(z_hat)
         index = self.scale(z_hat, self.training_offset(quality))
         scale = tables.SCALE_MIN * torch.exp(LOG_RATIO * index)
         residual = gain * y - mean
-        y_bits = gaussian_bits(soft(residual), scale).sum((1, 2, 3))
-        z_bits = self.prior.bits(soft(z), self.anchor(quality)).sum((1, 2, 3))
-        return Coded((straight_through(residual) + mean) / gain, y_bits, z_bits)
+        anchor = self.anchor(quality)
+        y_bits = gaussian_bits(residual.detach().round(), scale)
+        z_bits = self.prior.bits(z.detach().round(), anchor)
+        if self.training:
+            y_bits = _with_gradient(y_bits, gaussian_bits(noisy(residual), scale.detach()))
+            z_bits = _with_gradient(z_bits, self.prior.bits(noisy(z), anchor, learn=False))
+        y_hat = (straight_through(residual) + mean) / gain
+        return Coded(y_hat, y_bits.sum((1, 2, 3)), z_bits.sum((1, 2, 3)))
+
+
+def _with_gradient(value: Tensor, other: Tensor) -> Tensor:
+    """`value`, whose gradient is its own and that of `other` together."""
+    return value + (other - other.detach())
+
+
+def build_denoiser(config: ModelConfig) -> Denoiser:
+    """The denoiser of these latents, untrained. An x_0-prediction is the DCT's sketch and what the network adds."""
+    latent, corrects = config.transform.latent, config.prediction == "x0"
+    return Denoiser(config.denoiser, latent, basis.sketch, corrects=corrects)
 
 
 class ConditionalCodec(nn.Module):
@@ -128,7 +145,7 @@ class ConditionalCodec(nn.Module):
         self.analysis = Analysis(config.transform)
         self.hyper_analysis = HyperAnalysis(config.transform)
         self.latents = Latents(config.transform)
-        self.denoiser = Denoiser(config.denoiser, config.transform.latent)
+        self.denoiser = build_denoiser(config)
 
     @property
     def prediction(self) -> parametrize.Prediction:

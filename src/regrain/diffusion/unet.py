@@ -1,15 +1,18 @@
 """The denoiser: (x_t, t, cond) -> the network's output, a prediction of x_0, eps or v by `parametrize`.
 
-A U-Net on patches: 1/4, 1/8 and 1/16 of the resolution, dense 3x3 convolutions, no norm, no attention, no pooling.
-The latents enter at 1/16; t, quality and realism modulate every block (FiLM).
+A U-Net on patches: 1/4, 1/8 and 1/16 of the resolution, dense 3x3 convolutions, no attention, no pooling.
+The latents enter at 1/16, x_t and a sketch, what the latents alone say of the picture, at 1/4; t, quality and realism
+modulate every block (FiLM). It leaves by way of 1/2, where kernels reach across the borders of the patches: straight
+from 1/4 a lattice of 4 pixels stays.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from regrain.layers import Embedding, FilmBlock, Upsample, conv, icnr_
+from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv, icnr_
 
 __all__ = ["Denoiser", "DenoiserConfig"]
 
@@ -20,21 +23,29 @@ PATCH = 4
 class DenoiserConfig:
     """Widths and depths at 1/4, 1/8 and 1/16 of the resolution."""
 
-    widths: tuple[int, int, int] = (72, 144, 224)
-    depths: tuple[int, int, int] = (2, 3, 3)
+    widths: tuple[int, int, int] = (80, 144, 208)
+    depths: tuple[int, int, int] = (3, 3, 3)
+    half: int = 24
+    """Channels at 1/2, on the way out."""
     embedding: int = 128
 
 
 class Denoiser(nn.Module):
     """X(x_t, t, cond): the conditional diffusion decoder's network (Yang & Mandt 2023, sec. 3), sized for a CPU."""
 
-    def __init__(self, config: DenoiserConfig, cond_channels: int) -> None:
-        """Build for latents of `cond_channels` at 1/16."""
+    def __init__(
+        self, config: DenoiserConfig, cond_channels: int, sketch: Callable[[Tensor], Tensor], *, corrects: bool
+    ) -> None:
+        """Build for latents of `cond_channels` at 1/16.
+
+        `sketch` maps them, (B, C, H/16, W/16), to a picture (B, 3, H, W); with `corrects` it is added to the output.
+        """
         super().__init__()
+        self.sketch, self.corrects = sketch, corrects
         quarter, eighth, sixteenth = config.widths
         self.embed = Embedding(3, config.embedding)
         self.patch = nn.PixelUnshuffle(PATCH)
-        self.enter = conv(3 * PATCH * PATCH, quarter)
+        self.enter = conv(2 * 3 * PATCH * PATCH, quarter)
         self.down8 = conv(quarter, eighth, stride=2)
         self.down16 = conv(eighth, sixteenth, stride=2)
         self.cond = conv(cond_channels, sixteenth)
@@ -43,10 +54,12 @@ class Denoiser(nn.Module):
         self.blocks8 = self._stack(eighth, config.depths[1], config.embedding)
         self.up4 = Upsample(eighth, quarter)
         self.blocks4 = self._stack(quarter, config.depths[0], config.embedding)
-        self.leave = conv(quarter, 3 * PATCH * PATCH)
-        nn.init.normal_(self.leave.weight, std=0.01)
-        icnr_(self.leave, PATCH)
-        self.unpatch = nn.PixelShuffle(PATCH)
+        self.up2 = icnr_(conv(quarter, 4 * config.half), 2)
+        self.leave = conv(config.half, 12)
+        nn.init.normal_(self.leave.weight, std=0.003)
+        icnr_(self.leave, 2)
+        self.shuffle = nn.PixelShuffle(2)
+        self.norm = PixelNorm()
 
     @staticmethod
     def _stack(width: int, depth: int, embedding: int) -> nn.ModuleList:
@@ -55,18 +68,20 @@ class Denoiser(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
         """Predict.
 
-        x_t (B, 3, H, W), H and W multiples of 16; t, quality, realism (B,) in [0, 1]; cond (B, C, H/16, W/16).
-        Returns (B, 3, H, W).
+        x_t (B, 3, H, W), H and W multiples of 16; t, quality, realism (B,) in [0, 1]; cond (B, C, H/16, W/16), of about
+        unit variance; hard edges lie a hundred deviations out, hence asinh. Returns (B, 3, H, W).
         """
+        sketch = self.sketch(cond)
         embedding = self.embed(torch.stack([t, quality, realism], dim=1))
-        at4 = self.enter(self.patch(x_t))
+        at4 = self.enter(self.patch(torch.cat([x_t, sketch], dim=1)))
         at8 = self.down8(nn.functional.silu(at4))
-        h = self.down16(nn.functional.silu(at8)) + self.cond(cond)
-        h = self._run(self.blocks16, h, embedding)
-        h = self._run(self.blocks8, self.up8(h) + at8, embedding)
-        h = self._run(self.blocks4, self.up4(h) + at4, embedding)
-        out: Tensor = self.unpatch(self.leave(nn.functional.silu(h)))
-        return out
+        at16 = self.down16(nn.functional.silu(at8)) + self.cond(torch.asinh(cond))
+        h = self._run(self.blocks16, self.norm(at16), embedding)
+        h = self._run(self.blocks8, self.norm(self.up8(self.norm(h)) + at8), embedding)
+        h = self._run(self.blocks4, self.norm(self.up4(self.norm(h)) + at4), embedding)
+        h = self.shuffle(self.up2(nn.functional.silu(self.norm(h))))
+        out: Tensor = self.shuffle(self.leave(nn.functional.silu(h)))
+        return out + sketch if self.corrects else out
 
     @staticmethod
     def _run(blocks: nn.ModuleList, x: Tensor, embedding: Tensor) -> Tensor:

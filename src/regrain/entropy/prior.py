@@ -46,9 +46,13 @@ class HyperPrior(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor([-0.5, 1.0]).expand(self.shape).clone())
         self.logit = nn.Parameter(torch.zeros(self.shape))
 
-    def probability(self, z: Tensor, anchor: Tensor) -> Tensor:
-        """P(z - 1/2 < Z < z + 1/2). z (B, C, H, W); anchor (B,) integers. Returns (B, C, H, W) in (0, 1)."""
-        pick = [p[anchor][:, :, :, None, None] for p in (self.location, self.log_scale, self.logit)]
+    def probability(self, z: Tensor, anchor: Tensor, *, learn: bool = True) -> Tensor:
+        """P(z - 1/2 < Z < z + 1/2). z (B, C, H, W); anchor (B,) integers. Returns (B, C, H, W) in (0, 1).
+
+        Without `learn` z alone gets a gradient, the distributions none.
+        """
+        parameters = [p if learn else p.detach() for p in (self.location, self.log_scale, self.logit)]
+        pick = [p[anchor][:, :, :, None, None] for p in parameters]
         centred = z[:, :, None] - pick[0]
         inverse = torch.exp(-pick[1])
         # sigmoid differences on the side away from zero keep their digits in the tail
@@ -56,9 +60,9 @@ class HyperPrior(nn.Module):
         bins = torch.sigmoid(flip * (centred + 0.5) * inverse) - torch.sigmoid(flip * (centred - 0.5) * inverse)
         return (pick[2].softmax(2) * bins.abs()).sum(2)
 
-    def bits(self, z: Tensor, anchor: Tensor) -> Tensor:
+    def bits(self, z: Tensor, anchor: Tensor, *, learn: bool = True) -> Tensor:
         """Bits of each hyper-latent; shapes as for `probability`."""
-        return -torch.log2(clamp_inward(self.probability(z, anchor), LIKELIHOOD_MIN, 1.0))
+        return -torch.log2(clamp_inward(self.probability(z, anchor, learn=learn), LIKELIHOOD_MIN, 1.0))
 
     @torch.no_grad()
     def tabulate(self, reach: int) -> NDArray[np.float64]:
