@@ -64,6 +64,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path, monkeypatch):
         ("[model.transform]", '[model]\nprediction = "y"\n[model.transform]', "model: prediction is 'y'"),
         ("[model.transform]", '[model]\nschedule = "no"\n[model.transform]', "model: no schedule is named 'no'"),
         ("[data]", "data = 1\n[other]", "unknown name 'other'"),
+        ("seed = 3", 'seed = 3\nprecision = "half"', "precision is 'half'; allowed are auto, float32, bfloat16"),
         ("seed = 3", "seed = = 3", "not a TOML recipe"),
     ],
 )  # fmt: skip

@@ -17,15 +17,16 @@ __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 T = TypeVar("T")
 
+PRECISIONS: Final = ("auto", "float32", "bfloat16")
 _MANY: Final = 2**31
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "seed": (0, 2**22), "ema": (0, 1), "clip": (1e-9, math.inf), "warmup": (0, _MANY), "checkpoint_every": (1, _MANY),
     "validate_every": (1, _MANY), "holdout_crops": (1, _MANY), "workers": (0, 1024), "faded": (0, 1),
     "steps": (1, _MANY), "batch": (1, 65536), "crop": (64, 65536), "learning_rate": (0, 1), "continuous": (0, 1),
     "rate": (0, math.inf), "perceptual": (0, math.inf), "perceptual_weight": (0, 1), "perceptual_scale": (0, math.inf),
-    "rate_weight": (1e-9, math.inf), "balance": (0, 1), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
-    "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536),
-    "latent": (1, 65536), "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
+    "rate_weight": (1e-9, math.inf), "balance": (0, 1), "tone_weight": (0, math.inf), "lattice_weight": (0, math.inf), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
+    "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536), "half": (1, 65536),
+    "latent": (1, 768), "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
 }  # fmt: skip
 """What each number of a recipe may be, both ends included."""
 
@@ -61,6 +62,10 @@ class LossConfig:
     """lambda at quality 0 and at quality 100, log-linear between."""
     balance: float = 0.5
     """Each picture's loss is divided by its rate weight to this power, so that no quality drowns the others."""
+    tone_weight: float = 0.0
+    """Weight, beside the squared error's own, of its part in means over 16 x 16 pixels: eyes see a cast, LPIPS hardly."""
+    lattice_weight: float = 0.0
+    """Weight, likewise, of its mean over all squares of 16 x 16: a pattern locked to the grid, which LPIPS likes."""
     min_snr_gamma: float = 5.0
     min_weight: float = 0.2
     """Floor of the min-SNR weight of L_diff (over gamma); at t = 1 the weight is 1."""
@@ -100,6 +105,8 @@ class Recipe:
     out: str = "../runs"
     ema: float = 0.999
     clip: float = 1.0
+    precision: str = "auto"
+    """Of the networks' forward pass: "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it, else float32."""
     warmup: int = 100
     """Steps over which the learning rate rises from zero."""
     checkpoint_every: int = 200
@@ -132,6 +139,8 @@ def read_recipe(path: Path) -> Recipe:
 
 def _check(recipe: Recipe, path: Path) -> None:
     """What no single value can tell."""
+    if recipe.precision not in PRECISIONS:
+        raise UsageError(f"{path}: precision is {recipe.precision!r}; allowed are {', '.join(PRECISIONS)}")
     if not recipe.stage:
         raise UsageError(f"{path}: a recipe needs at least one [[stage]]")
     for stage in recipe.stage:

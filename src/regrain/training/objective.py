@@ -19,8 +19,8 @@ from regrain.training.config import LossConfig, Stage
 __all__ = ["Draw", "Objective", "Rules"]
 
 SQUARED_ERROR_UNIT = 127.5**2 / 100
-SHIFTS = 16
-HALF_SIZE_SHARE = 0.25
+SHIFTS = SQUARE = 16
+HALF_SIZE_SHARE = DOUBLE_SIZE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,43 @@ class Objective(nn.Module):
         x_t = alpha * x + sigma * eps
         output = codec.denoiser(x_t, draw.t, y_hat, draw.quality, draw.realism).to(x.dtype)
         target = parametrize.target(codec.prediction, x, eps, alpha, sigma)
-        error = (output - target).square().mean((1, 2, 3)) * SQUARED_ERROR_UNIT
+        error = self._squared(output - target) * SQUARED_ERROR_UNIT
         gamma = self.config.min_snr_gamma
         weight = parametrize.loss_weight(codec.prediction, log_snr, min_snr_gamma=gamma) / gamma
         weight = torch.where(draw.t == 1, 1.0, weight.clamp_min(self.config.min_weight))
         return weight * error, parametrize.to_x0(codec.prediction, output, x_t, alpha, sigma)
 
+    def _squared(self, wrong: Tensor) -> Tensor:
+        """Weighted mean squares (B,) of the error (B, 3, H, W), of its tone and of its lattice.
+
+        Cut into squares of 16 pixels, the tone is the mean of each square, the lattice the mean over all squares.
+        """
+        squares = torch.unflatten(torch.unflatten(wrong, 3, (-1, SQUARE)), 2, (-1, SQUARE))
+        tone, lattice = squares.mean((3, 5)), squares.mean((2, 4))
+        error, tone, lattice = (part.square().mean((1, 2, 3)) for part in (wrong, tone, lattice))
+        return error + self.config.tone_weight * tone + self.config.lattice_weight * lattice
+
     def _perceptual(self, x_hat: Tensor, x: Tensor, rho: Tensor) -> Tensor:
-        """LPIPS where rho > 0, else 0, (B,). One random shift and, at times, half size, against lattices (E-LPIPS)."""
+        """LPIPS where rho > 0, else 0, (B,), each time in another view against lattices and fine meshes (E-LPIPS)."""
         distance = torch.zeros_like(rho)
         lpips = self.lpips[0]
         picked = (rho > 0).nonzero()[:, 0]
         if lpips is None or not len(picked):
             return distance
-        row, column = (int(n) for n in torch.randint(SHIFTS, (2,)))
-        a, b = (image[picked, :, row:, column:] for image in (x_hat, x))
-        if float(torch.rand(())) < HALF_SIZE_SHARE and min(a.shape[2:]) >= 96:
-            a, b = (nn.functional.avg_pool2d(image, 2) for image in (a, b))
+        decoded, original = _view(torch.stack([x_hat[picked], x[picked]]))
         with torch.autocast(x.device.type, enabled=False):
-            return distance.index_add(0, picked, lpips(a, b))
+            return distance.index_add(0, picked, lpips(decoded, original.detach()))
+
+
+def _view(pair: Tensor) -> Tensor:
+    """A pair of batches (2, B, 3, H, W) under one random shift; at times at half size, or a quarter of it at double."""
+    row, column = (int(n) for n in torch.randint(SHIFTS, (2,)))
+    shifted, size = pair[:, :, :, row:, column:].flatten(0, 1), float(torch.rand(()))
+    if size < HALF_SIZE_SHARE and min(shifted.shape[2:]) >= 96:
+        shifted = nn.functional.avg_pool2d(shifted, 2)
+    elif size > 1 - DOUBLE_SIZE_SHARE:
+        height, width = pair.shape[3] // 2, pair.shape[4] // 2
+        top, left = int(torch.randint(height + 1, ())), int(torch.randint(width + 1, ()))
+        part = pair[:, :, :, top : top + height, left : left + width].flatten(0, 1)
+        shifted = nn.functional.interpolate(part, scale_factor=2, mode="bilinear")
+    return shifted.contiguous(memory_format=torch.channels_last).view(2, -1, *shifted.shape[1:])
