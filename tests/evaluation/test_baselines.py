@@ -1,6 +1,7 @@
 """Baseline encoders: files that come back, quality that means something, and sizes that are hit."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from regrain.errors import ImageError, UsageError
 from regrain.evaluation import baselines, metrics
-from regrain.evaluation.baselines import BASELINES, Codec, at_size, present
+from regrain.evaluation.baselines import ALL, BASELINES, Codec, at_size, present
 
 
 def stepped(qualities: range, sizes: dict[int, int]) -> Codec:
@@ -32,7 +33,7 @@ def landscape() -> np.ndarray:
     return np.clip(128 + 80 * waves + rough, 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(params=BASELINES, ids=lambda codec: codec.name)
+@pytest.fixture(params=ALL, ids=lambda codec: codec.name)
 def codec(request) -> Codec:
     if not request.param.installed():
         pytest.skip(f"needs {request.param.package}")
@@ -55,22 +56,65 @@ def test_a_file_is_the_same_each_time(codec):
 
 
 def test_size_is_hit_from_below(codec):
-    picture = landscape()
-    target = (len(codec.encode(picture, 20)) + len(codec.encode(picture, 70))) // 2
+    picture, qualities = landscape(), codec.qualities
+    near, far = (codec.encode(picture, qualities[len(qualities) * part // 10]) for part in (2, 7))
+    target = (len(near) + len(far)) // 2
     fitted = at_size(codec, picture, target)
     assert fitted.fits
     assert len(fitted.data) <= target
     assert fitted.data == codec.encode(picture, fitted.quality)
-    assert len(codec.encode(picture, fitted.quality + 1)) > target
+    assert len(codec.encode(picture, fitted.quality + qualities.step)) > target
 
 
-def test_avif_keeps_colour_at_full_resolution():
-    if not baselines.AVIF.installed():
-        pytest.skip(f"needs {baselines.AVIF.package}")
+def test_bytes_rise_with_quality(codec):
+    lengths = [len(codec.encode(landscape(), codec.qualities[i])) for i in range(0, len(codec.qualities) // 2, 12)]
+    assert lengths == sorted(lengths)
+
+
+def test_the_version_and_the_settings_are_named(codec):
+    assert any(figure.isdigit() for figure in codec.version())
+    assert codec.settings
+    assert codec.threads in (1, None)
+
+
+def test_the_tuples_are_what_they_say():
+    assert [codec.name for codec in BASELINES] == ["JPEG", "WebP", "AVIF"]
+    assert set(BASELINES) < set(ALL)
+    assert len({codec.name for codec in ALL}) == len(ALL) == 8
+
+
+@pytest.mark.parametrize(
+    ("codec", "sharp"),
+    [(baselines.AVIF, True), (baselines.HEVC, True), (baselines.AVIF_420, False), (baselines.MOZJPEG, False)],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_colour_keeps_the_resolution_that_the_settings_say(codec, sharp):
+    if not codec.installed():
+        pytest.skip(f"needs {codec.package}")
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2] = (200, 0, 0)
     stripes[:, 1::2] = (0, 0, 200)
-    assert metrics.psnr(stripes, baselines.AVIF.decode(baselines.AVIF.encode(stripes, 95))) > 35
+    finest = codec.qualities[int(0.95 * len(codec.qualities))]
+    assert (metrics.psnr(stripes, codec.decode(codec.encode(stripes, finest))) > 35) is sharp
+
+
+@pytest.mark.parametrize("rate", [20, 100, 250])
+def test_quality_of_jpeg_2000_is_its_rate(rate):
+    if not baselines.JPEG_2000.installed():
+        pytest.skip(f"needs {baselines.JPEG_2000.package}")
+    picture = np.tile(landscape(), (4, 4, 1))
+    bits = 8 * len(baselines.JPEG_2000.encode(picture, rate)) / (picture.size / 3)
+    assert bits == pytest.approx(rate / 100, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 900), (33, 1)])
+def test_small_and_thin_pictures_come_back_or_are_refused(codec, size):
+    picture, middle = np.full((*size, 3), 90, np.uint8), codec.qualities[len(codec.qualities) // 2]
+    if codec is baselines.HEVC:
+        with pytest.raises(ImageError, match=r"^HEVC cannot hold[^\n]+$"):
+            codec.encode(picture, middle)
+    else:
+        assert codec.decode(codec.encode(picture, middle)).shape == picture.shape
 
 
 @given(
@@ -99,14 +143,24 @@ def test_a_target_of_nothing_is_refused(codec):
         at_size(codec, landscape(), 0)
 
 
-def test_a_missing_encoder_is_one_line_and_the_rest_go_on():
-    gone = dataclasses.replace(baselines.AVIF, installed=lambda: False)
-    codecs, lines = present([baselines.JPEG, gone])
-    assert codecs == [baselines.JPEG]
+@pytest.mark.parametrize("codec", ALL, ids=lambda codec: codec.name)
+def test_a_missing_encoder_is_one_line_and_the_rest_go_on(codec):
+    gone = dataclasses.replace(codec, installed=lambda: False)
+    codecs, lines = present([stepped(range(1), {0: 1}), gone])
+    assert [codec.name for codec in codecs] == ["stepped"]
     assert len(lines) == 1
-    assert "AVIF" in lines[0]
+    assert gone.name in lines[0]
     assert gone.package in lines[0]
     assert "\n" not in lines[0]
+
+
+def test_a_bare_machine_has_lines_that_name_the_packages(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    codecs, lines = present([baselines.JPEG, baselines.JPEG_XL, baselines.HEVC])
+    assert codecs == [baselines.JPEG]
+    assert ["pillow-jxl-plugin" in lines[0], "ffmpeg" in lines[1]] == [True, True]
+    assert baselines.JPEG_XL.version() == baselines.HEVC.version() == ""
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 4)])

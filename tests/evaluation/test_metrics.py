@@ -56,6 +56,25 @@ def test_channels_count_alike(channels):
         assert metric(*wide) == pytest.approx(metric(a, b), abs=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(11, 11), (60, 83)])
+def test_ssim_agrees_with_another_implementation(size, channels):
+    skimage = pytest.importorskip("skimage.metrics", reason="needs scikit-image")
+    clean = noisy(*size, channels)
+    rough = np.random.default_rng(4).normal(0, 30, clean.shape)
+    spoilt = np.clip(clean + rough, 0, 255).astype(np.uint8)
+    theirs = skimage.structural_similarity(
+        clean,
+        spoilt,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=255,
+    )
+    assert metrics.ssim(clean, spoilt) == pytest.approx(theirs, abs=1e-5)
+
+
 def test_pictures_too_small_for_the_windows_have_no_figure():
     assert metrics.ms_ssim(noisy(160, 400), noisy(160, 400)) is None
     assert metrics.ms_ssim(noisy(161, 161), noisy(161, 161)) is not None
@@ -81,13 +100,19 @@ def test_other_pictures_are_refused_in_one_line(metric, a, b):
 
 @pytest.mark.skipif(not MEASURED.exists(), reason="needs shared/data/reference_rd and kodak")
 @pytest.mark.parametrize("image", ["kodim05.png", "kodim19.png"])
-@pytest.mark.parametrize(("codec", "named"), [(baselines.JPEG, "jpeg lib"), (baselines.WEBP, "webp")])
-def test_figures_measured_elsewhere_are_reproduced(image, codec, named):
+@pytest.mark.parametrize(
+    ("codec", "named", "quality"),
+    [(baselines.JPEG, "jpeg lib", 10), (baselines.WEBP, "webp", 10), (baselines.JPEG_XL, "jpeg xl effort 7", 15)],
+    ids=["JPEG", "WebP", "JPEG XL"],
+)
+def test_figures_measured_elsewhere_are_reproduced(image, codec, named, quality):
+    if not codec.installed():
+        pytest.skip(f"needs {codec.package}")
     with MEASURED.open() as lines:
         rows = [r for r in csv.DictReader(lines) if r["codec"].startswith(named) and r["image"] == image]
-    row = next(r for r in rows if r["setting"] == "10")
+    row = next(r for r in rows if r["setting"] == str(quality))
     original = baselines.JPEG.decode((SHARED / "data" / "kodak" / image).read_bytes())
-    data = codec.encode(original, 10)
+    data = codec.encode(original, quality)
     if len(data) != int(row["bytes"]):
         pytest.skip(f"another version of the {codec.name} encoder: {len(data)} bytes, not {row['bytes']}")
     decoded = codec.decode(data)

@@ -1,22 +1,41 @@
 """Real encoders to measure against, each a pair of functions: picture and quality to the bytes of a file, and back.
 
 The rate of a baseline is `len(encode(picture, quality))`: a whole file, header and all. A codec is data, so one more is
-one more `Codec` in `BASELINES`; its functions may call a library or another program.
+one more `Codec` in a tuple; its functions may call a library or another program. `BASELINES` are the three that every
+Pillow carries; `ALL` has those that need a package more. Nothing is looked for before it is used.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module, metadata, util
 from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, features
 
 from regrain.errors import ImageError, UsageError
+from regrain.evaluation import hevc, mozjpeg
 
-__all__ = ["AVIF", "BASELINES", "JPEG", "WEBP", "Codec", "Fitted", "at_size", "present"]
+__all__ = [
+    "ALL",
+    "AVIF",
+    "AVIF_420",
+    "BASELINES",
+    "HEVC",
+    "JPEG",
+    "JPEG_2000",
+    "JPEG_XL",
+    "MOZJPEG",
+    "WEBP",
+    "Codec",
+    "Fitted",
+    "at_size",
+    "present",
+]
 
 Pixels = NDArray[np.uint8]
 
@@ -27,7 +46,8 @@ class Codec:
 
     `encode` takes a uint8 (h, w, 3) sRGB picture and a member of `qualities`, and returns a file; `decode` inverts it.
     `qualities` runs from the smallest file to the largest (a range with a negative step where high means coarse).
-    `installed` says whether it can run here; if not, `package` is what to install.
+    `installed` says whether it can run here; if not, `package` is what to install. `version` names the encoder's
+    version, empty where it is missing. `threads` is how many it uses, None for as many as the machine has.
     """
 
     name: str
@@ -37,6 +57,8 @@ class Codec:
     decode: Callable[[bytes], Pixels]
     installed: Callable[[], bool]
     package: str
+    version: Callable[[], str] = str
+    threads: int | None = 1
 
 
 class Fitted(NamedTuple):
@@ -47,53 +69,149 @@ class Fitted(NamedTuple):
     fits: bool
 
 
-def _encode(kind: str, options: dict[str, object], picture: Pixels, quality: int) -> bytes:
+Options = Callable[[int], dict[str, object]]
+
+
+def _checked(encode: Callable[[Pixels, int], bytes], picture: Pixels, quality: int) -> bytes:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise UsageError(f"picture is {picture.dtype} {picture.shape}: a baseline takes uint8 (h, w, 3)")
+    return encode(np.ascontiguousarray(picture), quality)
+
+
+def _encode(kind: str, options: Options, plugin: str | None, picture: Pixels, quality: int) -> bytes:
     file = BytesIO()
+    _load(plugin)
     try:
-        Image.fromarray(np.ascontiguousarray(picture)).save(file, format=kind, quality=quality, **options)
+        Image.fromarray(picture).save(file, format=kind, **options(quality))
     except (OSError, ValueError) as error:
         height, width = picture.shape[:2]
         raise ImageError(f"{kind} cannot hold a picture of {width}x{height}: {error}") from error
     return file.getvalue()
 
 
-def _decode(data: bytes) -> Pixels:
+def _decode(data: bytes, plugin: str | None = None) -> Pixels:
+    _load(plugin)
     with Image.open(BytesIO(data)) as file:
         return np.array(file.convert("RGB"))
 
 
-def _pillow(name: str, settings: str, qualities: range, needs: str, **options: object) -> Codec:
-    """A codec that Pillow carries; `needs` is Pillow's name of the feature it is built with."""
+def _load(plugin: str | None) -> None:
+    """A Pillow plugin announces its format when it is imported."""
+    if plugin is not None:
+        import_module(plugin)
+
+
+def _pillow(
+    name: str, settings: str, qualities: range, needs: str, options: Options, *, kind: str = "", threads: int | None = 1
+) -> Codec:
+    """A codec that Pillow carries; `needs` is Pillow's name of the feature behind it, `kind` that of the format."""
     return Codec(
         name=name,
         settings=settings,
         qualities=qualities,
-        encode=partial(_encode, name.upper(), options),
+        encode=partial(_checked, partial(_encode, kind or name.upper(), options, None)),
         decode=_decode,
         installed=partial(_built_in, needs),
         package=f"Pillow >= 11.3 built with {needs}",
+        version=partial(_library, needs),
+        threads=threads,
     )
+
+
+def _fixed(**options: object) -> Options:
+    """Pillow's options at any quality: `quality` itself beside fixed ones."""
+    return lambda quality: {"quality": quality, **options}
 
 
 def _built_in(feature: str) -> bool:
     return bool(features.check(feature))
 
 
+def _library(feature: str) -> str:
+    """Pillow's version, which fixes that of the encoder, and the version of the library as far as Pillow knows it."""
+    if not _built_in(feature):
+        return ""
+    library = "libjpeg_turbo" if feature == "jpg" and features.check("libjpeg_turbo") else feature
+    return f"{library} {features.version(library)} in Pillow {PIL.__version__}"
+
+
+def _layer(quality: int) -> dict[str, object]:
+    """One quality layer: OpenJPEG takes the ratio of 24 bits a pixel to the rate, here `quality` / 100 bits a pixel."""
+    return {"irreversible": True, "mct": 1, "quality_mode": "rates", "quality_layers": [2400 / quality]}
+
+
+def _jxl_version() -> str:
+    return f"{_JXL} {metadata.version(_JXL)}" if _found(_JXL_MODULE) else ""
+
+
+def _found(module: str) -> bool:
+    return util.find_spec(module) is not None
+
+
+_JXL, _JXL_MODULE = "pillow-jxl-plugin", "pillow_jxl"
+
 JPEG = _pillow(
     "JPEG",
     "4:2:0 optimised progressive",
     range(1, 101),
     "jpg",
-    subsampling="4:2:0",
-    optimize=True,
-    progressive=True,
+    _fixed(subsampling="4:2:0", optimize=True, progressive=True),
 )
-WEBP = _pillow("WebP", "method 6", range(101), "webp", method=6)
-AVIF = _pillow("AVIF", "4:4:4 speed 4", range(101), "avif", subsampling="4:4:4", speed=4)
+WEBP = _pillow("WebP", "method 6", range(101), "webp", _fixed(method=6))
+AVIF = _pillow("AVIF", "4:4:4 speed 4", range(101), "avif", _fixed(subsampling="4:4:4", speed=4), threads=None)
 
 BASELINES: tuple[Codec, ...] = (JPEG, WEBP, AVIF)
+
+AVIF_420 = _pillow(
+    "AVIF 4:2:0",
+    "4:2:0 speed 4",
+    range(101),
+    "avif",
+    _fixed(subsampling="4:2:0", speed=4),
+    kind="AVIF",
+    threads=None,
+)
+JPEG_2000 = _pillow(
+    "JPEG 2000",
+    "irreversible 9/7, one layer, quality in 1/100 bit a pixel, JP2",
+    range(2, 801),
+    "jpg_2000",
+    _layer,
+    kind="JPEG2000",
+)
+JPEG_XL = Codec(
+    name="JPEG XL",
+    settings="effort 7, codestream",
+    qualities=range(100),
+    encode=partial(_checked, partial(_encode, "JXL", _fixed(effort=7), _JXL_MODULE)),
+    decode=partial(_decode, plugin=_JXL_MODULE),
+    installed=partial(_found, _JXL_MODULE),
+    package=f"{_JXL} from PyPI",
+    version=_jxl_version,
+    threads=None,
+)
+MOZJPEG = Codec(
+    name="mozjpeg",
+    settings=mozjpeg.SETTINGS,
+    qualities=range(1, 101),
+    encode=partial(_checked, mozjpeg.encode),
+    decode=_decode,
+    installed=mozjpeg.available,
+    package=mozjpeg.PACKAGE,
+    version=mozjpeg.version,
+)
+HEVC = Codec(
+    name="HEVC",
+    settings=hevc.SETTINGS,
+    qualities=range(51, -1, -1),
+    encode=partial(_checked, hevc.encode),
+    decode=hevc.decode,
+    installed=hevc.available,
+    package="ffmpeg with libx265 (Debian: ffmpeg)",
+    version=hevc.version,
+)
+
+ALL: tuple[Codec, ...] = (JPEG, MOZJPEG, WEBP, JPEG_2000, JPEG_XL, AVIF, AVIF_420, HEVC)
 
 
 def present(codecs: Sequence[Codec] = BASELINES) -> tuple[list[Codec], list[str]]:

@@ -1,10 +1,11 @@
-"""Distortion between two 8-bit pictures: PSNR, SSIM and MS-SSIM.
+"""Distortion between two 8-bit pictures: PSNR, SSIM, MS-SSIM and FSIM.
 
     PSNR = 10 log10(255^2 / MSE),   MSE the mean over rows, columns and channels together
 
 SSIM (Wang et al. 2004) and MS-SSIM (Wang et al. 2003) come from pytorch-msssim: an 11x11 Gaussian window of sigma 1.5,
 valid positions only, each channel on its own and then averaged (so over RGB, not luma), five scales with the published
-exponents. All are symmetric, and highest for equal pictures: infinity, 1 and 1.
+exponents. FSIM (Zhang et al. 2011) is worked out in `fsim`. All are symmetric, and highest for equal pictures:
+infinity, 1, 1 and 1.
 """
 
 import math
@@ -15,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from regrain.errors import UsageError
+from regrain.evaluation.fsim import similarity
 
-__all__ = ["ms_ssim", "psnr", "ssim"]
+__all__ = ["fsim", "ms_ssim", "psnr", "ssim"]
 
 _WINDOW = 11
 _SCALES = 5
@@ -68,3 +70,16 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
     if min(a.shape[:2]) < _SMALLEST_MS:
         return None
     return float(pytorch_msssim.ms_ssim(_batch(a), _batch(b), data_range=255))
+
+
+def fsim(a: NDArray[np.uint8], b: NDArray[np.uint8], *, colour: bool = True) -> float | None:
+    """Feature similarity in [0, 1] of two uint8 (h, w, 3) sRGB pictures: FSIMc, or FSIM of the luma when not `colour`.
+
+    Pictures of one channel are luma: the two are one figure there. None when a side is under 48 pixels, or when neither
+    picture has any feature. Raises UsageError for other types, unequal shapes and other numbers of channels.
+    """
+    _check(a, b)
+    if a.shape[2] not in (1, 3):
+        raise UsageError(f"pictures are {a.shape} and {b.shape}: FSIM takes 1 or 3 channels")
+    wide = (np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in (a, b))
+    return similarity(*wide, colour=colour and a.shape[2] == 3)
