@@ -35,6 +35,16 @@ FLAGS = {
         "--model",
     },
     "train": {"--out"},
+    "evaluate": {
+        "--codecs",
+        "--qualities",
+        "--realism",
+        "--steps",
+        "--lpips",
+        "--jobs",
+        "--reference",
+        "--model",
+    },
 }
 
 
@@ -293,6 +303,14 @@ def test_verbose_shows_where_it_failed(photo, codec, capsys):
         (["decode", "photo.png", "out.xyz"], "xyz"),
         (["encode", "photo.png", "photo.png"], "is the input"),
         (["train", "photo.png", "--device", "tpu"], "tpu"),
+        (["evaluate", "absent"], "absent is no folder"),
+        (["evaluate", "photo.png"], "photo.png is no folder"),
+        (["evaluate", ".", "--codecs", "JPG"], "allowed are regrain, JPEG"),
+        (["evaluate", ".", "--qualities", "50", "101"], "quality is 101"),
+        (["evaluate", ".", "--realism", "2"], "realism is 2"),
+        (["evaluate", ".", "--steps", "0"], "steps is 0"),
+        (["evaluate", ".", "--jobs", "0"], "jobs is 0"),
+        (["evaluate", ".", "--reference", "absent"], "reference is absent"),
     ],
 )
 def test_usage_errors(photo, codec, capsys, arguments, word):
@@ -444,6 +462,67 @@ def test_compare_wants_the_lpips_weights_it_is_told_of_first(photo, codec, capsy
     monkeypatch.setenv("REGRAIN_LPIPS", "absent.safetensors")
     fails(capsys, ["compare", "photo.png"], 5, "absent.safetensors")
     assert codec.calls == []
+
+
+@pytest.fixture
+def folder(photo, monkeypatch):
+    """The photo, and a text, in `photos`; weights are a stand-in, and charts cost nothing."""
+    from torch import device
+
+    from regrain.evaluation import plots
+
+    (photo.parent / "photos").mkdir()
+    photo.rename(photo.parent / "photos" / "photo.png")
+    (photo.parent / "photos" / "notes.txt").write_text("no picture")
+    stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"))
+    monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
+    monkeypatch.setattr(plots, "chart", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
+    return photo.parent / "photos"
+
+
+EVALUATE = ["evaluate", "photos", "--codecs", "regrain", "JPEG=10,90", "--qualities", "20", "40", "--realism", "0", "1"]
+
+
+def test_evaluate_measures_and_reports(folder, codec, capsys):
+    assert main([*EVALUATE, "--json"]) == 0
+    out, err = capsys.readouterr()
+    facts = json.loads(out)
+    assert err == ""
+    assert (facts["output"], facts["pictures"], facts["rows"], facts["failed"]) == ("photos.results", 1, 6, 0)
+    assert [note.split()[0] for note in facts["notes"]] == ["notes.txt", "LPIPS"]
+    assert all(os.path.isfile(path) for path in facts["files"])
+    assert sorted(os.listdir("photos.results")) == ["RESULTS.md", "results", "results.csv", "results.html"]
+    assert "regrain realism 1" in (folder.parent / "photos.results" / "RESULTS.md").read_text()
+    assert {call.get("realism") for call in codec.calls} >= {0.0, 1.0}
+
+
+def test_evaluate_goes_on_in_the_same_table(folder, codec, capsys):
+    assert main(["evaluate", "photos", "out", *EVALUATE[2:], "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    before = len(codec.calls)
+    assert main(["evaluate", "photos", "out", "--codecs", "JPEG=10,90", "WebP=50"]) == 0
+    assert len(codec.calls) == before
+    assert (folder.parent / "out" / "results.csv").read_text().count("\n") == 1 + 7
+    err = capsys.readouterr().err
+    assert err.startswith("notes.txt skipped: ")
+    assert err.endswith("photos -> out: pictures 1, rows 3, failed 0\n")
+    fails(capsys, ["evaluate", "photos", "out", "--no-overwrite"], 7, "results.csv exists")
+    fails(capsys, ["evaluate", "photos", "photos/notes.txt"], 7, "notes.txt")
+
+
+def test_evaluate_refuses_before_it_makes_anything(folder, codec, capsys):
+    os.mkdir("empty")
+    fails(capsys, ["evaluate", "empty", "--quiet"], 2, "no picture in empty")
+    fails(capsys, ["evaluate", "photos", "--codecs", "JPEG", "--lpips", "absent.st", "--quiet"], 5, "absent.st")
+    fails(capsys, ["evaluate", "photos", "photos/photo.png/out", "--quiet"], 7, "photo.png is no folder")
+    assert codec.calls == []
+
+
+def test_evaluate_says_what_to_install(folder, capsys, monkeypatch):
+    from regrain.cli import evaluate
+
+    monkeypatch.setattr(evaluate, "_EXTRA", ("no_such_package",))
+    fails(capsys, EVALUATE, 2, "pip install 'regrain[evaluate]'")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("regrain.codec") is None, reason="there is no codec yet")

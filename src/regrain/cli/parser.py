@@ -13,6 +13,7 @@ from typing import NoReturn
 import regrain
 from regrain.cli.commands import decode, encode, inspect, train
 from regrain.cli.compare import compare
+from regrain.cli.evaluate import evaluate
 from regrain.errors import UsageError
 
 __all__ = ["parse", "size"]
@@ -42,7 +43,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_encode, _add_decode, _add_inspect, _add_compare, _add_train):
+    for add in (_add_encode, _add_decode, _add_inspect, _add_compare, _add_train, _add_evaluate):
         add(commands)
     options = parser.parse_args(arguments)
     regrain._check(**{name: value for name, value in vars(options).items() if name in regrain._RANGES})
@@ -125,6 +126,36 @@ def _add_train(commands: "_Subparsers[_Parser]") -> None:
     parser = _command(commands, "train", "Train a model; a run that was stopped goes on where it was.", train)
     parser.add_argument("recipe", metavar="RECIPE", type=Path, help="a TOML file, as those in recipes/")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where checkpoints and logs go (default: the recipe's)")
+
+
+def _add_evaluate(commands: "_Subparsers[_Parser]") -> None:
+    what = "Measure regrain and other encoders on a folder of pictures: a table, charts, BD-rates."
+    parser = _command(commands, "evaluate", what, evaluate)
+    parser.add_argument("input", metavar="DIR", help="a folder of pictures")
+    out = "folder of the results; what its table has is not measured again (default: DIR.results)"
+    parser.add_argument("output", metavar="OUT", nargs="?", help=out)
+    codecs = "regrain and the encoders to measure, with settings if you like: JPEG=10,50,90 (default: all)"
+    parser.add_argument("--codecs", metavar="NAME", nargs="+", default=[], help=codecs)
+    _add_list(
+        parser, "--qualities", "qualities", "Q", float, [0.0, 15.0, 30.0, 45.0, 60.0, 80.0, 100.0], "-q of regrain"
+    )
+    _add_list(parser, "--realism", "realisms", "R", float, [0.0, 1.0], "ways to decode regrain's files, each")
+    _add_list(parser, "--steps", "step_counts", "N", int, [1], "with each of these")
+    lpips = "LPIPS weights as safetensors, to measure it too"
+    parser.add_argument("--lpips", metavar="WEIGHTS", type=Path, nargs="+", default=[], help=lpips)
+    jobs = "processes that share the work, and spoil each other's timings (default: 1)"
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help=jobs)
+    reference = "a folder with tables of published points, to be drawn as such"
+    parser.add_argument("--reference", metavar="FOLDER", type=Path, help=reference)
+    _add_model(parser)
+
+
+def _add_list(
+    parser: _Parser, flag: str, dest: str, metavar: str, kind: type[int | float], default: Sequence[float], what: str
+) -> None:
+    shown = " ".join(f"{value:g}" for value in default)
+    text = f"{what} (default: {shown})"
+    parser.add_argument(flag, dest=dest, metavar=metavar, type=kind, nargs="+", default=default, help=text)
 
 
 def _add_rate(parser: _Parser, *, default: str) -> None:

@@ -1,1 +1,1 @@
-"""Evaluation: distortion and perceptual metrics, real encoders as baselines, the comparison sheet."""
+"""Evaluation: metrics, real encoders as baselines, the sweep and its table, curves, report, comparison sheet."""

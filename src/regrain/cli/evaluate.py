@@ -1,0 +1,100 @@
+"""`evaluate`: a folder of pictures through regrain and other encoders, as a table, charts and a page.
+
+The table is added to picture by picture, so that a run that was stopped goes on when it is started again, and runs with
+other codecs or knobs add to the same table. The page is drawn from the table alone.
+"""
+
+import argparse
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import regrain
+from regrain.cli.commands import report, say
+from regrain.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from regrain.evaluation.contestants import Plan
+
+__all__ = ["evaluate"]
+
+_EXTRA = ("matplotlib", "scipy", "tqdm")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Measure, then report; raises UsageError, ModelError and OutputError, but a codec that fails is a row."""
+    _check(options)
+    plan = _plan(options)
+    from regrain.evaluation import measures
+    from regrain.evaluation.contestants import choose
+    from regrain.evaluation.report import CSV
+    from regrain.evaluation.report import report as draw
+    from regrain.evaluation.rows import read
+    from regrain.evaluation.sweep import pictures, sweep
+
+    _, _, notes = choose(plan.codecs)
+    files, skipped = pictures(Path(options.input))
+    notes += skipped + ([] if plan.lpips else [measures.NO_LPIPS])
+    folder = _folder(options)
+    for note in notes if not (options.quiet or options.json) else ():
+        say(note, aside=True)
+    rows = sweep(files, plan, folder / CSV, jobs=options.jobs, progress=not (options.quiet or options.json))
+    written = draw(read(folder / CSV), folder, reference=options.reference)
+    failed = sum(bool(row.error) for row in rows)
+    facts = {"input": options.input, "output": str(folder), "pictures": len(files), "rows": len(rows), "failed": failed}
+    report(
+        options,
+        {**facts, "files": [str(path) for path in written], "notes": notes},
+        f"{options.input} -> {folder}: pictures {len(files)}, rows {len(rows)}, failed {failed}",
+        more="\n".join(f"  {path}" for path in written),
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    """All that can be refused before anything is loaded."""
+    for name, values in (("quality", options.qualities), ("realism", options.realisms), ("steps", options.step_counts)):
+        for value in values:
+            regrain._check(**{name: value})
+    if not 1 <= options.jobs <= 1024:
+        raise UsageError(f"jobs is {options.jobs}; allowed is a whole number from 1 to 1024")
+    if options.reference is not None and not options.reference.is_dir():
+        raise UsageError(f"reference is {options.reference}, which is no folder")
+    if not Path(options.input).is_dir():
+        raise UsageError(f"{options.input} is no folder; name one that holds pictures")
+    for name in _EXTRA:
+        if find_spec(name) is None:
+            raise UsageError(f"evaluating needs {name}; install it with: pip install 'regrain[evaluate]'")
+
+
+def _plan(options: argparse.Namespace) -> "Plan":
+    from regrain.evaluation.contestants import Plan
+
+    return Plan(
+        codecs=tuple(options.codecs),
+        qualities=tuple(options.qualities),
+        realisms=tuple(dict.fromkeys(options.realisms)),
+        steps=tuple(dict.fromkeys(options.step_counts)),
+        lpips=tuple(str(path) for path in options.lpips),
+        model=None if options.model is None else str(options.model),
+        device=options.device,
+        threads=options.threads or (max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None),
+    )
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """Where the results go; nothing is made yet. Raises OutputError where nothing can be."""
+    from regrain.evaluation.report import CSV, HTML, MARKDOWN
+
+    given = Path(options.input)
+    given = given if given.name not in ("", "..") else Path(os.path.abspath(given))
+    folder = Path(options.output) if options.output else given.with_name(f"{given.name}.results")
+    standing = [folder / name for name in (CSV, HTML, MARKDOWN) if (folder / name).exists()]
+    if options.no_overwrite and standing:
+        raise OutputError(f"{standing[0]} exists, and --no-overwrite forbids to go on there")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise OutputError(f"cannot write into {folder}: {there} is no folder")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"cannot write into {folder}: permission denied")
+    return folder

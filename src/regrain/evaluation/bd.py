@@ -1,0 +1,114 @@
+"""Bjontegaard deltas: how far one rate-quality curve lies from another, as one number, on the range both have.
+
+    BD-rate    = 100 (exp(1 / (b - a)  int_a^b  ln r_test(q) - ln r_anchor(q)  dq) - 1)  %
+    BD-quality =          1 / (d - c)  int_c^d  q_test(s) - q_anchor(s)  ds ,    s = ln r
+
+[a, b] is the overlap of the two curves' qualities and [c, d] that of their log-rates: outside it nothing is said, since
+nothing was measured. Curves run through their points by PCHIP (Fritsch and Carlson, SIAM J. Numer. Anal. 17, 1980),
+which is monotone where the points are; the deltas are those of G. Bjontegaard, VCEG-M33, 2001. Invariants: a curve
+against itself is 0, and all rates times f is 100 (f - 1) %.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from regrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
+
+__all__ = ["Delta", "at_rate", "bd_quality", "bd_rate", "front"]
+
+Points = Sequence[tuple[float, float]]
+
+
+class Delta(NamedTuple):
+    """A difference between two curves. `value` is None where there is none to state, and `reason` says why.
+
+    `share` is the overlap over the shorter of the two ranges, 0 to 1; `left_out` counts points that took no part: those
+    that are not finite, and those that a smaller or equal file of their own curve equals or betters.
+    """
+
+    value: float | None
+    reason: str = ""
+    share: float = 0.0
+    left_out: int = 0
+
+
+def front(points: Points, *, higher: bool = True) -> list[tuple[float, float]]:
+    """The points (rate > 0, quality) that one would choose, rates and qualities both strictly improving.
+
+    This is how curves that are not monotone are handled: a point is dropped when another of no larger rate is at least
+    as good, since nobody would pick it; so are qualities that are not finite. `higher` says that more is better.
+    Raises UsageError for a rate that is not a positive number.
+    """
+    for rate, _ in points:
+        if not 0 < rate < math.inf:
+            raise UsageError(f"rate is {rate}; allowed is a number over 0")
+    sign, best = (1 if higher else -1), -math.inf
+    kept: list[tuple[float, float]] = []
+    for rate, quality in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+        if math.isfinite(quality) and sign * quality > best:
+            best = sign * quality
+            if kept and math.log(rate) == math.log(kept[-1][0]):
+                kept.pop()
+            kept.append((rate, quality))
+    return kept
+
+
+def bd_rate(anchor: Points, test: Points, *, higher: bool = True) -> Delta:
+    """By how many percent `test` needs more bits than `anchor` for the same quality, on average; negative is better.
+
+    Both are (rate, quality) in any order, rates in one unit; `higher` says whether more of the quality is better.
+    """
+    first, second = (_columns(front(points, higher=higher), higher)[::-1] for points in (anchor, test))
+    delta = _mean_gap(first, second, len(anchor) + len(test), "quality")
+    return delta if delta.value is None else delta._replace(value=100 * math.expm1(delta.value))
+
+
+def bd_quality(anchor: Points, test: Points, *, higher: bool = True) -> Delta:
+    """By how much the quality of `test` is above that of `anchor` at the same rate, on average, in its own unit.
+
+    Arguments as of `bd_rate`. Where lower is better (`higher` False) a negative value is the better one.
+    """
+    first, second = (_columns(front(points, higher=higher), higher) for points in (anchor, test))
+    delta = _mean_gap(first, second, len(anchor) + len(test), "log-rate")
+    return delta if delta.value is None or higher else delta._replace(value=-delta.value)
+
+
+def at_rate(points: Points, rate: float, *, higher: bool = True) -> float | None:
+    """The quality at `rate` on the PCHIP curve over log-rate; None outside of the curve, or with under two points."""
+    rates, qualities = _columns(front(points, higher=higher), higher)
+    where = math.log(rate)
+    if len(rates) < 2 or not rates[0] <= where <= rates[-1]:
+        return None
+    return (1 if higher else -1) * float(_pchip(rates, qualities)(where))
+
+
+Columns = tuple[list[float], list[float]]
+
+
+def _columns(points: Points, higher: bool) -> Columns:
+    """Log-rates and qualities, the latter negated where lower is better: both strictly rising on a front."""
+    sign = 1 if higher else -1
+    return [math.log(rate) for rate, _ in points], [sign * quality for _, quality in points]
+
+
+def _mean_gap(anchor: Columns, test: Columns, points: int, what: str) -> Delta:
+    """Mean over the overlap in x of y_test - y_anchor, for (x, y) columns, x strictly rising."""
+    left_out = points - len(anchor[0]) - len(test[0])
+    if min(len(anchor[0]), len(test[0])) < 2:
+        return Delta(None, "fewer than two points", left_out=left_out)
+    low, high = max(anchor[0][0], test[0][0]), min(anchor[0][-1], test[0][-1])
+    if high <= low:
+        return Delta(None, f"the ranges of {what} do not overlap", left_out=left_out)
+    sums = [float(_pchip(*side).integrate(low, high)) for side in (anchor, test)]
+    span = min(side[0][-1] - side[0][0] for side in (anchor, test))
+    return Delta((sums[1] - sums[0]) / (high - low), share=(high - low) / span, left_out=left_out)
+
+
+def _pchip(x: Sequence[float], y: Sequence[float]) -> "PchipInterpolator":
+    from scipy.interpolate import PchipInterpolator
+
+    return PchipInterpolator(x, y, extrapolate=False)

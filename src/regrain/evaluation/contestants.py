@@ -1,0 +1,205 @@
+"""Who takes part in an evaluation: each codec as settings to encode at and ways to decode, the same for all.
+
+Everybody gets the same pixels, uint8 (h, w, 3) RGB: grey becomes three equal channels, 16 bit become 8, and alpha is
+dropped, because the old formats of the comparison have none. Everybody answers with a whole file.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import regrain
+from regrain.errors import UsageError
+from regrain.evaluation.measures import Metric, measures
+from regrain.evaluation.rows import Series
+
+if TYPE_CHECKING:
+    from regrain.codec import Model
+    from regrain.evaluation.baselines import Codec
+
+__all__ = ["OURS", "PLAIN", "Bench", "Contestant", "Knobs", "Plan", "baseline", "choose", "ours"]
+
+OURS = "regrain"
+Pixels = NDArray[np.uint8]
+
+
+class Knobs(NamedTuple):
+    """A way to decode one file; None where the codec has no such choice."""
+
+    seed: int | None = None
+    steps: int | None = None
+    realism: float | None = None
+
+
+PLAIN = (Knobs(),)
+_USUAL = {
+    "JPEG": (5, 10, 20, 35, 55, 75, 88),
+    "mozjpeg": (5, 10, 20, 35, 55, 75, 88),
+    "WebP": (1, 10, 30, 50, 75, 90),
+    "JPEG 2000": (5, 10, 20, 40, 75, 150),
+    "JPEG XL": (5, 15, 30, 50, 70, 85),
+    "AVIF": (5, 15, 25, 35, 45, 60, 75),
+    "AVIF 4:2:0": (5, 15, 25, 35, 45, 60, 75),
+    "HEVC": (47, 42, 37, 32, 27, 22),
+}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A codec at all its settings, smallest files first.
+
+    `encode(pixels, setting)` gives a whole file, `decode(file, knobs)` pixels of the same shape; both may raise.
+    `options` are what does not vary; `fingerprint` is of the weights, empty without any; `threads` says how many the
+    codec itself uses.
+    """
+
+    name: str
+    version: str
+    settings: Sequence[float]
+    encode: Callable[[Pixels, float], bytes]
+    decode: Callable[[bytes, Knobs], Pixels]
+    options: str = ""
+    fingerprint: str = ""
+    threads: int = 1
+    knobs: Sequence[Knobs] = PLAIN
+
+    def series(self, knobs: Knobs) -> Series:
+        """The curve of one way to decode."""
+        return Series(self.name, self.version, self.options, *knobs, self.fingerprint)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that an evaluation measures: who, and by what."""
+
+    contestants: Sequence[Contestant]
+    metrics: Mapping[str, Metric]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A bench before it is built: names and numbers only, so that a worker process can build its own.
+
+    `codecs` are as of `choose`. `qualities` in [0, 100], `realisms`, `steps` and the seed 0 are regrain's. Weights are
+    named by `lpips` and `model` (None: the package's). `threads` are torch's, None leaves its choice.
+    """
+
+    codecs: tuple[str, ...]
+    qualities: tuple[float, ...]
+    realisms: tuple[float, ...] = (1.0,)
+    steps: tuple[int, ...] = (1,)
+    lpips: tuple[str, ...] = ()
+    model: str | None = None
+    device: str | None = None
+    threads: int | None = None
+
+    def __call__(self) -> Bench:
+        """Load what is to be loaded. Raises ModelError, and UsageError for an unknown codec."""
+        if self.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.threads)
+        contestants, with_ours, _ = choose(self.codecs)
+        if with_ours:
+            knobs = [Knobs(0, steps, realism) for steps in self.steps for realism in self.realisms]
+            contestants.insert(0, ours(regrain.load(self.model, self.device), self.qualities, knobs))
+        return Bench(contestants, measures(self.lpips))
+
+
+def choose(names: Sequence[str]) -> tuple[list[Contestant], bool, list[str]]:
+    """The baselines of these names that can run here, whether regrain is named, and a line for each that cannot.
+
+    A name is read without regard to case, and may bring its settings: `JPEG=10,50,90`; none at all means everybody, at
+    the usual settings. Raises UsageError for a name that is unknown and a setting that is not allowed.
+    """
+    from regrain.evaluation import baselines
+
+    known = {codec.name.casefold(): codec for codec in baselines.ALL}
+    asked = dict(_named(name) for name in names) or dict.fromkeys([*known, OURS], "")
+    for name in asked:
+        if name not in known and name != OURS:
+            allowed = ", ".join([OURS, *(codec.name for codec in known.values())])
+            raise UsageError(f"codec is {name!r}; allowed are {allowed}")
+    if asked.get(OURS):
+        raise UsageError(f"codec is {OURS}={asked[OURS]}; its settings are named by --qualities")
+    chosen = [(codec, _settings(codec, asked[name])) for name, codec in known.items() if name in asked]
+    present, missing = baselines.present([codec for codec, _ in chosen])
+    return [baseline(codec, settings) for codec, settings in chosen if codec in present], OURS in asked, missing
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, _, settings = text.partition("=")
+    return name.strip().casefold(), settings.strip()
+
+
+def _settings(codec: "Codec", text: str) -> list[int]:
+    """What `text` lists, else the usual settings of the codec, smallest files first."""
+    order = codec.qualities
+    try:
+        wanted = {int(part) for part in text.split(",")} if text else set(_usual(codec))
+        return sorted(wanted, key=order.index)
+    except ValueError:
+        ends = f"{min(order)} to {max(order)}"
+        raise UsageError(f"settings of {codec.name} are {text!r}; allowed are whole numbers from {ends}") from None
+
+
+def _usual(codec: "Codec") -> Sequence[int]:
+    """Settings that span 0.05 to 1.5 bits a pixel on photos; of a codec without a list, seven spread over its range."""
+    order = codec.qualities
+    return _USUAL.get(codec.name) or [order[round(part * (len(order) - 1) / 6)] for part in range(7)]
+
+
+def baseline(codec: "Codec", settings: Sequence[int]) -> Contestant:
+    """A codec of `baselines` at members of its `qualities`."""
+    return Contestant(
+        name=codec.name,
+        version=codec.version(),
+        options=codec.settings,
+        threads=codec.threads or os.cpu_count() or 1,
+        settings=settings,
+        encode=lambda pixels, setting: codec.encode(pixels, int(setting)),
+        decode=lambda data, knobs: codec.decode(data),
+    )
+
+
+def ours(model: "Model", qualities: Sequence[float], knobs: Sequence[Knobs]) -> Contestant:
+    """Regrain with the weights of `model`; its fingerprint is that of the latents, a dash, and one of all networks."""
+    import torch
+
+    device = str(model.device)
+    return Contestant(
+        name=OURS,
+        version=regrain.__version__,
+        options="" if device == "cpu" else device,
+        fingerprint=_fingerprint(model),
+        threads=torch.get_num_threads(),
+        settings=sorted(set(qualities)),
+        knobs=knobs,
+        encode=partial(_encode, model),
+        decode=partial(_decode, model),
+    )
+
+
+def _encode(model: "Model", pixels: Pixels, setting: float) -> bytes:
+    return regrain.encode(pixels, quality=setting, model=model)
+
+
+def _decode(model: "Model", data: bytes, knobs: Knobs) -> Pixels:
+    chosen = {name: value for name, value in knobs._asdict().items() if value is not None}
+    return np.asarray(regrain.decode(data, **chosen, model=model).convert("RGB"))
+
+
+def _fingerprint(model: "Model") -> str:
+    """That of the latents misses a better denoiser, whose rows are others; so all networks have one here, too."""
+    from torch import nn
+
+    from regrain import checkpoint
+
+    networks = {name: part for name, part in vars(model).items() if isinstance(part, nn.Module)}
+    tensors = {f"{name}.{key}": tensor for name, part in networks.items() for key, tensor in part.state_dict().items()}
+    return f"{model.fingerprint.hex()}-{checkpoint.fingerprint(tensors).hex()}"

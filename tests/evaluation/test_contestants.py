@@ -1,0 +1,104 @@
+"""Who takes part: names, settings, and regrain with all its ways to decode."""
+
+import types
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import regrain
+from regrain.errors import UsageError
+from regrain.evaluation import baselines
+from regrain.evaluation.contestants import _USUAL, OURS, Knobs, baseline, choose, ours
+
+NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+
+
+def model(bias: float = 0.0) -> types.SimpleNamespace:
+    denoiser = torch.nn.Linear(2, 2)
+    torch.nn.init.zeros_(denoiser.weight)
+    torch.nn.init.constant_(denoiser.bias, bias)
+    return types.SimpleNamespace(fingerprint=b"\1\2\3\4", denoiser=denoiser, device=torch.device("cpu"), config=None)
+
+
+def test_no_name_is_everybody():
+    found, with_ours, missing = choose([])
+    assert with_ours
+    assert len(found) + len(missing) == len(baselines.ALL)
+    assert {"JPEG", "WebP"} <= {contestant.name for contestant in found}
+
+
+def test_names_are_read_without_regard_to_case_and_bring_their_settings():
+    found, with_ours, missing = choose(["webp", "JPEG=90, 10,10"])
+    assert [(one.name, list(one.settings)) for one in found] == [("JPEG", [10, 90]), ("WebP", list(_USUAL["WebP"]))]
+    assert not with_ours
+    assert missing == []
+    assert choose([OURS.upper()])[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("JPG", "codec is 'jpg'; allowed are regrain, JPEG, "),
+        ("JPEG=ten", "settings of JPEG are 'ten'; allowed are whole numbers from 1 to 100"),
+        ("JPEG=0", "settings of JPEG are '0'"),
+        ("regrain=50", "named by --qualities"),
+    ],
+)
+def test_other_names_and_settings_are_refused(name, said):
+    with pytest.raises(UsageError, match=said):
+        choose([name])
+
+
+def test_the_usual_settings_are_allowed_ones_smallest_files_first():
+    assert {codec.name for codec in baselines.ALL} == set(_USUAL)
+    for codec in baselines.ALL:
+        places = [codec.qualities.index(setting) for setting in _USUAL[codec.name]]
+        assert places == sorted(set(places))
+
+
+def test_a_baseline_keeps_what_it_is():
+    contestant = baseline(baselines.JPEG, [10, 90])
+    assert (contestant.name, contestant.options) == ("JPEG", baselines.JPEG.settings)
+    assert contestant.version == baselines.JPEG.version()
+    assert contestant.threads == 1
+    assert baseline(baselines.AVIF, [10]).threads >= 1
+    assert contestant.series(Knobs()).fingerprint == ""
+    data = contestant.encode(NOISE, 90)
+    assert data == baselines.JPEG.encode(NOISE, 90)
+    assert contestant.decode(data, Knobs()).shape == NOISE.shape
+
+
+def test_regrain_is_asked_for_each_quality_and_each_way_to_decode(monkeypatch):
+    asked = []
+
+    def encode(pixels, **given):
+        asked.append((pixels.shape, given))
+        return b"file"
+
+    def decode(data, **given):
+        asked.append((data, given))
+        return Image.new("L", (40, 24), 7)
+
+    monkeypatch.setattr(regrain, "encode", encode)
+    monkeypatch.setattr(regrain, "decode", decode)
+    weights, way = model(), Knobs(0, 4, 0.5)
+    contestant = ours(weights, [60.0, 20.0, 20.0], [way])
+    assert list(contestant.settings) == [20.0, 60.0]
+    assert contestant.encode(NOISE, 20.0) == b"file"
+    decoded = contestant.decode(b"file", way)
+    assert (decoded == 7).all()
+    assert decoded.shape == (24, 40, 3)
+    knobs = {"seed": 0, "steps": 4, "realism": 0.5}
+    assert asked == [
+        ((24, 40, 3), {"quality": 20.0, "model": weights}),
+        (b"file", {**knobs, "model": weights}),
+    ]
+    assert contestant.series(way)[3:6] == (0, 4, 0.5)
+
+
+def test_another_denoiser_of_the_same_latents_has_another_fingerprint():
+    first, again, other = (ours(model(bias), [50.0], [Knobs(0, 1, 1.0)]).fingerprint for bias in (0.0, 0.0, 1.0))
+    assert first == again != other
+    assert first.startswith("01020304-")
