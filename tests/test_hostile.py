@@ -276,7 +276,7 @@ def test_a_full_disk(fails, monkeypatch, arguments):
 @pytest.mark.parametrize("arguments", WRITES)
 def test_a_disk_quota(fails, arguments):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))
     try:
         fails(arguments, 7, "File too large")
     finally:
