@@ -49,7 +49,7 @@ test: $(VENV)/.dev-stamp
 # SHARED has data/kodak and data/weights; the figures of the README and the model card come from here.
 SHARED ?= ../shared
 figures: $(VENV)/.dev-stamp
-	$(PY) tools/kodak.py $(SHARED)/data/kodak --at 45 --lpips $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
+	$(PY) tools/kodak.py $(SHARED)/data/kodak --at 28 --lpips $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
 
 # The second run adds the ways to decode one file, by realism and by steps; HEVC needs ffmpeg on the PATH.
 EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak docs --reference $(SHARED)/data/reference_rd \

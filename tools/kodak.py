@@ -1,6 +1,6 @@
 """The figures of the README and the model card: regrain beside JPEG, WebP and AVIF on a folder of photos.
 
-    python tools/kodak.py ../shared/data/kodak --at 45 --lpips ../shared/data/weights/lpips_alex_v0.1.safetensors
+    python tools/kodak.py ../shared/data/kodak --at 28 --lpips ../shared/data/weights/lpips_alex_v0.1.safetensors
 
 Every rate is the size of a file. Prints Markdown, means over the photos: regrain over -q at realism 0 and 1; at one -q
 also with more steps, and each baseline at the bytes of regrain's own files, photo by photo; then the range of rates,
@@ -92,8 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lpips", type=Path, nargs="*", default=[], help="weights, one column each")
-    parser.add_argument("--qualities", type=float, nargs="+", default=[0, 25, 45, 70, 100])
-    parser.add_argument("--at", type=float, default=45, help="quality of the baselines and of more steps")
+    parser.add_argument("--qualities", type=float, nargs="+", default=[0, 15, 28, 45, 70, 100])
+    parser.add_argument("--at", type=float, default=28, help="quality of the baselines and of more steps")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--jobs", type=int, default=2, help="photos measured side by side")
     options = parser.parse_args()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from regrain.entropy.coder import encode
 from regrain.entropy.prior import LIKELIHOOD_MIN, HyperPrior, gaussian_bits
 from regrain.entropy.tables import gaussian_tables, scales
 
@@ -24,7 +25,7 @@ def test_gaussian_bits_stay_finite_and_push_towards_zero():
     scale = torch.tensor([0.11, 0.11, 1.0], requires_grad=True)
     bits = gaussian_bits(residual, scale)
     bits.sum().backward()
-    assert float(bits.detach().max()) <= -np.log2(LIKELIHOOD_MIN)
+    assert float(bits.detach().max()) <= -np.log2(LIKELIHOOD_MIN) + 8
     assert bool(torch.isfinite(residual.grad).all() & torch.isfinite(scale.grad).all())
     assert residual.grad[2] < 0 < bits[2]
 
@@ -41,3 +42,14 @@ def test_hyper_prior_sums_to_one_for_every_channel_and_anchor():
     bits = prior.bits(z, torch.tensor([2]))[0, :, 0]
     likely = table[2] > 1e-4
     np.testing.assert_allclose(bits.detach().numpy()[likely], -np.log2(table[2])[likely], atol=1e-2)
+
+
+@pytest.mark.parametrize("level", [0, 14, 30, 50])
+@pytest.mark.parametrize("beyond", [1, 40, 500])
+def test_an_escape_costs_what_the_coder_takes_for_it(level, beyond):
+    table = gaussian_tables()[level]
+    symbols = np.full(1000, table.size - 1 + table.first + beyond, dtype=np.int32)
+    taken = 8 * len(encode([(symbols, np.full(1000, level), gaussian_tables())])) / 1000
+    scale = torch.tensor(float(scales()[level]))
+    assert float(gaussian_bits(torch.tensor(float(symbols[0])), scale)) == pytest.approx(taken, abs=0.2)
+    assert float(gaussian_bits(torch.tensor(float(symbols[0] - beyond)), scale)) <= 16

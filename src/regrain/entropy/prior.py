@@ -4,6 +4,8 @@ bits(y | scale) = -log2( Phi((y + 1/2) / scale) - Phi((y - 1/2) / scale) )      
 bits(z) = -log2( F_c(z + 1/2) - F_c(z - 1/2) ),  F_c a mixture of logistics per channel c and quality anchor
 """
 
+from statistics import NormalDist
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from regrain.entropy.quantize import clamp_inward
 
 __all__ = ["HyperPrior", "gaussian_bits"]
 
+REACH = -NormalDist().inv_cdf(2.0**-17)
+"""Half-width of the frozen tables in standard deviations: 2^-16 lies outside."""
 LIKELIHOOD_MIN = 2.0**-16
 """The frozen tables give every symbol at least 1 count in 2^16. Below it a gradient passes that leads back up."""
 
@@ -21,12 +25,21 @@ def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
     """Bits of a zero-mean Gaussian's unit bin around each residual.
 
     residual, scale: same shape, scale > 0. Returns bits, >= 0, same shape. The tail is taken on the side away from
-    zero, where the difference of two CDFs keeps its digits.
+    zero, where the difference of two CDFs keeps its digits. What lies beyond the frozen table of its scale is charged
+    the bytes of its escape as well, without a gradient.
     """
     magnitude = residual.abs()
     upper = _normal_cdf((0.5 - magnitude) / scale)
     lower = _normal_cdf((-0.5 - magnitude) / scale)
-    return -torch.log2(clamp_inward(upper - lower, LIKELIHOOD_MIN, 1.0))
+    return -torch.log2(clamp_inward(upper - lower, LIKELIHOOD_MIN, 1.0)) + _escape_bits(magnitude, scale)
+
+
+@torch.no_grad()
+def _escape_bits(magnitude: Tensor, scale: Tensor) -> Tensor:
+    """8 bits for each 7 of twice the distance to the table's edge; 0 inside, and tables reach to 2 at least."""
+    beyond = magnitude - 0.5 - REACH * scale
+    escaped = (beyond > 0) & (magnitude >= 2.5)
+    return 8 * (1 + (2 * beyond).clamp_min(1).log2().div(7).floor()) * escaped
 
 
 def _normal_cdf(x: Tensor) -> Tensor:
