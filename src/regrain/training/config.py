@@ -24,7 +24,8 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "validate_every": (1, _MANY), "holdout_crops": (1, _MANY), "workers": (0, 1024), "faded": (0, 1),
     "steps": (1, _MANY), "batch": (1, 65536), "crop": (64, 65536), "learning_rate": (0, 1), "continuous": (0, 1),
     "rate": (0, math.inf), "perceptual": (0, math.inf), "perceptual_weight": (0, 1), "perceptual_scale": (0, math.inf),
-    "rate_weight": (1e-9, math.inf), "balance": (0, 1), "tone_weight": (0, math.inf), "lattice_weight": (0, math.inf), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
+    "rate_weight": (1e-9, math.inf), "balance": (0, 1), "tone_weight": (0, math.inf),
+    "lattice_weight": (0, math.inf), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
     "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536), "half": (1, 65536),
     "latent": (1, 768), "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
 }  # fmt: skip
@@ -63,7 +64,7 @@ class LossConfig:
     balance: float = 0.5
     """Each picture's loss is divided by its rate weight to this power, so that no quality drowns the others."""
     tone_weight: float = 0.0
-    """Weight, beside the squared error's own, of its part in means over 16 x 16 pixels: eyes see a cast, LPIPS hardly."""
+    """Weight, beside the squared error's own, of its part in means over 16 x 16 pixels: LPIPS hardly sees a cast."""
     lattice_weight: float = 0.0
     """Weight, likewise, of its mean over all squares of 16 x 16: a pattern locked to the grid, which LPIPS likes."""
     min_snr_gamma: float = 5.0

@@ -122,7 +122,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
 
 
 def _bfloat16(precision: str) -> bool:
-    """Whether networks run forward in bfloat16; on a CPU if asked alone: without AVX512-BF16 it is many times slower."""
+    """Whether networks run forward in bfloat16; on a CPU only if asked: most are many times slower in it."""
     if precision == "auto":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return precision == "bfloat16"
