@@ -52,11 +52,13 @@ figures: $(VENV)/.dev-stamp
 	$(PY) tools/kodak.py $(SHARED)/data/kodak --at 28 --lpips $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
 
 # The second run adds the ways to decode one file, by realism and by steps; HEVC needs ffmpeg on the PATH.
-EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak docs --reference $(SHARED)/data/reference_rd \
+# JOBS=2 takes half as long and spoils the timings.
+JOBS ?= 1
+EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak docs --jobs $(JOBS) --reference $(SHARED)/data/reference_rd \
   --lpips $(SHARED)/data/weights/lpips_alex_v0.1.safetensors $(SHARED)/data/weights/lpips_squeeze_v0.1.safetensors
 results: $(VENV)/.dev-stamp
 	$(EVALUATE)
-	$(EVALUATE) --codecs regrain --qualities 40 --realism 0 0.5 1 --steps 1 4 16
+	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
 
 bench: $(VENV)/.demo-stamp
 	$(PY) benchmarks/speed.py
