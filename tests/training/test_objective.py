@@ -1,6 +1,7 @@
 """The loss: its formula on a case done by hand, and where its gradients go."""
 
 import pytest
+import pytorch_msssim
 import torch
 from tiny import crops, tiny_codec
 from torch import nn
@@ -143,6 +144,22 @@ def test_the_formula(monkeypatch, prediction, t, realism):
     x_hat = parametrize.to_x0(prediction, torch.zeros_like(x), x_t, alpha, sigma)
     assert torch.isclose(scalars["mse"], (x_hat - x).square().mean() * 127.5**2, rtol=1e-3)
     assert torch.isclose(scalars["lpips"], torch.tensor(0.25 * (rho > 0)))
+
+
+def test_structure_is_ms_ssim_under_the_perceptual_weight(monkeypatch):
+    draw(monkeypatch, quality=1.0, realism=0.5)
+    torch.manual_seed(0)
+    x = crops(side=192)
+    y = x + 0.1 * torch.randn_like(x)
+    ours = objective(lpips=Stub(0.0), perceptual_weight=0.5, structure_scale=10.0)
+    loss = ours._structure(y, x, torch.tensor([0.25, 0.0]), 10.0)
+    alike = pytorch_msssim.ms_ssim((y + 1) / 2, (x + 1) / 2, data_range=1.0, size_average=False)
+    assert torch.allclose(loss, torch.stack([10 * (1 - alike[0]), torch.tensor(0.0)]), atol=1e-4)
+    with_term, without = (
+        (torch.manual_seed(1), ours(x, Rules(1.0, 1.0, 0.0, freeze_latents=False, structure=structure))["loss"])[1]
+        for structure in (1.0, 0.0)
+    )
+    assert with_term > without
 
 
 def test_the_pair_is_shifted_together(monkeypatch):

@@ -17,6 +17,7 @@ __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 T = TypeVar("T")
 
+MS_SSIM_CROP: Final = 192
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 _MANY: Final = 2**31
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -24,6 +25,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "validate_every": (1, _MANY), "holdout_crops": (1, _MANY), "workers": (0, 1024), "faded": (0, 1),
     "steps": (1, _MANY), "batch": (1, 65536), "crop": (64, 65536), "learning_rate": (0, 1), "continuous": (0, 1),
     "rate": (0, math.inf), "perceptual": (0, math.inf), "perceptual_weight": (0, 1), "perceptual_scale": (0, math.inf),
+    "structure": (0, math.inf), "structure_scale": (0, math.inf),
     "rate_weight": (1e-9, math.inf), "balance": (0, 1), "tone_weight": (0, math.inf),
     "lattice_weight": (0, math.inf), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
     "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536), "half": (1, 65536),
@@ -59,6 +61,8 @@ class LossConfig:
     """rho at realism 1; it is proportional to realism."""
     perceptual_scale: float = 8.0
     """LPIPS is multiplied by this to stand beside L_diff, the squared error on [0, 255] over 100."""
+    structure_scale: float = 0.0
+    """1 - MS-SSIM is multiplied by this and added to LPIPS; it needs crops of 192 pixels or more."""
     rate_weight: tuple[float, float] = (12.5, 0.1)
     """lambda at quality 0 and at quality 100, log-linear between."""
     balance: float = 0.5
@@ -87,6 +91,8 @@ class Stage:
     """Multiplies rate_weight: near zero at first, or the rate crushes the latents before they carry anything."""
     perceptual: tuple[float, float] = (1.0, 1.0)
     """Multiplies perceptual_weight; the product is at most 1."""
+    structure: tuple[float, float] = (1.0, 1.0)
+    """Multiplies structure_scale."""
     continuous: float = 0.0
     """Share of the pictures whose t is uniform in [0, 1]; the others are at t = 1."""
     freeze_latents: bool = False
@@ -148,6 +154,8 @@ def _check(recipe: Recipe, path: Path) -> None:
         where = f"{path}: stage {stage.name!r}"
         if stage.crop % 64:
             raise UsageError(f"{where}: crop is {stage.crop}; a multiple of 64 is allowed")
+        if recipe.loss.structure_scale and stage.crop < MS_SSIM_CROP:
+            raise UsageError(f"{where}: crop is {stage.crop}; structure_scale needs {MS_SSIM_CROP} or more")
         if max(stage.perceptual) * recipe.loss.perceptual_weight > 1:
             raise UsageError(f"{where}: perceptual is {max(stage.perceptual)}; perceptual_weight times it must be <= 1")
 

@@ -1,12 +1,14 @@
-"""The loss: (1 - perceptual_weight) L_diff + perceptual_weight LPIPS + rate_weight R  (Yang & Mandt 2023, eq. 10).
+"""The loss: (1 - rho) L_diff + rho L_perceptual + rate_weight R  (Yang & Mandt 2023, eq. 10), rho perceptual_weight.
 
 L_diff is the min-SNR weighted squared error of the prediction, in units where 1 is a squared error of 100 on [0, 255];
-R is bits a pixel. Quality, realism, t and the noise are drawn anew for every picture, so one network learns them all:
+L_perceptual is LPIPS, for texture, and 1 - MS-SSIM, for structure, which LPIPS alone gives away; R is bits a pixel.
+Quality, realism, t and the noise are drawn anew for every picture, so one network learns them all:
 realism r sets perceptual_weight = r rho and the noise that the decoder starts from, x_1 = r init_noise eps.
 """
 
 from dataclasses import dataclass
 
+import pytorch_msssim
 import torch
 from torch import Tensor, nn
 
@@ -31,13 +33,15 @@ class Rules:
     perceptual: float
     continuous: float
     freeze_latents: bool
+    structure: float = 1.0
 
     @classmethod
     def at(cls, stage: Stage, step: int) -> "Rules":
         """The rules at a step of a stage, ramps evaluated."""
         part = step / max(1, stage.steps - 1)
-        rate, perceptual = (a + (b - a) * part for a, b in (stage.rate, stage.perceptual))
-        return cls(rate, perceptual, stage.continuous, stage.freeze_latents)
+        ramps = (stage.rate, stage.perceptual, stage.structure)
+        rate, perceptual, structure = (a + (b - a) * part for a, b in ramps)
+        return cls(rate, perceptual, stage.continuous, stage.freeze_latents, structure)
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,10 @@ class Objective(nn.Module):
         error, x_hat = self._denoise(x, y_hat, draw)
         rho = draw.realism * (self.config.perceptual_weight * rules.perceptual if self.lpips[0] else 0.0)
         distance = self._perceptual(x_hat, x, rho)
+        structure = self._structure(x_hat, x, rho, self.config.structure_scale * rules.structure)
         bpp = (y_bits + z_bits) / (x.shape[2] * x.shape[3])
         rate_weight = self._rate_weight(draw.quality)
-        total = (1 - rho) * error + rho * self.config.perceptual_scale * distance
+        total = (1 - rho) * error + rho * (self.config.perceptual_scale * distance + structure)
         if not rules.freeze_latents:
             total = total + rules.rate * rate_weight * bpp
         mse = (x_hat.detach() - x).square().mean() * 127.5**2
@@ -125,6 +130,16 @@ class Objective(nn.Module):
         decoded, original = _view(torch.stack([x_hat[picked], x[picked]]))
         with torch.autocast(x.device.type, enabled=False):
             return distance.index_add(0, picked, lpips(decoded, original.detach()))
+
+    def _structure(self, x_hat: Tensor, x: Tensor, rho: Tensor, scale: float) -> Tensor:
+        """scale (1 - MS-SSIM) where rho > 0, else 0, (B,)."""
+        loss = torch.zeros_like(rho)
+        picked = (rho > 0).nonzero()[:, 0]
+        if not scale or not len(picked):
+            return loss
+        with torch.autocast(x.device.type, enabled=False):
+            alike = pytorch_msssim.ms_ssim(x_hat[picked] + 1, x[picked] + 1, data_range=2.0, size_average=False)
+        return loss.index_add(0, picked, scale * (1 - alike))
 
 
 def _view(pair: Tensor) -> Tensor:
