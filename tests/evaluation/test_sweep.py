@@ -1,9 +1,13 @@
 """The sweep: a row for everything, once; odd pictures and failing codecs are rows; a stopped run goes on."""
 
 import io
+import os
+import signal
 import sys
+import time
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +165,48 @@ def test_processes_give_the_same_rows(folder):
     shared = run(folder, Fake(), jobs=2)
     timeless = {"encode_s": None, "decode_s": None, "peak_mb": None}
     assert [vars(row) | timeless for row in shared] == [vars(row) | timeless for row in alone]
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A bench of which the first worker to encode at 4 is killed, once another has encoded all of the rest.
+
+    Every encode leaves a mark, a file in the folder `marks`.
+    """
+
+    marks: Path
+
+    def __call__(self) -> Bench:
+        return bench(Contestant("plain", "1", (16, 4), self.encode, loaded))
+
+    def encode(self, pixels: np.ndarray, setting: float) -> bytes:
+        if pixels.shape != (64, 64, 3):
+            first = len(list(self.marks.glob("4-*"))) == 0
+            (self.marks / f"{setting}-{time.perf_counter_ns()}").touch()
+            if setting == 4 and first:
+                self.die()
+        return stored(pixels, setting)
+
+    def die(self) -> None:
+        end = time.monotonic() + 30
+        while len(list(self.marks.iterdir())) < 6 and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
+def test_a_killed_worker_costs_its_own_row_and_a_new_run_completes(folder):
+    deadly = Deadly(folder.parent / "marks")
+    deadly.marks.mkdir()
+    with pytest.raises(LimitError, match=r"^a worker died[^\n]*a new run goes on here$"):
+        run(folder, deadly, jobs=2)
+    kept = read(folder.parent / "t.csv")
+    assert len(kept) in (4, 5)
+    rows = run(folder, deadly, jobs=2)
+    assert len(rows) == 6
+    assert not any(row.error for row in rows)
+    assert set(map(repr, kept)) <= set(map(repr, rows))
 
 
 def failing(kind: type[Exception], *arguments):

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 import regrain
 from regrain.cli.commands import rate, report, say, shown, weights
 from regrain.cli.streams import STANDARD, beside, check_target, put, seekable
-from regrain.errors import RegrainError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
     from PIL import Image
+
+    from regrain.evaluation.equal import Through
 
     Pixels = NDArray[np.uint8]
     Distance = Callable[[Pixels, Pixels], float | None]
@@ -58,16 +59,20 @@ def compare(options: argparse.Namespace) -> None:
     target = options.output or beside(options.input, ".compare.png")
     check_target(target, overwrite=not options.no_overwrite, source=options.input)
     from regrain import image
+    from regrain.evaluation import baselines
+    from regrain.evaluation.equal import Through, through
 
     original = _rgb(image.read(seekable(options.input)).to_pillow())
     distance = _lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
     data, decoded, seconds = _through_regrain(original, options)
     info = regrain.inspect(data)
-    rows, pictures, notes = _baselines(original, len(data), distance)
-    rows.append(_measured("regrain", info.quality, len(data), original, decoded, distance))
-    pictures.append(decoded)
+    codecs, missing = baselines.present()
+    found, failed = through(codecs, original, len(data))
+    notes = [*missing, *failed]
+    every = [*found, Through("regrain", info.quality, len(data), decoded)]
+    rows = [_measured(one, original, distance) for one in every]
     buffer = io.BytesIO()
-    image.write(image.read(_sheet(original, rows, pictures)), buffer, format="PNG")
+    image.write(image.read(_sheet(original, rows, [one.pixels for one in every])), buffer, format="PNG")
     put(buffer.getvalue(), target, overwrite=not options.no_overwrite)
     aside = target == STANDARD
     if not options.json and not options.quiet:
@@ -107,49 +112,19 @@ def _through_regrain(original: "Pixels", options: argparse.Namespace) -> tuple[b
     return data, decoded, {"encode_seconds": round(middle - start, 3), "decode_seconds": round(end - middle, 3)}
 
 
-def _baselines(original: "Pixels", size: int, distance: "Distance") -> tuple[list[Row], list["Pixels"], list[str]]:
-    """Rows and pictures of the other codecs at `size` bytes, and a line for each that cannot take part."""
-    from regrain.evaluation import baselines
-
-    codecs, notes = baselines.present()
-    rows, pictures = [], []
-    for codec in codecs:
-        try:
-            fitted = baselines.at_size(codec, original, size)
-        except RegrainError as error:
-            notes.append(f"{codec.name} skipped: {error}")
-            continue
-        pictures.append(codec.decode(fitted.data))
-        rows.append(
-            _measured(codec.name, fitted.quality, len(fitted.data), original, pictures[-1], distance, fits=fitted.fits)
-        )
-        if not fitted.fits:
-            notes.append(f"{codec.name} cannot be as small: shown is its smallest file")
-    return rows, pictures, notes
-
-
-def _measured(
-    name: str,
-    quality: float,
-    size: int,
-    original: "Pixels",
-    decoded: "Pixels",
-    distance: "Distance",
-    *,
-    fits: bool = True,
-) -> Row:
+def _measured(one: "Through", original: "Pixels", distance: "Distance") -> Row:
     from regrain.evaluation import metrics
 
-    psnr = metrics.psnr(original, decoded)
+    psnr = metrics.psnr(original, one.pixels)
     return Row(
-        codec=name,
-        quality=quality,
-        bytes=size,
-        bpp=8 * size / (original.shape[0] * original.shape[1]),
+        codec=one.codec,
+        quality=one.quality,
+        bytes=one.bytes,
+        bpp=8 * one.bytes / (original.shape[0] * original.shape[1]),
         psnr=psnr if math.isfinite(psnr) else None,
-        ms_ssim=metrics.ms_ssim(original, decoded),
-        lpips=distance(original, decoded),
-        fits=fits,
+        ms_ssim=metrics.ms_ssim(original, one.pixels),
+        lpips=distance(original, one.pixels),
+        fits=one.fits,
     )
 
 

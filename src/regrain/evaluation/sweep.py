@@ -8,11 +8,10 @@ first call in a process, on a small picture, is not timed: figures are warm.
 """
 
 import signal
-import sys
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from multiprocessing import get_context
@@ -26,12 +25,14 @@ from regrain import image
 from regrain.errors import ImageError, LimitError, RegrainError, UsageError
 from regrain.evaluation import machine
 from regrain.evaluation.contestants import Bench, Contestant, Knobs, Pixels
+from regrain.evaluation.progress import bar
 from regrain.evaluation.rows import Key, Row, Writer, read
 
-__all__ = ["Prepare", "pictures", "pixels_of", "sweep"]
+__all__ = ["Prepare", "built", "pictures", "pixels_of", "sweep"]
 
 T = TypeVar("T")
 _LONGEST_ERROR = 200
+_DIED = "a worker died, perhaps for want of memory: try fewer --jobs; a new run goes on here"
 
 
 class Prepare(Hashable, Protocol):
@@ -85,13 +86,13 @@ def sweep(files: Sequence[Path], prepare: Prepare, path: Path, *, jobs: int = 1,
     with the time left on stderr, if that is a terminal. Raises ModelError and UsageError of the bench, UsageError where
     the table has rows of other pictures, OutputError where it cannot be written.
     """
-    for cached in (_bench, _original, _warm):
+    for cached in (built, _original, _warm):
         cached.cache_clear()
-    bench = _bench(prepare)
+    bench = built(prepare)
     with Writer(path, bench.metrics) as table:
         _check_pictures(table, files)
         tasks = list(_tasks(files, bench, table))
-        with _bar(sum(len(task.knobs) for task in tasks), progress) as advance:
+        with bar(sum(len(task.knobs) for task in tasks), "row", wanted=progress) as advance:
             for rows in _done(tasks, prepare, jobs):
                 for row in rows:
                     table.add(row)
@@ -101,7 +102,8 @@ def sweep(files: Sequence[Path], prepare: Prepare, path: Path, *, jobs: int = 1,
 
 
 @lru_cache(maxsize=1)
-def _bench(prepare: Prepare) -> Bench:
+def built(prepare: Prepare) -> Bench:
+    """The bench, built once in this process; `sweep` begins by building it anew."""
     return prepare()
 
 
@@ -141,25 +143,23 @@ def _done(tasks: Sequence[_Task], prepare: Prepare, jobs: int) -> Iterator[list[
     quiet = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn"), initializer=quiet)
     try:
-        yield from pool.map(work, tasks)
-    except BrokenProcessPool as error:
-        raise LimitError(
-            "a worker died, perhaps for want of memory: try fewer --jobs; a new run goes on here"
-        ) from error
+        yield from _results([pool.submit(work, task) for task in tasks])
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _bar(total: int, wanted: bool) -> Iterator[Callable[[], object]]:
-    """A progress bar; yields what moves it by one row."""
-    if not wanted or not total or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="row", dynamic_ncols=True, file=sys.stderr) as bar:
-        yield bar.update
+def _results(futures: Iterable[Future[T]]) -> Iterator[T]:
+    """What they give, in order; where a worker died, all that was finished by then, and LimitError."""
+    broken: BrokenProcessPool | None = None
+    for future in futures:
+        try:
+            yield future.result()
+        except BrokenProcessPool as error:
+            broken = error
+    if broken is not None:
+        raise LimitError(
+            "a worker died, perhaps for want of memory: try fewer --jobs; a new run goes on here"
+        ) from broken
 
 
 @lru_cache(maxsize=1)
@@ -169,7 +169,7 @@ def _original(path: Path) -> Pixels:
 
 def _measure(prepare: Prepare, task: _Task) -> list[Row]:
     """Encode once, decode in each way. Fails for nothing that a picture or a codec does."""
-    bench = _bench(prepare)
+    bench = built(prepare)
     contestant = bench.contestants[task.contestant]
     _warm(prepare, task.contestant)
     rows = [_blank(task, contestant, knobs) for knobs in task.knobs]
@@ -221,7 +221,7 @@ def _timed(work: Callable[[], T]) -> tuple[T, float, float | None]:
 @cache
 def _warm(prepare: Prepare, index: int) -> None:
     """A first call that nobody times: libraries load, memory is claimed. Its failure shows where it is measured."""
-    contestant = _bench(prepare).contestants[index]
+    contestant = built(prepare).contestants[index]
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     with suppress(Exception):
         contestant.decode(contestant.encode(pixels, contestant.settings[0]), contestant.knobs[0])
