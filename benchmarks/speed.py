@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from machine import Convolutions, describe, fresh, limit_threads
 from pictures import DEMO, fitted
-from stopwatch import Stopwatch, medians
+
+from regrain.evaluation.stopwatch import Stopwatch, medians
 
 if TYPE_CHECKING:
     from regrain.codec import Model

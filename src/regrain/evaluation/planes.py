@@ -18,6 +18,7 @@ from regrain.evaluation.measures import SCALES
 from regrain.evaluation.plots import Kind, Line, Panel
 from regrain.evaluation.published import MARK, Published
 from regrain.evaluation.rows import Row, Series
+from regrain.evaluation.timings import Timing, of
 
 __all__ = ["Fixed", "fixed", "kind", "perception_distortion", "rate", "time_quality"]
 
@@ -92,8 +93,11 @@ def perception_distortion(rows: Sequence[Row], metric: str, at: Fixed, published
     return [Panel(title, *axes, _sorted(lines)), *alone]
 
 
-def time_quality(rows: Sequence[Row], metric: str, at: Fixed) -> list[Panel]:
-    """The metric at the rate `at` over seconds to encode, and to decode, a picture at the setting nearest to it."""
+def time_quality(rows: Sequence[Row], metric: str, at: Fixed, timings: Sequence[Timing] = ()) -> list[Panel]:
+    """The metric at the rate `at` over seconds to encode, and to decode, a picture at the setting nearest to it.
+
+    The seconds are those of `timings`, warm, where they have any, and otherwise those that the rows were made in.
+    """
     panels = []
     names = labels(row.series for row in rows)
     for title, field in (("Encoding", "encode_s"), ("Decoding", "decode_s")):
@@ -101,7 +105,7 @@ def time_quality(rows: Sequence[Row], metric: str, at: Fixed) -> list[Panel]:
         for series, means in curves(rows, metric).items():
             near = min(means, key=lambda mean: abs(math.log(mean.bpp / at.bpp)))
             own = [row for row in rows if row.series == series and row.setting == near.setting]
-            seconds = mean_of(own, lambda row, field=field: getattr(row, field))  # type: ignore[misc]
+            seconds = _seconds(series, own, field, timings)
             value = near.value if near.setting == at.setting and learned(series) else _at(means, at.bpp, metric)
             if seconds and value is not None:
                 way = [f"r {series.realism:g}, n {series.steps}"] if series.realism is not None else []
@@ -109,6 +113,12 @@ def time_quality(rows: Sequence[Row], metric: str, at: Fixed) -> list[Panel]:
         what = f"{title} at {at.bpp:.3f} bits a pixel"
         panels.append(Panel(what, "seconds a picture", SCALES[metric].axis, _sorted(lines), log=True))
     return panels
+
+
+def _seconds(series: Series, rows: Sequence[Row], field: str, timings: Sequence[Timing]) -> float | None:
+    found = of(series, timings)
+    alone = None if found is None else getattr(found, field)
+    return alone or mean_of(rows, lambda row: getattr(row, field))
 
 
 def _at(means: Sequence[Mean], bpp: float, metric: str) -> float | None:

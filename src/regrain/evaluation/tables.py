@@ -1,17 +1,21 @@
-"""The tables of a report: who took part, BD-rates by metric, the means behind every chart, and what failed.
+"""The tables of a report: who took part, BD-rates by metric, the means behind every chart, gains picture by picture,
+times, and what failed.
 
 Invariant: a mean over fewer pictures than others, or a comparison over a part of a curve, is marked in its cell.
 """
 
 import math
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from regrain.evaluation.curves import Comparison, Mean, compare, curves, labels, learned, mean_of, pictures_with, spread
+from regrain.evaluation.gains import Duel, Gain, shown
 from regrain.evaluation.measures import SCALES
 from regrain.evaluation.page import Table
 from regrain.evaluation.rows import Row, Series
+from regrain.evaluation.timings import Timing, against
 
-__all__ = ["bd_rates", "codecs", "failures", "means"]
+__all__ = ["bd_rates", "codecs", "extremes", "failures", "means", "stages", "times", "worst"]
 
 _SHORT = 0.5
 
@@ -73,6 +77,70 @@ def failures(rows: Sequence[Row], most: int) -> Table:
     failed = [row for row in rows if row.error][:most]
     lines = [[names[row.series], row.setting, row.image, row.error] for row in failed]
     return Table(["codec", "setting", "picture", "error"], lines, left=4)
+
+
+def extremes(found: Duel) -> Table:
+    """By metric the pictures of the largest and of the smallest gain, and of how many there is one."""
+    head = ["metric", "largest gain on", "smallest gain on", "pictures", "gains", "largest", "mean", "smallest"]
+    lines = []
+    for metric, all_gains in found.gains.items():
+        values = [gain.value for gain in all_gains]
+        mean = Gain("", statistics.fmean(values))
+        above = f"{sum(value > 0 for value in values)}"
+        figures = [shown(metric, gain) for gain in (all_gains[0], mean, all_gains[-1])]
+        names = [SCALES[metric].title, all_gains[0].image, all_gains[-1].image]
+        lines.append([*names, str(len(values)), above, *figures])
+    return Table(head, lines, left=3)
+
+
+def worst(found: Duel, most: int) -> Table:
+    """By metric, a column each, the `most` pictures with the smallest gains, from the smallest."""
+    head = ["", *(SCALES[metric].title for metric in found.gains)]
+    lines = []
+    for index in range(min(most, max(map(len, found.gains.values())))):
+        ranked = {metric: all_gains[-1 - index] for metric, all_gains in found.gains.items() if index < len(all_gains)}
+        cells = {metric: f"{gain.image} {shown(metric, gain)}" for metric, gain in ranked.items()}
+        lines.append([str(index + 1), *(cells.get(metric, "") for metric in found.gains)])
+    return Table(head, lines)
+
+
+_TIMES = ("encode_s", "decode_s", "cold_encode_s", "cold_decode_s")
+_STAGES = ("analyse_s", "code_s", "symbols_s", "regrow_s")
+
+
+def times(timings: Sequence[Timing], among: Sequence[Timing]) -> Table:
+    """Seconds of each, warm and cold, and as multiples of the reference's in the same run, which is one of `among`."""
+    names = labels(timing.series for timing in timings)
+    head = ["codec", "setting", "threads", *(f"{name.removesuffix('_s').replace('_', ' ')} s" for name in _TIMES)]
+    lines = []
+    for timing in timings:
+        one = against(timing, among)
+        cells = [_multiple(getattr(timing, name), getattr(one, name, None)) for name in _TIMES]
+        lines.append([names[timing.series], timing.setting, str(timing.threads), *cells])
+    return Table(head, lines)
+
+
+def stages(timings: Sequence[Timing]) -> Table | None:
+    """Seconds of both parts of encoding and of decoding, with their share; None where nobody has them."""
+    names = labels(timing.series for timing in timings)
+    head = ["codec", "encode: analyse s", "encode: code s", "decode: symbols s", "decode: regrow s"]
+    wholes = ("encode_s", "encode_s", "decode_s", "decode_s")
+    lines = []
+    for timing in timings:
+        parts = [(getattr(timing, part), getattr(timing, whole)) for part, whole in zip(_STAGES, wholes, strict=True)]
+        if any(part is not None for part, _ in parts):
+            lines.append([names[timing.series], *(_share(part, whole) for part, whole in parts)])
+    return Table(head, lines) if lines else None
+
+
+def _multiple(seconds: float | None, one: float | None) -> str:
+    if seconds is None:
+        return ""
+    return _figure(seconds, 3) + (f" ({seconds / one:.3g} x)" if one else "")
+
+
+def _share(part: float | None, whole: float | None) -> str:
+    return "" if part is None or not whole else f"{part:.3f} ({100 * part / whole:.0f} %)"
 
 
 def _by_series(rows: Sequence[Row]) -> dict[Series, list[Row]]:

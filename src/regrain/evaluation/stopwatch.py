@@ -9,11 +9,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
-__all__ = ["Stopwatch", "medians"]
+__all__ = ["Place", "Stopwatch", "medians"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Place = tuple[object, str]
 """An owner (module or class) and the name of a callable in it."""
 
@@ -41,8 +43,8 @@ class Stopwatch:
                     stack.enter_context(patch.object(owner, name, self._wrapped(getattr(owner, name), stage)))
             yield self
 
-    def _wrapped(self, call: Callable[..., Any], stage: str) -> Callable[..., Any]:
-        def watched(*args: object, **named: object) -> Any:
+    def _wrapped(self, call: Callable[P, T], stage: str) -> Callable[P, T]:
+        def watched(*args: P.args, **named: P.kwargs) -> T:
             self._within.append(0.0)
             start = time.perf_counter()
             try:
@@ -56,7 +58,7 @@ class Stopwatch:
 
         return watched
 
-    def time(self, work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    def time(self, work: Callable[[], T]) -> tuple[T, dict[str, float]]:
         """What `work` gives, and seconds: of every stage, `rest` and `total`."""
         self.clear()
         start = time.perf_counter()
