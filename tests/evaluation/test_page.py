@@ -33,3 +33,9 @@ def test_text_columns_stand_to_the_left():
     table = Table(["codec", "version", "rows"], [["a", "b", "1"]], left=2)
     assert "| --- | --- | ---: |" in markdown([table])
     assert html([table], {}).count(' class="text"') == 4
+
+
+def test_a_raster_picture_is_embedded_as_what_it_is():
+    for suffix in ("png", "webp"):
+        page = html([Picture(f"results/crops.{suffix}", "crops")], {f"results/crops.{suffix}": b"pixels"})
+        assert f'src="data:image/{suffix};base64,{base64.b64encode(b"pixels").decode()}"' in page

@@ -1,7 +1,10 @@
 """The lines of each chart: where they run, at which rate, and who is missing."""
 
+from dataclasses import replace
+
 import pytest
 from invented import IMAGES, baseline, regrain, row
+from test_timings import WEBP
 
 from regrain.evaluation.curves import curves
 from regrain.evaluation.planes import Fixed, fixed, perception_distortion, rate, time_quality
@@ -94,6 +97,14 @@ def test_times_are_those_of_the_setting_that_is_compared():
     seconds = {line.label: line.points[0][0] for line in decoding.lines}
     assert seconds["JPEG"] == pytest.approx(0.002)
     assert seconds["regrain realism 1 steps 16"] == pytest.approx(6.4)
+
+
+def test_times_that_were_taken_alone_come_first():
+    rows = baseline() + walked()
+    alone = [replace(WEBP, codec="JPEG", version="1.0", options="fixed", decode_s=0.5, encode_s=None)]
+    encoding, decoding = time_quality(rows, "lpips_alex", fixed(rows), alone)
+    assert named(decoding.lines, "JPEG").points[0][0] == 0.5
+    assert named(encoding.lines, "JPEG").points[0][0] == pytest.approx(0.01)
 
 
 def test_a_codec_without_times_is_not_in_their_chart():

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 from invented import FINGERPRINT, IMAGES, baseline, regrain
+from test_timings import OURS, WEBP
 
 from regrain.errors import OutputError, UsageError
 from regrain.evaluation import plots, tables
-from regrain.evaluation.report import CSV, report
+from regrain.evaluation.crops import Crops
+from regrain.evaluation.report import CSV, Beside, report
 from regrain.evaluation.rows import Writer, read
 
 ROWS = baseline() + baseline("WebP", 0.9) + regrain()
@@ -108,6 +110,33 @@ def test_the_page_comes_from_the_table_alone(tmp_path, drawn):
     assert "What failed" not in page
     assert "(results/rate-psnr.svg)" in page
     assert "trained on it" in page
+
+
+def test_the_times_and_the_crops_are_on_the_page(tmp_path, drawn):
+    timings = [
+        replace(one, version="1.0", options=options)
+        for one, options in ((WEBP, "fixed"), (replace(WEBP, codec="JPEG"), "fixed"), (OURS, ""))
+    ]
+    beside = Beside(timings, Crops(b"pixels", "By rule."))
+    report(baseline("AVIF") + ROWS, tmp_path, beside=beside)
+    page, whole = ((tmp_path / name).read_text() for name in ("RESULTS.md", "results.html"))
+    assert (tmp_path / "results" / "crops.webp").read_bytes() == b"pixels"
+    assert "(results/crops.webp)" in page
+    assert "data:image/webp;base64," in whole
+    for word in ("By rule.", "Picture by picture against AVIF", "largest gain on", "Failures", "smallest gain"):
+        assert word in page
+    for word in ("## Time", "0.100 (1 x)", "0.400 (4 x)", "0.300 (75 %)", "those to quote are under Time", "WebP"):
+        assert word in page
+
+
+def test_without_a_pair_or_times_the_page_says_so_or_nothing(tmp_path, drawn):
+    report(ROWS, tmp_path, beside=Beside(crops=Crops(None, "There is no sheet.")))
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "The table has no rows of AVIF." in page
+    assert "## Time" not in page
+    assert "crops.webp" not in page
+    report(baseline("AVIF") + ROWS, tmp_path, beside=Beside(crops=Crops(None, "Of other weights.")))
+    assert "Of other weights." in (tmp_path / "RESULTS.md").read_text()
 
 
 def test_what_others_published_is_drawn_as_theirs(tmp_path, drawn):

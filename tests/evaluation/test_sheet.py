@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regrain.errors import UsageError
-from regrain.evaluation.sheet import Box, Column, detail_box, draw
+from regrain.evaluation.sheet import Box, Column, Strip, detail_box, draw, stack
 
 
 def noisy(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -115,3 +115,23 @@ def test_other_pixels_are_refused(pixels):
 def test_a_crop_outside_is_refused(crop):
     with pytest.raises(UsageError, match="is not inside"):
         draw(noisy(200, 300), [], crop=crop)
+
+
+def test_a_stack_shows_every_detail_at_two_to_one():
+    pictures = [noisy(80, 120, seed) for seed in range(4)]
+    crop = Box(10, 20, 100, 60)
+    strips = [
+        Strip("one: a reason", [Column("a", pictures[0], ["1"]), Column("b", pictures[1], ["2", "3"])], crop),
+        Strip("two " * 200, [Column("a" * 200, pictures[2], ["b" * 200]), Column("b", pictures[3], [])], crop),
+    ]
+    sheet = stack(strips)
+    for picture in pictures:
+        assert contains(sheet, picture[crop.slices].repeat(2, axis=0).repeat(2, axis=1))
+    assert all((edge == 255).all() for edge in (sheet[:10], sheet[-10:], sheet[:, :10], sheet[:, -10:]))
+
+
+def test_a_pixel_has_its_place_in_a_stack_and_other_shapes_are_refused():
+    dot, crop = noisy(1, 1), Box(0, 0, 1, 1)
+    assert stack([Strip("dot", [Column("a", dot, ["1"])] * 3, crop)]).shape[1] > 600
+    with pytest.raises(UsageError, match=r"^b is "):
+        stack([Strip("dot", [Column("a", dot, []), Column("b", noisy(1, 2), [])], crop)])

@@ -5,10 +5,10 @@ dropped, because the old formats of the comparison have none. Everybody answers 
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ import regrain
 from regrain.errors import UsageError
 from regrain.evaluation.measures import Metric, measures
 from regrain.evaluation.rows import Series
+from regrain.evaluation.stopwatch import Place
 
 if TYPE_CHECKING:
     from regrain.codec import Model
     from regrain.evaluation.baselines import Codec
 
-__all__ = ["OURS", "PLAIN", "Bench", "Contestant", "Knobs", "Plan", "baseline", "choose", "ours"]
+__all__ = ["OURS", "PLAIN", "Bench", "Cast", "Contestant", "Knobs", "Plan", "baseline", "choose", "ours"]
 
 OURS = "regrain"
 Pixels = NDArray[np.uint8]
@@ -55,7 +56,8 @@ class Contestant:
 
     `encode(pixels, setting)` gives a whole file, `decode(file, knobs)` pixels of the same shape; both may raise.
     `options` are what does not vary; `fingerprint` is of the weights, empty without any; `threads` says how many the
-    codec itself uses.
+    codec itself uses. `stages` says where the two parts run whose times are of interest: `analyse`, of encoding, and
+    `symbols`, of decoding.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Contestant:
     fingerprint: str = ""
     threads: int = 1
     knobs: Sequence[Knobs] = PLAIN
+    stages: Callable[[], Mapping[str, Sequence[Place]]] = dict
 
     def series(self, knobs: Knobs) -> Series:
         """The curve of one way to decode."""
@@ -79,6 +82,13 @@ class Bench:
 
     contestants: Sequence[Contestant]
     metrics: Mapping[str, Metric]
+
+
+class Cast(Hashable, Protocol):
+    """What builds one contestant alone: a value, that can be sent to another process."""
+
+    def only(self, name: str, setting: float, knobs: Sequence[Knobs] = PLAIN) -> Contestant:
+        """Build it at one setting, with these ways to decode."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +110,31 @@ class Plan:
 
     def __call__(self) -> Bench:
         """Load what is to be loaded. Raises ModelError, and UsageError for an unknown codec."""
+        self._limit_threads()
+        contestants, with_ours, _ = choose(self.codecs)
+        if with_ours:
+            knobs = [Knobs(0, steps, realism) for steps in self.steps for realism in self.realisms]
+            contestants.insert(0, self._ours(self.qualities, knobs))
+        return Bench(contestants, measures(self.lpips))
+
+    def only(self, name: str, setting: float, knobs: Sequence[Knobs] = PLAIN) -> Contestant:
+        """One of them at one setting, and nothing else is loaded; `knobs` are regrain's. Raises as the whole does."""
+        self._limit_threads()
+        if name == OURS:
+            return self._ours([setting], knobs)
+        found, _, missing = choose([f"{name}={setting:g}"])
+        if missing:
+            raise UsageError(missing[0])
+        return found[0]
+
+    def _ours(self, qualities: Sequence[float], knobs: Sequence[Knobs]) -> Contestant:
+        return ours(regrain.load(self.model, self.device), qualities, knobs)
+
+    def _limit_threads(self) -> None:
         if self.threads is not None:
             import torch
 
             torch.set_num_threads(self.threads)
-        contestants, with_ours, _ = choose(self.codecs)
-        if with_ours:
-            knobs = [Knobs(0, steps, realism) for steps in self.steps for realism in self.realisms]
-            contestants.insert(0, ours(regrain.load(self.model, self.device), self.qualities, knobs))
-        return Bench(contestants, measures(self.lpips))
 
 
 def choose(names: Sequence[str]) -> tuple[list[Contestant], bool, list[str]]:
@@ -182,7 +208,14 @@ def ours(model: "Model", qualities: Sequence[float], knobs: Sequence[Knobs]) -> 
         knobs=knobs,
         encode=partial(_encode, model),
         decode=partial(_decode, model),
+        stages=_stages,
     )
+
+
+def _stages() -> dict[str, Sequence[Place]]:
+    from regrain.conditional import decode, encode
+
+    return {"analyse": [(encode, "analyse")], "symbols": [(decode, "decode_tiles")]}
 
 
 def _encode(model: "Model", pixels: Pixels, setting: float) -> bytes:

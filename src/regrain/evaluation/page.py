@@ -7,6 +7,7 @@ become mark-up.
 import base64
 import html as escapes
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
 
 __all__ = ["Block", "Heading", "Picture", "Table", "Text", "html", "markdown"]
@@ -34,7 +35,7 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture by its address relative to the page, an SVG, and what it shows."""
+    """A picture by its address relative to the page, an SVG, PNG or WebP file, and what it shows."""
 
     address: str
     shows: str
@@ -42,6 +43,7 @@ class Picture(NamedTuple):
 
 Block: TypeAlias = Heading | Text | Table | Picture
 
+_KINDS = {".svg": "svg+xml", ".png": "png", ".webp": "webp"}
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
 table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0; }
@@ -58,7 +60,7 @@ def markdown(blocks: Sequence[Block]) -> str:
 
 
 def html(blocks: Sequence[Block], pictures: Mapping[str, bytes]) -> str:
-    """The page as one HTML file; `pictures` are the SVG files by their addresses."""
+    """The page as one HTML file; `pictures` are their files by their addresses."""
     title = next((block.text for block in blocks if isinstance(block, Heading)), "")
     body = "\n".join(_as_html(block, pictures) for block in blocks)
     return (
@@ -93,8 +95,8 @@ def _as_html(block: Block, pictures: Mapping[str, bytes]) -> str:
         case Text(text):
             return f"<p>{escapes.escape(text)}</p>"
         case Picture(address, shows):
-            data = base64.b64encode(pictures[address]).decode()
-            return f'<p><img alt="{escapes.escape(shows)}" src="data:image/svg+xml;base64,{data}"></p>'
+            kind, data = _KINDS[PurePosixPath(address).suffix], base64.b64encode(pictures[address]).decode()
+            return f'<p><img alt="{escapes.escape(shows)}" src="data:image/{kind};base64,{data}"></p>'
         case Table(head, rows, left):
             lines = [_html_row("th", head, left), *(_html_row("td", row, left) for row in rows)]
             return "<table>\n" + "\n".join(lines) + "\n</table>"

@@ -2,7 +2,8 @@
 
 Every column is drawn alike: title, the whole picture scaled down to the panel, a detail in whole-number magnification
 (so no resampling stands between a pixel and the eye), and its caption. The detail is at the same place in every column
-and that place depends on the original alone, so no codec is favoured by it.
+and that place depends on the original alone, so no codec is favoured by it. `stack` shows details alone, of several
+pictures one below the other.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from regrain.errors import UsageError
 
-__all__ = ["Box", "Column", "detail_box", "draw"]
+__all__ = ["Box", "Column", "Strip", "detail_box", "draw", "stack"]
 
 Pixels = NDArray[np.uint8]
+Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _MARGIN, _GUTTER, _GAP = 28, 14, 10
@@ -51,6 +53,15 @@ class Column:
     title: str
     pixels: Pixels
     caption: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One picture's detail in several columns: what is said above them all, and where in the picture it is."""
+
+    heading: str
+    columns: Sequence[Column]
+    crop: Box
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,57 @@ def draw(
     note = f"Detail: {box.width} x {box.height} pixels from ({box.left}, {box.top}), shown at {layout.zoom}:1."
     pen.text((_MARGIN, layout.tops[3]), note, fill=_GREY, font=_font(_NOTE))
     return np.array(sheet)
+
+
+def stack(strips: Sequence[Strip]) -> Pixels:
+    """Draw the details of at least one strip, at 2:1 and one below the other, as uint8 (H, W, 3).
+
+    Panels are as wide as the widest detail, and at least 230; lines that are longer go on below. Raises UsageError
+    where the pixels of a strip have not one shape or its crop is not inside.
+    """
+    for strip in strips:
+        _check(strip.columns, strip.crop)
+    panel = max(_NARROWEST, *(strip.crop.width * _MAGNIFY for strip in strips))
+    columns = max(len(strip.columns) for strip in strips)
+    width = 2 * _MARGIN + columns * (panel + _GUTTER) - _GUTTER
+    drawn = [_draw_strip(strip, panel, width) for strip in strips]
+    return np.concatenate([np.full((_MARGIN, width, 3), 255, np.uint8), *drawn])
+
+
+def _draw_strip(strip: Strip, panel: int, width: int) -> Pixels:
+    heading = _wrapped(strip.heading.split(" "), " ", _TEXT, width - 2 * _MARGIN)
+    captions = [_wrapped(column.caption, ", ", _NOTE, panel) for column in strip.columns]
+    title = round(len(heading) * _TEXT * _LEADING) + _GAP // 2
+    detail = title + round(_TEXT * _LEADING)
+    caption = detail + strip.crop.height * _MAGNIFY + _GAP // 2
+    lines = max(map(len, captions))
+    image = Image.new("RGB", (width, caption + round(lines * _NOTE * _LEADING) + _MARGIN), "white")
+    _write(image, (_MARGIN, 0), heading, _TEXT, _INK)
+    for index, (column, below) in enumerate(zip(strip.columns, captions, strict=True)):
+        left = _MARGIN + index * (panel + _GUTTER)
+        pixels = column.pixels[strip.crop.slices].repeat(_MAGNIFY, axis=0).repeat(_MAGNIFY, axis=1)
+        _write(image, (left, title), [_fitted(column.title, _NOTE, panel)], _NOTE, _INK)
+        image.paste(Image.fromarray(pixels), (left, detail))
+        _write(image, (left, caption), below, _NOTE, _GREY)
+    return np.array(image)
+
+
+def _write(image: Image.Image, place: tuple[int, int], lines: Sequence[str], size: int, colour: Colour) -> None:
+    pen = ImageDraw.Draw(image)
+    for index, line in enumerate(lines):
+        pen.text((place[0], place[1] + round(index * size * _LEADING)), line, fill=colour, font=_font(size))
+
+
+def _wrapped(parts: Sequence[str], between: str, size: int, width: int) -> list[str]:
+    """The parts in as few lines as they fit in; a part that alone is wider than `width` pixels is cut short."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}{between}{part}" if lines else part
+        if lines and _font(size).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(_fitted(part, size, width))
+    return lines
 
 
 def _check(columns: Sequence[Column], crop: Box | None) -> None:
