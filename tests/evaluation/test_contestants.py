@@ -1,6 +1,7 @@
 """Who takes part: names, settings, and regrain with all its ways to decode."""
 
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 import regrain
 from regrain.errors import UsageError
 from regrain.evaluation import baselines
-from regrain.evaluation.contestants import _USUAL, OURS, Knobs, baseline, choose, ours
+from regrain.evaluation.contestants import _USUAL, OURS, Knobs, Plan, baseline, choose, ours
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
 
@@ -96,6 +97,22 @@ def test_regrain_is_asked_for_each_quality_and_each_way_to_decode(monkeypatch):
         (b"file", {**knobs, "model": weights}),
     ]
     assert contestant.series(way)[3:6] == (0, 4, 0.5)
+
+
+def test_one_alone_is_built_without_the_others(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(regrain, "load", lambda path, device: loaded.append(path) or model())
+    plan = Plan(("JPEG", "regrain"), (20.0, 60.0), model="some")
+    alone = plan.only("JPEG", 10.0)
+    assert (alone.name, list(alone.settings), loaded) == ("JPEG", [10], [])
+    way = Knobs(0, 4, 0.5)
+    alone = plan.only(OURS, 60.0, [way])
+    assert (list(alone.settings), list(alone.knobs), loaded) == ([60.0], [way], ["some"])
+    assert set(alone.stages()) == {"analyse", "symbols"}
+    absent = replace(baselines.JPEG, installed=lambda: False)
+    monkeypatch.setattr(baselines, "ALL", (absent,))
+    with pytest.raises(UsageError, match="JPEG skipped: it needs"):
+        plan.only("JPEG", 10.0)
 
 
 def test_another_denoiser_of_the_same_latents_has_another_fingerprint():
