@@ -466,10 +466,10 @@ def test_compare_wants_the_lpips_weights_it_is_told_of_first(photo, codec, capsy
 
 @pytest.fixture
 def folder(photo, monkeypatch):
-    """The photo, and a text, in `photos`; weights are a stand-in, and charts cost nothing."""
+    """The photo, and a text, in `photos`; weights are a stand-in, charts cost nothing, and nobody takes times."""
     from torch import device
 
-    from regrain.evaluation import plots
+    from regrain.evaluation import clock, plots
 
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
@@ -477,6 +477,7 @@ def folder(photo, monkeypatch):
     stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"))
     monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
     monkeypatch.setattr(plots, "chart", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
+    monkeypatch.setattr(clock, "take", lambda *arguments, **named: [])
     return photo.parent / "photos"
 
 

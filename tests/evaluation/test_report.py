@@ -125,7 +125,7 @@ def test_the_times_and_the_crops_are_on_the_page(tmp_path, drawn):
     assert "data:image/webp;base64," in whole
     for word in ("By rule.", "Picture by picture against AVIF", "largest gain on", "Failures", "smallest gain"):
         assert word in page
-    for word in ("## Time", "0.100 (1 x)", "0.400 (4 x)", "0.300 (75 %)", "those to quote are under Time", "WebP"):
+    for word in ("## Time", "0.1 (1 x)", "0.4 (4 x)", "0.3 (75 %)", "those to quote are under Time", "WebP"):
         assert word in page
 
 

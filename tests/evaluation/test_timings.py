@@ -83,9 +83,9 @@ def test_ratios_stay_in_their_run():
     assert against(OURS, [OURS]) is None
     assert latest(every) == [JPEG, slow, OURS, later]
     lines = {line[0]: line for line in tables.times(latest(every), every).rows}
-    assert lines["regrain steps 1"][3] == "0.400 (4 x)"
-    assert lines["regrain steps 4"][3] == "0.400 (2 x)"
-    assert lines["WebP"][3] == "0.200 (1 x)"
+    assert lines["regrain steps 1"][3] == "0.4 (4 x)"
+    assert lines["regrain steps 4"][3] == "0.4 (2 x)"
+    assert lines["WebP"][3] == "0.2 (1 x)"
     assert lines["JPEG"][6] == ""
 
 
@@ -99,4 +99,4 @@ def test_time_depends_on_steps_and_weights_but_not_on_realism():
 def test_stages_are_those_of_codecs_that_have_them():
     assert tables.stages([JPEG]) is None
     (line,) = tables.stages([JPEG, OURS]).rows
-    assert line[1:] == ["0.300 (75 %)", "0.100 (25 %)", "0.100 (20 %)", "0.400 (80 %)"]
+    assert line[1:] == ["0.3 (75 %)", "0.1 (25 %)", "0.1 (20 %)", "0.4 (80 %)"]

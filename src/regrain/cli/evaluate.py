@@ -6,6 +6,8 @@ other codecs or knobs add to the same table. The page is drawn from the table al
 
 import argparse
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,8 @@ from regrain.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from regrain.evaluation.contestants import Plan
+    from regrain.evaluation.report import Beside
+    from regrain.evaluation.rows import Row
 
 __all__ = ["evaluate"]
 
@@ -40,7 +44,9 @@ def evaluate(options: argparse.Namespace) -> None:
     for note in notes if not (options.quiet or options.json) else ():
         say(note, aside=True)
     rows = sweep(files, plan, folder / CSV, jobs=options.jobs, progress=not (options.quiet or options.json))
-    written = draw(read(folder / CSV), folder, reference=options.reference)
+    every = read(folder / CSV)
+    beside = _beside(plan, options, files, every, folder)
+    written = draw(every, folder, reference=options.reference, beside=beside)
     failed = sum(bool(row.error) for row in rows)
     facts = {"input": options.input, "output": str(folder), "pictures": len(files), "rows": len(rows), "failed": failed}
     report(
@@ -49,6 +55,20 @@ def evaluate(options: argparse.Namespace) -> None:
         f"{options.input} -> {folder}: pictures {len(files)}, rows {len(rows)}, failed {failed}",
         more="\n".join(f"  {path}" for path in written),
     )
+
+
+def _beside(
+    plan: "Plan", options: argparse.Namespace, files: Sequence[Path], rows: "Sequence[Row]", folder: Path
+) -> "Beside":
+    """The times of everybody, with nothing else running, and the sheet of crops."""
+    from regrain.evaluation import clock, crops
+    from regrain.evaluation.report import TIMINGS, Beside
+    from regrain.evaluation.sweep import built
+
+    loud = not (options.quiet or options.json)
+    bench, alone = built(plan), replace(plan, threads=options.threads)
+    times = clock.take(bench.contestants, rows, files, alone, folder / TIMINGS, progress=loud)
+    return Beside(times, crops.draw(rows, files, alone, bench.metrics, progress=loud))
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -24,6 +24,8 @@ _OTHERS = ("#1f77b4", "#2ca02c", "#17becf", "#7f7f7f", "#4b3fae", "#0b6e4f", "#9
 _MARKERS = "sD^vP*<>hXd"
 _WIDTH, _HEIGHT = 6.4, 4.6
 _LEGEND = 2.6
+_ROOM = 0.12
+"""For the texts beside points, as a share of the axis at either end."""
 _SALT = "regrain"
 
 
@@ -90,6 +92,8 @@ def _draw(axes: "Axes", panel: Panel, colours: Mapping[str, str]) -> None:
     markers = {label: _MARKERS[index % len(_MARKERS)] for index, label in enumerate(colours)}
     for line in panel.lines:
         _draw_line(axes, line, colours.get(line.label, "black"), markers.get(line.label, "o"))
+    if any(line.texts for line in panel.lines):
+        axes.margins(x=_ROOM)
     axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
     axes.grid(alpha=0.25, which="both", linewidth=0.5)
 

@@ -48,16 +48,16 @@ _GAINS = (
 )
 _SWEPT = "Seconds in the rows are those of the sweep, where several processes may have shared the machine; "
 _TIME = (
-    "Seconds of wall-clock time, each codec alone on the machine and with the threads it takes by itself, at the "
-    "setting nearest to the rate of comparison. Warm: means over pictures of the median of five calls, after one that "
-    "does not count; in each round all codecs take turns. Cold: the first call in a fresh process, one picture, from "
-    "the start of the interpreter over imports, weights and reading the picture to the file or the pixels; of regrain "
-    "at the fewest steps. In brackets: multiples of the reference in the same run ({reference}). Time hardly depends "
-    "on realism: it was taken at the highest. The charts of time show the warm seconds."
+    "Seconds of wall-clock time, taken while nothing else of the evaluation ran, each codec with the threads it takes "
+    "by itself and at the setting nearest to the rate of comparison. Warm: means over pictures of the median of five "
+    "calls, after one that does not count; in each round all codecs take turns. Cold: the first call in a fresh "
+    "process, one picture, from the start of the interpreter over imports, weights and reading the picture to the file "
+    "or the pixels; of regrain at the fewest steps. In brackets: multiples of the reference in the same run "
+    "({reference}). Time hardly depends on realism: it was taken at the highest. The charts of time show the warm ones."
 )
 _STAGES = (
     "Analyse: the network that turns pixels into latents. Code: all the rest of encoding. Symbols: the file to its "
-    "latents. Regrow: latents to pixels, the diffusion decoder."
+    "latents. Regrow: latents to pixels, the diffusion decoder. Each is a median of its own: shares need not add up."
 )
 _MEANS = (
     "Means over pictures at each setting, of both axes over the same pictures. * a setting at which pictures are "

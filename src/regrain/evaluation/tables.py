@@ -136,11 +136,16 @@ def stages(timings: Sequence[Timing]) -> Table | None:
 def _multiple(seconds: float | None, one: float | None) -> str:
     if seconds is None:
         return ""
-    return _figure(seconds, 3) + (f" ({seconds / one:.3g} x)" if one else "")
+    return _seconds(seconds) + (f" ({_seconds(seconds / one)} x)" if one else "")
 
 
 def _share(part: float | None, whole: float | None) -> str:
-    return "" if part is None or not whole else f"{part:.3f} ({100 * part / whole:.0f} %)"
+    return "" if part is None or not whole else f"{_seconds(part)} ({100 * part / whole:.0f} %)"
+
+
+def _seconds(value: float) -> str:
+    """Two significant digits at least, and never an exponent: from 0.00093 to 22253."""
+    return f"{value:.2g}" if value < 0.1 else f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _by_series(rows: Sequence[Row]) -> dict[Series, list[Row]]:
