@@ -40,7 +40,7 @@ FLAGS = {
         "--qualities",
         "--realism",
         "--steps",
-        "--lpips",
+        "--weights",
         "--jobs",
         "--reference",
         "--model",
@@ -490,7 +490,7 @@ def test_evaluate_measures_and_reports(folder, codec, capsys):
     facts = json.loads(out)
     assert err == ""
     assert (facts["output"], facts["pictures"], facts["rows"], facts["failed"]) == ("photos.results", 1, 6, 0)
-    assert [note.split()[0] for note in facts["notes"]] == ["notes.txt", "LPIPS"]
+    assert [note.split()[0] for note in facts["notes"]] == ["notes.txt", "LPIPS", "LPIPS", "DISTS", "PieAPP", "FID"]
     assert all(os.path.isfile(path) for path in facts["files"])
     assert sorted(os.listdir("photos.results")) == ["RESULTS.md", "results", "results.csv", "results.html"]
     assert "regrain realism 1" in (folder.parent / "photos.results" / "RESULTS.md").read_text()
@@ -514,7 +514,7 @@ def test_evaluate_goes_on_in_the_same_table(folder, codec, capsys):
 def test_evaluate_refuses_before_it_makes_anything(folder, codec, capsys):
     os.mkdir("empty")
     fails(capsys, ["evaluate", "empty", "--quiet"], 2, "no picture in empty")
-    fails(capsys, ["evaluate", "photos", "--codecs", "JPEG", "--lpips", "absent.st", "--quiet"], 5, "absent.st")
+    fails(capsys, ["evaluate", "photos", "--codecs", "JPEG", "--weights", "absent.st", "--quiet"], 5, "absent.st")
     fails(capsys, ["evaluate", "photos", "photos/photo.png/out", "--quiet"], 7, "photo.png is no folder")
     assert codec.calls == []
 

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from regrain.errors import ModelError
 from regrain.evaluation import metrics
-from regrain.evaluation.measures import SCALES, measures
+from regrain.evaluation.dists import Dists
+from regrain.evaluation.measures import SCALES, measures, missing
+from regrain.evaluation.pieapp import PieApp
 
 
 def noisy(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -42,8 +46,49 @@ def test_lpips_is_named_by_what_the_file_holds(shared):
 
 
 def test_weights_that_are_not_there_are_a_model_error(tmp_path):
-    with pytest.raises(ModelError, match="no LPIPS weights"):
+    with pytest.raises(ModelError, match=r"^[^\n]*absent\.safetensors: weights cannot be read"):
         measures([tmp_path / "absent.safetensors"])
+
+
+class Gap(torch.nn.Module):
+    """In place of a network: the mean difference, of batches in [-1, 1]."""
+
+    smallest = 40
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        assert a.shape[:2] == b.shape[:2] == (1, 3)
+        assert a.abs().max() <= 1
+        return (a - b).mean(dim=(1, 2, 3))
+
+
+def test_each_metric_is_there_once_its_files_are(tmp_path, monkeypatch):
+    files = {"a": ["alpha", "beta"], "b": ["features.28.weight"], "c": ["fc1_score.weight"]}
+    for name, tensors in files.items():
+        save_file({tensor: torch.zeros(1) for tensor in tensors}, tmp_path / name)
+    given = []
+    monkeypatch.setattr(Dists, "load", lambda *paths: given.append(paths) or Gap())
+    monkeypatch.setattr(PieApp, "load", lambda *paths: given.append(paths) or Gap())
+    monkeypatch.setattr(Dists, "smallest", 40)
+    assert "dists" not in measures([tmp_path / "a"])
+    assert "dists" not in measures([tmp_path / "b"])
+    found = measures([tmp_path / name for name in files])
+    assert given == [(tmp_path / "b", tmp_path / "a"), (tmp_path / "c",)]
+    assert list(found)[-2:] == ["dists", "pieapp"]
+    white, black = np.full((40, 70, 3), 255, np.uint8), np.zeros((40, 70, 3), np.uint8)
+    assert found["dists"](white, black) == 2
+    assert found["dists"](white[:39], black[:39]) is None
+
+
+def test_what_is_missing_is_a_line_that_says_how_to_get_it():
+    kinds = {"lpips_alex", "lpips_squeeze", "vgg16", "dists", "pieapp", "inception"}
+    assert missing(kinds) == []
+    assert [line.partition(" left out: ")[0] for line in missing(())] == [
+        *(SCALES[name].title for name in ("lpips_alex", "lpips_squeeze", "dists", "pieapp")),
+        "FID and KID",
+    ]
+    (line,) = missing(kinds - {"vgg16"})
+    assert line.startswith("DISTS left out: name torchvision's vgg16-397923af.pth and ")
+    assert all("--weights" in line and "\n" not in line for line in missing(()))
 
 
 def test_an_axis_says_what_is_better():

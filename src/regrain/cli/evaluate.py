@@ -30,16 +30,17 @@ def evaluate(options: argparse.Namespace) -> None:
     """Measure, then report; raises UsageError, ModelError and OutputError, but a codec that fails is a row."""
     _check(options)
     plan = _plan(options)
-    from regrain.evaluation import measures
     from regrain.evaluation.contestants import choose
+    from regrain.evaluation.measures import missing
     from regrain.evaluation.report import CSV
     from regrain.evaluation.report import report as draw
     from regrain.evaluation.rows import read
     from regrain.evaluation.sweep import pictures, sweep
+    from regrain.evaluation.weights import known
 
     _, _, notes = choose(plan.codecs)
     files, skipped = pictures(Path(options.input))
-    notes += skipped + ([] if plan.lpips else [measures.NO_LPIPS])
+    notes += skipped + missing(known(plan.weights))
     folder = _folder(options)
     for note in notes if not (options.quiet or options.json) else ():
         say(note, aside=True)
@@ -95,7 +96,7 @@ def _plan(options: argparse.Namespace) -> "Plan":
         qualities=tuple(options.qualities),
         realisms=tuple(dict.fromkeys(options.realisms)),
         steps=tuple(dict.fromkeys(options.step_counts)),
-        lpips=tuple(str(path) for path in options.lpips),
+        weights=tuple(str(path) for path in options.weights),
         model=None if options.model is None else str(options.model),
         device=options.device,
         threads=options.threads or (max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None),

@@ -96,14 +96,14 @@ class Plan:
     """A bench before it is built: names and numbers only, so that a worker process can build its own.
 
     `codecs` are as of `choose`. `qualities` in [0, 100], `realisms`, `steps` and the seed 0 are regrain's. Weights are
-    named by `lpips` and `model` (None: the package's). `threads` are torch's, None leaves its choice.
+    named by `weights` (of metrics) and `model` (None: the package's). `threads` are torch's, None leaves its choice.
     """
 
     codecs: tuple[str, ...]
     qualities: tuple[float, ...]
     realisms: tuple[float, ...] = (1.0,)
     steps: tuple[int, ...] = (1,)
-    lpips: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
     model: str | None = None
     device: str | None = None
     threads: int | None = None
@@ -115,7 +115,7 @@ class Plan:
         if with_ours:
             knobs = [Knobs(0, steps, realism) for steps in self.steps for realism in self.realisms]
             contestants.insert(0, self._ours(self.qualities, knobs))
-        return Bench(contestants, measures(self.lpips))
+        return Bench(contestants, measures(self.weights))
 
     def only(self, name: str, setting: float, knobs: Sequence[Knobs] = PLAIN) -> Contestant:
         """One of them at one setting, and nothing else is loaded; `knobs` are regrain's. Raises as the whole does."""

@@ -4,23 +4,33 @@ A metric takes the original and what was decoded, uint8 (h, w, 3), and gives one
 too small for it. Weights come from files that the caller names; nothing is fetched.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from regrain.evaluation.perceptual import Lpips
+    from torch import Tensor
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["NO_LPIPS", "SCALES", "Metric", "Scale", "measures"]
+__all__ = ["SCALES", "Metric", "Scale", "measures", "missing"]
 
 Metric = Callable[["Pixels", "Pixels"], float | None]
 
-NO_LPIPS = "LPIPS left out: name its weights with --lpips, one safetensors file each for AlexNet and SqueezeNet"
+_LPIPS = "one safetensors file of {} with the v0.1 weights of github.com/richzhang/PerceptualSimilarity"
+_NEEDS = {
+    "LPIPS (AlexNet)": ({"lpips_alex"}, _LPIPS.format("AlexNet")),
+    "LPIPS (SqueezeNet)": ({"lpips_squeeze"}, _LPIPS.format("SqueezeNet 1.1")),
+    "DISTS": (
+        {"vgg16", "dists"},
+        "torchvision's vgg16-397923af.pth and the weights.pt of github.com/dingkeyan93/DISTS",
+    ),
+    "PieAPP": ({"pieapp"}, "the PieAPPv0.1.pth of github.com/prashnani/PerceptualImageError"),
+    "FID and KID": ({"inception"}, "the pt_inception-2015-12-05-6726825d.pth of github.com/mseitzer/pytorch-fid"),
+}
+"""By metric: the kinds of files that it needs, and where they are published."""
 
 
 class Scale(NamedTuple):
@@ -50,34 +60,50 @@ SCALES: dict[str, Scale] = {
         "LPIPS (SqueezeNet)", higher=False, perceptual=True, note="regrain was trained on it: read it with that in mind"
     ),
     "dists": Scale("DISTS", higher=False, perceptual=True),
-    "pieapp": Scale("PieAPP", higher=False, perceptual=True),
+    "pieapp": Scale("PieAPP", higher=False, perceptual=True, digits=3),
 }
 """By column. What is not in here is no metric that this version can report."""
 
-_SMALLEST_LPIPS = 32
-_LPIPS_BY_TAPS = {5: "lpips_alex", 7: "lpips_squeeze"}
 
-
-def measures(lpips: Iterable[str | Path] = ()) -> Mapping[str, Metric]:
-    """The metrics that can be computed here, LPIPS for each file of weights in `lpips`. Raises ModelError for those."""
+def measures(weights: Iterable[str | Path] = ()) -> Mapping[str, Metric]:
+    """The metrics of a pair of pictures that can be computed here, with these files of weights. Raises ModelError."""
     from regrain.evaluation import metrics
+    from regrain.evaluation.dists import Dists
     from regrain.evaluation.perceptual import Lpips
+    from regrain.evaluation.pieapp import PieApp
+    from regrain.evaluation.weights import known
 
+    files = known(weights)
     plain = (metrics.psnr, metrics.ssim, metrics.ms_ssim, metrics.fsim)
     found: dict[str, Metric] = {metric.__name__: metric for metric in plain}
-    for path in lpips:
-        network = Lpips.load(path)
-        found[_LPIPS_BY_TAPS[len(network.taps)]] = _lpips(network)
+    for name in ("lpips_alex", "lpips_squeeze"):
+        if name in files:
+            found[name] = _judge(Lpips.load(files[name]), Lpips.smallest)
+    if {"vgg16", "dists"} <= files.keys():
+        found["dists"] = _judge(Dists.load(files["vgg16"], files["dists"]), Dists.smallest)
+    if "pieapp" in files:
+        found["pieapp"] = _judge(PieApp.load(files["pieapp"]), PieApp.smallest)
     return found
 
 
-def _lpips(network: "Lpips") -> Metric:
+def missing(kinds: Collection[str]) -> list[str]:
+    """A line for each metric that files of these kinds (see `weights.known`) do not suffice for: how to get them."""
+    return [
+        f"{metric} left out: name {what} with --weights"
+        for metric, (needed, what) in _NEEDS.items()
+        if not needed <= set(kinds)
+    ]
+
+
+def _judge(network: "Callable[[Tensor, Tensor], Tensor]", smallest: int) -> Metric:
+    """A network that compares batches in [-1, 1] as a metric; None where a side is under `smallest` pixels."""
+
     def _distance(original: "Pixels", decoded: "Pixels") -> float | None:
         import torch
 
         from regrain.image import to_signed
 
-        if min(original.shape[:2]) < _SMALLEST_LPIPS:
+        if min(original.shape[:2]) < smallest:
             return None
         with torch.inference_mode():
             pair = [torch.from_numpy(to_signed(pixels))[None] for pixels in (original, decoded)]

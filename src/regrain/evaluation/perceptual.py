@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from regrain.errors import ModelError, UsageError
+from regrain.evaluation.weights import mismatch
 
 __all__ = ["Lpips"]
 
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _EPS = 1e-10
-_SMALLEST = 32
 _ALEX_TAPS = (1, 4, 7, 9, 11)
 _SQUEEZE_TAPS = (1, 4, 7, 9, 10, 11, 12)
 _SOURCE = "convert the v0.1 weights of the lpips package (github.com/richzhang/PerceptualSimilarity) to safetensors"
@@ -98,6 +98,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 class Lpips(nn.Module):
     """LPIPS v0.1 as a frozen module: parameters take no gradient, inputs do. Build it with `Lpips.load`."""
 
+    smallest = 32
+    """Shortest side in pixels that it takes."""
+
     shift: Tensor
     scale: Tensor
 
@@ -137,9 +140,9 @@ class Lpips(nn.Module):
         Differentiable in both; an input that needs no gradient is run without a graph.
         Raises UsageError for other or unequal shapes.
         """
-        if a.shape != b.shape or a.dim() != 4 or a.shape[1] != 3 or min(a.shape[2:]) < _SMALLEST:
+        if a.shape != b.shape or a.dim() != 4 or a.shape[1] != 3 or min(a.shape[2:]) < self.smallest:
             raise UsageError(
-                f"LPIPS of {tuple(a.shape)} and {tuple(b.shape)}: only equal (B, 3, H, W), sides >= {_SMALLEST}, do"
+                f"LPIPS of {tuple(a.shape)} and {tuple(b.shape)}: only equal (B, 3, H, W), sides >= {self.smallest}, do"
             )
         total = torch.zeros(a.shape[0], device=a.device)
         for index, (ours, theirs) in enumerate(zip(self._units(a), self._units(b), strict=True)):
@@ -161,12 +164,5 @@ class Lpips(nn.Module):
 
 def _mismatch(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str:
     """What keeps `found` from being `wanted`, in a few words; empty when nothing does."""
-    for name, tensor in wanted.items():
-        if name not in found:
-            return f"{name} is missing"
-        if found[name].shape != tensor.shape:
-            return f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-        if name.startswith("lin") and bool((found[name] < 0).any()):
-            return f"{name} has negative weights"
-    extra = sorted(found.keys() - wanted.keys())
-    return f"{extra[0]} does not belong" if extra else ""
+    negative = (name for name in wanted if name.startswith("lin") and name in found and bool((found[name] < 0).any()))
+    return mismatch(wanted, found) or next((f"{name} has negative weights" for name in negative), "")
