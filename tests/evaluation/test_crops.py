@@ -68,6 +68,10 @@ def test_the_chosen_pictures_stand_there_as_they_are(files, monkeypatch):
     choices = gains.chosen(gains.duel(ROWS))
     assert [strip.heading.partition(":")[0] for strip in strips] == [choice.image for choice in choices]
     assert found.note.startswith("By rule")
+    ours = gains.duel(ROWS).ours[choices[0].image]
+    assert f"{choices[0].image}: regrain's file has " in found.note
+    assert f" bytes here, and {ours.bytes} in the table." in found.note
+    assert f"PSNR {ours.metrics['psnr']:.2f}" in strips[0].columns[1].caption
     assert shown(found).shape[1] > 4 * 2 * crops.WIDTH
     for strip in strips:
         names = [column.title.partition(",")[0] for column in strip.columns]

@@ -2,7 +2,8 @@
 those of other encoders.
 
 Invariants: who is shown was chosen by the table and its rule; where in the picture depends on the original alone
-(`sheet.detail_box`); no file is larger than regrain's, which is made anew and is the one of the table to the byte.
+(`sheet.detail_box`); no file is larger than regrain's, which is made anew, and where that is not as large as the one of
+the table a line says so.
 """
 
 import io
@@ -59,7 +60,9 @@ def draw(
     with bar(len(choices), "picture", wanted=progress) as advance:
         for choice in choices:
             try:
-                strip, failed = _strip(choice, pixels_of(by_name[choice.image]), ours, metrics)
+                strip, failed = _strip(
+                    choice, pixels_of(by_name[choice.image]), ours, found.ours[choice.image], metrics
+                )
                 strips.append(strip)
                 notes += [f"{choice.image}: {line}." for line in failed]
             except RegrainError as error:
@@ -76,15 +79,19 @@ _RULE = (
 
 
 def _strip(
-    choice: gains.Choice, original: Pixels, ours: Contestant, metrics: Mapping[str, Metric]
+    choice: gains.Choice, original: Pixels, ours: Contestant, row: Row, metrics: Mapping[str, Metric]
 ) -> tuple[Strip, list[str]]:
     setting = ours.settings[0]
     data = ours.encode(original, setting)
     present, _ = baselines.present(_OTHERS)
     others, failed = through(present, original, len(data))
     box = detail_box(original, WIDTH, HEIGHT)
-    every = [Through(OURS, setting, len(data), ours.decode(data, gains.DEFAULT)), *others]
-    columns = [_original(original, box), *(_column(one, original, metrics) for one in every)]
+    first = Through(OURS, setting, len(data), ours.decode(data, gains.DEFAULT))
+    columns = [_original(original, box), _column(first, row.metrics)]
+    for one in others:
+        columns.append(_column(one, {name: metric(original, one.pixels) for name, metric in metrics.items()}))
+    if len(data) != row.bytes:
+        failed.append(f"regrain's file has {len(data)} bytes here, and {row.bytes} in the table")
     return Strip(f"{choice.image}: {'; '.join(choice.reasons)}", columns, box), failed
 
 
@@ -93,14 +100,12 @@ def _original(pixels: Pixels, box: Box) -> Column:
     return Column("original", pixels, [size, f"detail from ({box.left}, {box.top})"])
 
 
-def _column(one: Through, original: Pixels, metrics: Mapping[str, Metric]) -> Column:
+def _column(one: Through, metrics: Mapping[str, float | None]) -> Column:
     size = f"{one.bytes:,} bytes"
-    rate = f"{8 * one.bytes / (original.shape[0] * original.shape[1]):.3f} bpp"
+    rate = f"{8 * one.bytes / (one.pixels.shape[0] * one.pixels.shape[1]):.3f} bpp"
     title = f"{one.codec}, quality {one.quality:g}{'' if one.fits else ' (its smallest)'}"
-    values = {name: metric(original, one.pixels) for name, metric in metrics.items() if name in SCALES}
-    figures = [
-        f"{SCALES[name].title} {value:.{SCALES[name].digits}f}" for name, value in values.items() if value is not None
-    ]
+    known = {name: value for name, value in metrics.items() if name in SCALES and value is not None}
+    figures = [f"{SCALES[name].title} {value:.{SCALES[name].digits}f}" for name, value in known.items()]
     return Column(title, one.pixels, [size, rate, *figures])
 
 
