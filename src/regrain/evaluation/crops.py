@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regrain import image
-from regrain.errors import RegrainError
 from regrain.evaluation import baselines, gains
 from regrain.evaluation.contestants import OURS, Cast, Contestant, Pixels
 from regrain.evaluation.equal import Through, through
@@ -60,12 +59,10 @@ def draw(
     with bar(len(choices), "picture", wanted=progress) as advance:
         for choice in choices:
             try:
-                strip, failed = _strip(
-                    choice, pixels_of(by_name[choice.image]), ours, found.ours[choice.image], metrics
-                )
+                strip, failed = _strip(choice, by_name[choice.image], ours, found.ours[choice.image], metrics)
                 strips.append(strip)
                 notes += [f"{choice.image}: {line}." for line in failed]
-            except RegrainError as error:
+            except Exception as error:
                 notes.append(f"{choice.image} is not shown: {error}.")
             advance()
     return Crops(_webp(stack(strips)) if strips else None, " ".join(notes))
@@ -79,9 +76,9 @@ _RULE = (
 
 
 def _strip(
-    choice: gains.Choice, original: Pixels, ours: Contestant, row: Row, metrics: Mapping[str, Metric]
+    choice: gains.Choice, path: Path, ours: Contestant, row: Row, metrics: Mapping[str, Metric]
 ) -> tuple[Strip, list[str]]:
-    setting = ours.settings[0]
+    original, setting = pixels_of(path), ours.settings[0]
     data = ours.encode(original, setting)
     present, _ = baselines.present(_OTHERS)
     others, failed = through(present, original, len(data))
