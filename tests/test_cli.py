@@ -511,11 +511,34 @@ def test_evaluate_goes_on_in_the_same_table(folder, codec, capsys):
     fails(capsys, ["evaluate", "photos", "photos/notes.txt"], 7, "notes.txt")
 
 
+def test_evaluate_adds_a_table_of_distributions_where_inception_is_named(folder, codec, capsys, monkeypatch):
+    from safetensors.torch import save_file
+    from torch import zeros
+
+    from regrain.evaluation import inception
+
+    image.write(image.Picture(np.zeros((256, 512, 3), np.uint8)), folder / "photo.png")
+    save_file({"Mixed_7c.branch_pool.conv.weight": zeros(1)}, "inception.safetensors")
+    monkeypatch.setattr(inception, "Inception", lambda path: lambda batch: batch.flatten(1)[:, :2048].float())
+    arguments = ["evaluate", "photos", "--codecs", "JPEG=10,90", "--weights", "inception.safetensors", "--json"]
+    assert main(arguments) == 0
+    assert not any(note.startswith("FID") for note in json.loads(capsys.readouterr().out)["notes"])
+    assert (folder.parent / "photos.results" / "distributions.csv").read_text().count("\n") == 1 + 2
+    assert "the 2 patches of 256 x 256" in (folder.parent / "photos.results" / "RESULTS.md").read_text()
+
+
 def test_evaluate_refuses_before_it_makes_anything(folder, codec, capsys):
+    from safetensors.torch import save_file
+    from torch import zeros
+
     os.mkdir("empty")
     fails(capsys, ["evaluate", "empty", "--quiet"], 2, "no picture in empty")
     fails(capsys, ["evaluate", "photos", "--codecs", "JPEG", "--weights", "absent.st", "--quiet"], 5, "absent.st")
     fails(capsys, ["evaluate", "photos", "photos/photo.png/out", "--quiet"], 7, "photo.png is no folder")
+    save_file({"Mixed_7c.branch_pool.conv.weight": zeros(1)}, "odd.st")
+    fails(
+        capsys, ["evaluate", "photos", "--codecs", "JPEG", "--weights", "odd.st", "--quiet"], 5, "odd.st", "Inception"
+    )
     assert codec.calls == []
 
 

@@ -1,7 +1,8 @@
 """`evaluate`: a folder of pictures through regrain and other encoders, as a table, charts and a page.
 
 The table is added to picture by picture, so that a run that was stopped goes on when it is started again, and runs with
-other codecs or knobs add to the same table. The page is drawn from the table alone.
+other codecs or knobs add to the same table. When it is whole, times are taken with nothing else running, and then the
+page is drawn, from the tables alone but for a sheet of crops.
 """
 
 import argparse
@@ -30,6 +31,7 @@ def evaluate(options: argparse.Namespace) -> None:
     """Measure, then report; raises UsageError, ModelError and OutputError, but a codec that fails is a row."""
     _check(options)
     plan = _plan(options)
+    from regrain.evaluation import inception
     from regrain.evaluation.contestants import choose
     from regrain.evaluation.measures import missing
     from regrain.evaluation.report import CSV
@@ -40,13 +42,17 @@ def evaluate(options: argparse.Namespace) -> None:
 
     _, _, notes = choose(plan.codecs)
     files, skipped = pictures(Path(options.input))
-    notes += skipped + missing(known(plan.weights))
+    kinds = known(plan.weights)
+    if "inception" in kinds:
+        inception.Inception(kinds["inception"])  # used last of all, and refused first
+    notes += skipped + missing(kinds)
     folder = _folder(options)
-    for note in notes if not (options.quiet or options.json) else ():
+    loud = not (options.quiet or options.json)
+    for note in notes if loud else ():
         say(note, aside=True)
-    rows = sweep(files, plan, folder / CSV, jobs=options.jobs, progress=not (options.quiet or options.json))
+    rows = sweep(files, plan, folder / CSV, jobs=options.jobs, progress=loud)
     every = read(folder / CSV)
-    beside = _beside(plan, options, files, every, folder)
+    beside = _beside(plan, options, files, every, folder, kinds.get("inception"))
     written = draw(every, folder, reference=options.reference, beside=beside)
     failed = sum(bool(row.error) for row in rows)
     facts = {"input": options.input, "output": str(folder), "pictures": len(files), "rows": len(rows), "failed": failed}
@@ -59,17 +65,26 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _beside(
-    plan: "Plan", options: argparse.Namespace, files: Sequence[Path], rows: "Sequence[Row]", folder: Path
+    plan: "Plan",
+    options: argparse.Namespace,
+    files: Sequence[Path],
+    rows: "Sequence[Row]",
+    folder: Path,
+    inception: Path | None,
 ) -> "Beside":
-    """The times of everybody, with nothing else running, and the sheet of crops."""
-    from regrain.evaluation import clock, crops
-    from regrain.evaluation.report import TIMINGS, Beside
+    """The times of everybody, with nothing else running; the sheet of crops; FID and KID, where there are weights."""
+    from regrain.evaluation import clock, crops, distributions, patches
+    from regrain.evaluation.report import DISTRIBUTIONS, TIMINGS, Beside
     from regrain.evaluation.sweep import built
 
     loud = not (options.quiet or options.json)
     bench, alone = built(plan), replace(plan, threads=options.threads)
     times = clock.take(bench.contestants, rows, files, alone, folder / TIMINGS, progress=loud)
-    return Beside(times, crops.draw(rows, files, alone, bench.metrics, progress=loud))
+    sheet = crops.draw(rows, files, alone, bench.metrics, progress=loud)
+    table = folder / DISTRIBUTIONS
+    if inception is not None:
+        patches.measure(files, bench.contestants, inception, table, progress=loud)
+    return Beside(times, sheet, distributions.read(table))
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from regrain.errors import OutputError, UsageError
 from regrain.evaluation import gains, planes, plots, tables
 from regrain.evaluation.curves import curves, labels
+from regrain.evaluation.distributions import Distribution
+from regrain.evaluation.distributions import blocks as distributed
 from regrain.evaluation.measures import SCALES
 from regrain.evaluation.page import Block, Heading, Picture, Text, html, markdown
 from regrain.evaluation.published import Published, elsewhere, points
@@ -22,9 +24,10 @@ from regrain.evaluation.timings import Timing, against, latest
 if TYPE_CHECKING:
     from regrain.evaluation.crops import Crops
 
-__all__ = ["CSV", "HTML", "MARKDOWN", "TIMINGS", "Beside", "report"]
+__all__ = ["CSV", "DISTRIBUTIONS", "HTML", "MARKDOWN", "TIMINGS", "Beside", "report"]
 
 CSV, TIMINGS, MARKDOWN, HTML = "results.csv", "timings.csv", "RESULTS.md", "results.html"
+DISTRIBUTIONS = "distributions.csv"
 _CHARTS = "results"
 _CROPS = f"{_CHARTS}/crops.webp"
 _MOST_FAILURES = 20
@@ -72,6 +75,7 @@ class Beside:
 
     timings: Sequence[Timing] = ()
     crops: "Crops | None" = None
+    distributions: Sequence[Distribution] = ()
 
 
 @dataclass
@@ -143,6 +147,7 @@ def _page(
     yield from _at_one_rate(rows, metrics, published, charts, beside.timings)
     yield from _picture_by_picture(rows, beside.crops)
     yield from _time(rows, beside.timings)
+    yield from distributed(beside.distributions)
     yield Heading("Means")
     yield Text(_MEANS)
     yield tables.means(rows, metrics)
