@@ -49,8 +49,8 @@ print(json.dumps({name: b - a for name, a, b in zip(names, marks, marks[1:])}))
 def encode_stages() -> Stopwatch:
     """The stages of an encode, in the order in which they run."""
     from regrain import bitstream, image
-    from regrain.conditional import encode, frozen, transform
-    from regrain.entropy import coder
+    from regrain.conditional import encode, transform
+    from regrain.entropy import coder, exact
 
     return Stopwatch(
         {
@@ -58,8 +58,8 @@ def encode_stages() -> Stopwatch:
             "pixels to floats": [(encode, "to_signed"), (encode, "pad_edge")],
             "g_a": [(transform.Analysis, "forward")],
             "h_a": [(transform.HyperAnalysis, "forward")],
-            "h_s, means": [(frozen.Latents, "means")],
-            "h_s, scale indices": [(frozen.Latents, "index")],
+            "h_s and contexts, means": [(transform.MeanBranch, "forward"), (transform.MeanBranch, "context")],
+            "h_s and contexts, scale indices": [(exact.ScaleBranch, "forward"), (exact.ScaleBranch, "context")],
             "entropy coder": [(coder, "encode")],
             "write the file": [(bitstream, "write")],
         }
@@ -69,17 +69,17 @@ def encode_stages() -> Stopwatch:
 def decode_stages() -> Stopwatch:
     """The stages of a decode, in the order in which they run."""
     from regrain import bitstream
-    from regrain.conditional import decode, frozen, symbols
+    from regrain.conditional import decode, frozen, symbols, transform
     from regrain.diffusion import noise
-    from regrain.entropy import coder
+    from regrain.entropy import coder, exact
 
     decoder = [(coder.Decoder, name) for name in ("__init__", "take", "finish")]
     return Stopwatch(
         {
             "read the file": [(bitstream, "read")],
             "entropy coder": [*decoder, (symbols, "check")],
-            "h_s, scale indices": [(frozen.Latents, "index")],
-            "h_s, means": [(frozen.Latents, "means")],
+            "h_s and contexts, scale indices": [(exact.ScaleBranch, "forward"), (exact.ScaleBranch, "context")],
+            "h_s and contexts, means": [(transform.MeanBranch, "forward"), (transform.MeanBranch, "context")],
             "noise": [(noise, "normal")],
             "denoiser": [(frozen.Model, "denoise")],
             "pixels out": [(decode, "to_bytes")],
@@ -141,7 +141,7 @@ def kmac(picture: bytes, data: bytes, model: "Model") -> dict[str, float]:
     encode = counted(lambda: codec.encode(image.read(picture), model=model))
     decode = counted(lambda: codec.decode(data, model=model))
     parts = {"g_a": encode["Analysis"], "h_a": encode["HyperAnalysis"]}
-    parts |= {"h_s, scale indices": decode["ScaleBranch"], "h_s, means": decode["HyperMean"]}
+    parts |= {"h_s and contexts": decode["Global"] - decode["Denoiser"]}
     return parts | {"denoiser": decode["Denoiser"], "encode": encode["Global"], "decode": decode["Global"]}
 
 

@@ -28,7 +28,7 @@ class UnsupportedError(Exception):
 
 
 Table = namedtuple("Table", "first counts")
-# What turns bytes into symbols: three layers (kernel, bias), offsets (A, C), and Z tables for each of A anchors.
+# What turns bytes into symbols: layers (kernel, bias), offsets (A, C), and Z tables for each of A anchors.
 Weights = namedtuple("Weights", "fingerprint layers offsets z_tables")
 # Without the method, which is 0; side is that of a tile, quality is q times 256.
 Header = namedtuple("Header", "side grey alpha width height quality fingerprint")
@@ -173,7 +173,8 @@ def read_weights(path):
     for name, value in tensors.items():
         digest.update(f"{name}|torch.{value.dtype.name}|{value.shape}|".encode())
         digest.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
-    layers = [[tensors[f"latents.scale.{i}.{part}"].astype(int) for part in ("weight", "bias")] for i in range(3)]
+    count = sum(name.startswith("latents.scale.") for name in tensors) // 2
+    layers = [[tensors[f"latents.scale.{i}.{part}"].astype(int) for part in ("weight", "bias")] for i in range(count)]
     tables = learned_tables(tensors["latents.z_tables"])
     return Weights(digest.digest()[:4], layers, tensors["latents.offset"].astype(int), tables)
 
@@ -190,16 +191,62 @@ def convolve(layer, a):
     return total
 
 
-def scale_indices(z, quality, weights):
-    """Return the index of the Gaussian table of every y, before the cut to (h, w)."""
+def offsets_at(quality, weights):
+    """Return the offset of every channel."""
     last = len(weights.offsets) - 1
     k = min(quality * last // 25600, last - 1)
     f = quality * last - 25600 * k
-    offset = (weights.offsets[k] * (25600 - f) + weights.offsets[k + 1] * f + 12800) // 25600
+    return (weights.offsets[k] * (25600 - f) + weights.offsets[k + 1] * f + 12800) // 25600
+
+
+def hyper(z, quality, weights, shape):
+    """Return what z says of every y, in 1/16 of an index, and a_2, both cut to (h, w)."""
     a = np.clip(z.astype(int), -127, 127)
-    for layer, bits in zip(weights.layers, (4, 8), strict=False):
+    for layer, bits in zip(weights.layers[:2], (4, 8), strict=True):
         a = np.clip(convolve(layer, a) >> bits, 0, 127).repeat(2, axis=1).repeat(2, axis=2)
-    return np.clip(((convolve(weights.layers[2], a) >> 6) + offset[:, None, None] + 8) // 16, 0, 63)
+    total = (convolve(weights.layers[2], a) >> 6) + offsets_at(quality, weights)[:, None, None]
+    return total[:, : shape[0], : shape[1]], a[:, : shape[0], : shape[1]]
+
+
+def passes(weights, shape):
+    """Return of every pass its channels, its places (h, w), and how many channels it knows."""
+    row, column = np.indices(shape)
+    widths = [len(kernel) for kernel, _ in weights.layers[4::2]]
+    whole = np.ones(shape, bool)
+    if not widths:
+        yield slice(None), whole, 0
+        return
+    first = widths[0]
+    yield slice(0, first), (row + column) % 2 == 0, 0
+    yield slice(0, first), (row + column) % 2 == 1, first
+    for width in widths[1:]:
+        yield slice(first, first + width), whole, first
+        first += width
+
+
+def level(symbols):
+    """Return how large symbols are, 8 steps an octave."""
+    n = np.minimum(1 + np.abs(symbols), 255)
+    e = sum((n >= 2**k).astype(int) for k in range(1, 8))
+    return 8 * e + (8 * (n - (1 << e)) >> e)
+
+
+def context(number, y, hidden, weights):
+    """Return what pass `number` adds, given the symbols that it knows."""
+    seen = np.concatenate([level(y), hidden // 2])
+    a = np.clip(convolve(weights.layers[2 * number + 1], seen) >> 8, 0, 127)
+    return convolve(weights.layers[2 * number + 2], a) >> 6
+
+
+def read_y(take, z, quality, weights, shape):
+    """Return y, (C, h, w), of which `take` reads the symbols of a pass, given their table indices."""
+    total, hidden = hyper(z, quality, weights, shape)
+    y = np.zeros(total.shape, int)
+    for number, (channels, places, known) in enumerate(passes(weights, shape)):
+        here = total[channels] + (context(number, y[:known], hidden, weights) if known else 0)
+        ids = np.clip((here + 8) // 16, 0, 63)[:, places]
+        y[channels, places] = np.reshape(take(ids.ravel()), ids.shape)
+    return y
 
 
 def cuts(length, side):
@@ -216,8 +263,7 @@ def read_tile(coded, index, shape, quality, weights):
     try:
         decoder = Decoder(coded)
         z = np.array(decoder.take(np.indices(z_shape)[0].ravel(), tables), "<i4").reshape(z_shape)
-        ids = scale_indices(z, quality, weights)[:, : shape[0], : shape[1]]
-        y = np.array(decoder.take(ids.ravel(), gaussian_tables()), "<i4").reshape(ids.shape)
+        y = read_y(lambda ids: decoder.take(ids, gaussian_tables()), z, quality, weights, shape).astype("<i4")
         decoder.finish(zlib.crc32(np.array(index, "<i4").tobytes() + z.tobytes() + y.tobytes()))
     except MalformedError as error:
         raise CorruptError(f"latents of tile {index}") from error

@@ -474,7 +474,7 @@ def folder(photo, monkeypatch):
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
     (photo.parent / "photos" / "notes.txt").write_text("no picture")
-    stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"))
+    stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"), recipe="default")
     monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
     monkeypatch.setattr(plots, "chart", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
     monkeypatch.setattr(clock, "take", lambda *arguments, **named: [])

@@ -20,7 +20,6 @@ from regrain import bitstream, codec
 from regrain.bitstream import Header, Method, Stream, _get_varint, _pack_header, _put_varint
 from regrain.conditional import grid, symbols
 from regrain.entropy import coder
-from regrain.entropy.tables import gaussian_tables
 from regrain.errors import BitstreamError, RegrainError
 
 FOLDER = Path(__file__).parent / "golden"
@@ -253,9 +252,8 @@ def forged(model, index, z, y, quality):
     """The latents of a tile as an encoder would write them that chose these symbols."""
     import torch
 
-    ids = model.latents.index(torch.from_numpy(z), quality)[:, : y.shape[1], : y.shape[2]].reshape(-1).numpy()
-    tables = model.latents.hyper_tables(quality)
-    parts = [(z.reshape(-1), symbols.hyper_ids(*z.shape), tables), (y.reshape(-1), ids, gaussian_tables())]
+    ids = model.latents.index(torch.from_numpy(z), torch.from_numpy(y), quality).numpy()
+    parts = symbols.parts(model.latents.passes, model.latents.hyper_tables(quality), z, y, ids)
     return coder.encode(parts, symbols.check(index, z, y))
 
 

@@ -17,6 +17,8 @@ from entropy import reference_coder
 from regrain import bitstream, codec
 from regrain.conditional import grid
 from regrain.conditional.decode import tile_symbols
+from regrain.conditional.transform import MeanBranch, TransformConfig
+from regrain.conditional.walk import walk
 from regrain.entropy.exact import ScaleBranch, interpolate_offsets
 from regrain.errors import RegrainError
 from regrain.image import decode_alpha
@@ -133,19 +135,38 @@ def test_the_symbols_are_those_of_the_library(name, weights, model):
     assert (picture.header.width, picture.header.height) == (GOLDEN[name]["width"], GOLDEN[name]["height"])
 
 
-def test_the_scale_indices_are_the_same_for_any_weights_quality_and_z():
-    rng, branch = np.random.default_rng(1), ScaleBranch(4, 8, 6).double()
+def random_weights(rng):
+    """Weights of 6 channels in slices of 2 and 4, with integers of every size."""
+    sizes = ((8, 4, 127), (8, 8, 127), (6, 8, 30), (24, 10, 90), (2, 24, 30), (24, 10, 90), (4, 24, 30))
+    layers = [(rng.integers(-m, m + 1, (o, i, 3, 3)), rng.integers(-999, 1000, o)) for o, i, m in sizes]
+    return reference.Weights(b"", layers, rng.integers(-500, 1000, (6, 6)), [])
+
+
+def test_the_scale_indices_are_the_same_for_any_weights_quality_z_and_y():
+    rng, config = np.random.default_rng(1), TransformConfig(latent=6, hyper=4, hyper_width=4, slices=(2,))
+    branch, mean = ScaleBranch(4, 8, 6, [(2, 2), (2, 4)]).double(), MeanBranch(config)
     for quality in [0, 2560, 25600, *rng.integers(0, 25601, 17).tolist()]:
-        sizes = ((8, 4, 127), (8, 8, 127), (6, 8, 30))
-        layers = [(rng.integers(-m, m + 1, (o, i, 3, 3)), rng.integers(-999, 1000, o)) for o, i, m in sizes]
-        for ours, theirs in zip(layers, branch.convolutions, strict=True):
+        weights = random_weights(rng)
+        for ours, theirs in zip(weights.layers, branch.convolutions, strict=True):
             theirs.set_integers(*map(torch.from_numpy, ours))
-        offsets, z = rng.integers(-500, 1000, (6, 6)), rng.integers(-160, 161, (4, 2, 3))
-        offset = interpolate_offsets(torch.from_numpy(offsets), torch.tensor([quality]))
-        index = branch(torch.from_numpy(z)[None].double(), offset.double())[0].detach().numpy()
+        z = rng.integers(-160, 161, (4, 2, 3))
+        y = rng.integers(-(2**31), 2**31, (6, 7, 10)) >> rng.integers(0, 32, (6, 7, 10))
+        offset = interpolate_offsets(torch.from_numpy(weights.offsets), torch.tensor([quality]))
+        known, gain = torch.from_numpy(y)[None].float(), torch.ones(1, 6, 1, 1)
+        z_hat = torch.from_numpy(z)[None].float()
+        walked = walk(branch, mean, z_hat, gain, offset, (7, 10), lambda part, *_, y=known: y[:, part.channels])
+        index = walked.scale_index[0].detach().numpy()
         assert len(np.unique(index)) > 20
-        weights = reference.Weights(b"", layers, offsets, [])
-        np.testing.assert_array_equal(reference.scale_indices(z, quality, weights), index)
+        found = np.full(y.shape, -1)
+        places = iter([(c, p) for c, p, _ in reference.passes(weights, (7, 10))])
+
+        def take(ids, y=y, found=found, places=places):
+            channels, at = next(places)
+            found[channels, at] = ids.reshape(-1, at.sum())
+            return y[channels, at]
+
+        reference.read_y(take, z, quality, weights, (7, 10))
+        np.testing.assert_array_equal(found, index)
 
 
 def test_symbols_of_any_size_come_back_from_both(weights, model):
@@ -153,18 +174,26 @@ def test_symbols_of_any_size_come_back_from_both(weights, model):
     quality = reference.read_header(reference.Source(FILES["pixel"])).quality
     anchors = len(weights.offsets) - 1
     z = rng.integers(-(2**31), 2**31, (channels, 1, 1)) >> rng.integers(0, 32, (channels, 1, 1))
-    ids = reference.scale_indices(z, quality, weights)[:, :1, :1].ravel()
-    y = rng.integers(-(2**31), 2**31, ids.size) >> rng.integers(0, 32, ids.size)
+    y = rng.integers(-(2**31), 2**31, (weights.offsets.shape[1], 1, 1))
+    y >>= rng.integers(0, 32, y.shape)
     nearest = int(quality * anchors / 25600 + 0.5)
-    z_part = (z.ravel(), range(channels), weights.z_tables[nearest * channels :])
+    parts = [(z.ravel(), range(channels), weights.z_tables[nearest * channels :])]
+    places = iter([channels for channels, *_ in reference.passes(weights, (1, 1))])
+
+    def take(ids):
+        symbols = y[next(places)].ravel()[: len(ids)]
+        parts.append((symbols, ids, reference.gaussian_tables()))
+        return symbols
+
+    reference.read_y(take, z, quality, weights, (1, 1))
     check = zlib.crc32(bytes(4) + z.astype("<i4").tobytes() + y.astype("<i4").tobytes())
-    coded = reference_coder.encode([z_part, (y, ids, reference.gaussian_tables())], check)
+    coded = reference_coder.encode(parts, check)
     picture = assert_both_read(with_sections(lambda _: [(16, b"\0" + coded)], "pixel"), weights, model)
     np.testing.assert_array_equal(picture.tiles[0][0], z)
-    np.testing.assert_array_equal(picture.tiles[0][1].ravel(), y)
+    np.testing.assert_array_equal(picture.tiles[0][1], y)
 
 
-def test_the_mean_branch_is_the_one_of_the_text(model):
+def test_the_mean_branch_is_the_one_of_the_text(weights, model):
     tensors = load_file(WEIGHTS)
 
     def convolve(name, a):
@@ -178,14 +207,29 @@ def test_the_mean_branch_is_the_one_of_the_text(model):
         a = a.reshape(four // 4, 2, 2, rows, columns).transpose(0, 3, 1, 4, 2).reshape(four // 4, 2 * rows, 2 * columns)
         return a / (1 + np.exp(-a))
 
-    log_gain, quality = tensors["latents.log_gain"], 9001
-    z = np.random.default_rng(3).integers(-9, 10, (model.config.transform.hyper, 2, 3))
-    m_1 = silu_shuffle(convolve("1.conv", convolve("0", z.astype(float))))
-    h_s = convolve("6", silu_shuffle(convolve("4.conv", convolve("3", m_1))))
+    def silu(a):
+        return a / (1 + np.exp(-a))
+
+    log_gain, quality, size = tensors["latents.log_gain"], 9001, (7, 10)
+    rng = np.random.default_rng(3)
+    z = rng.integers(-9, 10, (model.config.transform.hyper, 2, 3))
+    y = rng.integers(-3, 4, (len(log_gain[0]), *size))
+    m_1 = silu_shuffle(convolve("hyper.1.conv", convolve("hyper.0", z.astype(float))))
+    m_2 = silu_shuffle(convolve("hyper.4.conv", convolve("hyper.3", m_1)))
+    h_s, shared = (a[:, : size[0], : size[1]] for a in (convolve("leave", m_2), silu(convolve("share", m_2))))
     at = np.linspace(0, 25600, len(log_gain))
     gain = np.exp([np.interp(quality, at, column) for column in log_gain.T])[:, None, None]
-    theirs = model.latents.means(torch.from_numpy(z), quality).numpy()
-    np.testing.assert_allclose(gain * h_s, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+    y_hat, mean = np.zeros_like(h_s), np.zeros_like(h_s)
+    for number, (channels, places, known) in enumerate(reference.passes(weights, size)):
+        centre = h_s[channels]
+        if known:
+            name, a = f"contexts.{number - 1}", np.concatenate([y_hat[:known], shared])
+            centre = centre + convolve(f"{name}.4", silu(convolve(f"{name}.2", silu(convolve(f"{name}.0", a)))))
+        mean[channels] = np.where(places, gain[channels] * centre, mean[channels])
+        y_hat[channels] = np.where(places, y[channels] / gain[channels] + centre, y_hat[channels])
+    known = torch.from_numpy(y)[None].float()
+    theirs = model.latents.walk(torch.from_numpy(z), quality, size, lambda part, *_: known[:, part.channels]).mean[0]
+    np.testing.assert_allclose(mean, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
     np.testing.assert_allclose(gain, model.latents.gain(quality).numpy(), rtol=1e-5)
 
 

@@ -22,10 +22,10 @@ from regrain import bitstream, codec, image
 from regrain.conditional import grid
 from regrain.conditional.decode import tile_symbols
 from regrain.conditional.frozen import Model
-from regrain.entropy.exact import ScaleBranch
+from regrain.entropy.exact import IntegerConv
 
 Context = Callable[[], AbstractContextManager[object]]
-_FORWARD = ScaleBranch.forward
+_FORWARD = IntegerConv.forward
 
 
 @contextmanager
@@ -62,20 +62,19 @@ def without_onednn() -> Iterator[None]:
 def branch(
     kind: torch.dtype | None = None, layout: torch.memory_format = torch.contiguous_format, batch: int = 1
 ) -> AbstractContextManager[object]:
-    """Compute the scale branch in another type (None: its own) or layout, or as the last of a batch of others."""
+    """Compute the integer convolutions in another type (None: their own) or layout, or as the last of a batch."""
 
-    def forward(self: ScaleBranch, z: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-        own = next(self.parameters()).dtype
+    def forward(self: IntegerConv, x: torch.Tensor) -> torch.Tensor:
+        own = self.weight.dtype
         used = kind or own
-        stack = torch.cat([z.roll(shift, -1) for shift in range(batch - 1, -1, -1)]).to(used)
-        offsets = offset.to(used).expand(batch, -1)
+        stack = torch.cat([x.roll(shift, -1) for shift in range(batch - 1, -1, -1)]).to(used)
         self.to(used).to(memory_format=layout)  # type: ignore[call-overload]
         try:
-            return _FORWARD(self, stack.contiguous(memory_format=layout), offsets)[-1:].to(own)
+            return _FORWARD(self, stack.contiguous(memory_format=layout))[-1:].to(own)
         finally:
             self.to(own).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
-    return mock.patch.object(ScaleBranch, "forward", forward)
+    return mock.patch.object(IntegerConv, "forward", forward)
 
 
 def both(*contexts: AbstractContextManager[object]) -> AbstractContextManager[object]:

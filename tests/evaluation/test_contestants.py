@@ -11,16 +11,18 @@ from PIL import Image
 import regrain
 from regrain.errors import UsageError
 from regrain.evaluation import baselines
-from regrain.evaluation.contestants import _USUAL, OURS, Knobs, Plan, baseline, choose, ours
+from regrain.evaluation.contestants import _USUAL, OURS, PLAIN, Knobs, Plan, baseline, choose, ours
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
 
 
-def model(bias: float = 0.0) -> types.SimpleNamespace:
+def model(bias: float = 0.0, recipe: str = "default") -> types.SimpleNamespace:
     denoiser = torch.nn.Linear(2, 2)
     torch.nn.init.zeros_(denoiser.weight)
     torch.nn.init.constant_(denoiser.bias, bias)
-    return types.SimpleNamespace(fingerprint=b"\1\2\3\4", denoiser=denoiser, device=torch.device("cpu"), config=None)
+    return types.SimpleNamespace(
+        fingerprint=b"\1\2\3\4", denoiser=denoiser, device=torch.device("cpu"), config=None, recipe=recipe
+    )
 
 
 def test_no_name_is_everybody():
@@ -119,3 +121,9 @@ def test_another_denoiser_of_the_same_latents_has_another_fingerprint():
     first, again, other = (ours(model(bias), [50.0], [Knobs(0, 1, 1.0)]).fingerprint for bias in (0.0, 0.0, 1.0))
     assert first == again != other
     assert first.startswith("01020304-")
+
+
+def test_weights_of_another_recipe_say_so():
+    (default, other) = (ours(model(recipe=name), [28], PLAIN).series(PLAIN[0]) for name in ("default", "ms-hyper"))
+    assert (default.codec, default.options) == ("regrain", "")
+    assert (other.codec, other.options) == ("regrain", "ms-hyper")

@@ -1,6 +1,6 @@
 """Bytes -> latents -> picture, one line a station.
 
-    z_hat = decode    symbols = decode(index(z_hat))    y_hat = (symbols + mean(z_hat)) / gain
+    z_hat = decode    for each pass: symbols = decode(index)    y_hat = (symbols + mean) / gain
     x_1 = realism init_noise eps    x_s = DDIM(x_t, X(x_t, t, y_hat))    pixels = x_0
 
 Steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from regrain.conditional import grid, symbols
 from regrain.conditional.frozen import Model
+from regrain.conditional.passes import Pass
 from regrain.diffusion import noise, sampler, schedule
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
@@ -72,8 +73,7 @@ def decode_tiles(
 def _tile_latents(model: Model, payload: bytes | None, index: int, region: grid.Region, quality: int) -> Tensor:
     if payload is None:
         raise Corrupt(f"latents, tile {index}: cut off or damaged")
-    z_hat, symbol = tile_symbols(model, payload, index, region, quality)
-    mean = model.latents.means(torch.from_numpy(z_hat), quality)[:, : region.height, : region.width]
+    _, symbol, mean = _walked(model, payload, index, region, quality)
     return (torch.from_numpy(symbol) + mean) / model.latents.gain(quality)
 
 
@@ -81,17 +81,32 @@ def tile_symbols(
     model: Model, payload: bytes, index: int, region: grid.Region, quality: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """z_hat (hyper, ceil(h/4), ceil(w/4)) and y's symbols (latent, h, w), int32. Raises Corrupt naming the tile."""
+    z_hat, symbol, _ = _walked(model, payload, index, region, quality)
+    return z_hat, symbol
+
+
+def _walked(
+    model: Model, payload: bytes, index: int, region: grid.Region, quality: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], Tensor]:
+    """z_hat, y's symbols, and the means of gained y."""
     latents, config = model.latents, model.config.transform
-    shape = (config.hyper, *symbols.hyper_size(region))
+    shape, size = (config.hyper, *symbols.hyper_size(region)), (region.height, region.width)
+    symbol = np.zeros((config.latent, *size), np.int32)
+
+    def read(part: Pass, _mean: Tensor, ids: Tensor) -> Tensor:
+        places = part.places(*size).numpy()
+        known = ids[0].int().numpy()[:, places]
+        symbol[part.channels, places] = decoder.take(known.reshape(-1), gaussian_tables()).reshape(known.shape)
+        return torch.from_numpy(symbol[part.channels]).float()[None]
+
     try:
         decoder = coder.Decoder(payload)
         z_hat = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
-        ids = latents.index(torch.from_numpy(z_hat), quality)[:, : region.height, : region.width]
-        symbol = decoder.take(ids.reshape(-1).numpy(), gaussian_tables()).reshape(ids.shape)
+        walked = latents.walk(torch.from_numpy(z_hat), quality, size, read)
         decoder.finish(symbols.check(index, z_hat, symbol))
     except Corrupt as error:
         raise Corrupt(f"latents, tile {index}: {error}") from None
-    return z_hat, symbol
+    return z_hat, symbol, walked.mean[0]
 
 
 def regrow(

@@ -1,6 +1,6 @@
 """Picture -> latents -> bytes, one line a station.
 
-    y = g_a(x)    z = round(h_a(gain y))    symbols = round(gain y - mean(z))    bytes = code(z, symbols | index(z))
+    y = g_a(x)    z = round(h_a(gain y))    symbols = round(gain y - mean)    bytes = code(z, symbols | index)
 
 g_a is the only heavy part and does not depend on quality: rate control repeats only what follows it.
 """
@@ -13,8 +13,8 @@ from torch import Tensor
 from regrain.conditional import grid, symbols
 from regrain.conditional.frozen import Model
 from regrain.conditional.model import HYPER_MAX
+from regrain.conditional.passes import Pass
 from regrain.entropy import coder
-from regrain.entropy.tables import gaussian_tables
 from regrain.image import pad_edge, to_signed
 
 __all__ = ["analyse", "encode_tiles"]
@@ -48,15 +48,11 @@ def _encode_tile(model: Model, index: int, region: grid.Region, y: Tensor, quali
     gained = latents.gain(quality) * y
     padded = torch.from_numpy(pad_edge(gained.numpy(), symbols.HYPER_FACTOR))
     z = model.hyper_analysis(padded[None])[0].round().clamp(-HYPER_MAX, HYPER_MAX)
-    inside = slice(None), slice(region.height), slice(region.width)
-    residual = gained - latents.means(z, quality)[inside]
-    symbol = residual.round().clamp(-SYMBOL_MAX, SYMBOL_MAX).int().numpy()
-    ids = latents.index(z, quality)[inside]
-    z_symbol = z.int().numpy()
-    return coder.encode(
-        [
-            (z_symbol.reshape(-1), symbols.hyper_ids(*z_symbol.shape), latents.hyper_tables(quality)),
-            (symbol.reshape(-1), ids.reshape(-1).numpy(), gaussian_tables()),
-        ],
-        symbols.check(index, z_symbol, symbol),
-    )
+
+    def read(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+        return (gained[None, part.channels] - mean).round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
+
+    walked = latents.walk(z, quality, (region.height, region.width), read)
+    z_symbol, symbol, ids = (tensor.int().numpy() for tensor in (z, walked.symbols[0], walked.scale_index[0]))
+    parts = symbols.parts(latents.passes, latents.hyper_tables(quality), z_symbol, symbol, ids)
+    return coder.encode(parts, symbols.check(index, z_symbol, symbol))

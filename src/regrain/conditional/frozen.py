@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from regrain import checkpoint
-from regrain.conditional.model import HYPER_MAX, SCALE_WIDTH, ConditionalCodec, ModelConfig, build_denoiser
-from regrain.conditional.transform import Analysis, HyperAnalysis, HyperMean, interpolate
+from regrain.conditional.model import HYPER_MAX, ConditionalCodec, ModelConfig, build_denoiser, build_scale
+from regrain.conditional.passes import passes
+from regrain.conditional.transform import Analysis, HyperAnalysis, MeanBranch, interpolate
+from regrain.conditional.walk import Read, Walked, walk
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser
 from regrain.entropy import tables
-from regrain.entropy.exact import QUALITY_TOP, ScaleBranch, interpolate_offsets
+from regrain.entropy.exact import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError
 
 __all__ = ["Latents", "Model", "freeze", "latent_fingerprint"]
@@ -55,16 +57,16 @@ class Latents:
     def __init__(self, config: ModelConfig, tensors: dict[str, Tensor]) -> None:
         """Take the `latents.*` tensors of a weights file. Raises ModelError where they break the integer wall."""
         shape = config.transform
-        self.hyper, self.anchors = shape.hyper, shape.anchors
+        self.hyper, self.anchors, self.passes = shape.hyper, shape.anchors, passes(shape.latent, shape.slices)
         self.log_gain = tensors["latents.log_gain"].float()
         self.offset = tensors["latents.offset"].long()
         if not self.log_gain.shape == self.offset.shape == (shape.anchors, shape.latent):
             raise ModelError(
                 f"weights hold gains of shape {tuple(self.log_gain.shape)}, expected {(shape.anchors, shape.latent)}"
             )
-        self.mean = _load(lambda: HyperMean(shape), tensors, PARTS["mean"])
+        self.mean = _load(lambda: MeanBranch(shape), tensors, PARTS["mean"])
         with torch.device("meta"):
-            scale = ScaleBranch(shape.hyper, SCALE_WIDTH, shape.latent).double()
+            scale = build_scale(shape).double()
         self.scale = scale.to_empty(device="cpu").eval().requires_grad_(False)
         for index, layer in enumerate(self.scale.convolutions):
             layer.set_integers(tensors[f"latents.scale.{index}.weight"], tensors[f"latents.scale.{index}.bias"])
@@ -83,25 +85,29 @@ class Latents:
         return self.z_tables[anchor * self.hyper : (anchor + 1) * self.hyper]
 
     @torch.no_grad()
-    def index(self, z_hat: Tensor, quality: int) -> Tensor:
-        """Scale indices, int64 (C, 4H, 4W), of integers z_hat (Z, H, W)."""
+    def walk(self, z_hat: Tensor, quality: int, size: tuple[int, int], read: Read) -> Walked:
+        """All passes over y of `size` (H, W), of a batch of one; z_hat: integers (Z, ceil(H/4), ceil(W/4))."""
         offset = interpolate_offsets(self.offset, torch.tensor([quality]))
-        dtype = next(self.scale.parameters()).dtype
-        out: Tensor = self.scale(z_hat[None].to(dtype), offset.to(dtype))
-        return out[0].long()
+        return walk(self.scale, self.mean, z_hat[None].float(), self.gain(quality)[None], offset, size, read)
 
-    @torch.no_grad()
-    def means(self, z_hat: Tensor, quality: int) -> Tensor:
-        """Means of gained y, float32 (C, 4H, 4W)."""
-        out: Tensor = self.mean(z_hat[None].float())[0] * self.gain(quality)
-        return out
+    def index(self, z_hat: Tensor, symbols: Tensor, quality: int) -> Tensor:
+        """Scale indices, int64 (C, H, W), of symbols (C, H, W) that are known already."""
+        known = symbols[None].float()
+        walked = self.walk(
+            z_hat, quality, (symbols.shape[1], symbols.shape[2]), lambda part, *_: known[:, part.channels]
+        )
+        return walked.scale_index[0].long()
 
 
 @dataclass(frozen=True)
 class Model:
-    """Weights ready for use, as `regrain.load` returns them. `fingerprint` is the latent fingerprint, 4 bytes."""
+    """Weights ready for use, as `regrain.load` returns them.
+
+    `recipe` is the name of the one that trained them, `fingerprint` the latent fingerprint, 4 bytes.
+    """
 
     config: ModelConfig
+    recipe: str
     fingerprint: bytes
     analysis: Analysis
     hyper_analysis: HyperAnalysis
@@ -114,18 +120,21 @@ class Model:
         """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
         tensors, metadata = checkpoint.load(path)
         try:
-            return cls.build(tensors, metadata["config"], device)
+            return cls.build(tensors, metadata["config"], device, str(metadata["recipe"]))
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
 
     @classmethod
-    def build(cls, tensors: dict[str, Tensor], config: dict[str, Any], device: str | None = None) -> Self:
+    def build(
+        cls, tensors: dict[str, Tensor], config: dict[str, Any], device: str | None = None, recipe: str = ""
+    ) -> Self:
         """The model of frozen tensors."""
         shape = ModelConfig.from_dict(config)
         where = torch.device(device or "cpu")
         return cls(
             config=shape,
+            recipe=recipe,
             fingerprint=latent_fingerprint(tensors),
             analysis=_load(lambda: Analysis(shape.transform), tensors, PARTS["analysis"]).to(where),
             hyper_analysis=_load(lambda: HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),

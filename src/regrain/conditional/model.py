@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from regrain.conditional import basis
-from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, HyperMean, TransformConfig, interpolate
+from regrain.conditional.passes import Pass, passes
+from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, MeanBranch, TransformConfig, interpolate
+from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser, DenoiserConfig
 from regrain.entropy import tables
@@ -21,12 +23,14 @@ from regrain.entropy.prior import HyperPrior, gaussian_bits
 from regrain.entropy.quantize import clamp_inward, noisy, straight_through
 from regrain.errors import UsageError
 
-__all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig", "build_denoiser"]
+__all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig", "build_denoiser", "build_scale"]
 
 HYPER_MAX = 127
 """Hyper-latents lie within +-127: the integers of the scale branch, and the symbols of z's tables."""
 SCALE_WIDTH = 64
 """Hidden channels of the scale branch."""
+KNOWN_MAX = 96
+"""A context sees at most this many channels of y: the sums of the integer wall stay exact."""
 OFFSET_UNIT = 8.0
 """Offsets are learned in units of e^8: an optimiser moves a parameter by about its learning rate, whatever it means."""
 LOG_RATIO = math.log(tables.SCALE_MAX / tables.SCALE_MIN) / (tables.LEVELS - 1)
@@ -48,6 +52,9 @@ class ModelConfig:
             allowed = ", ".join(get_args(parametrize.Prediction))
             raise UsageError(f"prediction is {self.prediction!r}; allowed are {allowed}")
         schedule.get(self.schedule)
+        edges = self.transform.slices
+        if sorted({*edges}) != [*edges] or not all(0 < edge <= KNOWN_MAX for edge in edges):
+            raise UsageError(f"slices are {edges}; ascending channels from 1 to {KNOWN_MAX} are allowed")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -82,8 +89,8 @@ class Latents(nn.Module):
         super().__init__()
         self.gain = Gain(config.anchors, basis.spread(config.latent))
         self.prior = HyperPrior(config.anchors, config.hyper)
-        self.scale = ScaleBranch(config.hyper, SCALE_WIDTH, config.latent)
-        self.mean = HyperMean(config)
+        self.scale = build_scale(config)
+        self.mean = MeanBranch(config)
         with torch.no_grad():
             start = self.gain.log_anchors() - math.log(tables.SCALE_MIN)
         self.offset = nn.Parameter(start / OFFSET_UNIT)
@@ -110,10 +117,15 @@ class Latents(nn.Module):
         """
         gain = self.gain(quality)
         z_hat = clamp_inward(straight_through(z), -HYPER_MAX, HYPER_MAX)
-        mean = gain * self.mean(z_hat)
-        index = self.scale(z_hat, self.training_offset(quality))
+        gained = gain * y
+
+        def read(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+            return torch.round(gained[:, part.channels] - mean)
+
+        size = (y.shape[2], y.shape[3])
+        _, mean, index = walk(self.scale, self.mean, z_hat, gain, self.training_offset(quality), size, read)
         scale = tables.SCALE_MIN * torch.exp(LOG_RATIO * index)
-        residual = gain * y - mean
+        residual = gained - mean
         anchor = self.anchor(quality)
         y_bits = gaussian_bits(residual.detach().round(), scale)
         z_bits = self.prior.bits(z.detach().round(), anchor)
@@ -127,6 +139,13 @@ class Latents(nn.Module):
 def _with_gradient(value: Tensor, other: Tensor) -> Tensor:
     """`value`, whose gradient is its own and that of `other` together."""
     return value + (other - other.detach())
+
+
+def build_scale(config: TransformConfig) -> ScaleBranch:
+    """The scale branch of these latents, untrained."""
+    _, *later = passes(config.latent, config.slices)
+    contexts = [(part.known, part.last - part.first) for part in later]
+    return ScaleBranch(config.hyper, SCALE_WIDTH, config.latent, contexts)
 
 
 def build_denoiser(config: ModelConfig) -> Denoiser:

@@ -1,6 +1,6 @@
 """Learned transforms of the conditional codec: g_a, h_a, the mean branch of h_s, and the gains.
 
-    y = dct(x) + g(x) at 1/16,   z = h_a(asinh(gain y)) at 1/64,   mean = gain h_s(z_hat)
+    y = dct(x) + g(x) at 1/16,   z = h_a(asinh(gain y)) at 1/64,   mean = gain h_s(z_hat, y_hat of earlier passes)
     symbols = round(gain y - mean),   y_hat = (symbols + mean) / gain
 
 g_a is a whitened DCT (`basis`) and what a network adds to it, nothing before training. So y has about unit variance,
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from regrain.conditional import basis
+from regrain.conditional.passes import Pass, passes
 from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv
 
-__all__ = ["Analysis", "Gain", "HyperAnalysis", "HyperMean", "TransformConfig", "interpolate"]
+__all__ = ["Analysis", "Gain", "HyperAnalysis", "MeanBranch", "TransformConfig", "interpolate"]
 
 PATCH = 4
 
@@ -32,6 +33,11 @@ class TransformConfig:
     hyper: int = 48
     hyper_width: int = 96
     anchors: int = 6
+    slices: tuple[int, ...] = (2, 6, 16, 40, 96)
+    """First channels of the slices of y after its first (see `passes`)."""
+    context: int = 48
+    """Width of the mean branch's contexts, and of what of z they share."""
+    shared: int = 32
 
 
 class Analysis(nn.Sequential):
@@ -90,18 +96,39 @@ class HyperAnalysis(nn.Sequential):
         return out
 
 
-class HyperMean(nn.Sequential):
-    """The mean branch of h_s: z_hat (B, hyper, H, W) -> (B, latent, 4H, 4W), before the gain."""
+class MeanBranch(nn.Module):
+    """The mean branch of h_s, before the gain: what z says, and what the context of each later pass adds."""
 
     def __init__(self, config: TransformConfig) -> None:
-        """Build from the widths."""
-        width = config.hyper_width
-        last = conv(width, config.latent)
-        nn.init.zeros_(last.weight)
-        super().__init__(
+        """Build from the widths; contexts start at zero."""
+        super().__init__()
+        width, self.slices = config.hyper_width, config.slices
+        self.hyper = nn.Sequential(
             conv(config.hyper, width), Upsample(width, width), nn.SiLU(), conv(width, width), Upsample(width, width),
-            nn.SiLU(), last,
+            nn.SiLU(),
         )  # fmt: skip
+        self.leave = conv(width, config.latent)
+        nn.init.zeros_(self.leave.weight)
+        self.share = conv(width, config.shared)
+        _, *later = passes(config.latent, config.slices)
+        self.contexts = nn.ModuleList(_mean_context(config, part) for part in later)
+
+    def forward(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """z_hat (B, hyper, H, W) -> means (B, latent, 4H, 4W), and features (B, shared, 4H, 4W) for the contexts."""
+        features = self.hyper(z_hat)
+        return self.leave(features), nn.functional.silu(self.share(features))
+
+    def context(self, number: int, y_hat: Tensor, features: Tensor) -> Tensor:
+        """What pass `number` >= 1 adds to its means: y_hat (B, known, H, W) -> (B, last - first, H, W)."""
+        added: Tensor = self.contexts[number - 1](torch.cat([y_hat, features], 1))
+        return added
+
+
+def _mean_context(config: TransformConfig, part: Pass) -> nn.Sequential:
+    width, last = config.context, conv(config.context, part.last - part.first, kernel=1)
+    nn.init.zeros_(last.weight)
+    first = conv(part.known + config.shared, width)
+    return nn.Sequential(first, nn.SiLU(), conv(width, width, kernel=1), nn.SiLU(), last)
 
 
 class Gain(nn.Module):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "PLAIN", "Bench", "Cast", "Contestant", "Knobs", "Plan", "baseline", "choose", "ours"]
 
 OURS = "regrain"
+DEFAULT_RECIPE = "default"
 Pixels = NDArray[np.uint8]
 
 
@@ -194,14 +195,17 @@ def baseline(codec: "Codec", settings: Sequence[int]) -> Contestant:
 
 
 def ours(model: "Model", qualities: Sequence[float], knobs: Sequence[Knobs]) -> Contestant:
-    """Regrain with the weights of `model`; its fingerprint is that of the latents, a dash, and one of all networks."""
+    """Regrain with the weights of `model`; its fingerprint is that of the latents, a dash, and one of all networks.
+
+    Its options name the recipe of the weights, if that is not the default one, and the device, if that is no CPU.
+    """
     import torch
 
-    device = str(model.device)
+    options = [model.recipe] * (model.recipe != DEFAULT_RECIPE) + [str(model.device)] * (model.device.type != "cpu")
     return Contestant(
         name=OURS,
         version=regrain.__version__,
-        options="" if device == "cpu" else device,
+        options=" ".join(options),
         fingerprint=_fingerprint(model),
         threads=torch.get_num_threads(),
         settings=sorted(set(qualities)),

@@ -1,0 +1,62 @@
+"""y in passes: what is decoded already tells the mean and the scale of what comes next.
+
+    mean_k  = gain (h_s(z) + c_k(y_hat before k, h(z)))                         floats
+    index_k = floor((s(z) + d_k(symbols before k, a(z)) + offset) / 16 + 1/2)    integers alone
+
+Training, the encoder and the decoder take the same walk; they differ in where symbols come from.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from regrain.conditional.passes import Pass, passes
+from regrain.conditional.transform import MeanBranch
+from regrain.entropy.exact import ScaleBranch, scale_index
+
+__all__ = ["Read", "Walked", "walk"]
+
+
+class Walked(NamedTuple):
+    """All passes together, each (B, C, H, W): symbols and means of gained y, and scale indices."""
+
+    symbols: Tensor
+    mean: Tensor
+    scale_index: Tensor
+
+
+Read = Callable[[Pass, Tensor, Tensor], Tensor]
+"""Gives a pass's symbols, (B, last - first, H, W), from its means and indices; they count in its places alone."""
+
+
+def walk(
+    scale: ScaleBranch, mean: MeanBranch, z_hat: Tensor, gain: Tensor, offset: Tensor, size: tuple[int, int], read: Read
+) -> Walked:
+    """Take all passes in order.
+
+    z_hat: integers (B, Z, ceil(H/4), ceil(W/4)); gain (B, C, 1, 1); offset: integers (B, C), in 1/16 of an index;
+    size: (H, W). What is decoded passes no gradient to what it predicts.
+    """
+    inside = ..., slice(size[0]), slice(size[1])
+    base, features = (part[inside] for part in mean(z_hat))
+    total, hidden = (part[inside] for part in scale(z_hat.to(scale.dtype)))
+    total = total + offset.to(total)[:, :, None, None]
+    symbols, y_hat = torch.zeros_like(base).detach(), torch.zeros_like(base).detach()
+    means: dict[int, Tensor] = {}
+    indices: dict[int, Tensor] = {}
+    for number, part in enumerate(passes(base.shape[1], mean.slices)):
+        chosen, place = part.channels, part.places(*size).to(base.device)
+        centre, level = base[:, chosen], total[:, chosen]
+        if part.known:
+            centre = centre + mean.context(number, y_hat[:, : part.known], features)
+            level = level + scale.context(number, symbols[:, : part.known].to(total), hidden)
+        centre, index = gain[:, chosen] * centre, scale_index(level)
+        means[part.first] = torch.where(place, centre, means.get(part.first, centre))
+        indices[part.first] = torch.where(place, index, indices.get(part.first, index))
+        with torch.no_grad():
+            found = read(part, centre, index)
+            symbols[:, chosen] = torch.where(place, found, symbols[:, chosen])
+            y_hat[:, chosen] = torch.where(place, (found + centre) / gain[:, chosen], y_hat[:, chosen])
+    return Walked(symbols, torch.cat([*means.values()], 1), torch.cat([*indices.values()], 1))
