@@ -18,7 +18,7 @@ help:
 	@echo "make demo   encode and decode a bundled photo, draw the comparison (sets everything up first)"
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
-	@echo "make figures   the tables of rate and quality (about 15 minutes);  make bench   time and memory"
+	@echo "make rates   range, monotony and honesty of the rates;  make bench   time and memory"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
 # PYTHON chooses the interpreter; without it, the first of python3, python3.14 ... python3.11 that is recent enough.
@@ -45,20 +45,21 @@ demo: $(VENV)/.demo-stamp
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest
 
-.PHONY: bench figures results
-# SHARED has data/kodak and data/weights; the figures of the README and the model card come from here.
+.PHONY: bench rates results
+# SHARED has data/kodak and data/weights.
 SHARED ?= ../shared
-figures: $(VENV)/.dev-stamp
-	$(PY) tools/kodak.py $(SHARED)/data/kodak --at 28 --lpips $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
+rates: $(VENV)/.dev-stamp
+	$(PY) tools/rates.py $(SHARED)/data/kodak
 
 # The second run adds the ways to decode one file, by realism and by steps; HEVC needs ffmpeg on the PATH.
-# JOBS=2 takes half as long and spoils the timings.
+# JOBS=2 takes half as long; the times that are reported are taken afterwards, with nothing else running.
 JOBS ?= 1
 EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak docs --jobs $(JOBS) --reference $(SHARED)/data/reference_rd \
-  --lpips $(SHARED)/data/weights/lpips_alex_v0.1.safetensors $(SHARED)/data/weights/lpips_squeeze_v0.1.safetensors
+  --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors $(SHARED)/data/weights/lpips_squeeze_v0.1.safetensors
 results: $(VENV)/.dev-stamp
 	$(EVALUATE)
 	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
+	$(PY) tools/figures.py
 
 bench: $(VENV)/.demo-stamp
 	$(PY) benchmarks/speed.py
