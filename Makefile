@@ -51,12 +51,16 @@ SHARED ?= ../shared
 rates: $(VENV)/.dev-stamp
 	$(PY) tools/rates.py $(SHARED)/data/kodak
 
-# The second run adds the ways to decode one file, by realism and by steps; HEVC needs ffmpeg on the PATH.
+# MS-Hyper takes part where recipes/ms-hyper.toml was trained. The last run adds the ways to decode one file, by realism
+# and by steps; HEVC needs ffmpeg on the PATH.
 # JOBS=2 takes half as long; the times that are reported are taken afterwards, with nothing else running.
 JOBS ?= 1
 EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak docs --jobs $(JOBS) --reference $(SHARED)/data/reference_rd \
   --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors $(SHARED)/data/weights/lpips_squeeze_v0.1.safetensors
+MS_HYPER = runs/ms-hyper/weights.safetensors
 results: $(VENV)/.dev-stamp
+	test ! -e $(MS_HYPER) || \
+	  $(EVALUATE) --codecs regrain --model $(MS_HYPER) --realism 0 --qualities 5 20 35 50 65 80 95
 	$(EVALUATE)
 	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
 	$(PY) tools/figures.py
