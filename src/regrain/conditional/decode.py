@@ -93,7 +93,8 @@ def _walked(
     shape, size = (config.hyper, *symbols.hyper_size(region)), (region.height, region.width)
     symbol = np.zeros((config.latent, *size), np.int32)
 
-    def read(part: Pass, _mean: Tensor, ids: Tensor) -> Tensor:
+    def taken(part: Pass, _mean: Tensor, ids: Tensor) -> Tensor:
+        """The symbols of a pass, off the stream; `symbol` keeps them as the integers they are."""
         places = part.places(*size).numpy()
         known = ids[0].int().numpy()[:, places]
         symbol[part.channels, places] = decoder.take(known.reshape(-1), gaussian_tables()).reshape(known.shape)
@@ -102,7 +103,7 @@ def _walked(
     try:
         decoder = coder.Decoder(payload)
         z_hat = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
-        walked = latents.walk(torch.from_numpy(z_hat), quality, size, read)
+        walked = latents.walk(torch.from_numpy(z_hat), quality, size, taken)
         decoder.finish(symbols.check(index, z_hat, symbol))
     except Corrupt as error:
         raise Corrupt(f"latents, tile {index}: {error}") from None

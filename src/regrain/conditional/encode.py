@@ -49,10 +49,11 @@ def _encode_tile(model: Model, index: int, region: grid.Region, y: Tensor, quali
     padded = torch.from_numpy(pad_edge(gained.numpy(), symbols.HYPER_FACTOR))
     z = model.hyper_analysis(padded[None])[0].round().clamp(-HYPER_MAX, HYPER_MAX)
 
-    def read(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+    def rounded(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+        """The symbols of a pass."""
         return (gained[None, part.channels] - mean).round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
 
-    walked = latents.walk(z, quality, (region.height, region.width), read)
+    walked = latents.walk(z, quality, (region.height, region.width), rounded)
     z_symbol, symbol, ids = (tensor.int().numpy() for tensor in (z, walked.symbols[0], walked.scale_index[0]))
     parts = symbols.parts(latents.passes, latents.hyper_tables(quality), z_symbol, symbol, ids)
     return coder.encode(parts, symbols.check(index, z_symbol, symbol))

@@ -119,11 +119,12 @@ class Latents(nn.Module):
         z_hat = clamp_inward(straight_through(z), -HYPER_MAX, HYPER_MAX)
         gained = gain * y
 
-        def read(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+        def rounded(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+            """The symbols that an encoder would write."""
             return torch.round(gained[:, part.channels] - mean)
 
         size = (y.shape[2], y.shape[3])
-        _, mean, index = walk(self.scale, self.mean, z_hat, gain, self.training_offset(quality), size, read)
+        _, mean, index = walk(self.scale, self.mean, z_hat, gain, self.training_offset(quality), size, rounded)
         scale = tables.SCALE_MIN * torch.exp(LOG_RATIO * index)
         residual = gained - mean
         anchor = self.anchor(quality)

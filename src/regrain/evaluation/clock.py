@@ -123,9 +123,7 @@ def _fresh() -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BrokenProcessPool as error:
-        raise LimitError(
-            "the process that takes the times died, perhaps for want of memory: a new run goes on"
-        ) from error
+        raise LimitError(_DIED) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -157,9 +157,7 @@ def _results(futures: Iterable[Future[T]]) -> Iterator[T]:
         except BrokenProcessPool as error:
             broken = error
     if broken is not None:
-        raise LimitError(
-            "a worker died, perhaps for want of memory: try fewer --jobs; a new run goes on here"
-        ) from broken
+        raise LimitError(_DIED) from broken
 
 
 @lru_cache(maxsize=1)
