@@ -145,16 +145,29 @@ def test_ranks_share_the_batch_of_one_process(shards):
         assert torch.equal(x, torch.cat([first, second]))
 
 
-def test_crops_lie_inside_and_half_of_them_are_flipped(shards):
+def test_crops_lie_inside_in_each_of_the_eight_poses(shards):
     (member,) = [m for m in members(shards, FREE, held_out=False) if m.name == "0007.png"]
     signed = torch.from_numpy(np.float32(member.read().transpose(2, 0, 1)) / np.float32(127.5) - np.float32(1))
     windows = signed.unfold(1, 64, 1).unfold(2, 64, 1)
-    flips = 0
-    for x in many(Crops([member], 0), 0, 40, batch=1):
-        straight, flipped = ((windows == y[:, None, None]).all(0).all(-1).all(-1).any() for y in (x[0], x[0].flip(2)))
-        assert straight ^ flipped
-        flips += int(flipped)
-    assert 10 <= flips <= 30
+    seen = []
+    for (x,) in many(Crops([member], 0), 0, 80, batch=1):
+        poses = [torch.rot90(pose, turns, (1, 2)) for pose in (x, x.flip(2)) for turns in range(4)]
+        inside = [bool((windows == y[:, None, None]).all(0).all(-1).all(-1).any()) for y in poses]
+        assert sum(inside) == 1
+        seen.append(inside.index(True))
+    assert all(3 <= seen.count(pose) <= 20 for pose in range(8))
+
+
+def test_a_reduced_crop_shows_more_of_the_picture(own):
+    ramp = io.BytesIO()
+    Image.fromarray(np.repeat(np.arange(128, dtype=np.uint8)[None, :, None], 128, 0).repeat(3, 2)).save(ramp, "PNG")
+    replace_pictures(own, ramp.getvalue())
+    crops = Crops(members(own, FREE, held_out=False), 0, reduced=0.5)
+    x = torch.cat(many(crops, 0, 40, batch=1)) * 127.5
+    slopes = (x.diff(dim=2).abs().amax((1, 2, 3)) + x.diff(dim=3).abs().amax((1, 2, 3))).tolist()
+    assert min(slopes) == pytest.approx(1, abs=0.01)
+    assert 1.7 < max(slopes) <= 2.1
+    assert 10 <= sum(slope < 1.01 for slope in slopes) <= 30
 
 
 def test_workers_bring_the_same_batches(shards):

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from regrain.errors import ImageError, LimitError, UsageError
@@ -123,11 +123,12 @@ def _index(path: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 class Crops(Dataset[Tensor]):
-    """Sample n -> a random crop, flipped half the time: float32 (3, crop, crop) in [-1, 1]."""
+    """Sample n -> a random crop in one of the eight poses of a square: float32 (3, crop, crop) in [-1, 1]."""
 
-    def __init__(self, pictures: list[Member], seed: int, faded: float = 0.0) -> None:
-        """Set the pictures, the seed of their order and augmentation, and the share of crops that lose contrast."""
+    def __init__(self, pictures: list[Member], seed: int, faded: float = 0.0, reduced: float = 0.0) -> None:
+        """Set the pictures, the seed of their order and augmentation, and the shares that DataConfig names."""
         self.faded = faded
+        self.reduced = reduced
         self.pictures = pictures
         self.seed = seed
         self._reported: set[str] = set()
@@ -157,17 +158,25 @@ class Crops(Dataset[Tensor]):
         height, width = pixels.shape[:2]
         if min(height, width) < crop:
             raise ImageError(f"{member.title}: {width}x{height} is smaller than the crop of {crop}")
-        row, column = random.integers(height - crop + 1), random.integers(width - crop + 1)
-        window = pixels[row : row + crop, column : column + crop]
-        x = to_signed(np.ascontiguousarray(window[:, ::-1] if random.integers(2) else window))
-        return torch.from_numpy(_fade(x, random) if random.random() < self.faded else x)
+        side = int(random.integers(crop, min(height, width) + 1)) if random.random() < self.reduced else crop
+        row, column = random.integers(height - side + 1), random.integers(width - side + 1)
+        window = np.rot90(pixels[row : row + side, column : column + side], int(random.integers(4)))
+        x = torch.from_numpy(to_signed(np.ascontiguousarray(window[:, ::-1] if random.integers(2) else window)))
+        x = x if side == crop else _reduce(x, crop)
+        return _fade(x, random) if random.random() < self.faded else x
 
 
-def _fade(x: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+def _reduce(x: Tensor, side: int) -> Tensor:
+    """(3, H, W) scaled down to (3, side, side): the same scene with finer detail, as a smaller picture shows it."""
+    smaller = nn.functional.interpolate(x[None], (side, side), mode="bicubic", antialias=True)[0]
+    return smaller.clamp(-1, 1)
+
+
+def _fade(x: Tensor, random: np.random.Generator) -> Tensor:
     """Contrast drawn from [0, 1], brightness from what is then left: flat, dark and burnt-out pictures exist."""
     contrast = random.random()
     brightness = (1 - contrast) * (2 * random.random() - 1)
-    return (x * contrast + brightness).astype(np.float32)
+    return x * contrast + brightness
 
 
 @lru_cache(maxsize=2)
