@@ -3,6 +3,7 @@
 import io
 import logging
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_a_whole_shard_is_not_reported(shards, caplog):
 
 
 def test_an_epoch_sees_every_picture_once_and_the_next_in_another_order(shards):
-    crops = Crops(members(shards, DataConfig(""), held_out=False), seed=1)
+    crops = Crops(members(shards, DataConfig(""), held_out=False), 1, FREE)
     seen = [origin(x)[0] for x in many(crops, 0, 36, batch=1)]
     epochs = [seen[i : i + 9] for i in range(0, 36, 9)]
     assert all(sorted(epoch) == list(range(9)) for epoch in epochs)
@@ -130,15 +131,15 @@ def test_an_epoch_sees_every_picture_once_and_the_next_in_another_order(shards):
 
 def test_samples_depend_on_seed_and_number_alone(shards):
     pictures = members(shards, FREE, held_out=False)
-    whole = many(Crops(pictures, 5), 0, 6)
-    resumed = many(Crops(pictures, 5), 6, 3)
+    whole = many(Crops(pictures, 5, FREE), 0, 6)
+    resumed = many(Crops(pictures, 5, FREE), 6, 3)
     assert torch.equal(torch.stack(whole[3:]), torch.stack(resumed))
-    other = many(Crops(pictures, 6), 0, 6)
+    other = many(Crops(pictures, 6, FREE), 0, 6)
     assert not torch.equal(torch.stack(whole), torch.stack(other))
 
 
 def test_ranks_share_the_batch_of_one_process(shards):
-    crops = Crops(members(shards, FREE, held_out=False), 5)
+    crops = Crops(members(shards, FREE, held_out=False), 5, FREE)
     whole = many(crops, 0, 3, batch=4)
     shares = [list(batches(crops, first=2 * rank, stride=4, steps=3, batch=2, crop=64, workers=0)) for rank in (0, 1)]
     for x, first, second in zip(whole, *shares, strict=True):
@@ -150,7 +151,7 @@ def test_crops_lie_inside_in_each_of_the_eight_poses(shards):
     signed = torch.from_numpy(np.float32(member.read().transpose(2, 0, 1)) / np.float32(127.5) - np.float32(1))
     windows = signed.unfold(1, 64, 1).unfold(2, 64, 1)
     seen = []
-    for (x,) in many(Crops([member], 0), 0, 80, batch=1):
+    for (x,) in many(Crops([member], 0, FREE), 0, 80, batch=1):
         poses = [torch.rot90(pose, turns, (1, 2)) for pose in (x, x.flip(2)) for turns in range(4)]
         inside = [bool((windows == y[:, None, None]).all(0).all(-1).all(-1).any()) for y in poses]
         assert sum(inside) == 1
@@ -162,7 +163,7 @@ def test_a_reduced_crop_shows_more_of_the_picture(own):
     ramp = io.BytesIO()
     Image.fromarray(np.repeat(np.arange(128, dtype=np.uint8)[None, :, None], 128, 0).repeat(3, 2)).save(ramp, "PNG")
     replace_pictures(own, ramp.getvalue())
-    crops = Crops(members(own, FREE, held_out=False), 0, reduced=0.5)
+    crops = Crops(members(own, FREE, held_out=False), 0, replace(FREE, reduced=0.5))
     x = torch.cat(many(crops, 0, 40, batch=1)) * 127.5
     slopes = (x.diff(dim=2).abs().amax((1, 2, 3)) + x.diff(dim=3).abs().amax((1, 2, 3))).tolist()
     assert min(slopes) == pytest.approx(1, abs=0.01)
@@ -170,19 +171,30 @@ def test_a_reduced_crop_shows_more_of_the_picture(own):
     assert 10 <= sum(slope < 1.01 for slope in slopes) <= 30
 
 
+def test_drawings_are_mixed_in_by_chance_and_need_no_picture(shards):
+    pictures = members(shards, FREE, held_out=False)
+    photos, mixed, drawn = (
+        torch.stack(many(Crops(pictures, 0, replace(FREE, drawn=share)), 0, 40, batch=1)) for share in (0.0, 0.5, 1.0)
+    )
+    assert torch.equal(drawn[3], many(Crops([], 0, replace(FREE, drawn=1.0)), 3, 1, batch=1)[0])
+    same = [[torch.equal(a, b) for a, b in zip(mixed, other, strict=True)] for other in (photos, drawn)]
+    assert [a ^ b for a, b in zip(*same, strict=True)] == [True] * 40
+    assert 10 <= sum(same[1]) <= 30
+
+
 def test_workers_bring_the_same_batches(shards):
-    crops = Crops(members(shards, FREE, held_out=False), 5)
+    crops = Crops(members(shards, FREE, held_out=False), 5, FREE)
     assert torch.equal(torch.stack(many(crops, 4, 3)), torch.stack(many(crops, 4, 3, workers=1)))
 
 
 def test_a_broken_picture_is_reported_once_and_its_successor_taken(own, caplog):
     pictures = members(own, FREE, held_out=False)
-    order = [origin(x)[0] for x in many(Crops(pictures, 1), 0, 4, batch=1)]
+    order = [origin(x)[0] for x in many(Crops(pictures, 1, FREE), 0, 4, batch=1)]
     broken = next(member for member in pictures if member.name == f"{order[1]:04}.png")
     data = bytearray(broken.shard.read_bytes())
     data[broken.offset + broken.size // 2 : broken.offset + broken.size] = bytes(broken.size - broken.size // 2)
     broken.shard.write_bytes(data)
-    crops = Crops(pictures, 1)
+    crops = Crops(pictures, 1, FREE)
     assert [origin(x)[0] for x in many(crops, 0, 4, batch=1)] == [order[0], order[2], order[2], order[3]]
     many(crops, 0, 8, batch=1)
     assert [broken.title in message for message in caplog.messages] == [True]
@@ -191,7 +203,7 @@ def test_a_broken_picture_is_reported_once_and_its_successor_taken(own, caplog):
 
 
 def test_a_picture_under_the_crop_is_skipped(shards, caplog):
-    crops = Crops(members(shards, FREE, held_out=False), 1)
+    crops = Crops(members(shards, FREE, held_out=False), 1, FREE)
     seen = {
         number for x in batches(crops, first=0, stride=4, steps=2, batch=4, crop=80, workers=0) for number in origin(x)
     }
@@ -202,7 +214,7 @@ def test_a_picture_under_the_crop_is_skipped(shards, caplog):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_nothing_of_use_is_one_line_of_error(own, workers):
     replace_pictures(own, b"no picture")
-    crops = Crops(members(own, FREE, held_out=False), 1)
+    crops = Crops(members(own, FREE, held_out=False), 1, FREE)
     with pytest.raises(UsageError, match=r"^64 pictures in a row are of no use; the first is train-00\d.tar") as caught:
         many(crops, 0, 1, workers=workers)
     assert len(str(caught.value).splitlines()) == 1

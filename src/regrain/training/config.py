@@ -23,7 +23,7 @@ _MANY: Final = 2**31
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "seed": (0, 2**22), "ema": (0, 1), "clip": (1e-9, math.inf), "warmup": (0, _MANY), "checkpoint_every": (1, _MANY),
     "validate_every": (1, _MANY), "holdout_crops": (1, _MANY), "workers": (0, 1024), "faded": (0, 1),
-    "reduced": (0, 1),
+    "reduced": (0, 1), "drawn": (0, 1),
     "steps": (1, _MANY), "batch": (1, 65536), "crop": (64, 65536), "learning_rate": (0, 1), "continuous": (0, 1),
     "rate": (0, math.inf), "perceptual": (0, math.inf), "perceptual_weight": (0, 1), "perceptual_scale": (0, math.inf),
     "structure": (0, math.inf), "structure_scale": (0, math.inf),
@@ -52,6 +52,8 @@ class DataConfig:
     """Share of the crops whose contrast is lowered at random, down to flat."""
     reduced: float = 0.0
     """Share of the crops taken from a wider window, as wide as the picture at most, and scaled down."""
+    drawn: float = 0.0
+    """Share of the samples that are drawings, not photos."""
 
 
 @dataclass(frozen=True)

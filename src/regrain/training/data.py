@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from regrain.errors import ImageError, LimitError, UsageError
 from regrain.image import read, to_signed
 from regrain.training.config import DataConfig
+from regrain.training.drawings import draw
 
 __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
 
@@ -123,20 +124,19 @@ def _index(path: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 class Crops(Dataset[Tensor]):
-    """Sample n -> a random crop in one of the eight poses of a square: float32 (3, crop, crop) in [-1, 1]."""
+    """Sample n -> a crop in one of the eight poses of a square, or a drawing: float32 (3, crop, crop) in [-1, 1]."""
 
-    def __init__(self, pictures: list[Member], seed: int, faded: float = 0.0, reduced: float = 0.0) -> None:
-        """Set the pictures, the seed of their order and augmentation, and the shares that DataConfig names."""
-        self.faded = faded
-        self.reduced = reduced
-        self.pictures = pictures
-        self.seed = seed
+    def __init__(self, pictures: list[Member], seed: int, config: DataConfig) -> None:
+        """Set the pictures and the seed of their order and augmentation, which is as `config` says."""
+        self.pictures, self.seed, self.config = pictures, seed, config
         self._reported: set[str] = set()
 
     def __getitem__(self, key: tuple[int, int]) -> Tensor:
         """`key` is (sample number, crop size). A picture of no use is reported, once, and its successor taken."""
         number, crop = key
         random = np.random.default_rng((self.seed, number))
+        if random.random() < self.config.drawn:
+            return draw(crop, random)
         for attempt in range(BAD_IN_A_ROW):
             try:
                 return self._crop(self._pick(number + attempt), crop, random)
@@ -158,12 +158,12 @@ class Crops(Dataset[Tensor]):
         height, width = pixels.shape[:2]
         if min(height, width) < crop:
             raise ImageError(f"{member.title}: {width}x{height} is smaller than the crop of {crop}")
-        side = int(random.integers(crop, min(height, width) + 1)) if random.random() < self.reduced else crop
+        side = int(random.integers(crop, min(height, width) + 1)) if random.random() < self.config.reduced else crop
         row, column = random.integers(height - side + 1), random.integers(width - side + 1)
         window = np.rot90(pixels[row : row + side, column : column + side], int(random.integers(4)))
         x = torch.from_numpy(to_signed(np.ascontiguousarray(window[:, ::-1] if random.integers(2) else window)))
         x = x if side == crop else _reduce(x, crop)
-        return _fade(x, random) if random.random() < self.faded else x
+        return _fade(x, random) if random.random() < self.config.faded else x
 
 
 def _reduce(x: Tensor, side: int) -> Tensor:

@@ -146,9 +146,7 @@ class Run:
         self.recipe, self.out, self.accelerator, self.state, self.bar = recipe, out, accelerator, state, bar
         self.lpips = lpips
         folder = recipe.path(recipe.data.shards)
-        self.crops = Crops(
-            members(folder, recipe.data, held_out=False), recipe.seed, recipe.data.faded, recipe.data.reduced
-        )
+        self.crops = Crops(members(folder, recipe.data, held_out=False), recipe.seed, recipe.data)
         self.holdout = self._holdout(folder)
         self.objective = accelerator.prepare_model(Objective(state.codec, recipe.loss, lpips))
         self.writer = self._open() if accelerator.is_main_process else None
