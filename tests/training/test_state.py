@@ -21,7 +21,7 @@ from regrain.training.state import State
 def step(state, *, freeze_latents=False):
     """One step on the same pictures, its draws from the step's number."""
     torch.manual_seed(state.step)
-    objective = Objective(state.codec, LossConfig(), None)
+    objective = Objective(state.network, LossConfig(), None)
     loss = objective(crops(), Rules(1.0, 0.0, 0.5, freeze_latents=freeze_latents))["loss"]
     state.zero_grad()
     loss.backward()
@@ -44,11 +44,11 @@ def saved(tmp_path):
 
 def test_the_average_follows_its_formula():
     state = State(tiny_codec(), ema=0.15)
-    wanted = {name: value.double() for name, value in state.codec.state_dict().items()}
+    wanted = {name: value.double() for name, value in state.network.state_dict().items()}
     for k in range(3):
         step(state)
         decay = min(0.15, (1 + k) / (10 + k))
-        for name, value in state.codec.state_dict().items():
+        for name, value in state.network.state_dict().items():
             wanted[name] = decay * wanted[name] + (1 - decay) * value.double()
     assert state.step == 3
     for name, value in wanted.items():
@@ -67,20 +67,20 @@ def test_a_skipped_step_counts_and_changes_nothing():
 def test_averaged_lends_the_average_and_gives_the_weights_back():
     state = State(tiny_codec(), 0.9)
     step(state)
-    weights = copy.deepcopy(state.codec.state_dict())
+    weights = copy.deepcopy(state.network.state_dict())
     with suppress(ZeroDivisionError), state.averaged() as codec:
         assert not codec.training
         assert equal(codec.state_dict(), state.average)
         assert not equal(codec.state_dict(), weights)
         raise ZeroDivisionError
-    assert equal(state.codec.state_dict(), weights)
-    assert state.codec.training
+    assert equal(state.network.state_dict(), weights)
+    assert state.network.training
 
 
 def test_resumed_and_unbroken_runs_are_equal_to_the_bit(saved):
     unbroken, path = saved
     resumed = State(tiny_codec("x0"), 0.9)
-    torch.nn.init.ones_(resumed.codec.analysis[1].weight)
+    torch.nn.init.ones_(resumed.network.analysis[1].weight)
     resumed.resume(path)
     assert resumed.step == 2
     for frozen in (True, False, True):
@@ -94,7 +94,7 @@ def test_resuming_keeps_the_memory_format(saved):
     resumed = State(tiny_codec(), 0.9)
     resumed.resume(path)
     moments = resumed.optimizer.state_dict()["state"]
-    for index, parameter in enumerate(resumed.codec.parameters()):
+    for index, parameter in enumerate(resumed.network.parameters()):
         assert moments[index]["exp_avg"].stride() == parameter.stride()
 
 
@@ -102,7 +102,7 @@ def test_the_names_in_a_checkpoint_stay(saved):
     """Runs that are on their way depend on them."""
     state, path = saved
     tensors = load_file(path)
-    assert len(tensors) == 2 * len(state.codec.state_dict()) + 3 * len(list(state.codec.parameters()))
+    assert len(tensors) == 2 * len(state.network.state_dict()) + 3 * len(list(state.network.parameters()))
     assert {"weights.analysis.1.weight", "average.latents.offset", "optimizer.0.exp_avg"} <= tensors.keys()
     assert {"optimizer.0.exp_avg_sq", "optimizer.0.step", "weights.denoiser.leave.bias"} <= tensors.keys()
     assert checkpoint.load_metadata(path)["step"] == 2
@@ -124,7 +124,7 @@ def test_a_fresh_state_saves_and_resumes(tmp_path):
     step(state)
     state.resume(tmp_path / "s")
     assert state.step == 0
-    assert equal(state.codec.state_dict(), State(tiny_codec(), 0.9).codec.state_dict())
+    assert equal(state.network.state_dict(), State(tiny_codec(), 0.9).network.state_dict())
 
 
 def test_no_checkpoint_is_a_start(tmp_path):

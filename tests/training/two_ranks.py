@@ -12,4 +12,4 @@ states: list[State] = []
 update = State.update
 State.update = lambda self, rate: (states.append(self), update(self, rate))[1]
 loop.main(Path(sys.argv[1]))
-print(f"rank{os.environ['RANK']} {checkpoint.fingerprint(states[-1].codec.state_dict()).hex()}", flush=True)
+print(f"rank{os.environ['RANK']} {checkpoint.fingerprint(states[-1].network.state_dict()).hex()}", flush=True)

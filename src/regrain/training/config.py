@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar, get_args, get_origin, get_type_hints
 
 from regrain.conditional.model import ModelConfig
+from regrain.diffusion.prior import PriorConfig
 from regrain.errors import UsageError
 
 __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
@@ -18,6 +19,7 @@ __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 T = TypeVar("T")
 
 MS_SSIM_CROP: Final = 192
+TRAINABLE: Final = ("codec", "prior")
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 _MANY: Final = 2**31
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -29,6 +31,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "structure": (0, math.inf), "structure_scale": (0, math.inf),
     "rate_weight": (1e-9, math.inf), "balance": (0, 1), "tone_weight": (0, math.inf),
     "lattice_weight": (0, math.inf), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
+    "simple_weight": (0, math.inf),
     "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536), "half": (1, 65536),
     "latent": (1, 768), "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
 }  # fmt: skip
@@ -76,6 +79,8 @@ class LossConfig:
     """Weight, beside the squared error's own, of its part in means over 16 x 16 pixels: LPIPS hardly sees a cast."""
     lattice_weight: float = 0.0
     """Weight, likewise, of its mean over all squares of 16 x 16: a pattern locked to the grid, which LPIPS likes."""
+    simple_weight: float = 0.1
+    """Of a prior: weight of the simple loss, the squared error of v, beside the bound in bits a value."""
     min_snr_gamma: float = 5.0
     min_weight: float = 0.2
     """Floor of the min-SNR weight of L_diff (over gamma); at t = 1 the weight is 1."""
@@ -112,7 +117,10 @@ class Recipe:
     data: DataConfig
     stage: tuple[Stage, ...]
     loss: LossConfig = field(default_factory=LossConfig)
+    trains: str = "codec"
+    """What the recipe trains: "codec", whose networks [model] shapes, or "prior", which [prior] shapes."""
     model: ModelConfig = field(default_factory=ModelConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
     seed: int = 0
     out: str = "../runs"
     ema: float = 0.999
@@ -153,6 +161,8 @@ def _check(recipe: Recipe, path: Path) -> None:
     """What no single value can tell."""
     if recipe.precision not in PRECISIONS:
         raise UsageError(f"{path}: precision is {recipe.precision!r}; allowed are {', '.join(PRECISIONS)}")
+    if recipe.trains not in TRAINABLE:
+        raise UsageError(f"{path}: trains is {recipe.trains!r}; allowed are {', '.join(TRAINABLE)}")
     if not recipe.stage:
         raise UsageError(f"{path}: a recipe needs at least one [[stage]]")
     for stage in recipe.stage:

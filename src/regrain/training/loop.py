@@ -27,15 +27,13 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from regrain import checkpoint
-from regrain.conditional.frozen import freeze, latent_fingerprint
-from regrain.conditional.model import ConditionalCodec
 from regrain.errors import OutputError, RegrainError, UsageError
-from regrain.evaluation.perceptual import Lpips
+from regrain.training import trainee
 from regrain.training.config import Recipe, Stage, read_recipe
 from regrain.training.data import Crops, batches, holdout_batch, members
-from regrain.training.objective import Objective, Rules
+from regrain.training.objective import Rules
 from regrain.training.state import State
-from regrain.training.validate import validate
+from regrain.training.trainee import Trainee
 
 __all__ = ["main", "train"]
 
@@ -112,12 +110,11 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     )
     _check_shares(recipe, accelerator.num_processes)
     torch.manual_seed(recipe.seed)
-    codec = ConditionalCodec(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(accelerator.device) if recipe.loss.lpips else None
-    state = State(codec.to(accelerator.device), recipe.ema)
+    subject = trainee.of(recipe, accelerator.device)
+    state = State(subject.network, recipe.ema)
     state.resume(out / LAST)
     bar = accelerator.is_main_process and not quiet and sys.stderr.isatty()
-    Run(recipe, out, accelerator, state, lpips, bar=bar).all_stages()
+    Run(recipe, out, accelerator, state, subject, bar=bar).all_stages()
     return out
 
 
@@ -140,15 +137,15 @@ class Run:
     """One process's share of a training run."""
 
     def __init__(
-        self, recipe: Recipe, out: Path, accelerator: Accelerator, state: State, lpips: Lpips | None, *, bar: bool
+        self, recipe: Recipe, out: Path, accelerator: Accelerator, state: State, subject: Trainee, *, bar: bool
     ) -> None:
-        """Open the data and the log; wrap the codec for its device."""
+        """Open the data and the log; wrap the objective for its device."""
         self.recipe, self.out, self.accelerator, self.state, self.bar = recipe, out, accelerator, state, bar
-        self.lpips = lpips
+        self.subject = subject
         folder = recipe.path(recipe.data.shards)
         self.crops = Crops(members(folder, recipe.data, held_out=False), recipe.seed, recipe.data)
         self.holdout = self._holdout(folder)
-        self.objective = accelerator.prepare_model(Objective(state.codec, recipe.loss, lpips))
+        self.objective = accelerator.prepare_model(subject.objective())
         self.writer = self._open() if accelerator.is_main_process else None
         self.bad = 0
 
@@ -221,13 +218,13 @@ class Run:
         scalars = self.objective(x, Rules.at(where.stage, where.step))
         self.state.zero_grad()
         self.accelerator.backward(scalars["loss"])
-        gradient = self.accelerator.clip_grad_norm_(self.state.codec.parameters(), self.recipe.clip)
+        gradient = self.accelerator.clip_grad_norm_(self.state.network.parameters(), self.recipe.clip)
         means = self.accelerator.reduce(torch.stack([value.detach() for value in scalars.values()]), "mean")
         values = dict(zip(scalars, means.tolist(), strict=True)) | {"gradient": float(gradient)}
         values["learning_rate"] = learning_rate(self.recipe, step, where)
         self._update(values)
         self._report(values | {"seconds": time.monotonic() - start})
-        return {name: values[name] for name in ("loss", "bpp", "mse", "lpips")}
+        return {name: values[name] for name in self.subject.shown}
 
     def _update(self, values: dict[str, float]) -> None:
         """Take the step, or skip it if it is not finite; stop when that goes on."""
@@ -261,16 +258,15 @@ class Run:
             self._save_weights()
 
     def _save_weights(self) -> None:
-        with self.state.averaged() as codec:
-            tensors = freeze(codec)
-        about = {"config": self.recipe.model.to_dict(), "recipe": self.recipe.name, "step": self.state.step}
-        checkpoint.save(self.out / WEIGHTS, tensors, about | {"latent_fingerprint": latent_fingerprint(tensors).hex()})
+        with self.state.averaged():
+            tensors, about = self.subject.frozen()
+        checkpoint.save(self.out / WEIGHTS, tensors, {"recipe": self.recipe.name, "step": self.state.step} | about)
 
     def _validate(self) -> None:
         if self.writer is None or self.holdout is None:
             return
-        with self.state.averaged() as codec:
-            rows = validate(codec, self.holdout, self.lpips)
+        with self.state.averaged():
+            rows = self.subject.validate(self.holdout)
         for row in rows:
             log.info("step %d: %s", self.state.step, row)
             for name, value in row.scalars().items():

@@ -7,13 +7,12 @@ import json
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regrain import checkpoint
-from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.errors import ModelError
 from regrain.training.muon import Muon
 
@@ -23,13 +22,13 @@ __all__ = ["State"]
 class State:
     """What a checkpoint holds. `step` counts the steps taken or skipped."""
 
-    def __init__(self, codec: ConditionalCodec, ema: float) -> None:
-        """Start at step 0 from the codec as it is."""
-        self.codec = codec
+    def __init__(self, network: nn.Module, ema: float) -> None:
+        """Start at step 0 from the network as it is."""
+        self.network = network
         self.ema = ema
         self.step = 0
-        self.average = {name: tensor.detach().clone() for name, tensor in codec.state_dict().items()}
-        self.optimizer = Muon(codec.parameters())
+        self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        self.optimizer = Muon(network.parameters())
 
     def zero_grad(self) -> None:
         """Forget gradients; parameters without one are left alone by the next update."""
@@ -42,7 +41,7 @@ class State:
         self.optimizer.step()
         decay = min(self.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, tensor in self.codec.state_dict().items():
+            for name, tensor in self.network.state_dict().items():
                 self.average[name].lerp_(tensor, 1 - decay)
         self.step += 1
 
@@ -52,22 +51,22 @@ class State:
 
     def settle(self) -> None:
         """Go on from the averaged weights: what is frozen from here on is then what ships, to the bit."""
-        self.codec.load_state_dict(self.average)
+        self.network.load_state_dict(self.average)
 
     @contextmanager
-    def averaged(self) -> Iterator[ConditionalCodec]:
-        """The codec with its averaged weights, in evaluation mode, for as long as the context lasts."""
-        current = {name: tensor.clone() for name, tensor in self.codec.state_dict().items()}
-        self.codec.load_state_dict(self.average)
+    def averaged(self) -> Iterator[nn.Module]:
+        """The network with its averaged weights, in evaluation mode, for as long as the context lasts."""
+        current = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
         try:
-            yield self.codec.eval()
+            yield self.network.eval()
         finally:
-            self.codec.load_state_dict(current)
-            self.codec.train()
+            self.network.load_state_dict(current)
+            self.network.train()
 
     def save(self, path: Path) -> None:
         """Write everything, atomically. Raises OutputError."""
-        checkpoint.save(path, self._tensors(), {"step": self.step, "config": _plain(self.codec.config)})
+        checkpoint.save(path, self._tensors(), {"step": self.step, "config": self._config()})
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint, if there is one. Raises ModelError if it is damaged or for another network."""
@@ -78,7 +77,7 @@ class State:
         except ModelError as error:
             raise ModelError(f"{error}; put a good checkpoint in its place, or remove it to start again") from None
         self._check(path, tensors, metadata)
-        self.codec.load_state_dict(_part(tensors, "weights."))
+        self.network.load_state_dict(_part(tensors, "weights."))
         for name, tensor in _part(tensors, "average.").items():
             self.average[name].copy_(tensor)
         self._load_optimizer(_part(tensors, "optimizer."))
@@ -93,7 +92,7 @@ class State:
                 raise ModelError(f"{path}: of another network: {name} is {there} there and {shapes.get(name)} here")
         if type(metadata.get("step")) is not int:
             raise ModelError(f"{path}: not a checkpoint of training: it says no step")
-        if metadata.get("config", (mine := _plain(self.codec.config))) != mine:
+        if metadata.get("config", (mine := self._config())) != mine:
             raise ModelError(f"{path}: a checkpoint of another [model] than the recipe's")
 
     def _shapes(self, names: Set[str]) -> dict[str, tuple[int, ...]]:
@@ -106,7 +105,7 @@ class State:
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {f"weights.{k}": v for k, v in self.codec.state_dict().items()}
+        tensors = {f"weights.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
@@ -122,13 +121,12 @@ class State:
             moments.setdefault(int(index), {})[name] = like
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
 
+    def _config(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(json.dumps(cast(Any, self.network).config.to_dict()))
+        return plain
+
     def _parameters(self) -> list[Tensor]:
-        return [parameter.detach() for parameter in self.codec.parameters()]
-
-
-def _plain(config: ModelConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
-    return plain
+        return [parameter.detach() for parameter in self.network.parameters()]
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
