@@ -21,8 +21,8 @@ from pictures import DEMO, fitted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from regrain.codec import Model
     from regrain.conditional.decode import Knobs
+    from regrain.models import Model
 
 TILE = 512
 REACH = 16

@@ -21,7 +21,7 @@ from regrain.cli.parser import parse, size
 
 COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--no-overwrite", "--help"}
 FLAGS = {
-    "encode": {"--quality", "--target-size", "--target-bpp", "--model", "--max-pixels"},
+    "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--model", "--max-pixels"},
     "decode": {"--steps", "--realism", "--seed", "--partial", "--max-pixels", "--max-memory", "--model"},
     "inspect": set(),
     "compare": {
@@ -107,6 +107,7 @@ def codec(monkeypatch):
     fake = Codec()
     monkeypatch.setitem(sys.modules, "regrain.codec", fake)
     monkeypatch.setattr(regrain, "codec", fake, raising=False)
+    monkeypatch.setattr("regrain.models.load", fake.load)
     monkeypatch.delenv("REGRAIN_LPIPS", raising=False)
     return fake
 
@@ -413,7 +414,7 @@ def test_a_warning_is_one_line(photo, codec, capsys, monkeypatch):
     def load(path, device):
         warnings.warn("two\nlines", UserWarning, stacklevel=1)
 
-    monkeypatch.setattr(codec, "load", load)
+    monkeypatch.setattr("regrain.models.load", load)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert main(["encode", "photo.png", "--model", "some", "-q", "1"]) == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regrain import codec, image
+from regrain import image, models
 from regrain.diffusion import noise
 
 TOOL = Path(__file__).parents[1] / "tools" / "exactness.py"
@@ -42,7 +42,7 @@ def tool():
 
 @pytest.fixture(scope="module")
 def model():
-    return codec.load()
+    return models.load()
 
 
 def run(*arguments, capability=None):
@@ -100,7 +100,7 @@ def test_the_picture_knows_nothing_of_the_caller_s_torch(tool, model):
     wanted = tool.pixels(model, data)
     for name in ("autocast", "default-float64", "threads-2"):
         with tool.SETTINGS[name]():
-            assert tool.pixels(codec.load(), data) == wanted, name
+            assert tool.pixels(models.load(), data) == wanted, name
 
 
 def test_noise_is_a_function_of_its_place_alone():

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from regrain import bitstream, codec
-from regrain.bitstream import Header, Method, Stream, _get_varint, _pack_header, _put_varint
+from regrain import bitstream, codec, models
+from regrain.bitstream import Header, Method, Stream, _pack_header
 from regrain.conditional import grid, symbols
 from regrain.entropy import coder
 from regrain.errors import BitstreamError, RegrainError
+from regrain.varint import get_varint, put_varint
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in json.loads((FOLDER / "golden.json").read_text())}
@@ -74,7 +75,7 @@ def split(data):
     sections = []
     for part in parts:
         body = data[part.offset : part.offset + part.length]
-        start = _get_varint(body, 1)[1] + 4
+        start = get_varint(body, 1)[1] + 4
         sections.append((body[0], body[start:]))
     return data[: head.length], sections
 
@@ -82,7 +83,7 @@ def split(data):
 def framed(section):
     """A section with the right length and checksum."""
     kind, payload = section
-    frame = bytes([kind]) + _put_varint(len(payload))
+    frame = bytes([kind]) + put_varint(len(payload))
     return frame + zlib.crc32(payload, zlib.crc32(frame)).to_bytes(4, "little") + payload
 
 
@@ -90,11 +91,11 @@ def mended(data):
     """The same bytes with the checksum of the header, and of every section that can be followed, put right."""
     out = bytearray(data)
     try:
-        at = _get_varint(data, _get_varint(data, 9)[1])[1] + 6
+        at = get_varint(data, get_varint(data, 9)[1])[1] + 6
         out[at : at + 4] = zlib.crc32(bytes(out[:at])).to_bytes(4, "little")
         at += 4
         while at < len(data):
-            length, stored = _get_varint(data, at + 1)
+            length, stored = get_varint(data, at + 1)
             end = stored + 4 + length
             crc = zlib.crc32(bytes(out[stored + 4 : end]), zlib.crc32(bytes(out[at:stored])))
             out[stored : stored + 4] = crc.to_bytes(4, "little")
@@ -154,7 +155,7 @@ def reordered(draw, sections):
             sections.insert(at, (draw(st.integers(128, 255)), draw(st.binary(max_size=9))))
         elif kind == "index" and name == bitstream.SectionType.LATENTS:
             index = draw(st.sampled_from([0, 1, 5, 6, 127, 128, 2**31, 2**35 - 1]))
-            sections[at] = name, _put_varint(index) + payload[1:]
+            sections[at] = name, put_varint(index) + payload[1:]
     return sections
 
 
@@ -231,7 +232,7 @@ def test_symbols_of_any_value_that_are_coded_as_they_should_be(draw):
     width, height = draw.draw(st.integers(1, 70)), draw.draw(st.integers(1, 70))
     quality, tile = draw.draw(st.integers(0, 25600)), draw.draw(st.sampled_from([64, 1024]))
     random, pool = np.random.default_rng(draw.draw(st.integers(0, 99))), draw.draw(st.lists(st.sampled_from(EXTREMES)))
-    model = codec._shipped(None)
+    model = models.load()
     tiles = []
     for index, region in enumerate(grid.tiles(*grid.latent_size(height, width), tile // grid.STRIDE)):
         z = some(random, pool, (model.config.transform.hyper, *symbols.hyper_size(region)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regrain import bitstream, codec, image
+from regrain import bitstream, codec, image, models
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
@@ -23,7 +23,7 @@ def digest():
     spec = importlib.util.spec_from_file_location("exactness", tool)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    model = codec.load()
+    model = models.load()
     return lambda data: module.digest(model, data)
 
 

@@ -13,14 +13,13 @@ import sys
 import time
 import tracemalloc
 import zlib
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from regrain import bitstream, codec
+from regrain import bitstream, codec, models
 from regrain.cli import main
 from regrain.conditional.frozen import Model
 from regrain.errors import BitstreamError, Corrupt, Truncated
@@ -308,7 +307,7 @@ def test_a_name_that_the_terminal_cannot_show(monkeypatch, encoding):
 @pytest.fixture(scope="module")
 def weights():
     """The weights of the package, and where the data of their tensors begins."""
-    data = (files("regrain") / "weights" / codec.DEFAULT_WEIGHTS).read_bytes()
+    data = models.packaged(bitstream.Method.CONDITIONAL).read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
     return data, 8 + size, json.loads(data[8 : 8 + size])
 
@@ -336,8 +335,8 @@ def test_damaged_weights(fails, weights, how):
 
 
 def test_a_package_without_its_weights(fails, monkeypatch):
-    monkeypatch.setattr(codec, "DEFAULT_WEIGHTS", "absent.safetensors")
-    for cache in (codec._shipped_fingerprint, codec._shipped):
+    monkeypatch.setattr(models, "packaged", lambda _method: Path("absent.safetensors"))
+    for cache in (models.packaged_fingerprint, models._shipped):
         cache.cache_clear()
     fails(["decode", "photo.rgn", "x.png"], 5, "reinstall")
     fails(["encode", "photo.png", "x.rgn"], 5, "reinstall")

@@ -15,9 +15,11 @@ import regrain
 ROOT = Path(regrain.__file__).parent
 LAYERS = [
     {"errors"},
+    {"varint"},
     {"image", "bitstream", "checkpoint", "layers"},
     {"entropy", "diffusion"},
     {"conditional", "progressive", "palette"},
+    {"models"},
     {"codec"},
     {"__init__"},
     {"evaluation"},

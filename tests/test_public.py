@@ -32,6 +32,7 @@ SIGNATURES = {
         "target_size": None,
         "target_bpp": None,
         "tile": 1024,
+        "method": None,
         "model": None,
         "device": None,
         "max_pixels": 100_000_000,

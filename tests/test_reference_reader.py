@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import reference_reader as reference
 from entropy import reference_coder
-from regrain import bitstream, codec
+from regrain import bitstream, codec, models
 from regrain.conditional import grid
 from regrain.conditional.decode import tile_symbols
 from regrain.conditional.transform import MeanBranch, TransformConfig
@@ -37,7 +37,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def model():
-    return codec.load()
+    return models.load()
 
 
 def library(data, model):

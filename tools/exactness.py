@@ -18,7 +18,7 @@ from unittest import mock
 
 import torch
 
-from regrain import bitstream, codec, image
+from regrain import bitstream, codec, image, models
 from regrain.conditional import grid
 from regrain.conditional.decode import tile_symbols
 from regrain.conditional.frozen import Model
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--pixels", action="store_true")
     options = parser.parse_args()
     files = [file.read_bytes() for file in options.files]
-    model = codec.load()
+    model = models.load()
     print(json.dumps([pixels(model, data) for data in files] if options.pixels else digests(model, files)))
     if options.encode:
         encode(model, *options.encode)

@@ -15,7 +15,7 @@ import numpy as np
 from exactness import digest
 from numpy.typing import NDArray
 
-from regrain import codec, image
+from regrain import codec, image, models
 from regrain.image import Metadata, Picture
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "golden"
@@ -73,7 +73,7 @@ def make(name: str, golden: Golden, folder: Path) -> dict[str, object]:
         raise SystemExit(f"{name} has {len(data)} bytes; allowed are {LARGEST}")
     (folder / f"{name}.rgn").write_bytes(data)
     image.write(codec.decode(data, realism=0), folder / f"{name}.png")
-    made = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "symbols": digest(codec.load(), data)}
+    made = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "symbols": digest(models.load(), data)}
     return {"width": golden.width, "height": golden.height, **made}
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from regrain.codec import Info, Model
+    from regrain.codec import Info
+    from regrain.models import Model
 
     Picturelike: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
 
@@ -75,6 +76,7 @@ def encode(
     target_size: int | None = None,
     target_bpp: float | None = None,
     tile: int = 1024,
+    method: str | None = None,
     model: "Model | None" = None,
     device: str | None = None,
     max_pixels: int = 100_000_000,
@@ -84,8 +86,9 @@ def encode(
     Arrays are (H, W[, 1, 3 or 4]), of uint8, uint16, bool or float in [0, 1] or [0, 255]. At most one of three chooses
     the rate: `quality` in [0, 100] (50 where none is given), `target_size` in bytes, or `target_bpp` in bits a pixel of
     the whole file, which is never above a target. `tile` is the side of an independent stream in pixels, a power of two
-    from 64 to 32768. `model` comes from `load` and stays on its device; without it, the one in the package runs on
-    `device`, a name of torch's (None: the CPU).
+    from 64 to 32768. `method` is "conditional" or "progressive" (None: the model's, else the first). `model` comes
+    from `load` and stays on its device; without it, the one in the package runs on `device`, a name of torch's (None:
+    the CPU).
 
     Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
     LimitError above `max_pixels`, ModelError without weights.
@@ -96,7 +99,14 @@ def encode(
 
     picture = pictures.read(image, max_pixels=max_pixels)
     return codec.encode(
-        picture, quality=quality, target_size=target_size, target_bpp=target_bpp, tile=tile, model=model, device=device
+        picture,
+        quality=quality,
+        target_size=target_size,
+        target_bpp=target_bpp,
+        tile=tile,
+        method=method,
+        model=model,
+        device=device,
     )
 
 
@@ -151,9 +161,9 @@ def load(path: str | Path | None = None, device: str | None = None) -> "Model":
     `device` is a name of torch's (None: the CPU). Raises ModelError when the weights are missing or unreadable, and
     UsageError for a device that is not there.
     """
-    from regrain import codec
+    from regrain import models
 
-    return codec.load(path, device)
+    return models.load(path, device)
 
 
 def _check(**knobs: float | None) -> None:

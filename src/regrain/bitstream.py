@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from regrain.errors import BitstreamError, Corrupt, LimitError, NotRegrain, Truncated, UnsupportedVersion, UsageError
+from regrain.varint import get_varint, put_varint
 
 MAGIC = b"\x9fRGN\r\n"
-FORMAT_VERSION = 0
-MAX_HEADER_BYTES = 29
-MIME = "image/x-regrain"
-EXTENSION = ".rgn"
+FORMAT_VERSION, MAX_HEADER_BYTES = 0, 29
+MIME, EXTENSION = "image/x-regrain", ".rgn"
 
 _TILES = tuple(2**bits for bits in range(6, 16))
 _TILE_BITS, _GREY, _ALPHA = 0x0F, 0x10, 0x20
-_FIRST_ANCILLARY, _MOST_OTHERS, _MOST_PARTIAL = 128, 256, 2**36
+_FIRST_ANCILLARY, _MOST_OTHERS, _MOST_PARTIAL, _MOST_STEPS = 128, 256, 2**36, 64
 
 
 class Method(IntEnum):
@@ -66,6 +65,11 @@ class Header:
     grey: bool = False
     alpha: bool = False
     tile: int = 1024
+
+    @property
+    def unit(self) -> str:
+        """A tile, or a step: what a section of latents holds."""
+        return "step" if self.method == Method.PROGRESSIVE else "tile"
 
     def __post_init__(self) -> None:
         """Hold the ranges above."""
@@ -108,8 +112,15 @@ class SectionInfo:
     whole: bool
 
 
+def step_count(quality: int) -> int:
+    """Steps of a progressive file, 1 to 64, by its quality q times 256."""
+    return 1 + quality * (_MOST_STEPS - 1) // 25600
+
+
 def tile_count(header: Header) -> int:
-    """Tiles that cover the picture: ceil(width / tile) * ceil(height / tile)."""
+    """Sections of latents: the tiles that cover the picture, ceil(width / tile) * ceil(height / tile), or the steps."""
+    if header.method == Method.PROGRESSIVE:
+        return step_count(header.quality)
     return -(-header.width // header.tile) * -(-header.height // header.tile)
 
 
@@ -123,7 +134,7 @@ def write(stream: Stream) -> bytes:
         raise UsageError(f"the alpha flag is {header.alpha}, alpha bytes are {'missing' if header.alpha else 'there'}")
     extras = zip(_EXTRAS, (stream.alpha, stream.icc, stream.exif, stream.xmp), strict=True)
     parts = [_pack_section(kind, payload) for kind, payload in extras if payload is not None]
-    parts += [_pack_section(SectionType.LATENTS, _put_varint(index) + tile) for index, tile in enumerate(tiles)]
+    parts += [_pack_section(SectionType.LATENTS, put_varint(index) + tile) for index, tile in enumerate(tiles)]
     return _pack_header(header) + b"".join(parts)
 
 
@@ -190,12 +201,16 @@ def _check(section: _Section, header: Header, found: dict[tuple[int, int], bytes
     count, last = tile_count(header), next(reversed(found), (0, 0))
     following = last[1] + 1 if last[0] == SectionType.LATENTS else 0
     latents, alpha = section.kind == SectionType.LATENTS, section.kind == SectionType.ALPHA
-    name = f"latents, tile {following} of 0 to {count - 1}," if latents else _NAMES.get(section.kind, section.kind)
+    name = (
+        f"latents, {header.unit} {following} of 0 to {count - 1},"
+        if latents
+        else _NAMES.get(section.kind, section.kind)
+    )
     place = f"section {name} at byte {section.start}"
     if following == count:
-        raise Corrupt(f"the file goes on after its last tile, at byte {section.start}")
+        raise Corrupt(f"the file goes on after its last {header.unit}, at byte {section.start}")
     if section.fault is Truncated:
-        whole = f"{following} of {count} tiles are whole, --partial decodes them"
+        whole = f"{following} of {count} {header.unit}s are whole, --partial decodes them"
         raise Truncated(f"the file is cut short at byte {section.end}, or a length is damaged: {whole}")
     if section.fault:
         raise Corrupt(f"{place} is damaged (checksum, length, index or number); --partial decodes what is whole")
@@ -224,7 +239,7 @@ def _walk(data: bytes, at: int, header: Header) -> Iterator[_Section]:
 
 def _next_section(data: bytes, at: int) -> _Section:
     try:
-        length, stored = _get_varint(data, at + 1)
+        length, stored = get_varint(data, at + 1)
     except BitstreamError as error:
         return _Section(data[at], at, len(data), type(error))
     start, end = stored + 4, stored + 4 + length
@@ -234,21 +249,21 @@ def _next_section(data: bytes, at: int) -> _Section:
     whole = int.from_bytes(data[stored:start], "little") == zlib.crc32(payload, zlib.crc32(data[at:stored]))
     try:
         if whole and data[at] == SectionType.LATENTS:
-            tile, words = _get_varint(payload, 0)
+            tile, words = get_varint(payload, 0)
     except BitstreamError:
         whole = False
     return _Section(data[at], at, end, None if whole else Corrupt, payload[words:], tile)
 
 
 def _pack_section(kind: SectionType, payload: bytes) -> bytes:
-    frame = bytes([kind]) + _put_varint(len(payload))
+    frame = bytes([kind]) + put_varint(len(payload))
     return frame + zlib.crc32(payload, zlib.crc32(frame)).to_bytes(4, "little") + payload
 
 
 def _pack_header(header: Header) -> bytes:
     flags = header.tile.bit_length() - 1 | _GREY * header.grey | _ALPHA * header.alpha
-    body = bytes([*MAGIC, FORMAT_VERSION, header.method, flags]) + _put_varint(header.width)
-    body += _put_varint(header.height) + struct.pack("<H4s", header.quality, header.fingerprint)
+    body = bytes([*MAGIC, FORMAT_VERSION, header.method, flags]) + put_varint(header.width)
+    body += put_varint(header.height) + struct.pack("<H4s", header.quality, header.fingerprint)
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
@@ -256,8 +271,8 @@ def _parse_header(data: bytes) -> tuple[Header, int]:
     """The header and the offset of the first section."""
     _check_magic(data)
     try:
-        width, at = _get_varint(data, len(MAGIC) + 3)
-        height, at = _get_varint(data, at)
+        width, at = get_varint(data, len(MAGIC) + 3)
+        height, at = get_varint(data, at)
         quality, fingerprint, crc = struct.unpack_from("<H4sI", data, at)
     except (Truncated, struct.error):
         raise Truncated(f"the file ends at byte {len(data)}, inside its header") from None
@@ -283,18 +298,3 @@ def _check_magic(data: bytes) -> None:
         raise NotRegrain(f"no {EXTENSION} file: it starts with {data[:6].hex(' ') or 'nothing'}, not {MAGIC.hex(' ')}")
     if (version := data[len(MAGIC)]) != FORMAT_VERSION:
         raise UnsupportedVersion(f"the file has format version {version}; this program reads version {FORMAT_VERSION}")
-
-
-def _put_varint(value: int) -> bytes:
-    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + _put_varint(value >> 7)
-
-
-def _get_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Value and end of the LEB128 number at byte `at`; at most 5 bytes and no needless one, else `Corrupt`."""
-    digits = data[at : at + 5]
-    size = next((place for place, byte in enumerate(digits, 1) if byte < 0x80), 0)
-    if not size and len(digits) < 5:
-        raise Truncated(f"the number at byte {at} runs past the end")
-    if not size or (size > 1 and digits[size - 1] == 0):
-        raise Corrupt(f"the number at byte {at} is not in its shortest form of at most 5 bytes")
-    return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(digits[:size])), at + size

@@ -4,30 +4,24 @@ Everything a file can be refused for (magic, version, lengths, checksums, limits
 before torch is imported and before anything of the size the header claims is allocated.
 """
 
-import json
 import os
-import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regrain import bitstream
+from regrain import bitstream, models
 from regrain.errors import Corrupt, LimitError, ModelError, Truncated, UnsupportedVersion, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from regrain.conditional.frozen import Model as Model
     from regrain.image import Picture
+    from regrain.models import Model
 
-__all__ = ["Info", "decode", "encode", "inspect", "load"]
+__all__ = ["Info", "decode", "encode", "inspect"]
 
-DEFAULT_WEIGHTS = "conditional.safetensors"
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
 UNKNOWN_MEMORY = 4_000_000_000
@@ -76,44 +70,6 @@ def inspect(data: bytes) -> Info:
     )
 
 
-def load(path: str | Path | None = None, device: str | None = None) -> "Model":
-    """Weights from a file, or those in the package. Raises ModelError."""
-    from regrain.conditional.frozen import Model
-
-    with _untouched(), as_file(files("regrain") / "weights" / DEFAULT_WEIGHTS) as shipped:
-        return Model.load(Path(path) if path is not None else shipped, _device(device))
-
-
-@contextmanager
-def _untouched() -> Iterator[None]:
-    """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own."""
-    import torch
-
-    with torch.device("cpu"), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        yield
-
-
-@lru_cache(maxsize=1)
-def _shipped(device: str | None) -> "Model":
-    """The package's model on the device that was asked for last; None is the CPU."""
-    return load(None, device)
-
-
-def _model(given: "Model | None", device: str | None) -> "Model":
-    """The model that was given, where it is, or the package's own on `device`."""
-    return given or _shipped(None if device == "cpu" else device)
-
-
-def _device(name: str | None) -> str | None:
-    import torch
-
-    try:
-        torch.zeros(1, device=name or "cpu").cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
-    return name
-
-
 def encode(
     picture: "Picture",
     *,
@@ -121,29 +77,31 @@ def encode(
     target_size: int | None = None,
     target_bpp: float | None = None,
     tile: int = 1024,
+    method: str | None = None,
     model: "Model | None" = None,
     device: str | None = None,
 ) -> bytes:
     """The file of a picture, at a quality (50 unless one of the three is given) or as large as a target allows.
 
-    Raises UsageError for a target that is too small, or a tile that is no power of two from 64 to 32768.
+    Raises UsageError for a target that is too small, a tile that is no power of two from 64 to 32768, or a method that
+    is not there or not the model's.
     """
-    from regrain.conditional.encode import analyse, encode_tiles
     from regrain.image import encode_alpha
 
-    model = _model(model, device)
+    which = models.method_of(method, model)
+    model = models.choose(model, which, device)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
-    header = bitstream.Header(*size, 0, model.fingerprint, grey=picture.grey, alpha=has_alpha, tile=tile)
+    header = bitstream.Header(*size, 0, model.fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     _check_memory("encoding", header, 1, None)
-    with _untouched():
-        y = analyse(model, picture.pixels)
+    with models.untouched():
+        payloads = models.room(which).encoder(model, picture.pixels, tile)
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
     meta = picture.metadata
 
     def at(step: int) -> bytes:
         """The file at quality `step`, q times 256."""
-        with _untouched():
-            tiles = tuple(encode_tiles(model, y, step, tile))
+        with models.untouched():
+            tiles = tuple(payloads(step))
         stream = bitstream.Stream(replace(header, quality=step), tiles, alpha, meta.icc, meta.exif, meta.xmp)
         return bitstream.write(stream)
 
@@ -156,15 +114,12 @@ def encode(
 
 def _largest_within(at: Callable[[int], bytes], target: int) -> bytes:
     """The file at the highest quality that keeps to `target` bytes, by bisection: sizes rise with quality."""
-    top = at(100 * QUALITY_UNIT)
-    if len(top) <= target:
-        return top
     best = at(0)
     if len(best) > target:
         raise UsageError(
             f"target of {target} bytes is too small: the smallest file of this picture is {len(best)} bytes"
         )
-    low, high = 0, 100 * QUALITY_UNIT
+    low, high = 0, 100 * QUALITY_UNIT + 1
     while high - low > 1:
         middle = (low + high) // 2
         data = at(middle)
@@ -191,21 +146,19 @@ def decode(
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     header = stream.header
     if stream.tiles.count(None) == len(stream.tiles):
-        raise Truncated(f"none of its {len(stream.tiles)} tiles is whole: there is nothing to decode")
-    if header.method != bitstream.Method.CONDITIONAL:
+        raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
+    if header.method not in models.ROOMS:
         raise UnsupportedVersion(f"method {header.method.name.lower()} is not decoded by this version of regrain")
     _check_memory("decoding", header, steps, max_memory)
-    _check_fingerprint(header.fingerprint, model.fingerprint if model else _shipped_fingerprint())
-    from regrain.conditional.decode import Knobs, decode_tiles, regrow
+    _check_fingerprint(header.fingerprint, model.fingerprint if model else models.packaged_fingerprint(header.method))
     from regrain.image import Metadata, Picture
 
-    model = _model(model, device)
+    model = models.choose(model, header.method, device)
     alpha = _alpha(stream, partial=partial)
-    size = (header.height, header.width)
-    with _untouched():
-        y_hat = decode_tiles(model, stream.tiles, size, header.quality, header.tile, partial=partial)
-        knobs = Knobs(steps, realism, seed)
-        pixels = regrow(model, y_hat, size, header.quality, grey=header.grey, knobs=knobs)
+    with models.untouched():
+        pixels = models.room(header.method).decode(
+            model, stream, steps=steps, realism=realism, seed=seed, partial=partial
+        )
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
 
 
@@ -217,19 +170,6 @@ def _alpha(stream: bitstream.Stream, *, partial: bool) -> "NDArray[np.uint8] | N
         if stream.alpha is not None:
             return decode_alpha(stream.alpha, stream.header.height, stream.header.width)
     return None
-
-
-@lru_cache(maxsize=1)
-def _shipped_fingerprint() -> bytes:
-    """The latent fingerprint that the package's weights carry in their metadata; read without torch."""
-    path = files("regrain") / "weights" / DEFAULT_WEIGHTS
-    try:
-        with path.open("rb") as file:
-            size = struct.unpack("<Q", file.read(8))[0]
-            head = json.loads(file.read(min(size, 1 << 20)))
-        return bytes.fromhex(json.loads(head["__metadata__"]["regrain"])["latent_fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None
 
 
 def _check_fingerprint(wanted: bytes, present: bytes) -> None:

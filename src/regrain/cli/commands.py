@@ -20,7 +20,8 @@ from regrain.cli.streams import STANDARD, beside, check_target, put, seekable, s
 from regrain.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from regrain.codec import Info, Model
+    from regrain.codec import Info
+    from regrain.models import Model
 
 __all__ = ["decode", "encode", "inspect", "rate", "report", "say", "shown", "train", "weights"]
 
@@ -32,7 +33,12 @@ def encode(options: argparse.Namespace) -> None:
     picture = seekable(options.input)
     start = perf_counter()
     data = regrain.encode(
-        picture, **rate(options), model=weights(options), device=options.device, max_pixels=options.max_pixels
+        picture,
+        **rate(options),
+        method=options.method,
+        model=weights(options),
+        device=options.device,
+        max_pixels=options.max_pixels,
     )
     seconds = perf_counter() - start
     put(data, target, overwrite=not options.no_overwrite)
@@ -187,5 +193,6 @@ def _described(info: "Info") -> str:
     colour = ("grey" if info.grey else "colour") + (" with alpha" if info.alpha else "")
     return (
         f"  {info.width} x {info.height} {colour}, quality {info.quality:g}, {info.method}, "
-        f"format {info.format_version}, latents {info.fingerprint}, tiles {info.tiles} of {info.tile}"
+        f"format {info.format_version}, latents {info.fingerprint}, "
+        + (f"steps {info.tiles}" if info.method == "progressive" else f"tiles {info.tiles} of {info.tile}")
     )

@@ -79,6 +79,8 @@ def _add_encode(commands: "_Subparsers[_Parser]") -> None:
     parser.add_argument("input", metavar="IN", help="a picture in any format that Pillow reads; - is stdin")
     parser.add_argument("output", metavar="OUT", nargs="?", help="default: IN with the suffix .rgn; - is stdout")
     _add_rate(parser, default="50")
+    methods = "conditional or progressive (default: that of the weights)"
+    parser.add_argument("--method", metavar="NAME", help=methods)
     _add_model(parser)
     _add_max_pixels(parser)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from regrain import checkpoint
+from regrain.bitstream import Method
 from regrain.conditional.model import HYPER_MAX, ConditionalCodec, ModelConfig, build_denoiser, build_scale
 from regrain.conditional.passes import passes
 from regrain.conditional.transform import Analysis, HyperAnalysis, MeanBranch, interpolate
@@ -114,6 +115,7 @@ class Model:
     latents: Latents
     denoiser: Denoiser
     device: torch.device
+    method = Method.CONDITIONAL
 
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:

@@ -20,8 +20,8 @@ from regrain.evaluation.rows import Series
 from regrain.evaluation.stopwatch import Place
 
 if TYPE_CHECKING:
-    from regrain.codec import Model
     from regrain.evaluation.baselines import Codec
+    from regrain.models import Model
 
 __all__ = ["OURS", "PLAIN", "Bench", "Cast", "Contestant", "Knobs", "Plan", "baseline", "choose", "ours"]
 

@@ -1,0 +1,45 @@
+"""The sections at hand -> a picture: the receiver (Ho et al. 2020, algorithm 4).
+
+x_hat = prior(x_t)    z = receive(message)    x_s = A x_hat + B x_t + std z    ...    pixels = finish(x_t)
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regrain.errors import Corrupt
+from regrain.image import to_bytes
+from regrain.progressive import sections, walk
+from regrain.progressive.model import Model
+
+__all__ = ["receive", "regrow"]
+
+
+def receive(model: Model, payloads: Sequence[bytes], size: tuple[int, int], tile: int) -> Tensor:
+    """x_t after as many steps as there are payloads, (3, H, W), H and W the `size` rounded up to multiples of 8.
+
+    Raises Corrupt naming the step that does not decode.
+    """
+    height, width = (walk.padded(side) for side in size)
+    x_t = torch.zeros(3, height, width)
+    tiles = walk.places(height, width, tile)
+    sizes = [x_t[:, *place].numel() for place in tiles]
+    for number, (step, payload) in enumerate(zip(walk.steps(len(payloads)), payloads, strict=True)):
+        try:
+            messages = sections.unpack(payload, sizes)
+        except Corrupt as error:
+            raise Corrupt(f"latents, step {number}: {error}") from None
+        x_t = walk.arrive(step, number, walk.estimate(model, x_t, step.before), x_t, tiles, messages)
+    return x_t
+
+
+def regrow(
+    model: Model, x_t: Tensor, received: int, size: tuple[int, int], *, grey: bool, steps: int
+) -> NDArray[np.uint8]:
+    """The picture, uint8 (*size, 1 or 3), from x_t after `received` steps, finished in `steps` more."""
+    log_snr = walk.steps(received)[-1].after if received else None
+    x_hat = walk.finish(model, x_t, log_snr, steps)[:, : size[0], : size[1]]
+    return to_bytes(x_hat.numpy(), grey)

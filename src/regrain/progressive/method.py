@@ -1,0 +1,51 @@
+"""The progressive codec as `codec` sees it: payloads of a picture at any quality, and the picture of payloads.
+
+Quality is how far the walk goes, no more: a file of lower quality is the beginning of one of higher quality.
+"""
+
+import logging
+from collections.abc import Callable
+from itertools import islice, takewhile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain.bitstream import Stream, step_count
+from regrain.errors import Corrupt
+from regrain.progressive.decode import receive, regrow
+from regrain.progressive.encode import stream as sent
+from regrain.progressive.model import Model
+
+__all__ = ["decode", "encoder", "load"]
+
+log = logging.getLogger(__name__)
+load = Model.load
+
+
+def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int], list[bytes]]:
+    """pixels (H, W, 1 or 3) -> (quality q times 256 -> a payload a step); no step is done twice."""
+    coming, done = sent(model, pixels, tile), list[bytes]()
+
+    def at(quality: int) -> list[bytes]:
+        """The first steps."""
+        done.extend(islice(coming, max(0, step_count(quality) - len(done))))
+        return done[: step_count(quality)]
+
+    return at
+
+
+def decode(model: Model, stream: Stream, *, steps: int, realism: float, seed: int, partial: bool) -> NDArray[np.uint8]:
+    """The pixels (H, W, 1 or 3) of a file or, if `partial`, of its first steps that are whole.
+
+    Realism 0 is the estimate of x_0 in one step; `seed` says nothing here. Raises Corrupt naming the step that does not
+    decode.
+    """
+    whole = [payload for payload in takewhile(lambda part: part is not None, stream.tiles) if payload is not None]
+    if len(whole) < len(stream.tiles):
+        log.warning("latents: %d of %d steps are whole and decoded", len(whole), len(stream.tiles))
+        if not whole:
+            raise Corrupt("latents, step 0: cut off or damaged")
+    header = stream.header
+    size = (header.height, header.width)
+    x_t = receive(model, whole, size, header.tile)
+    return regrow(model, x_t, len(whole), size, grey=header.grey, steps=steps if realism else 1)

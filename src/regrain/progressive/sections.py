@@ -1,0 +1,83 @@
+"""One step of a stream, for all tiles: the receiver's message <-> bytes.
+
+    payload = (chunks candidates)* centre spread stream        chunks: a varint a tile; the others: one byte each
+
+The number n of a candidate is coded as n + 1 = 2^e + r with 0 <= r < 2^e: e - centre under the Gaussian table `spread`,
+r under one of 2^e equal counts. docs/FORMAT.md has every bit.
+"""
+
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain.entropy import coder
+from regrain.entropy.tables import PRECISION, Table, gaussian_tables, scales
+from regrain.errors import BitstreamError, Corrupt, UsageError
+from regrain.progressive.channel import CANDIDATES_MOST, Message
+from regrain.varint import get_varint, put_varint
+
+__all__ = ["pack", "unpack"]
+
+
+@lru_cache(maxsize=1)
+def _remainder_tables() -> tuple[Table, ...]:
+    """Table e has the numbers 0 .. 2^e - 1, of equal counts but for the last, which gives one to the escape."""
+    return tuple(Table(0, _equal(exponent)) for exponent in range(CANDIDATES_MOST))
+
+
+def _equal(exponent: int) -> NDArray[np.uint32]:
+    counts = np.full(2**exponent + 1, 2 ** (PRECISION - exponent), np.uint32)
+    counts[-2:] = counts[0] - 1, 1
+    return counts
+
+
+def pack(messages: Sequence[Message]) -> bytes:
+    """The payload of a step, from the messages of its tiles."""
+    numbers = np.concatenate([message.chosen for message in messages]) + 1
+    exponents = np.frexp(numbers)[1] - 1
+    remainders = numbers - (1 << exponents)
+    centre = round(float(exponents.mean()))
+    spread = int(np.abs(scales() - max(0.3, float((exponents - centre).std()))).argmin())
+    head = b"".join(put_varint(message.chosen.size) + bytes([message.candidates]) for message in messages)
+    lengths = (exponents - centre).astype(np.int32), np.full(numbers.size, spread), gaussian_tables()
+    rests = remainders.astype(np.int32), exponents, _remainder_tables()
+    return head + bytes([centre, spread]) + coder.encode([lengths, rests], _check(numbers))
+
+
+def unpack(payload: bytes, sizes: Sequence[int]) -> list[Message]:
+    """The messages of tiles that have `sizes` values. Raises Corrupt for whatever `pack` does not write."""
+    try:
+        heads, at = _heads(payload, sizes)
+        centre, spread = payload[at : at + 2]
+        decoder = coder.Decoder(payload[at + 2 :])
+        total = sum(count for count, _ in heads)
+        lengths = decoder.take(np.full(total, spread), gaussian_tables())
+        exponents = lengths.astype(np.int64) + centre
+        if exponents.min() < 0 or exponents.max() >= CANDIDATES_MOST:
+            raise Corrupt("a candidate's number is out of range")
+        numbers = decoder.take(exponents, _remainder_tables()) + (1 << exponents)
+        decoder.finish(_check(numbers))
+        ends = np.cumsum([count for count, _ in heads])
+        parts = np.split(numbers - 1, ends[:-1])
+        return [Message(candidates, part) for (_, candidates), part in zip(heads, parts, strict=True)]
+    except (UsageError, ValueError, BitstreamError) as error:
+        raise Corrupt(f"it does not decode: {error}") from None
+
+
+def _heads(payload: bytes, sizes: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
+    """Chunks and candidates of every tile, and where they end."""
+    heads, at = [], 0
+    for size in sizes:
+        count, at = get_varint(payload, at)
+        if not 1 <= count <= size or at >= len(payload):
+            raise Corrupt(f"{count} chunks of {size} values")
+        heads.append((count, payload[at]))
+        at += 1
+    return heads, at
+
+
+def _check(numbers: NDArray[np.int64]) -> int:
+    return zlib.crc32(numbers.astype("<i4").tobytes())

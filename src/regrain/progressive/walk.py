@@ -1,0 +1,148 @@
+"""The walk that sender and receiver take alike: from noise towards the picture, one step of log-SNR after the other.
+
+    q(x_s | x_t, x_0) = N(A x_0 + B x_t, std^2),    p(x_s | x_t) = N(A x_hat + B x_t, std^2),    x_hat = prior(x_t)
+    x_s = A x_hat + B x_t + std z,    z ~ N(shift, I),    shift = A (x_0 - x_hat) / std
+
+(Ho et al. 2020, algorithms 3 and 4, with eq. 7; Theis et al. 2022, DiffC.) Both ends hold x_t and the prior, so both
+know p; the sender tells which z. Before the first step x_t is nothing: A = alpha_s, B = 0, x_hat = 0. Where floats
+differ between machines x differs by as much and no more: nothing that is decoded from bytes depends on it.
+Invariant: A^2 / std^2 is the SNR that the step gains.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regrain.diffusion.prior import HALO, STRIDE
+from regrain.progressive import channel
+from regrain.progressive.model import Model
+
+__all__ = [
+    "LOG_SNR",
+    "SEED",
+    "STEPS",
+    "Place",
+    "Step",
+    "arrive",
+    "estimate",
+    "finish",
+    "levels",
+    "padded",
+    "places",
+    "steps",
+]
+
+Place = tuple[slice, slice]
+"""Rows and columns of a tile."""
+SEED: Final = 0
+"""Names the candidates: a part of the format."""
+
+STEPS: Final = 64
+"""Steps of a whole stream."""
+LOG_SNR: Final = (-9.0, 7.0)
+"""Log-SNR after the first step and after the last."""
+WINDOW: Final = 512
+"""Side of the squares in which the network runs, in pixels."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: coefficients of the picture and of x_t, the noise's deviation, and log-SNR on departure and arrival."""
+
+    picture: float
+    kept: float
+    std: float
+    before: float | None
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """The shift of the noise for an error of 1 in the estimate."""
+        return self.picture / self.std
+
+
+def steps(count: int) -> list[Step]:
+    """The first `count` steps of a stream, 0 to STEPS."""
+    low, high = LOG_SNR
+    grid = [low + (high - low) * k / (STEPS - 1) for k in range(STEPS)]
+    alpha, sigma = levels(low)
+    first = Step(alpha, 0.0, sigma, None, low)
+    return [first, *(_between(t, s) for t, s in pairwise(grid))][:count]
+
+
+def _between(t: float, s: float) -> Step:
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(t), levels(s)
+    beta, ratio = 1 - (alpha_t / alpha_s) ** 2, (sigma_s / sigma_t) ** 2
+    return Step(alpha_s * beta / sigma_t**2, alpha_t / alpha_s * ratio, math.sqrt(beta * ratio), t, s)
+
+
+def levels(log_snr: float) -> tuple[float, float]:
+    """(alpha_t, sigma_t) at a log-SNR."""
+    return (1 + math.exp(-log_snr)) ** -0.5, (1 + math.exp(log_snr)) ** -0.5
+
+
+def padded(side: int) -> int:
+    """The least side that the network takes and that covers `side` pixels."""
+    return -(-side // STRIDE) * STRIDE
+
+
+def places(height: int, width: int, side: int) -> list[Place]:
+    """The tiles of a picture, squares of `side` in raster order, cut at the right and the bottom."""
+    corners = ((top, left) for top in range(0, height, side) for left in range(0, width, side))
+    return [(slice(top, min(top + side, height)), slice(left, min(left + side, width))) for top, left in corners]
+
+
+def arrive(
+    step: Step, number: int, x_hat: Tensor, x_t: Tensor, tiles: Sequence[Place], messages: Sequence[channel.Message]
+) -> Tensor:
+    """x_s (3, H, W), after the messages of step `number`, one a tile."""
+    z = np.empty(x_t.shape, np.float32)
+    for index, (tile, message) in enumerate(zip(tiles, messages, strict=True)):
+        part: NDArray[np.float32] = z[:, *tile]
+        part[...] = channel.receive(message, part.size, SEED, number * len(tiles) + index).reshape(part.shape)
+    return step.picture * x_hat + step.kept * x_t + step.std * torch.from_numpy(z)
+
+
+@torch.no_grad()
+def estimate(model: Model, x_t: Tensor, log_snr: float | None) -> Tensor:
+    """What the prior makes of x_t (3, H, W), multiples of 8: x_hat in [-1, 1], window by window; 0 of nothing."""
+    x_hat = torch.zeros_like(x_t)
+    if log_snr is None:
+        return x_hat
+    height, width = x_t.shape[1:]
+    for top in range(0, height, WINDOW):
+        for left in range(0, width, WINDOW):
+            rows, up = _reach(top, height)
+            columns, before = _reach(left, width)
+            seen = model.estimate(x_t[:, rows, columns], log_snr)
+            core = x_hat[:, top : top + WINDOW, left : left + WINDOW]
+            core.copy_(seen[:, up : up + core.shape[1], before : before + core.shape[2]])
+    return x_hat
+
+
+def _reach(start: int, side: int) -> tuple[slice, int]:
+    """A window that starts at `start` with its halo, and where in that it starts."""
+    first = max(0, start - HALO)
+    return slice(first, min(side, start + WINDOW + HALO)), start - first
+
+
+def finish(model: Model, x_t: Tensor, log_snr: float | None, count: int) -> Tensor:
+    """From x_t to a picture (3, H, W) in [-1, 1] along the probability-flow ODE in `count` DDIM steps (DiffC-F).
+
+    One step is the estimate of x_0: the least squared error. More regrow what the stream has not told.
+    """
+    if log_snr is None:
+        return torch.zeros_like(x_t)
+    grid = [log_snr + (LOG_SNR[1] - log_snr) * k / count for k in range(count)]
+    for t, s in pairwise(grid):
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(t), levels(s)
+        x_hat = estimate(model, x_t, t)
+        x_t = alpha_s * x_hat + sigma_s / sigma_t * (x_t - alpha_t * x_hat)
+    return estimate(model, x_t, grid[-1])

@@ -1,0 +1,121 @@
+"""Progressive files: written, cut anywhere, inspected, refused."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import regrain
+from regrain import bitstream, checkpoint
+from regrain.cli import main
+from regrain.diffusion.prior import Prior, PriorConfig
+
+TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "prior.safetensors"
+    tensors = {name: tensor.half() for name, tensor in Prior(TINY).state_dict().items()}
+    checkpoint.save(path, tensors, {"kind": "prior", "config": TINY.to_dict(), "recipe": "tiny"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(weights):
+    return regrain.load(weights)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    row, column = np.mgrid[:70, :50] / 9
+    waves = np.stack([np.sin(row), np.cos(column), np.sin(row + column)], 2)
+    return (127.5 + 90 * waves).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def file(model, photo):
+    return regrain.encode(photo, quality=50, tile=64, model=model)
+
+
+def pixels(data, model, **knobs):
+    return np.asarray(regrain.decode(data, model=model, **knobs)).astype(float)
+
+
+def test_a_file_comes_back(file, model, photo):
+    assert pixels(file, model).shape == photo.shape
+    info = regrain.inspect(file)
+    assert (info.method, info.tiles, info.quality) == ("progressive", 32, 50)
+    assert [section["name"] for section in info.sections] == ["header", *["latents"] * 32]
+
+
+def test_a_lower_quality_is_the_beginning_of_a_higher_one(file, model, photo):
+    lower = regrain.encode(photo, quality=20, tile=64, model=model)
+    ours, theirs = (bitstream.read(data).tiles for data in (lower, file))
+    assert ours == theirs[: len(ours)]
+    assert len(ours) == 13
+
+
+def test_every_cut_decodes_what_is_whole(file, model, caplog):
+    ends = [part.offset + part.length for part in bitstream.layout(file)]
+    whole = pixels(file, model)
+    for cut in (ends[1], ends[1] + 1, ends[20] - 1, ends[20], len(file) - 1):
+        with pytest.raises(regrain.Truncated, match="--partial"):
+            regrain.decode(file[:cut], model=model)
+        caplog.clear()
+        assert pixels(file[:cut], model, partial=True).shape == whole.shape
+        assert "steps are whole" in caplog.text
+    with pytest.raises(regrain.Truncated):
+        regrain.decode(file[: ends[0] + 3], model=model, partial=True)
+
+
+def test_a_damaged_step_ends_what_can_be_decoded(file, model):
+    part = bitstream.layout(file)[8]
+    spoilt = bytearray(file)
+    spoilt[part.offset + part.length - 1] ^= 1
+    with pytest.raises(regrain.Corrupt, match="step 7"):
+        regrain.decode(bytes(spoilt), model=model)
+    assert np.array_equal(pixels(bytes(spoilt), model, partial=True), pixels(file[: part.offset], model, partial=True))
+
+
+def test_a_target_is_kept(model, photo):
+    data = regrain.encode(photo, target_size=900, tile=64, model=model)
+    assert 500 < len(data) <= 900
+
+
+def test_alpha_profile_and_grey_are_kept(model, photo):
+    picture = Image.fromarray(np.dstack([photo, photo[:, :, :1]]), "RGBA")
+    data = io.BytesIO()
+    picture.save(data, "PNG", icc_profile=b"profile")
+    back = regrain.decode(regrain.encode(data.getvalue(), quality=5, model=model), model=model)
+    assert (back.mode, back.info["icc_profile"]) == ("RGBA", b"profile")
+    assert np.array_equal(np.asarray(back)[:, :, 3], photo[:, :, 0])
+    assert regrain.decode(regrain.encode(photo[:, :, 0], quality=5, model=model), model=model).mode == "L"
+
+
+def test_weights_and_method_must_agree(file, model, photo):
+    with pytest.raises(regrain.ModelError, match="fingerprint"):
+        regrain.decode(file, model=regrain.load())
+    with pytest.raises(regrain.UsageError, match=r"'conditional'.*'progressive'"):
+        regrain.encode(photo, model=model, method="conditional")
+    with pytest.raises(regrain.UsageError, match="allowed are conditional, progressive"):
+        regrain.encode(photo, method="palette")
+
+
+def test_the_command_line(weights, photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("photo.png")
+    assert main(["encode", "photo.png", "-q", "5", "--method", "progressive", "--model", str(weights)]) == 0
+    assert main(["decode", "photo.rgn", "back.png", "--model", str(weights), "--steps", "3"]) == 0
+    with Image.open("back.png") as back:
+        assert back.size == (50, 70)
+    assert main(["inspect", "photo.rgn"]) == 0
+    assert "progressive" in capsys.readouterr().out
+
+
+def test_a_package_without_the_weights_says_where_they_come_from(photo):
+    with pytest.raises(regrain.ModelError, match=r"recipes/prior\.toml"):
+        regrain.encode(photo, method="progressive")

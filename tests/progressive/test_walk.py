@@ -1,0 +1,116 @@
+"""The steps' algebra, windows, and a whole stream through a prior that is known exactly."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from regrain.diffusion.prior import Prior, PriorConfig
+from regrain.errors import Corrupt
+from regrain.progressive import decode, encode, walk
+from regrain.progressive.model import Model
+
+TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
+VARIANCE = 0.05
+
+
+class Known(Prior):
+    """The best denoiser of pictures whose values are all drawn from N(0, VARIANCE)."""
+
+    def __init__(self):
+        super().__init__(TINY)
+
+    def forward(self, x_t, log_snr):
+        alpha, sigma = (level.sigmoid().sqrt()[:, None, None, None] for level in (log_snr, -log_snr))
+        return (alpha - alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2)) / sigma * x_t
+
+
+def model(prior):
+    return Model(prior.eval().requires_grad_(False), "", b"four", torch.device("cpu"))
+
+
+KNOWN = model(Known())
+
+
+@pytest.fixture(scope="module")
+def grain():
+    noise = np.random.default_rng(0).normal(0, math.sqrt(VARIANCE), (37, 45, 3))
+    return ((noise.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def payloads(grain):
+    return list(encode.stream(KNOWN, grain, 64))
+
+
+def test_every_step_keeps_the_forward_process():
+    """If x_t has mean alpha_t x_0 and variance sigma_t^2, x_s has alpha_s and sigma_s^2."""
+    for step in walk.steps(walk.STEPS):
+        alpha, sigma = walk.levels(step.before) if step.before is not None else (0.0, 0.0)
+        assert step.picture + step.kept * alpha == pytest.approx(walk.levels(step.after)[0])
+        assert math.hypot(step.kept * sigma, step.std) == pytest.approx(walk.levels(step.after)[1])
+
+
+def test_the_gain_is_the_snr_that_a_step_brings():
+    first, *later = walk.steps(walk.STEPS)
+    assert first.gain**2 == pytest.approx(math.exp(first.after))
+    for step in later:
+        assert step.gain**2 == pytest.approx(math.exp(step.after) - math.exp(step.before))
+    assert (first.after, later[-1].after) == walk.LOG_SNR
+
+
+def test_tiles_cover_every_pixel_once():
+    seen = np.zeros((40, 72), int)
+    for place in walk.places(40, 72, 32):
+        seen[place] += 1
+    assert (seen == 1).all()
+
+
+def test_windows_are_the_whole(monkeypatch):
+    torch.manual_seed(0)
+    prior = Prior(TINY)
+    torch.nn.init.normal_(prior.leave.weight, std=0.1)
+    x_t = torch.randn(3, 200, 264)
+    whole = walk.estimate(model(prior), x_t, 1.0)
+    monkeypatch.setattr(walk, "WINDOW", 64)
+    assert (walk.estimate(model(prior), x_t, 1.0) - whole).abs().max() < 1e-4
+
+
+def test_every_prefix_decodes_and_more_of_it_is_better(grain, payloads):
+    last = 0.0
+    for received in range(0, walk.STEPS + 1, 8):
+        x_t = decode.receive(KNOWN, payloads[:received], grain.shape[:2], 64)
+        pixels = decode.regrow(KNOWN, x_t, received, grain.shape[:2], grey=False, steps=1)
+        assert pixels.shape == grain.shape
+        psnr = 10 * math.log10(255**2 / np.square(pixels.astype(float) - grain).mean())
+        best = 10 * math.log10(4 * (1 / VARIANCE + math.exp(walk.steps(received)[-1].after))) if received else 19
+        assert psnr == pytest.approx(best, abs=0.6)
+        assert psnr > last - 0.1
+        last = psnr
+
+
+def test_the_bytes_are_the_channels_capacity_and_the_stated_overhead(grain, payloads):
+    for received in (48, walk.STEPS):
+        snr = math.exp(walk.steps(received)[-1].after)
+        capacity = 0.5 * math.log2(1 + VARIANCE * snr) * 3 * 40 * 48
+        assert capacity < 8 * sum(map(len, payloads[:received])) < 1.5 * capacity + 8 * 12 * received
+
+
+def test_more_steps_at_the_end_bring_the_grain_back(grain, payloads):
+    received = 24
+    x_t = decode.receive(KNOWN, payloads[:received], grain.shape[:2], 64)
+    deviations = [decode.regrow(KNOWN, x_t, received, grain.shape[:2], grey=False, steps=n).std() for n in (1, 32)]
+    assert deviations[0] < 0.6 * grain.std()
+    assert deviations[1] == pytest.approx(grain.std(), rel=0.25)
+
+
+def test_grey_pictures_come_back_grey(payloads):
+    x_t = decode.receive(KNOWN, payloads, (37, 45), 64)
+    assert decode.regrow(KNOWN, x_t, walk.STEPS, (37, 45), grey=True, steps=1).shape == (37, 45, 1)
+
+
+def test_a_damaged_step_is_named(payloads):
+    spoilt = [*payloads[:5], payloads[5][:-1]]
+    with pytest.raises(Corrupt, match="step 5"):
+        decode.receive(KNOWN, spoilt, (37, 45), 64)
