@@ -19,6 +19,7 @@ help:
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
 	@echo "make rates   range, monotony and honesty of the rates;  make bench   time and memory"
+	@echo "make second-set   docs/SECOND_SET.md: the same on other photos and on screen captures (half an hour)"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
 # PYTHON chooses the interpreter; without it, the first of python3, python3.14 ... python3.11 that is recent enough.
@@ -45,7 +46,7 @@ demo: $(VENV)/.demo-stamp
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest
 
-.PHONY: bench rates results
+.PHONY: bench rates results second-set
 # SHARED has data/kodak and data/weights.
 SHARED ?= ../shared
 rates: $(VENV)/.dev-stamp
@@ -64,6 +65,18 @@ results: $(VENV)/.dev-stamp
 	$(EVALUATE)
 	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
 	$(PY) tools/figures.py
+
+# Photos and screen captures apart: two folders of links to the pictures of data/test.
+SCREENS = graph gui terminal windows95
+KINDS = photos screens
+SECOND = $(PY) -m regrain evaluate runs/second/$(KIND) runs/second/$(KIND).results --jobs $(JOBS) --codecs regrain WebP AVIF \
+  --qualities 0 15 30 45 60 80 --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
+second-set: $(VENV)/.dev-stamp
+	rm -rf runs/second/photos runs/second/screens; mkdir -p runs/second/photos runs/second/screens docs/second-set
+	ln -s $(abspath $(SHARED))/data/test/*.png runs/second/photos
+	for name in $(SCREENS); do mv runs/second/photos/$$name.png runs/second/screens; done
+	$(foreach KIND,$(KINDS),$(SECOND) && cp runs/second/$(KIND).results/results.csv docs/second-set/$(KIND).csv &&) true
+	$(PY) tools/second_set.py
 
 bench: $(VENV)/.demo-stamp
 	$(PY) benchmarks/speed.py

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from regrain.diffusion.parametrize import target, to_x0
-from regrain.diffusion.sampler import ancestral_step, ddim_step, sample, time_grid
+from regrain.diffusion.sampler import ancestral_step, ddim_step, sample, second_order, time_grid
 from regrain.diffusion.schedule import LinearBeta, get
 from regrain.errors import UsageError
 
@@ -139,6 +139,51 @@ def test_sample_is_the_composition_of_its_steps(eta):
     assert float(x_0.std()) == pytest.approx(std, rel=5 / (128 * math.sqrt(2)))
 
 
+def _error(schedule, steps, **knobs):
+    """Of the state before the last step, against the exact flow, which keeps every quantile in its place."""
+    seen, x_1 = [], torch.tensor([-1.0, 0.3, 2.0], dtype=torch.float64)
+    denoise = _denoiser(schedule)
+    sample(lambda x_t, t: (seen.append((x_t, t)), denoise(x_t, t))[1], x_1, schedule, steps=steps, **knobs)
+    x_t, t = seen[-1]
+    alpha, sigma = schedule.at(t)
+    alpha_1, sigma_1 = schedule.at(1.0)
+    start = (x_1 - alpha_1 * M) / math.hypot(alpha_1 * S, sigma_1)
+    return float((x_t - alpha * M - math.hypot(alpha * S, sigma) * start).abs().max())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("grid", ["log_snr", "karras"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_order_of_convergence_is_the_one_declared(name, grid, order):
+    counts = [64, 128, 256]
+    errors = [_error(get(name), steps, order=order, grid=grid) for steps in counts]
+    x, y = (torch.tensor(values, dtype=torch.float64).log() for values in (counts, errors))
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+    assert -slope == pytest.approx(order, abs=0.25)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_second_order_is_nearer_with_as_many_calls(name):
+    for steps in (8, 16, 32):
+        first, second = (_error(get(name), steps, order=order, grid="log_snr") for order in (1, 2))
+        assert second < 0.7 * first
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("grid", ["log_snr", "karras"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 20])
+def test_grids_fall_from_1_to_0_evenly_in_what_they_say(name, grid, steps):
+    schedule = get(name)
+    times = time_grid(steps, grid, schedule)
+    assert len(times) == steps + 1
+    assert (times[0], times[-1]) == (1.0, 0.0)
+    assert all(t > s for t, s in pairwise(times))
+    ratios = [sigma / alpha for alpha, sigma in (schedule.at(t) for t in times[:-1])]
+    places = [math.log(ratio) if grid == "log_snr" else ratio ** (1 / 7) for ratio in ratios]
+    gaps = [a - b for a, b in pairwise(places)]
+    assert gaps == pytest.approx([gaps[0]] * len(gaps), rel=1e-4) if gaps else steps == 1
+
+
 def test_perfect_estimate_is_a_fixed_point():
     x_0, x_1 = _normal((2, 1, 3, 4, 4), 2).unbind(0)
     torch.testing.assert_close(sample(lambda x_t, t: x_0, x_1, get("cosine"), steps=7), x_0)
@@ -196,6 +241,13 @@ def test_bad_arguments():
     x, schedule = torch.zeros(1), get("cosine")
     with pytest.raises(UsageError, match="1 or more"):
         time_grid(0)
+    with pytest.raises(UsageError, match="log_snr, karras are allowed"):
+        time_grid(3, "even", schedule)
+    with pytest.raises(UsageError, match="with a schedule"):
+        time_grid(3, "karras")
+    for order, eta in ((3, 0.0), (2, 0.5)):
+        with pytest.raises(UsageError, match="order"):
+            sample(lambda x_t, t: x_t, x, schedule, steps=2, order=order, eta=eta, noise=lambda k: x)
     with pytest.raises(UsageError, match="eta"):
         ddim_step(x, x, 0.5, 0.2, schedule, eta=1.5)
     with pytest.raises(UsageError, match="without noise"):
@@ -245,3 +297,25 @@ def test_ancestral_step_matches_diffusers(prediction, variance, there, n):
     x_0 = to_x0(prediction, output, x_t, *schedule.at(n / 1000))
     ours = ancestral_step(x_t, x_0, n / 1000, s, schedule, noise=_normal(x_t.shape, 9), variance=variance)
     torch.testing.assert_close(ours, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("steps", [2, 5, 20])
+def test_second_order_matches_diffusers(prediction, steps):
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DPMSolverMultistepScheduler(
+        beta_schedule="linear", prediction_type=NAMES_THERE[prediction], timestep_spacing="linspace", solver_order=2,
+        lower_order_final=True, final_sigmas_type="zero",
+    )  # fmt: skip
+    theirs.set_timesteps(steps)
+    schedule, x_t = LinearBeta(), _normal((1, 3, 4, 4), 8)
+    ours, before, last = x_t, None, None
+    levels = [(int(n) + 1) / 1000 for n in theirs.timesteps] + [0.0]
+    for n, t, s in zip(theirs.timesteps, levels, levels[1:], strict=False):
+        output = _normal(x_t.shape, int(n))
+        x_t = theirs.step(output, n, x_t).prev_sample
+        x_0 = to_x0(prediction, output, ours, *schedule.at(t))
+        times = None if last is None else (last, t, s)
+        ours, before, last = ddim_step(ours, second_order(x_0, before, times, schedule), t, s, schedule), x_0, t
+    torch.testing.assert_close(ours, x_t, rtol=1e-3, atol=1e-3)

@@ -96,3 +96,13 @@ def test_discrete_step_out_of_range(n):
 def test_unknown_name():
     with pytest.raises(UsageError, match="cosine, linear are allowed"):
         get("karras")
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_time_of_inverts_the_log_snr(name):
+    schedule = get(name)
+    for t in (0.01, 0.3, 0.77, 0.99):
+        alpha, sigma = schedule.at(t)
+        assert schedule.time_of(2 * math.log(alpha / sigma)) == pytest.approx(t, rel=1e-9)
+    assert schedule.time_of(-30.0) == 1.0
+    assert schedule.time_of(30.0) < 1e-3

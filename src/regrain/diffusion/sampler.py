@@ -4,10 +4,13 @@
                 std = eta (sigma_s / sigma_t) sqrt(beta)                         (Song et al. 2021, eq. 12 and 16)
     ancestral:  x_s = (alpha_s beta / sigma_t^2) x_0 + (alpha_t / alpha_s) (sigma_s^2 / sigma_t^2) x_t + std z
                 std^2 = beta sigma_s^2 / sigma_t^2  or  beta                     (Ho et al. 2020, eq. 6 and 7)
+    2nd order:  x_s as in DDIM, with x_0 + (x_0 - x_0') h / 2h' for x_0      (Lu et al. 2022, DPM-Solver++(2M))
 
-with beta = 1 - alpha_t^2 / alpha_s^2, which is DDPM's beta_n when t and s are neighbours. Invariants: if x_t is drawn
-from q(x_t | x_0), then x_s is drawn from q(x_s | x_0) (DDIM for any eta, ancestral with the posterior variance); DDIM
-with eta = 1 is the ancestral step with the posterior variance; a step to s = 0 gives x_0 itself, without noise.
+with beta = 1 - alpha_t^2 / alpha_s^2, which is DDPM's beta_n when t and s are neighbours; x_0' is the estimate of the
+step before, h and h' are this step and that one in log-SNR. Invariants: if x_t is drawn from q(x_t | x_0), then x_s is
+drawn from q(x_s | x_0) (DDIM for any eta, ancestral with the posterior variance); DDIM with eta = 1 is the ancestral
+step with the posterior variance; a step to s = 0 gives x_0 itself, without noise; the error of the flow falls as
+1 / steps, in 2nd order as 1 / steps^2.
 
 Coefficients are Python floats in double precision; images keep their dtype and device. Gradients flow.
 """
@@ -22,9 +25,14 @@ from torch import Tensor
 from regrain.diffusion.schedule import Schedule
 from regrain.errors import UsageError
 
-__all__ = ["Variance", "ancestral_step", "ddim_step", "sample", "time_grid"]
+__all__ = ["Grid", "Variance", "ancestral_step", "ddim_step", "sample", "second_order", "time_grid"]
 
+Grid = Literal["time", "log_snr", "karras"]
 Variance = Literal["posterior", "beta"]
+
+KARRAS_RHO: Final = 7.0
+LOG_SNR_LAST: Final = 8.0
+"""Where the grids that are even in noise take their last step, to t = 0, from."""
 
 _VARIANCES: Final[dict[str, Callable[[float, float], float]]] = {
     "posterior": lambda beta, ratio: beta * ratio,
@@ -32,11 +40,34 @@ _VARIANCES: Final[dict[str, Callable[[float, float], float]]] = {
 }
 
 
-def time_grid(steps: int) -> tuple[float, ...]:
-    """The steps + 1 times from 1.0 down to 0.0, uniform in t. Raises UsageError if steps < 1."""
+def time_grid(steps: int, grid: Grid = "time", schedule: Schedule | None = None) -> tuple[float, ...]:
+    """The steps + 1 times from 1.0 down to 0.0: even in t, in the schedule's log-SNR, or in sigma^(1/7) (Karras 2022).
+
+    The last two need a schedule; with them the last step to 0 begins at log-SNR 8 (sigma is then about two 8-bit
+    levels), and they go there evenly, Karras' (eq. 5) in (sigma_t / alpha_t)^(1/rho). Raises UsageError if steps < 1,
+    for another grid, or without a schedule that is needed.
+    """
     if steps < 1:
         raise UsageError(f"{steps} sampling steps: 1 or more are allowed")
-    return tuple((steps - k) / steps for k in range(steps + 1))
+    if grid == "time" or steps == 1:
+        return tuple((steps - k) / steps for k in range(steps + 1))
+    if grid not in _SPACINGS or schedule is None:
+        raise UsageError(f"grid {grid!r}: {', '.join(_SPACINGS)} are allowed, with a schedule, or time")
+    there, back = _SPACINGS[grid]
+    alpha, sigma = schedule.at(1.0)
+    first, last = there(2 * math.log(alpha / sigma)), there(LOG_SNR_LAST)
+    inner = (schedule.time_of(back(first + (last - first) * k / (steps - 1))) for k in range(1, steps))
+    return 1.0, *inner, 0.0
+
+
+_SPACINGS: Final[dict[str, tuple[Callable[[float], float], Callable[[float], float]]]] = {
+    "log_snr": (lambda log_snr: log_snr, lambda place: place),
+    "karras": (
+        lambda log_snr: math.exp(-log_snr / 2 / KARRAS_RHO),
+        lambda place: -2 * KARRAS_RHO * math.log(place),
+    ),
+}
+"""Log-SNR -> what a grid is even in, and back."""
 
 
 def _check_times(t: float, s: float) -> None:
@@ -101,6 +132,21 @@ def ancestral_step(
     return mean + math.sqrt(_VARIANCES[variance](beta, ratio)) * noise
 
 
+def second_order(
+    x_0: Tensor, before: Tensor | None, times: tuple[float, float, float] | None, schedule: Schedule
+) -> Tensor:
+    """The estimate that makes a DDIM step one of second order (Lu et al. 2022, DPM-Solver++(2M)), (B, C, H, W).
+
+    `before` is the estimate of the step before, and `times` where that step, this one and the next are, falling.
+    Without them, in the first step, and in a last step to 0, it is x_0 itself.
+    """
+    if before is None or times is None or times[2] == 0.0:
+        return x_0
+    (alpha_r, sigma_r), (alpha_t, sigma_t), (alpha_s, sigma_s) = (schedule.at(time) for time in times)
+    now, last = math.log(alpha_s * sigma_t / (sigma_s * alpha_t)), math.log(alpha_t * sigma_r / (sigma_t * alpha_r))
+    return x_0 + (x_0 - before) * (now / (2 * last))
+
+
 def sample(
     denoise: Callable[[Tensor, float], Tensor],
     x_1: Tensor,
@@ -109,19 +155,25 @@ def sample(
     steps: int,
     eta: float = 0.0,
     noise: Callable[[int], Tensor] | None = None,
+    order: int = 1,
+    grid: Grid = "time",
 ) -> Tensor:
-    """Walk x_1 (B, C, H, W) down `time_grid(steps)` by DDIM steps and return the last estimate of x_0.
+    """Walk x_1 (B, C, H, W) down `time_grid(steps, grid)` by DDIM steps and return the last estimate of x_0.
 
     `denoise(x_t, t)` returns x_0 and is called once a step; with steps = 1 the result is denoise(x_1, 1.0).
     `noise(k)`, for k = 1 .. steps - 1 in this order, is the standard normal image added on arrival at the k-th time of
-    the grid; it is asked for only when eta > 0, and k = 0 is left for x_1 itself. Raises UsageError as `time_grid` and
-    `ddim_step` do.
+    the grid; it is asked for only when eta > 0, and k = 0 is left for x_1 itself. `order` 2 takes `second_order` steps,
+    which are deterministic. Raises UsageError as `time_grid` and `ddim_step` do, and for another order.
     """
     _check_eta(eta)
+    if order not in (1, 2) or (order == 2 and eta > 0.0):
+        raise UsageError(f"order {order} with eta {eta}: 1, or 2 with eta 0, is allowed")
     if eta > 0.0 and steps > 1 and noise is None:
         raise UsageError(f"eta {eta} without noise: give noise, or eta 0")
-    x_t = x_1
-    for k, (t, s) in enumerate(pairwise(time_grid(steps)), start=1):
+    x_t, before, last = x_1, None, 1.0
+    for k, (t, s) in enumerate(pairwise(time_grid(steps, grid, schedule)), start=1):
         fresh = noise(k) if noise is not None and eta > 0.0 and s > 0.0 else None
-        x_t = ddim_step(x_t, denoise(x_t, t), t, s, schedule, eta=eta, noise=fresh)
+        x_0 = denoise(x_t, t)
+        better = second_order(x_0, before, (last, t, s), schedule) if order == 2 else x_0
+        x_t, before, last = ddim_step(x_t, better, t, s, schedule, eta=eta, noise=fresh), x_0, t
     return x_t

@@ -62,8 +62,19 @@ class Schedule(ABC):
         """
         if not 0.0 <= t <= 1.0:
             raise UsageError(f"time {t} is out of range: 0 to 1 is allowed")
-        log_snr = float(self.log_snr(torch.tensor(t, dtype=torch.float64)))
+        log_snr = self._log_snr_at(t)
         return (1 + math.exp(-log_snr)) ** -0.5, (1 + math.exp(log_snr)) ** -0.5
+
+    @final
+    def time_of(self, log_snr: float) -> float:
+        """The time at which the log-SNR is so much, by bisection to the last digit; the nearest end beyond the ends."""
+        early, late = 0.0, 1.0
+        while early < (middle := (early + late) / 2) < late:
+            early, late = (middle, late) if self._log_snr_at(middle) > log_snr else (early, middle)
+        return late
+
+    def _log_snr_at(self, t: float) -> float:
+        return float(self.log_snr(torch.tensor(t, dtype=torch.float64)))
 
 
 @final
