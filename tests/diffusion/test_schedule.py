@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrain.diffusion.schedule import LOG_SNR_MAX, STEPS, Cosine, LinearBeta, get
+from regrain.diffusion.schedule import LOG_SNR_MAX, REACH, STEPS, Cosine, LinearBeta, LogLinear, get
 from regrain.errors import UsageError
 
 NAMES = ["cosine", "linear"]
@@ -94,7 +94,7 @@ def test_discrete_step_out_of_range(n):
 
 
 def test_unknown_name():
-    with pytest.raises(UsageError, match="cosine, linear are allowed"):
+    with pytest.raises(UsageError, match="cosine, linear, log-linear are allowed"):
         get("karras")
 
 
@@ -106,3 +106,9 @@ def test_time_of_inverts_the_log_snr(name):
         assert schedule.time_of(2 * math.log(alpha / sigma)) == pytest.approx(t, rel=1e-9)
     assert schedule.time_of(-30.0) == 1.0
     assert schedule.time_of(30.0) < 1e-3
+
+
+def test_log_linear_is_even_in_log_snr():
+    levels = LogLinear().log_snr(torch.linspace(0, 1, 5, dtype=torch.float64))
+    assert levels.tolist() == [REACH, REACH / 2, 0.0, -REACH / 2, -REACH]
+    assert isinstance(get("log-linear"), LogLinear)

@@ -7,7 +7,8 @@ import torch
 from tiny import HEAD, write_recipe
 
 from regrain.diffusion.prior import Prior, PriorConfig
-from regrain.training.bound import REACH, Objective, validate
+from regrain.diffusion.schedule import REACH
+from regrain.training.bound import Objective, validate
 from regrain.training.config import LossConfig
 from regrain.training.objective import Rules
 

@@ -19,12 +19,24 @@ from torch import Tensor
 
 from regrain.errors import UsageError
 
-__all__ = ["BETA_FIRST", "BETA_LAST", "LOG_SNR_MAX", "STEPS", "Cosine", "LinearBeta", "Schedule", "get"]
+__all__ = [
+    "BETA_FIRST",
+    "BETA_LAST",
+    "LOG_SNR_MAX",
+    "REACH",
+    "STEPS",
+    "Cosine",
+    "LinearBeta",
+    "LogLinear",
+    "Schedule",
+    "get",
+]
 
 LOG_SNR_MAX: Final = 20.0
 BETA_FIRST: Final = 1e-4
 BETA_LAST: Final = 0.02
 STEPS: Final = 1000
+REACH: Final = 10.0
 
 _BETA_SLOPE: Final = (BETA_LAST - BETA_FIRST) / (STEPS - 1)
 
@@ -130,11 +142,24 @@ class LinearBeta(Schedule):
         return self._alpha_bars[n]
 
 
-_SCHEDULES: Final[dict[str, type[Cosine] | type[LinearBeta]]] = {"cosine": Cosine, "linear": LinearBeta}
+@final
+@dataclass(frozen=True)
+class LogLinear(Schedule):
+    """Log-SNR from REACH at t = 0 to -REACH at t = 1, evenly: a grid even in t spends the bound's bits evenly."""
+
+    def _log_snr(self, t: Tensor) -> Tensor:
+        return REACH * (1 - 2 * t)
+
+
+_SCHEDULES: Final[dict[str, type[Cosine] | type[LinearBeta] | type[LogLinear]]] = {
+    "cosine": Cosine,
+    "linear": LinearBeta,
+    "log-linear": LogLinear,
+}
 
 
 def get(name: str) -> Schedule:
-    """The schedule named "cosine" or "linear", with its paper's constants. Raises UsageError for any other name."""
+    """The schedule named "cosine", "linear" or "log-linear". Raises UsageError for any other name."""
     if name not in _SCHEDULES:
         raise UsageError(f"no schedule is named {name!r}: {', '.join(_SCHEDULES)} are allowed")
     return _SCHEDULES[name]()

@@ -2,9 +2,9 @@
 
     bits a value = 1 / (2 ln 2) int E|eps - eps_hat|^2 d log_snr        (Kingma et al. 2021, eq. 17, any schedule)
 
-so that noise levels drawn evenly in log-SNR give the bound without weights, and eps - eps_hat = alpha_t (v_hat - v).
-The bound says nearly nothing of what is large in a picture, since that takes few bits: L_simple (Ho et al. 2020, eq.
-14) takes v as it is (Salimans and Ho 2022), at every level alike.
+so that noise levels drawn evenly in log-SNR, -REACH to REACH, give the bound without weights, and eps - eps_hat =
+alpha_t (v_hat - v). The bound says nearly nothing of what is large in a picture, since that takes few bits: L_simple
+(Ho et al. 2020, eq. 14) takes v as it is (Salimans and Ho 2022), at every level alike.
 """
 
 import math
@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from regrain.diffusion.parametrize import target
 from regrain.diffusion.prior import Prior
+from regrain.diffusion.schedule import REACH
 from regrain.training.config import LossConfig
 from regrain.training.objective import Rules
 
-__all__ = ["REACH", "Objective", "Row", "validate"]
+__all__ = ["Objective", "Row", "validate"]
 
-REACH: Final = 10.0
-"""Noise levels go from log-SNR -REACH to REACH."""
 LEVELS: Final = 20
 BATCH: Final = 8
 
