@@ -24,6 +24,8 @@ __all__ = ["Info", "decode", "encode", "inspect"]
 
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
+WALK_BYTES = 110
+"""What progressive decoding takes a pixel, at most: states of three channels, their noise, the order of the values."""
 UNKNOWN_MEMORY = 4_000_000_000
 """Bytes allowed where the system does not say how much memory it has."""
 
@@ -189,6 +191,7 @@ def _check_memory(work: str, header: bitstream.Header, steps: int, limit: int | 
     pixels, squares = header.width * header.height, (-(-header.width // 16)) * -(-header.height // 16)
     need = 900_000_000 + pixels * (3 + header.alpha) + 256 * squares * (8 + (24 if steps > 1 else 0))
     need += 256 * 64 * min(squares, (header.tile // 16) ** 2)
+    need += WALK_BYTES * 256 * squares * (header.method == bitstream.Method.PROGRESSIVE)
     allowed = _half_the_memory() if limit is None else limit
     if need > allowed:
         raise LimitError(

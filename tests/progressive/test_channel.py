@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regrain.errors import UsageError
-from regrain.progressive.channel import CANDIDATES_MOST, Message, divergence, receive, send
+from regrain.progressive.channel import CANDIDATES_MOST, Message, chunks_most, divergence, receive, send
 
 
 def shifted(size, bits, seed=0):
@@ -91,6 +91,8 @@ def test_a_shift_that_is_none_is_refused(shift):
         send(np.array(shift, np.float32), 0, 0)
 
 
-def test_more_chunks_than_values_are_refused():
-    with pytest.raises(UsageError):
-        receive(Message(2, np.array([0, 1, 2])), 2, 0, 0)
+def test_a_chunk_has_sixteen_values():
+    assert [chunks_most(size) for size in (1, 16, 17, 160)] == [1, 1, 2, 10]
+    assert send(shifted(160, 4000.0), 0, 0).chosen.size == 10
+    with pytest.raises(UsageError, match="10 at most"):
+        receive(Message(2, np.zeros(11, np.int64)), 160, 0, 0)

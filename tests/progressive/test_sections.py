@@ -14,7 +14,7 @@ def messages(seed=0):
     for count, candidates in ((1, 1), (40, 7), (300, CANDIDATES_MOST)):
         top = 2.0 ** (candidates * random.random(count)) - 1
         made.append(Message(candidates, np.minimum(top.astype(np.int64), 2**candidates - 2)))
-    return made, [1, 50, 300]
+    return made, [1, 650, 4800]
 
 
 def equal(ours, theirs):
@@ -31,7 +31,7 @@ def test_messages_come_back():
 def test_extremes_come_back():
     for candidates in (1, 2, CANDIDATES_MOST):
         sent = [Message(candidates, np.array([0, 2**candidates - 2], np.int64))]
-        assert equal(unpack(pack(sent), [2]), sent)
+        assert equal(unpack(pack(sent), [32]), sent)
 
 
 def test_the_size_is_the_numbers_bits_and_little_more():
@@ -55,7 +55,7 @@ def test_every_flipped_bit_and_every_cut_is_refused():
             assert [message.chosen.tolist() for message in other] == [message.chosen.tolist() for message in sent]
 
 
-@pytest.mark.parametrize("sizes", [[1, 50], [1, 50, 299], [1, 50, 300, 4]])
+@pytest.mark.parametrize("sizes", [[1, 650], [1, 650, 4784], [1, 650, 4800, 4]])
 def test_other_tiles_are_refused(sizes):
     with pytest.raises(Corrupt):
         unpack(pack(messages()[0]), sizes)

@@ -80,7 +80,7 @@ def test_windows_are_the_whole(monkeypatch):
 def test_every_prefix_decodes_and_more_of_it_is_better(grain, payloads):
     last = 0.0
     for received in range(0, walk.STEPS + 1, 8):
-        x_t = decode.receive(KNOWN, payloads[:received], grain.shape[:2], 64)
+        x_t, _ = decode.receive(KNOWN, payloads[:received], grain.shape[:2], 64)
         pixels = decode.regrow(KNOWN, x_t, received, grain.shape[:2], grey=False, steps=1)
         assert pixels.shape == grain.shape
         psnr = 10 * math.log10(255**2 / np.square(pixels.astype(float) - grain).mean())
@@ -99,14 +99,14 @@ def test_the_bytes_are_the_channels_capacity_and_the_stated_overhead(grain, payl
 
 def test_more_steps_at_the_end_bring_the_grain_back(grain, payloads):
     received = 24
-    x_t = decode.receive(KNOWN, payloads[:received], grain.shape[:2], 64)
+    x_t, _ = decode.receive(KNOWN, payloads[:received], grain.shape[:2], 64)
     deviations = [decode.regrow(KNOWN, x_t, received, grain.shape[:2], grey=False, steps=n).std() for n in (1, 32)]
     assert deviations[0] < 0.6 * grain.std()
     assert deviations[1] == pytest.approx(grain.std(), rel=0.25)
 
 
 def test_grey_pictures_come_back_grey(payloads):
-    x_t = decode.receive(KNOWN, payloads, (37, 45), 64)
+    x_t, _ = decode.receive(KNOWN, payloads, (37, 45), 64)
     assert decode.regrow(KNOWN, x_t, walk.STEPS, (37, 45), grey=True, steps=1).shape == (37, 45, 1)
 
 
@@ -114,3 +114,4 @@ def test_a_damaged_step_is_named(payloads):
     spoilt = [*payloads[:5], payloads[5][:-1]]
     with pytest.raises(Corrupt, match="step 5"):
         decode.receive(KNOWN, spoilt, (37, 45), 64)
+    assert decode.receive(KNOWN, spoilt, (37, 45), 64, partial=True)[1] == 5

@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 from regrain.diffusion import noise
 from regrain.errors import UsageError
 
-__all__ = ["CANDIDATES_MOST", "Message", "divergence", "receive", "send"]
+__all__ = ["CANDIDATES_MOST", "Message", "chunks_most", "divergence", "receive", "send"]
 
 CHUNK_BITS: Final = 8.0
 """KL divergence of a chunk in bits: work grows as 2 to the power of it, the overhead shrinks slowly."""
 SPREAD: Final = 1.75
 """Standard deviations of log-ratio, beyond its mean K, that candidates are there for."""
+VALUES_LEAST: Final = 16
+"""Values of a chunk."""
 CANDIDATES_MOST: Final = 16
 """log2 of the number of candidates."""
 _DRAWN_MOST: Final = 2**26
@@ -58,6 +60,11 @@ class Message:
             raise UsageError(f"numbers of candidates: one or more from 0 to {last} are allowed")
 
 
+def chunks_most(size: int) -> int:
+    """Chunks that `size` values are dealt to at most: 16 values each, so that no message takes for ever."""
+    return -(-size // VALUES_LEAST)
+
+
 def divergence(shift: NDArray[np.float32]) -> float:
     """KL(N(shift, I) || N(0, I)) in bits: what an ideal code would take."""
     return float(np.square(shift, dtype=np.float64).sum()) / (2 * math.log(2))
@@ -83,20 +90,25 @@ def send(shift: NDArray[np.float32], seed: int, step: int, *, chunk_bits: float 
 
 
 def receive(message: Message, size: int, seed: int, step: int) -> NDArray[np.float32]:
-    """The sample (size,) float32 that a message names. Raises UsageError for more chunks than values."""
+    """The sample (size,) float32 that a message names. Raises UsageError for more chunks than `chunks_most(size)`."""
     count = message.chosen.size
-    if count > size:
-        raise UsageError(f"{count} chunks of {size} values: at most one each is allowed")
+    if count > chunks_most(size):
+        raise UsageError(f"{count} chunks of {size} values: {chunks_most(size)} at most are allowed")
     deal = _Deal.of(size, count)
-    rows = [_rows(seed, step, int(k), 1, deal.rows)[0] for k in message.chosen]
-    return deal.back(np.stack(rows, axis=1) * deal.signs(seed, step))
+    sample = deal.signs(seed, step)
+    order = np.argsort(message.chosen, kind="stable")
+    numbers, starts = np.unique(message.chosen[order], return_index=True)
+    for number, chunks in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+        sample[:, chunks] *= _rows(seed, step, number, 1, deal.rows)[0][:, None]
+    return deal.back(sample)
 
 
 def _plan(size: int, bits: float, chunk_bits: float) -> tuple[int, int]:
     """Chunks, and log2 of their candidates; more chunks than bits ask for where many values hold few."""
-    count = min(size, max(1, math.ceil(bits / chunk_bits)))
-    while count < size and (size // count) << _enough(bits / count) > _DRAWN_MOST:
-        count = min(size, 2 * count)
+    most = chunks_most(size)
+    count = min(most, max(1, math.ceil(bits / chunk_bits)))
+    while count < most and (size // count) << _enough(bits / count) > _DRAWN_MOST:
+        count = min(most, 2 * count)
     return count, _enough(bits / count)
 
 

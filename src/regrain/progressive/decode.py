@@ -18,10 +18,12 @@ from regrain.progressive.model import Model
 __all__ = ["receive", "regrow"]
 
 
-def receive(model: Model, payloads: Sequence[bytes], size: tuple[int, int], tile: int) -> Tensor:
-    """x_t after as many steps as there are payloads, (3, H, W), H and W the `size` rounded up to multiples of 8.
+def receive(
+    model: Model, payloads: Sequence[bytes], size: tuple[int, int], tile: int, *, partial: bool = False
+) -> tuple[Tensor, int]:
+    """x_t (3, H, W), H and W the `size` rounded up to multiples of 8, and how many steps it took: all.
 
-    Raises Corrupt naming the step that does not decode.
+    Raises Corrupt naming the step that does not decode; under `partial`, if there are steps before it, stops there.
     """
     height, width = (walk.padded(side) for side in size)
     x_t = torch.zeros(3, height, width)
@@ -31,9 +33,11 @@ def receive(model: Model, payloads: Sequence[bytes], size: tuple[int, int], tile
         try:
             messages = sections.unpack(payload, sizes)
         except Corrupt as error:
+            if partial and number:
+                return x_t, number
             raise Corrupt(f"latents, step {number}: {error}") from None
         x_t = walk.arrive(step, number, walk.estimate(model, x_t, step.before), x_t, tiles, messages)
-    return x_t
+    return x_t, len(payloads)
 
 
 def regrow(

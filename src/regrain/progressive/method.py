@@ -41,11 +41,11 @@ def decode(model: Model, stream: Stream, *, steps: int, realism: float, seed: in
     decode.
     """
     whole = [payload for payload in takewhile(lambda part: part is not None, stream.tiles) if payload is not None]
-    if len(whole) < len(stream.tiles):
-        log.warning("latents: %d of %d steps are whole and decoded", len(whole), len(stream.tiles))
-        if not whole:
-            raise Corrupt("latents, step 0: cut off or damaged")
+    if not whole:
+        raise Corrupt("latents, step 0: cut off or damaged")
     header = stream.header
     size = (header.height, header.width)
-    x_t = receive(model, whole, size, header.tile)
-    return regrow(model, x_t, len(whole), size, grey=header.grey, steps=steps if realism else 1)
+    x_t, received = receive(model, whole, size, header.tile, partial=partial)
+    if received < len(stream.tiles):
+        log.warning("latents: %d of %d steps are whole and decoded", received, len(stream.tiles))
+    return regrow(model, x_t, received, size, grey=header.grey, steps=steps if realism else 1)

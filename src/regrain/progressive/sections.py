@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from regrain.entropy import coder
 from regrain.entropy.tables import PRECISION, Table, gaussian_tables, scales
 from regrain.errors import BitstreamError, Corrupt, UsageError
-from regrain.progressive.channel import CANDIDATES_MOST, Message
+from regrain.progressive.channel import CANDIDATES_MOST, Message, chunks_most
 from regrain.varint import get_varint, put_varint
 
 __all__ = ["pack", "unpack"]
@@ -51,6 +51,8 @@ def unpack(payload: bytes, sizes: Sequence[int]) -> list[Message]:
     """The messages of tiles that have `sizes` values. Raises Corrupt for whatever `pack` does not write."""
     try:
         heads, at = _heads(payload, sizes)
+        if len(payload) < at + 2:
+            raise Corrupt("it ends before its numbers")
         centre, spread = payload[at : at + 2]
         decoder = coder.Decoder(payload[at + 2 :])
         total = sum(count for count, _ in heads)
@@ -58,7 +60,10 @@ def unpack(payload: bytes, sizes: Sequence[int]) -> list[Message]:
         exponents = lengths.astype(np.int64) + centre
         if exponents.min() < 0 or exponents.max() >= CANDIDATES_MOST:
             raise Corrupt("a candidate's number is out of range")
-        numbers = decoder.take(exponents, _remainder_tables()) + (1 << exponents)
+        remainders = decoder.take(exponents, _remainder_tables())
+        if (remainders < 0).any() or (remainders >> exponents).any():
+            raise Corrupt("a candidate's number has another spelling")
+        numbers = remainders + (1 << exponents)
         decoder.finish(_check(numbers))
         ends = np.cumsum([count for count, _ in heads])
         parts = np.split(numbers - 1, ends[:-1])
@@ -72,8 +77,8 @@ def _heads(payload: bytes, sizes: Sequence[int]) -> tuple[list[tuple[int, int]],
     heads, at = [], 0
     for size in sizes:
         count, at = get_varint(payload, at)
-        if not 1 <= count <= size or at >= len(payload):
-            raise Corrupt(f"{count} chunks of {size} values")
+        if not 1 <= count <= chunks_most(size) or at >= len(payload):
+            raise Corrupt(f"{count} chunks of {size} values, or the end")
         heads.append((count, payload[at]))
         at += 1
     return heads, at

@@ -1,0 +1,163 @@
+"""Two readers of one text, docs/FORMAT.md: `regrain.progressive` and `reference_progressive`. They agree to the bit."""
+
+import hashlib
+import zlib
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import regrain
+from entropy import reference_coder
+from progressive import reference_progressive as reference
+from regrain import bitstream, checkpoint
+from regrain.diffusion.prior import Prior, PriorConfig
+from regrain.errors import BitstreamError
+from regrain.progressive import channel, sections, walk
+from regrain.varint import put_varint
+
+TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
+SHAPES = {"one tile": (40, 50), "two tiles": (40, 72)}
+# Two tiles of 7680 and 960 values, as both readers name them.
+OURS = reference.Header(64, False, False, 72, 40, 25600, bytes(4))
+THEIRS = bitstream.Header(72, 40, 25600, bytes(4), bitstream.Method.PROGRESSIVE, tile=64)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "prior.safetensors"
+    tensors = {name: tensor.half() for name, tensor in Prior(TINY).state_dict().items()}
+    checkpoint.save(path, tensors, {"kind": "prior", "config": TINY.to_dict(), "recipe": "tiny"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(weights):
+    """A file of each shape, of 26 steps; the last ones take more than one chunk."""
+    encode = partial(regrain.encode, quality=40, tile=64, model=regrain.load(weights))
+    return {name: encode(photo(*shape)) for name, shape in SHAPES.items()}
+
+
+def photo(height, width):
+    row, column = np.mgrid[:height, :width] / 9
+    waves = np.stack([np.sin(row), np.cos(column), np.sin(row + column)], 2)
+    return (127.5 + 90 * waves).astype(np.uint8)
+
+
+def library(payload, step, header):
+    """z of one step, by the library."""
+    z = np.empty((3, walk.padded(header.height), walk.padded(header.width)), np.float32)
+    tiles = walk.places(*z.shape[1:], header.tile)
+    messages = sections.unpack(payload, [z[:, *place].size for place in tiles])
+    for index, (place, message) in enumerate(zip(tiles, messages, strict=True)):
+        part = z[:, *place]
+        received = channel.receive(message, part.size, walk.SEED, step * len(tiles) + index)
+        part[...] = received.reshape(part.shape)
+    return z
+
+
+def outcome(read, *job):
+    """What a reader makes of a step: z, or None if it refuses."""
+    try:
+        return read(*job)
+    except (ValueError, BitstreamError):
+        return None
+
+
+def same(ours, theirs):
+    """Whether both readers refuse, or both give the same."""
+    if ours is None or theirs is None:
+        return ours is theirs
+    return ours.dtype == theirs.dtype == np.float32 and np.array_equal(ours, theirs)
+
+
+def coded(heads, spread, exponents, rests, check=None):
+    """The coded latents of a step: (chunks, log2 of the candidates) of each tile, and e and f of every chunk."""
+    numbers = np.array([2**e + f for e, f in zip(exponents, rests, strict=True)])
+    lengths = [e - 3 for e in exponents], [spread] * len(exponents), reference.GAUSSIAN
+    parts = [lengths, (rests, exponents, reference.UNIFORM)]
+    stream = reference_coder.encode(parts, zlib.crc32(numbers.astype("<i4").tobytes()) if check is None else check)
+    return b"".join(put_varint(chunks) + bytes([log2]) for chunks, log2 in heads) + bytes([3, spread]) + stream
+
+
+HEADS = [(1, 5), (1, 2)]
+GOOD = coded(HEADS, 20, [4, 0], [14, 0])
+# f that is no digit of a candidate's number, though the sum is the number of a candidate.
+BEYOND = {"f above": coded(HEADS, 20, [3, 0], [9, 0]), "f below 0": coded(HEADS, 20, [3, 1], [-1, 0])}
+BROKEN = {
+    "no bytes": b"",
+    "no spread": GOOD[:5],
+    "no stream": GOOD[:6],
+    "no chunks": coded([(0, 5), (2, 5)], 20, [3, 2], [1, 2]),
+    "more chunks than values": coded([(1, 5), (961, 5)], 50, [3] * 962, [1] * 962),
+    "varint": bytes([0x81, 0]) + GOOD[1:],
+    "no candidates": coded([(1, 0), (1, 5)], 20, [0, 2], [0, 2]),
+    "too many candidates": coded([(1, 17), (1, 5)], 20, [3, 2], [1, 2]),
+    "number of no candidate": coded(HEADS, 20, [5, 0], [0, 0]),
+    "number of the other tile's": coded(HEADS, 20, [3, 2], [1, 0]),
+    "e below 0": GOOD[:4] + bytes([2]) + GOOD[5:],
+    "e above 15": GOOD[:4] + bytes([255]) + GOOD[5:],
+    "spread": GOOD[:5] + bytes([64]) + GOOD[6:],
+    "check": coded(HEADS, 20, [3, 1], [1, 0], check=1),
+    "last byte": GOOD + b"\0",
+    "a byte more": GOOD + b"\1",
+    "a byte less": GOOD[:-1],
+    "a tile more": b"\1\5" + GOOD,
+    "a tile less": GOOD[2:],
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_both_readers_give_the_same_z_at_every_step(name, files):
+    stream = bitstream.read(files[name])
+    ours = list(reference.read(files[name]))
+    assert len(ours) == len(stream.tiles) == 26
+    for step, (z, payload) in enumerate(zip(ours, stream.tiles, strict=True)):
+        assert same(z, library(payload, step, stream.header))
+
+
+@pytest.mark.parametrize(("chunks", "bits"), [((1, 60), 5), ((2, 7), 16), ((31, 3), 16), ((400, 50), 8), ((480, 1), 3)])
+def test_both_readers_give_the_same_z_of_many_chunks(chunks, bits):
+    """Numbers of all lengths up to the largest; in most cases the last row of values is not full."""
+    random = np.random.default_rng(bits)
+    numbers = [np.minimum(2 ** (bits * random.random(count)), 2**bits - 1).astype(int) - 1 for count in chunks]
+    numbers[0][0] = 2**bits - 2
+    payload = sections.pack([channel.Message(bits, row) for row in numbers])
+    z = reference.draw_step(payload, 63, OURS)
+    assert same(z, library(payload, 63, THEIRS))
+    assert abs(z.std() - 1) < 0.2
+
+
+def test_the_header_names_all_tensors_of_the_weights(files, weights):
+    digest = hashlib.sha256()
+    for name, value in sorted(load_file(weights).items()):
+        digest.update(f"{name}|torch.{value.dtype.name}|{value.shape}|".encode())
+        digest.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
+    assert reference.split(files["one tile"])[0].fingerprint == digest.digest()[:4]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_both_readers_judge_every_flipped_byte_alike(name, files):
+    ours, steps = reference.split(files[name])
+    theirs, last = bitstream.read(files[name]).header, len(steps) - 1
+    for at, byte in enumerate(steps[last]):
+        for flip in (1, 0x10, 0xFF):
+            spoilt = steps[last][:at] + bytes([byte ^ flip]) + steps[last][at + 1 :]
+            z = outcome(reference.draw_step, spoilt, last, ours)
+            assert same(z, outcome(library, spoilt, last, theirs)), (at, flip)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_both_readers_refuse_what_breaks_the_format(name):
+    assert same(reference.draw_step(GOOD, 0, OURS), library(GOOD, 0, THEIRS))
+    assert outcome(reference.draw_step, BROKEN[name], 0, OURS) is None
+    assert outcome(library, BROKEN[name], 0, THEIRS) is None
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_both_readers_refuse_f_beyond_its_digits(name):
+    assert outcome(reference.draw_step, BEYOND[name], 0, OURS) is None
+    assert outcome(library, BEYOND[name], 0, THEIRS) is None
