@@ -67,7 +67,7 @@ results: $(VENV)/.dev-stamp
 	$(PY) tools/figures.py
 
 # Photos and screen captures apart: two folders of links to the pictures of data/test.
-SCREENS = graph gui terminal windows95
+SCREENS = graph gui terminal windows95 4cd6910a0b7b39365fda5df87618d091
 KINDS = photos screens
 SECOND = $(PY) -m regrain evaluate runs/second/$(KIND) runs/second/$(KIND).results --jobs $(JOBS) --codecs regrain WebP AVIF \
   --qualities 0 15 30 45 60 80 --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors

@@ -44,10 +44,18 @@ def test_every_room_of_the_map_exists():
         assert (ROOT / "src" / "regrain" / room).exists(), room
 
 
+def tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_figures_are_those_of_the_results():
     """The tables of figures are as tools/figures.py makes them from docs/results.csv and docs/timings.csv."""
-    spec = importlib.util.spec_from_file_location("figures", ROOT / "tools" / "figures.py")
-    figures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(figures)
-    for table in figures.tables():
+    for table in tool("figures").tables():
         assert table in README
+
+
+def test_the_page_of_the_second_set_is_that_of_its_rows():
+    assert (ROOT / "docs" / "SECOND_SET.md").read_text(encoding="utf-8") == tool("second_set").page()

@@ -20,8 +20,9 @@ METRICS = ("psnr", "ms_ssim", "fsim", "lpips_alex")
 ANCHORS = ("WebP", "AVIF")
 TEXT = """# The second set
 
-The 24 photos of `../shared/data/test` (20 of CID22's validation set, 512x512; 4 of CLIC 2025's, of 2 to 4 megapixels)
-and its four screen captures; nothing was tuned on them. Made by `make second-set`, from the rows in `docs/second-set/`.
+The 23 photos of `../shared/data/test` (20 of CID22's validation set, 512x512; 3 of CLIC 2025's, of 2 to 4 megapixels)
+and its five screen captures (one, of a web page, stands among CLIC's photos); nothing was tuned on them.
+Made by `make second-set`, from the rows in `docs/second-set/`.
 Bytes that regrain's files take more (+) or less (-) at equal quality: BD-rate of the curves of means, one step, seed 0.
 """
 
