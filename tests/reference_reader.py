@@ -67,8 +67,8 @@ class Source:
         raise CorruptError("a varint has more than 5 bytes")
 
 
-def read_header(source):
-    """Read the header."""
+def read_header(source, wanted=0):
+    """Read the header of a file of the method that is wanted."""
     require(source.take(6) == MAGIC, "no magic")
     if source.number(1) != 0:
         raise UnsupportedError("another version")
@@ -76,7 +76,7 @@ def read_header(source):
     quality, fingerprint = source.number(2), source.take(4)
     crc = zlib.crc32(source.data[: source.at])
     require(source.number(4) == crc, "CRC of the header")
-    if method != 0 or flags >> 6:
+    if method != wanted or flags >> 6:
         raise UnsupportedError("method or flags")
     require(6 <= flags % 16 <= 15, "tile side")
     require(1 <= width < 2**31 and 1 <= height < 2**31, "width or height")

@@ -19,12 +19,12 @@ from regrain.errors import BitstreamError, Corrupt, LimitError, NotRegrain, Trun
 from regrain.varint import get_varint, put_varint
 
 MAGIC = b"\x9fRGN\r\n"
-FORMAT_VERSION, MAX_HEADER_BYTES = 0, 29
+FORMAT_VERSION, MAX_HEADER_BYTES, MOST_STEPS = 0, 29, 64
 MIME, EXTENSION = "image/x-regrain", ".rgn"
 
 _TILES = tuple(2**bits for bits in range(6, 16))
 _TILE_BITS, _GREY, _ALPHA = 0x0F, 0x10, 0x20
-_FIRST_ANCILLARY, _MOST_OTHERS, _MOST_PARTIAL, _MOST_STEPS = 128, 256, 2**36, 64
+_FIRST_ANCILLARY, _MOST_OTHERS, _MOST_PARTIAL = 128, 256, 2**36
 
 
 class Method(IntEnum):
@@ -114,7 +114,7 @@ class SectionInfo:
 
 def step_count(quality: int) -> int:
     """Steps of a progressive file, 1 to 64, by its quality q times 256."""
-    return 1 + quality * (_MOST_STEPS - 1) // 25600
+    return 1 + quality * (MOST_STEPS - 1) // 25600
 
 
 def tile_count(header: Header) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 import reference_reader
 from entropy.reference_coder import Decoder, MalformedError
-from reference_reader import CorruptError, Header, Source, Table, UnsupportedError, require
+from reference_reader import CorruptError, Source, Table, UnsupportedError, require
 from regrain.diffusion.noise import normal
 
 PROGRESSIVE = 1
@@ -21,23 +21,6 @@ UNIFORM = [Table(0, [65536 >> e] * (2**e - 1) + [(65536 >> e) - 1, 1]) for e in 
 
 # A tile's place in x and in the order of tiles.
 Place = namedtuple("Place", "index top left height width")
-
-
-def read_header(source):
-    """Read the header of a progressive file."""
-    require(source.take(6) == reference_reader.MAGIC, "no magic")
-    if source.number(1) != 0:
-        raise UnsupportedError("another version")
-    method, flags, width, height = source.number(1), source.number(1), source.varint(), source.varint()
-    quality, fingerprint = source.number(2), source.take(4)
-    crc = zlib.crc32(source.data[: source.at])
-    require(source.number(4) == crc, "CRC of the header")
-    if method != PROGRESSIVE or flags >> 6:
-        raise UnsupportedError("method or flags")
-    require(6 <= flags % 16 <= 15, "tile side")
-    require(1 <= width < 2**31 and 1 <= height < 2**31, "width or height")
-    require(quality <= 25600, "quality")
-    return Header(1 << flags % 16, bool(flags & 16), bool(flags & 32), width, height, quality, fingerprint)
 
 
 def steps_of(header):
@@ -137,7 +120,7 @@ def split(data):
     """Return the header of a whole file and the coded latents of every step; ValueError if it breaks the format."""
     try:
         source = Source(data)
-        header = read_header(source)
+        header = reference_reader.read_header(source, PROGRESSIVE)
         # The sections are those of a file with as many tiles as this one has steps.
         like = header._replace(side=1, width=steps_of(header), height=1)
         return header, reference_reader.read_sections(source, like)[1]

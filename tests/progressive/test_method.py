@@ -4,24 +4,11 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import regrain
-from regrain import bitstream, checkpoint
+from regrain import bitstream
 from regrain.cli import main
-from regrain.diffusion.prior import Prior, PriorConfig
-
-TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "prior.safetensors"
-    tensors = {name: tensor.half() for name, tensor in Prior(TINY).state_dict().items()}
-    checkpoint.save(path, tensors, {"kind": "prior", "config": TINY.to_dict(), "recipe": "tiny"})
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -6,32 +6,20 @@ from functools import partial
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 import regrain
 from entropy import reference_coder
 from progressive import reference_progressive as reference
-from regrain import bitstream, checkpoint
-from regrain.diffusion.prior import Prior, PriorConfig
+from regrain import bitstream
 from regrain.errors import BitstreamError
 from regrain.progressive import channel, sections, walk
 from regrain.varint import put_varint
 
-TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
 SHAPES = {"one tile": (40, 50), "two tiles": (40, 72)}
 # Two tiles of 7680 and 960 values, as both readers name them.
-OURS = reference.Header(64, False, False, 72, 40, 25600, bytes(4))
+OURS = reference.reference_reader.Header(64, False, False, 72, 40, 25600, bytes(4))
 THEIRS = bitstream.Header(72, 40, 25600, bytes(4), bitstream.Method.PROGRESSIVE, tile=64)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "prior.safetensors"
-    tensors = {name: tensor.half() for name, tensor in Prior(TINY).state_dict().items()}
-    checkpoint.save(path, tensors, {"kind": "prior", "config": TINY.to_dict(), "recipe": "tiny"})
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ import pytest
 import torch
 from tiny import HEAD, write_recipe
 
+import regrain
+from regrain import checkpoint
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.diffusion.schedule import REACH
 from regrain.training.bound import Objective, validate
@@ -67,5 +69,7 @@ def test_a_recipe_trains_a_prior_that_loads_and_resumes(shards, tmp_path):
     stage = '[[stage]]\nname = "noise"\nsteps = 5\nbatch = 2\ncrop = 64\n'
     folder = main(write_recipe(tmp_path, head + tail + stage))
     assert Prior.load(folder / WEIGHTS).config.widths == (8, 8, 8)
+    said = checkpoint.load_metadata(folder / WEIGHTS)["latent_fingerprint"]
+    assert said == regrain.load(folder / WEIGHTS).fingerprint.hex()
     assert main(write_recipe(tmp_path, head + tail + stage.replace("5", "7"))) == folder
     assert (folder / LAST).exists()

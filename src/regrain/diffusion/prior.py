@@ -94,7 +94,11 @@ class Prior(nn.Module):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a shipped weights file, on the CPU, for evaluation. Raises ModelError if it is not one of a prior."""
-        tensors, metadata = checkpoint.load(path)
+        return cls.build(*checkpoint.load(path), path)
+
+    @classmethod
+    def build(cls, tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path) -> Self:
+        """The prior of a file's contents; `path` is for the ModelError if they are of something else."""
         if metadata.get("kind") != KIND:
             raise ModelError(f"{path}: not weights of an unconditional prior")
         try:

@@ -25,7 +25,7 @@ from torch import Tensor
 from regrain.diffusion.schedule import Schedule
 from regrain.errors import UsageError
 
-__all__ = ["Grid", "Variance", "ancestral_step", "ddim_step", "sample", "second_order", "time_grid"]
+__all__ = ["Grid", "Variance", "ancestral_step", "ddim_step", "posterior", "sample", "second_order", "time_grid"]
 
 Grid = Literal["time", "log_snr", "karras"]
 Variance = Literal["posterior", "beta"]
@@ -105,6 +105,19 @@ def ddim_step(
     return x_s if noise is None or std == 0.0 else x_s + std * noise
 
 
+def posterior(t: float, s: float, schedule: Schedule, variance: Variance = "posterior") -> tuple[float, float, float]:
+    """What q(x_s | x_t, x_0) is made of (Ho et al. 2020, eq. 7): the weights of x_0 and of x_t, and the deviation.
+
+    Raises UsageError unless 0 <= s < t <= 1, or for another variance.
+    """
+    _check_times(t, s)
+    if variance not in _VARIANCES:
+        raise UsageError(f"no variance is named {variance!r}: {', '.join(_VARIANCES)} are allowed")
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
+    beta, ratio = _beta(alpha_t, alpha_s), (sigma_s / sigma_t) ** 2
+    return alpha_s * beta / sigma_t**2, alpha_t / alpha_s * ratio, math.sqrt(_VARIANCES[variance](beta, ratio))
+
+
 def ancestral_step(
     x_t: Tensor,
     x_0: Tensor,
@@ -121,15 +134,10 @@ def ancestral_step(
     two choices of section 3.2. s = 0 returns x_0 itself. Raises UsageError unless 0 <= s < t <= 1, or for another
     variance.
     """
-    _check_times(t, s)
-    if variance not in _VARIANCES:
-        raise UsageError(f"no variance is named {variance!r}: {', '.join(_VARIANCES)} are allowed")
+    picture, kept, std = posterior(t, s, schedule, variance)
     if s == 0.0:
         return x_0
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
-    beta, ratio = _beta(alpha_t, alpha_s), (sigma_s / sigma_t) ** 2
-    mean = (alpha_s * beta / sigma_t**2) * x_0 + (alpha_t / alpha_s * ratio) * x_t
-    return mean + math.sqrt(_VARIANCES[variance](beta, ratio)) * noise
+    return picture * x_0 + kept * x_t + std * noise
 
 
 def second_order(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from regrain.bitstream import MOST_STEPS
 from regrain.diffusion.prior import STRIDE
 from regrain.image import pad_edge, to_signed
 from regrain.progressive import channel, sections, walk
@@ -22,7 +23,7 @@ def stream(model: Model, pixels: NDArray[np.uint8], tile: int) -> Iterator[bytes
     x_0 = torch.from_numpy(pad_edge(to_signed(pixels), STRIDE))
     tiles = walk.places(x_0.shape[1], x_0.shape[2], tile)
     x_t = torch.zeros_like(x_0)
-    for number, step in enumerate(walk.steps(walk.STEPS)):
+    for number, step in enumerate(walk.steps(MOST_STEPS)):
         x_hat = walk.estimate(model, x_t, step.before)
         shift = step.gain * (x_0 - x_hat)
         messages = [

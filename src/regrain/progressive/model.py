@@ -27,9 +27,9 @@ class Model:
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
         """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
-        prior, tensors = Prior.load(path), checkpoint.load(path)[0]
-        recipe, where = str(checkpoint.load_metadata(path).get("recipe", "")), torch.device(device or "cpu")
-        return cls(prior.to(where), recipe, checkpoint.fingerprint(tensors), where)
+        tensors, metadata = checkpoint.load(path)
+        prior, where = Prior.build(tensors, metadata, path), torch.device(device or "cpu")
+        return cls(prior.to(where), str(metadata.get("recipe", "")), checkpoint.fingerprint(tensors), where)
 
     def estimate(self, x_t: Tensor, log_snr: float) -> Tensor:
         """x_hat in [-1, 1] of x_t (3, H, W), multiples of 8, both on the CPU."""

@@ -9,7 +9,6 @@ differ between machines x differs by as much and no more: nothing that is decode
 Invariant: A^2 / std^2 is the SNR that the step gains.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,20 +19,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regrain.bitstream import MOST_STEPS
 from regrain.diffusion.prior import HALO, STRIDE
+from regrain.diffusion.sampler import ddim_step, posterior
+from regrain.diffusion.schedule import REACH, LogLinear
 from regrain.progressive import channel
 from regrain.progressive.model import Model
 
 __all__ = [
     "LOG_SNR",
+    "SCHEDULE",
     "SEED",
-    "STEPS",
     "Place",
     "Step",
     "arrive",
     "estimate",
     "finish",
-    "levels",
     "padded",
     "places",
     "steps",
@@ -44,8 +45,7 @@ Place = tuple[slice, slice]
 SEED: Final = 0
 """Names the candidates: a part of the format."""
 
-STEPS: Final = 64
-"""Steps of a whole stream."""
+SCHEDULE: Final = LogLinear()
 LOG_SNR: Final = (-9.0, 7.0)
 """Log-SNR after the first step and after the last."""
 WINDOW: Final = 512
@@ -69,23 +69,17 @@ class Step:
 
 
 def steps(count: int) -> list[Step]:
-    """The first `count` steps of a stream, 0 to STEPS."""
+    """The first `count` steps of a stream, 0 to MOST_STEPS."""
     low, high = LOG_SNR
-    grid = [low + (high - low) * k / (STEPS - 1) for k in range(STEPS)]
-    alpha, sigma = levels(low)
+    grid = [low + (high - low) * k / (MOST_STEPS - 1) for k in range(MOST_STEPS)]
+    alpha, sigma = SCHEDULE.at(_time(low))
     first = Step(alpha, 0.0, sigma, None, low)
-    return [first, *(_between(t, s) for t, s in pairwise(grid))][:count]
+    later = (Step(*posterior(_time(t), _time(s), SCHEDULE), t, s) for t, s in pairwise(grid))
+    return [first, *later][:count]
 
 
-def _between(t: float, s: float) -> Step:
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(t), levels(s)
-    beta, ratio = 1 - (alpha_t / alpha_s) ** 2, (sigma_s / sigma_t) ** 2
-    return Step(alpha_s * beta / sigma_t**2, alpha_t / alpha_s * ratio, math.sqrt(beta * ratio), t, s)
-
-
-def levels(log_snr: float) -> tuple[float, float]:
-    """(alpha_t, sigma_t) at a log-SNR."""
-    return (1 + math.exp(-log_snr)) ** -0.5, (1 + math.exp(log_snr)) ** -0.5
+def _time(log_snr: float) -> float:
+    return (1 - log_snr / REACH) / 2
 
 
 def padded(side: int) -> int:
@@ -142,7 +136,5 @@ def finish(model: Model, x_t: Tensor, log_snr: float | None, count: int) -> Tens
         return torch.zeros_like(x_t)
     grid = [log_snr + (LOG_SNR[1] - log_snr) * k / count for k in range(count)]
     for t, s in pairwise(grid):
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(t), levels(s)
-        x_hat = estimate(model, x_t, t)
-        x_t = alpha_s * x_hat + sigma_s / sigma_t * (x_t - alpha_t * x_hat)
+        x_t = ddim_step(x_t, estimate(model, x_t, t), _time(t), _time(s), SCHEDULE)
     return estimate(model, x_t, grid[-1])

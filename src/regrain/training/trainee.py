@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from regrain import checkpoint
 from regrain.conditional.frozen import freeze, latent_fingerprint
 from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion.prior import KIND, Prior
@@ -94,7 +95,8 @@ class PriorTrainee(Trainee):
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """Float16 weights."""
         tensors = {name: tensor.half() for name, tensor in self.prior.state_dict().items()}
-        return tensors, {"kind": KIND, "config": self.recipe.prior.to_dict()}
+        about = {"kind": KIND, "config": self.recipe.prior.to_dict()}
+        return tensors, about | {"latent_fingerprint": checkpoint.fingerprint(tensors).hex()}
 
 
 _TRAINEES: dict[str, type[CodecTrainee] | type[PriorTrainee]] = {"codec": CodecTrainee, "prior": PriorTrainee}
