@@ -22,7 +22,7 @@ from regrain.cli.parser import parse, size
 COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--no-overwrite", "--help"}
 FLAGS = {
     "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--model", "--max-pixels"},
-    "decode": {"--steps", "--realism", "--seed", "--partial", "--max-pixels", "--max-memory", "--model"},
+    "decode": {"--steps", "--realism", "--eta", "--seed", "--partial", "--max-pixels", "--max-memory", "--model"},
     "inspect": set(),
     "compare": {
         "--quality",
@@ -90,7 +90,7 @@ class Codec(types.ModuleType):
 
     def inspect(self, data):
         head = bitstream.read_header(data)
-        pixels, sections = head.width * head.height, [vars(part) for part in bitstream.layout(data)]
+        pixels, sections = head.width * head.height, [vars(part) | {"psnr": None} for part in bitstream.layout(data)]
         tail = (head.tile, head.fingerprint.hex(), bitstream.tile_count(head), len(data), 8 * len(data) / pixels)
         return Info(
             head.width, head.height, head.grey, head.alpha, head.quality / 256, "conditional", 0, *tail, sections
@@ -193,9 +193,9 @@ def test_encode_flags_reach_the_codec(photo, codec, flags, wanted):
 
 def test_decode_flags_reach_the_codec(photo, codec):
     assert main(["encode", "photo.png"]) == 0
-    knobs = ["--steps", "4", "--realism", "0.5", "--seed", "9", "--max-memory", "2Gi"]
+    knobs = ["--steps", "4", "--realism", "0.5", "--eta", "1", "--seed", "9", "--max-memory", "2Gi"]
     assert main(["decode", "photo.rgn", "back.png", *knobs]) == 0
-    wanted = {"steps": 4, "realism": 0.5, "seed": 9, "max_memory": 2**31, "model": None, "device": None}
+    wanted = {"steps": 4, "realism": 0.5, "eta": 1, "seed": 9, "max_memory": 2**31, "model": None, "device": None}
     assert codec.calls[-1] == wanted
 
 

@@ -64,6 +64,15 @@ def test_same_file_same_seed_same_pixels(data):
     assert np.array_equal(first, again)
 
 
+def test_eta_adds_noise_of_the_seed(data):
+    def decoded(**knobs):
+        return codec.decode(data, steps=3, **knobs).pixels
+
+    assert np.array_equal(decoded(eta=1.0, seed=1), decoded(eta=1.0, seed=1))
+    assert not np.array_equal(decoded(eta=1.0), decoded())
+    assert np.array_equal(decoded(eta=1.0, realism=0.0), decoded(realism=0.0, eta=1.0, seed=1))
+
+
 def test_bytes_rise_with_quality(photo):
     sizes = [len(codec.encode(photo, quality=q)) for q in range(0, 101, 5)]
     assert all(b >= a - 8 for a, b in pairwise(sizes))

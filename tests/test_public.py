@@ -41,6 +41,7 @@ SIGNATURES = {
         "data": inspect.Parameter.empty,
         "steps": 1,
         "realism": 1.0,
+        "eta": 0.0,
         "seed": 0,
         "partial": False,
         "model": None,

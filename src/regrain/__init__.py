@@ -62,6 +62,7 @@ _RANGES: dict[str, tuple[int, int, type]] = {
     "tile": (64, 32768, int),
     "steps": (1, 1000, int),
     "realism": (0, 1, float),
+    "eta": (0, 1, float),
     "seed": (0, 2**64 - 1, int),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
@@ -115,6 +116,7 @@ def decode(
     *,
     steps: int = 1,
     realism: float = 1.0,
+    eta: float = 0.0,
     seed: int = 0,
     partial: bool = False,
     model: "Model | None" = None,
@@ -124,20 +126,22 @@ def decode(
 ) -> "Image.Image":
     """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
 
-    `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it. The same
-    `seed` gives the same pixels. `partial` decodes what is whole of a damaged file. `max_memory` is in bytes (None:
+    `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it, each with
+    fresh noise by `eta`: 0 follows the probability flow (DDIM), 1 samples (DDPM). The same `seed` gives the same
+    pixels. `partial` decodes what is whole of a damaged file. `max_memory` is in bytes (None:
     half the machine's). `model` and `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
     """
-    _check(steps=steps, realism=realism, seed=seed, max_pixels=max_pixels, max_memory=max_memory)
+    _check(steps=steps, realism=realism, eta=eta, seed=seed, max_pixels=max_pixels, max_memory=max_memory)
     from regrain import codec
 
     picture = codec.decode(
         _read(data),
         steps=steps,
         realism=realism,
+        eta=eta,
         seed=seed,
         partial=partial,
         model=model,

@@ -32,7 +32,11 @@ UNKNOWN_MEMORY = 4_000_000_000
 
 @dataclass(frozen=True)
 class Info:
-    """What a file says about itself. Sizes in pixels, `size` in bytes, `quality` 0 to 100, `fingerprint` in hex."""
+    """What a file says about itself. Sizes in pixels, `size` in bytes, `quality` 0 to 100, `fingerprint` in hex.
+
+    Each of `sections` has its name, tile (or step, None where it is of neither), offset and length in bytes, and the
+    PSNR in dB to expect of what is decoded up to there, None where nothing is known of it.
+    """
 
     width: int
     height: int
@@ -52,8 +56,10 @@ class Info:
 def inspect(data: bytes) -> Info:
     """Header and sections of a file, without torch. Raises BitstreamError if the file is not whole."""
     header = bitstream.read(data, max_pixels=2**62).header
+    expected: dict[int | None, float] = dict(enumerate(models.expected_psnr(header.method, header.fingerprint)))
     sections = tuple(
-        {"name": s.name, "tile": s.tile, "offset": s.offset, "length": s.length} for s in bitstream.layout(data)
+        {"name": s.name, "tile": s.tile, "offset": s.offset, "length": s.length, "psnr": expected.get(s.tile)}
+        for s in bitstream.layout(data)
     )
     return Info(
         width=header.width,
@@ -137,6 +143,7 @@ def decode(
     *,
     steps: int = 1,
     realism: float = 1.0,
+    eta: float = 0.0,
     seed: int = 0,
     partial: bool = False,
     model: "Model | None" = None,
@@ -159,7 +166,7 @@ def decode(
     alpha = _alpha(stream, partial=partial)
     with models.untouched():
         pixels = models.room(header.method).decode(
-            model, stream, steps=steps, realism=realism, seed=seed, partial=partial
+            model, stream, steps=steps, realism=realism, eta=eta, seed=seed, partial=partial
         )
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
 

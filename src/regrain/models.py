@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from importlib.resources import as_file, files
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     Model: TypeAlias = ConditionalModel | ProgressiveModel
 
-__all__ = ["ROOMS", "choose", "load", "method_of", "packaged", "packaged_fingerprint", "room", "untouched"]
+__all__ = [
+    "ROOMS",
+    "choose",
+    "expected_psnr",
+    "load",
+    "method_of",
+    "packaged",
+    "packaged_fingerprint",
+    "room",
+    "untouched",
+]
 
 ROOMS = (Method.CONDITIONAL, Method.PROGRESSIVE)
 DEFAULT_METHOD = "conditional"
@@ -96,14 +106,29 @@ def _device(name: str | None) -> str | None:
     return name
 
 
-@lru_cache
 def packaged_fingerprint(method: Method) -> bytes:
-    """The latent fingerprint that the package's weights carry in their metadata; read without torch."""
+    """The latent fingerprint of the package's weights; read without torch. Raises ModelError."""
+    return bytes.fromhex(_metadata(method)["latent_fingerprint"])
+
+
+def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
+    """PSNR in dB that the package's weights had on held-out pictures after each step of a stream; [] if not known."""
+    with suppress(ModelError):
+        if packaged_fingerprint(method) == fingerprint:
+            return list(_metadata(method).get("psnr", ()))
+    return []
+
+
+@lru_cache
+def _metadata(method: Method) -> dict[str, Any]:
+    """What the package's weights say of themselves."""
     path = packaged(method)
     try:
         with path.open("rb") as file:
             size = struct.unpack("<Q", file.read(8))[0]
             head = json.loads(file.read(min(size, 1 << 20)))
-        return bytes.fromhex(json.loads(head["__metadata__"]["regrain"])["latent_fingerprint"])
+        about: dict[str, Any] = json.loads(head["__metadata__"]["regrain"])
+        bytes.fromhex(about["latent_fingerprint"])
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None
+    return about

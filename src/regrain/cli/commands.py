@@ -74,6 +74,7 @@ def decode(options: argparse.Namespace) -> None:
         data,
         steps=options.steps,
         realism=options.realism,
+        eta=options.eta,
         seed=options.seed,
         partial=options.partial,
         model=_weights_for(data, options),
@@ -107,7 +108,8 @@ def inspect(options: argparse.Namespace) -> None:
     say(_described(info))
     for section in info.sections:
         tile = "" if section["tile"] is None else f" {section['tile']}"
-        say(f"  {section['name'] + tile:<16} {section['length']:>10,} bytes from {section['offset']:,}")
+        expected = "" if section["psnr"] is None else f", about {section['psnr']:.1f} dB"
+        say(f"  {section['name'] + tile:<16} {section['length']:>10,} bytes from {section['offset']:,}{expected}")
     return None
 
 

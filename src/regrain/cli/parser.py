@@ -95,6 +95,9 @@ def _add_decode(commands: "_Subparsers[_Parser]") -> None:
         help="default: IN with the suffix .png, if there is no such file; - is stdout (PNG)",
     )
     _add_realism(parser)
+    parser.add_argument(
+        "--eta", type=float, default=0.0, metavar="E", help="fresh noise a step: 0 DDIM to 1 DDPM (default: 0)"
+    )
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_max_pixels(parser)
     parser.add_argument(

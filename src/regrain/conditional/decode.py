@@ -1,7 +1,7 @@
 """Bytes -> latents -> picture, one line a station.
 
     z_hat = decode    for each pass: symbols = decode(index)    y_hat = (symbols + mean) / gain
-    x_1 = realism init_noise eps    x_s = DDIM(x_t, X(x_t, t, y_hat))    pixels = x_0
+    x_1 = realism init_noise eps    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0
 
 Steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
 """
@@ -34,10 +34,11 @@ WINDOW, HALO = 64, 4
 
 @dataclass(frozen=True)
 class Knobs:
-    """What the user turns at decode time: steps >= 1, realism in [0, 1], seed, and the window's side in latents."""
+    """What the user turns at decode time: steps >= 1, realism and eta in [0, 1], seed; and the window in latents."""
 
     steps: int = 1
     realism: float = 1.0
+    eta: float = 0.0
     seed: int = 0
     window: int = WINDOW
 
@@ -117,8 +118,10 @@ def regrow(
     rows, columns = y_hat.shape[1:]
     out = np.empty((*size, 1 if grey else 3), np.uint8)
     levels, times = schedule.get(model.config.schedule), sampler.time_grid(knobs.steps)
-    read = _noise_reader(knobs.realism * model.config.init_noise, knobs.seed)
-    for t, s in pairwise(times):
+    level = knobs.realism * model.config.init_noise
+    read = _noise_reader(level, knobs.seed, 0)
+    for number, (t, s) in enumerate(pairwise(times), start=1):
+        fresh = _noise_reader(level, knobs.seed, number)
         shape = (0,) if s == 0 else (3, rows * grid.STRIDE, columns * grid.STRIDE)
         x_s = torch.empty(shape, dtype=torch.float32)
         for window in grid.windows(rows, columns, knobs.window, HALO):
@@ -126,7 +129,8 @@ def regrow(
             cond = y_hat[:, *window.outer.latents].to(model.device)
             x_0 = model.denoise(x_t, t, cond, quality, knobs.realism)
             core = window.core.within(window.outer).pixels
-            part = sampler.ddim_step(x_t, x_0, t, s, levels)[:, *core].cpu()
+            z = fresh(window.outer).to(model.device) if knobs.eta and s else None
+            part = sampler.ddim_step(x_t, x_0, t, s, levels, eta=knobs.eta, noise=z)[:, *core].cpu()
             if s == 0:
                 target = out[window.core.pixels]
                 target[...] = to_bytes(part[:, : target.shape[0], : target.shape[1]].numpy(), grey)
@@ -136,12 +140,12 @@ def regrow(
     return out
 
 
-def _noise_reader(level: float, seed: int) -> Callable[[grid.Region], Tensor]:
+def _noise_reader(level: float, seed: int, number: int) -> Callable[[grid.Region], Tensor]:
     def read(region: grid.Region) -> Tensor:
         height, width = region.height * grid.STRIDE, region.width * grid.STRIDE
         if level == 0:
             return torch.zeros(3, height, width, dtype=torch.float32)
-        values = noise.normal(seed, 0, region.top * grid.STRIDE, region.left * grid.STRIDE, height, width)
+        values = noise.normal(seed, number, region.top * grid.STRIDE, region.left * grid.STRIDE, height, width)
         return torch.from_numpy(values) * level
 
     return read

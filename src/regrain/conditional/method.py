@@ -21,9 +21,11 @@ def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int
     return lambda quality: encode_tiles(model, y, quality, tile)
 
 
-def decode(model: Model, stream: Stream, *, steps: int, realism: float, seed: int, partial: bool) -> NDArray[np.uint8]:
+def decode(
+    model: Model, stream: Stream, *, steps: int, realism: float, eta: float, seed: int, partial: bool
+) -> NDArray[np.uint8]:
     """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode."""
     header = stream.header
     size = (header.height, header.width)
     y_hat = decode_tiles(model, stream.tiles, size, header.quality, header.tile, partial=partial)
-    return regrow(model, y_hat, size, header.quality, grey=header.grey, knobs=Knobs(steps, realism, seed))
+    return regrow(model, y_hat, size, header.quality, grey=header.grey, knobs=Knobs(steps, realism, eta, seed))

@@ -41,9 +41,9 @@ def receive(
 
 
 def regrow(
-    model: Model, x_t: Tensor, received: int, size: tuple[int, int], *, grey: bool, steps: int
+    model: Model, x_t: Tensor, received: int, size: tuple[int, int], *, grey: bool, way: walk.Finish
 ) -> NDArray[np.uint8]:
-    """The picture, uint8 (*size, 1 or 3), from x_t after `received` steps, finished in `steps` more."""
+    """The picture, uint8 (*size, 1 or 3), from x_t after `received` steps, finished as `way` says."""
     log_snr = walk.steps(received)[-1].after if received else None
-    x_hat = walk.finish(model, x_t, log_snr, steps)[:, : size[0], : size[1]]
+    x_hat = walk.finish(model, x_t, log_snr, way)[:, : size[0], : size[1]]
     return to_bytes(x_hat.numpy(), grey)

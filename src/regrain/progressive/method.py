@@ -15,6 +15,7 @@ from regrain.errors import Corrupt
 from regrain.progressive.decode import receive, regrow
 from regrain.progressive.encode import stream as sent
 from regrain.progressive.model import Model
+from regrain.progressive.walk import Finish
 
 __all__ = ["decode", "encoder", "load"]
 
@@ -34,11 +35,13 @@ def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int
     return at
 
 
-def decode(model: Model, stream: Stream, *, steps: int, realism: float, seed: int, partial: bool) -> NDArray[np.uint8]:
+def decode(
+    model: Model, stream: Stream, *, steps: int, realism: float, eta: float, seed: int, partial: bool
+) -> NDArray[np.uint8]:
     """The pixels (H, W, 1 or 3) of a file or, if `partial`, of its first steps that are whole.
 
-    Realism 0 is the estimate of x_0 in one step; `seed` says nothing here. Raises Corrupt naming the step that does not
-    decode.
+    Realism 0 is the estimate of x_0 in one step; `seed` names the noise that eta > 0 adds. Raises Corrupt naming the
+    step that does not decode.
     """
     whole = [payload for payload in takewhile(lambda part: part is not None, stream.tiles) if payload is not None]
     if not whole:
@@ -48,4 +51,4 @@ def decode(model: Model, stream: Stream, *, steps: int, realism: float, seed: in
     x_t, received = receive(model, whole, size, header.tile, partial=partial)
     if received < len(stream.tiles):
         log.warning("latents: %d of %d steps are whole and decoded", received, len(stream.tiles))
-    return regrow(model, x_t, received, size, grey=header.grey, steps=steps if realism else 1)
+    return regrow(model, x_t, received, size, grey=header.grey, way=Finish(steps if realism else 1, eta, seed))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrain.bitstream import MOST_STEPS
+from regrain.diffusion import noise
 from regrain.diffusion.prior import HALO, STRIDE
 from regrain.diffusion.sampler import ddim_step, posterior
 from regrain.diffusion.schedule import REACH, LogLinear
@@ -30,6 +31,7 @@ __all__ = [
     "LOG_SNR",
     "SCHEDULE",
     "SEED",
+    "Finish",
     "Place",
     "Step",
     "arrive",
@@ -48,6 +50,8 @@ SEED: Final = 0
 SCHEDULE: Final = LogLinear()
 LOG_SNR: Final = (-9.0, 7.0)
 """Log-SNR after the first step and after the last."""
+FINISH: Final = 2**62
+"""The steps of the noise from here on are not those of any candidate."""
 WINDOW: Final = 512
 """Side of the squares in which the network runs, in pixels."""
 
@@ -66,6 +70,15 @@ class Step:
     def gain(self) -> float:
         """The shift of the noise for an error of 1 in the estimate."""
         return self.picture / self.std
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How x_t becomes a picture: in `steps` >= 1 steps, each with `eta` in [0, 1] of fresh noise named by `seed`."""
+
+    steps: int = 1
+    eta: float = 0.0
+    seed: int = 0
 
 
 def steps(count: int) -> list[Step]:
@@ -127,14 +140,16 @@ def _reach(start: int, side: int) -> tuple[slice, int]:
     return slice(first, min(side, start + WINDOW + HALO)), start - first
 
 
-def finish(model: Model, x_t: Tensor, log_snr: float | None, count: int) -> Tensor:
-    """From x_t to a picture (3, H, W) in [-1, 1] along the probability-flow ODE in `count` DDIM steps (DiffC-F).
+def finish(model: Model, x_t: Tensor, log_snr: float | None, way: Finish) -> Tensor:
+    """From x_t to a picture (3, H, W) in [-1, 1] by DDIM steps.
 
-    One step is the estimate of x_0: the least squared error. More regrow what the stream has not told.
+    One step is the estimate of x_0: the least squared error. More regrow what the stream has not told, along the
+    probability flow (eta 0, DiffC-F of Theis et al. 2022) or by ancestral sampling (eta 1, DiffC-A).
     """
     if log_snr is None:
         return torch.zeros_like(x_t)
-    grid = [log_snr + (LOG_SNR[1] - log_snr) * k / count for k in range(count)]
-    for t, s in pairwise(grid):
-        x_t = ddim_step(x_t, estimate(model, x_t, t), _time(t), _time(s), SCHEDULE)
+    grid = [log_snr + (LOG_SNR[1] - log_snr) * k / way.steps for k in range(way.steps)]
+    for number, (t, s) in enumerate(pairwise(grid), start=1):
+        z = torch.from_numpy(noise.normal(way.seed, FINISH + number, 0, 0, *x_t.shape[1:])) if way.eta else None
+        x_t = ddim_step(x_t, estimate(model, x_t, t), _time(t), _time(s), SCHEDULE, eta=way.eta, noise=z)
     return estimate(model, x_t, grid[-1])

@@ -4,14 +4,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from regrain import checkpoint
+from regrain.bitstream import MOST_STEPS
 from regrain.conditional.frozen import freeze, latent_fingerprint
 from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion.prior import KIND, Prior
 from regrain.evaluation.perceptual import Lpips
+from regrain.progressive import walk
 from regrain.training import bound, validate
 from regrain.training.config import Recipe
 from regrain.training.objective import Objective
@@ -81,7 +84,7 @@ class PriorTrainee(Trainee):
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Build it untrained."""
-        self.prior = Prior(recipe.prior)
+        self.prior, self.found = Prior(recipe.prior), list[bound.Row]()
         super().__init__(recipe, self.prior, device)
 
     def objective(self) -> bound.Objective:
@@ -90,12 +93,17 @@ class PriorTrainee(Trainee):
 
     def validate(self, pictures: Tensor) -> Sequence[Figures]:
         """Bits and PSNR over the noise level."""
-        return bound.validate(self.prior, pictures)
+        self.found = bound.validate(self.prior, pictures)
+        return self.found
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-        """Float16 weights."""
+        """Float16 weights; with them the PSNR of the estimate after each step of a stream, as last found held out."""
         tensors = {name: tensor.half() for name, tensor in self.prior.state_dict().items()}
         about = {"kind": KIND, "config": self.recipe.prior.to_dict()}
+        if self.found:
+            places = [step.after for step in walk.steps(MOST_STEPS)]
+            levels, psnr = zip(*((row.log_snr, row.psnr) for row in self.found), strict=True)
+            about["psnr"] = np.interp(places, levels, psnr).round(2).tolist()
         return tensors, about | {"latent_fingerprint": checkpoint.fingerprint(tensors).hex()}
 
 
