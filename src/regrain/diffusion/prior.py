@@ -2,42 +2,61 @@
 
     v = prior(x_t, log_snr),   x_0 = alpha_t x_t - sigma_t v,   alpha_t^2 = sigmoid(log_snr) = 1 - sigma_t^2
 
+or with eps or x_0 itself in the place of v, as `parametrize` reads them. A step t -> s has the variance of beta_tilde,
+or a learned one between beta_tilde (nu = 0) and beta (nu = 1), of which the network gives the fraction nu:
+
+    variance = beta_tilde (sigma_t / sigma_s)^(2 nu)        (Nichol and Dhariwal 2021, eq. 15)
+
 It is told the noise level itself, so that any schedule and any grid of times may be used with it. A U-Net at 1/2, 1/4
 and 1/8 of the resolution, dense 3x3 convolutions, no attention, no norm over space: any size, in windows if need be.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from regrain import checkpoint
-from regrain.diffusion.schedule import LOG_SNR_MAX
-from regrain.errors import ModelError
+from regrain.diffusion.parametrize import Prediction, to_x0
+from regrain.diffusion.sampler import posterior
+from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
+from regrain.errors import ModelError, UsageError
 from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv, icnr_
 
-__all__ = ["HALO", "STRIDE", "Prior", "PriorConfig"]
+__all__ = ["HALO", "STRIDE", "Prior", "PriorConfig", "between", "levels"]
 
 STRIDE: Final = 8
 """Sizes must be multiples of this."""
 HALO: Final = 64
 """Pixels around a window beyond which nothing that matters comes in."""
 KIND: Final = "prior"
+_AT_FIRST: Final = {"prediction": "v", "learned_variance": False}
+"""What weights are whose configuration is from before these names."""
 
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """Widths and depths at 1/2, 1/4 and 1/8 of the resolution, the way down and the way up alike."""
+    """Widths and depths at 1/2, 1/4 and 1/8 of the resolution, the way down and the way up alike; what comes out.
+
+    `prediction` is one of parametrize.Prediction. Raises UsageError for any other.
+    """
 
     widths: tuple[int, int, int] = (32, 96, 160)
     depths: tuple[int, int, int] = (1, 2, 3)
     embedding: int = 128
+    prediction: str = "v"
+    learned_variance: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse, with UsageError, a prediction that does not exist."""
+        if self.prediction not in (allowed := get_args(Prediction)):
+            raise UsageError(f"prediction is {self.prediction!r}; allowed are {', '.join(allowed)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types."""
-        return asdict(self)
+        """As plain JSON types; without the names that older checkpoints lack, where all is as it was in them."""
+        return {name: v for name, v in asdict(self).items() if name not in _AT_FIRST or v != _AT_FIRST[name]}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -47,10 +66,10 @@ class PriorConfig:
 
 
 class Prior(nn.Module):
-    """v-prediction (Salimans and Ho 2022) by a small U-Net (Ho et al. 2020 without attention)."""
+    """x_0, eps or v (Salimans and Ho 2022) by a small U-Net (Ho et al. 2020 without attention)."""
 
     def __init__(self, config: PriorConfig) -> None:
-        """Build untrained; it starts as v = 0, which is the best guess that knows nothing but x_t's scale."""
+        """Build untrained; it starts as 0: of v, that is the best guess that knows nothing but x_t's scale."""
         super().__init__()
         self.config = config
         half, quarter, eighth = config.widths
@@ -64,7 +83,7 @@ class Prior(nn.Module):
         self.to8 = conv(quarter, eighth, stride=2)
         self.from8 = Upsample(eighth, quarter)
         self.from4 = Upsample(quarter, half)
-        self.leave = conv(half, 12)
+        self.leave = conv(half, 24 if config.learned_variance else 12)
         nn.init.zeros_(self.leave.weight)
         icnr_(self.leave, 2)
         self.shuffle = nn.PixelShuffle(2)
@@ -74,8 +93,25 @@ class Prior(nn.Module):
         width = self.config.widths[level]
         return nn.ModuleList(FilmBlock(width, self.config.embedding) for _ in range(self.config.depths[level]))
 
+    @property
+    def prediction(self) -> Prediction:
+        """What `forward` returns."""
+        return cast(Prediction, self.config.prediction)
+
     def forward(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
-        """x_t (B, 3, H, W), H and W multiples of 8; log_snr (B,), within +-20 -> v (B, 3, H, W)."""
+        """x_t (B, 3, H, W), H and W multiples of 8; log_snr (B,), within +-20 -> the prediction (B, 3, H, W)."""
+        return self.with_fraction(x_t, log_snr)[0]
+
+    def with_fraction(self, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+        """The prediction and nu, (B, 3, H, W) both, arguments as `forward` has them.
+
+        nu is for any step from log_snr on. It is 0.5 untrained and not held within [0, 1]; 0 if it is not learned.
+        """
+        out = self._network(x_t, log_snr)
+        nu = (1 + out[:, 3:]) / 2 if self.config.learned_variance else out.new_zeros(()).expand_as(out)
+        return out[:, :3], nu
+
+    def _network(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
         embedding = self.embed(0.5 + log_snr[:, None] / (2 * LOG_SNR_MAX))
         at2 = _run(self.down2, self.enter(self.patch(x_t)), embedding)
         at4 = _run(self.down4, self.norm(self.to4(nn.functional.silu(at2))), embedding)
@@ -87,9 +123,7 @@ class Prior(nn.Module):
 
     def denoise(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
         """The estimate of x_0 (B, 3, H, W), not clamped; arguments as `forward` has them."""
-        alpha, sigma = (level.sigmoid().sqrt()[:, None, None, None] for level in (log_snr, -log_snr))
-        x_0: Tensor = alpha * x_t - sigma * self(x_t, log_snr)
-        return x_0
+        return to_x0(self.prediction, self(x_t, log_snr), x_t, *levels(log_snr))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -104,9 +138,25 @@ class Prior(nn.Module):
         try:
             prior = cls(PriorConfig.from_dict(metadata["config"]))
             prior.load_state_dict({name: value.float() for name, value in tensors.items()})
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, RuntimeError, UsageError) as error:
             raise ModelError(f"{path}: not weights of this prior: {str(error).strip().splitlines()[0]}") from None
         return prior.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha and sigma, (B, 1, 1, 1) both, at log_snr (B,): clamped as a schedule's is, for eps divides by alpha."""
+    log_snr = log_snr.clamp(-LOG_SNR_MAX, LOG_SNR_MAX)[:, None, None, None]
+    return log_snr.sigmoid().sqrt(), (-log_snr).sigmoid().sqrt()
+
+
+def between(nu: Tensor, t: float, s: float, schedule: Schedule) -> Tensor:
+    """Variance of the step t -> s, in the shape of nu: beta_tilde at nu = 0, beta at nu = 1, geometric between.
+
+    Nichol and Dhariwal 2021, eq. 15, where beta is (sigma_t / sigma_s)^2 beta_tilde. Raises UsageError unless
+    0 <= s < t <= 1.
+    """
+    shrink, std = schedule.at(s)[1] / schedule.at(t)[1], posterior(t, s, schedule)[2]
+    return std**2 * shrink ** (-2 * nu)
 
 
 def _run(blocks: nn.ModuleList, x: Tensor, embedding: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar, get_args, get_origin, get_type_hints
 
 from regrain.conditional.model import ModelConfig
+from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
 from regrain.errors import UsageError
 
@@ -31,7 +32,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "structure": (0, math.inf), "structure_scale": (0, math.inf),
     "rate_weight": (1e-9, math.inf), "balance": (0, 1), "tone_weight": (0, math.inf),
     "lattice_weight": (0, math.inf), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
-    "simple_weight": (0, math.inf),
+    "simple_weight": (0, math.inf), "vlb_weight": (0, math.inf),
     "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536), "half": (1, 65536),
     "latent": (1, 768), "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
 }  # fmt: skip
@@ -80,10 +81,21 @@ class LossConfig:
     lattice_weight: float = 0.0
     """Weight, likewise, of its mean over all squares of 16 x 16: a pattern locked to the grid, which LPIPS likes."""
     simple_weight: float = 0.1
-    """Of a prior: weight of the simple loss, the squared error of v, beside the bound in bits a value."""
+    """Of a prior: weight of the simple loss, the prediction's squared error, beside the bound in bits a value."""
+    schedule: str = "log-linear"
+    """Of a prior: times are even in it. "log-linear" has the bound and the simple loss, others the simple one alone."""
+    vlb_weight: float = 0.001
+    """Of a prior with learned variance: weight of the bound in bits a value that trains the variance alone.
+
+    0.001 is Improved DDPM's, with Adam. Muon does not scale up the small gradients that it leaves: 1 suits it better.
+    """
     min_snr_gamma: float = 5.0
     min_weight: float = 0.2
     """Floor of the min-SNR weight of L_diff (over gamma); at t = 1 the weight is 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse, with UsageError, a schedule that does not exist."""
+        schedule.get(self.schedule)
 
 
 @dataclass(frozen=True)
