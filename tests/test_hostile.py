@@ -336,7 +336,7 @@ def test_damaged_weights(fails, weights, how):
 
 def test_a_package_without_its_weights(fails, monkeypatch):
     monkeypatch.setattr(models, "packaged", lambda _method: Path("absent.safetensors"))
-    for cache in (models.packaged_fingerprint, models._shipped):
+    for cache in (models._metadata, models._shipped):
         cache.cache_clear()
     fails(["decode", "photo.rgn", "x.png"], 5, "reinstall")
     fails(["encode", "photo.png", "x.rgn"], 5, "reinstall")

@@ -19,7 +19,7 @@ from regrain.errors import BitstreamError, Corrupt, LimitError, NotRegrain, Trun
 from regrain.varint import get_varint, put_varint
 
 MAGIC = b"\x9fRGN\r\n"
-FORMAT_VERSION, MAX_HEADER_BYTES, MOST_STEPS = 0, 29, 64
+FORMAT_VERSION, MAX_HEADER_BYTES, MOST_STEPS = 0, 29, 40
 MIME, EXTENSION = "image/x-regrain", ".rgn"
 
 _TILES = tuple(2**bits for bits in range(6, 16))
@@ -113,7 +113,7 @@ class SectionInfo:
 
 
 def step_count(quality: int) -> int:
-    """Steps of a progressive file, 1 to 64, by its quality q times 256."""
+    """Steps of a progressive file, 1 to 40, by its quality q times 256."""
     return 1 + quality * (MOST_STEPS - 1) // 25600
 
 

@@ -25,7 +25,7 @@ Place = namedtuple("Place", "index top left height width")
 
 def steps_of(header):
     """Return how many steps the file has."""
-    return 1 + header.quality * 63 // 25600
+    return 1 + header.quality * 39 // 25600
 
 
 def sides_of(header):
@@ -89,17 +89,18 @@ def stride(size):
     return s
 
 
-def first_row(step, row, count):
-    """Return the first `count` values of a row of a noise image, a quarter of them (rounded up) from each channel."""
-    return normal(0, step, row, 0, 1, -(-count // 4), 4).ravel()[:count]
+def line(step, count):
+    """Return the first `count` values of the topmost row of a noise image, pixel after pixel, four channels each."""
+    return normal(0, step, 0, 0, 1, -(-count // 4), 4)[:, 0].T.ravel()[:count]
 
 
 def draw(chosen, number, place):
     """Return z of one tile, (3, height, width), from the candidates that its chunks chose; `number` is n."""
     size, chunks = size_of(place), len(chosen)
     length = -(-size // chunks)
-    signs = np.sign(first_row(2 * number + 1, 0, length * chunks))
-    candidates = np.stack([first_row(2 * number, r, length) for r in chosen], axis=1)  # row j, column c
+    signs = np.sign(line(2 * number + 1, length * chunks))
+    noise = line(2 * number, max(chosen) + length)
+    candidates = np.stack([noise[r : r + length] for r in chosen], axis=1)  # row j, column c
     values = candidates.ravel() * signs
     z = np.empty(size, np.float32)
     z[np.arange(size) * stride(size) % size] = values[:size]

@@ -9,6 +9,8 @@ divergence, and work grows as 2^K: so the shift is dealt into chunks of a few bi
 
 Chunk c takes every C-th place of a fixed scattered order, so that all chunks are alike and their count C is all that
 the receiver is told. All share one set of candidates, each chunk turning signs of its own: scores are a matrix product.
+Candidates are the windows of one line of noise, z_k[j] = line[k + j], so that drawing them costs nothing: two of them
+have no value at the same place in common, and signs make the shift white.
 Invariants: what is received follows N(shift, I); it is the same on every machine, since it depends on integers alone.
 """
 
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from regrain.diffusion import noise
@@ -25,7 +28,7 @@ from regrain.errors import UsageError
 
 __all__ = ["CANDIDATES_MOST", "Message", "chunks_most", "divergence", "receive", "send"]
 
-CHUNK_BITS: Final = 8.0
+CHUNK_BITS: Final = 10.0
 """KL divergence of a chunk in bits: work grows as 2 to the power of it, the overhead shrinks slowly."""
 SPREAD: Final = 1.75
 """Standard deviations of log-ratio, beyond its mean K, that candidates are there for."""
@@ -33,10 +36,10 @@ VALUES_LEAST: Final = 16
 """Values of a chunk."""
 CANDIDATES_MOST: Final = 16
 """log2 of the number of candidates."""
-_DRAWN_MOST: Final = 2**26
-"""Values of all candidates together: some tenths of a second to draw."""
 _EXACT: Final = 1024
 """Arrivals drawn at random; after so many, S_k is k but for some 3 %."""
+_LONG: Final = 4096
+"""Values of a chunk from which on scores are a correlation."""
 _BLOCK: Final = 2**23
 _LANES: Final = noise.CHANNELS_MAX
 
@@ -84,8 +87,8 @@ def send(shift: NDArray[np.float32], seed: int, step: int, *, chunk_bits: float 
     deal = _Deal.of(shift.size, count)
     wanted = deal.out(shift) * deal.signs(seed, step)
     race = _Race(count, np.random.default_rng((seed, step)))
-    for block in _candidates(seed, step, 2**candidates - 1, len(wanted), count):
-        race.enter(block @ wanted)
+    for scores in _scores(_line(seed, 2 * step, 2**candidates - 2 + len(wanted)), wanted):
+        race.enter(scores)
     return Message(candidates, race.winner)
 
 
@@ -95,20 +98,13 @@ def receive(message: Message, size: int, seed: int, step: int) -> NDArray[np.flo
     if count > chunks_most(size):
         raise UsageError(f"{count} chunks of {size} values: {chunks_most(size)} at most are allowed")
     deal = _Deal.of(size, count)
-    sample = deal.signs(seed, step)
-    order = np.argsort(message.chosen, kind="stable")
-    numbers, starts = np.unique(message.chosen[order], return_index=True)
-    for number, chunks in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
-        sample[:, chunks] *= _rows(seed, step, number, 1, deal.rows)[0][:, None]
-    return deal.back(sample)
+    line = _line(seed, 2 * step, int(message.chosen.max()) + deal.rows)
+    return deal.back(sliding_window_view(line, deal.rows)[message.chosen].T * deal.signs(seed, step))
 
 
 def _plan(size: int, bits: float, chunk_bits: float) -> tuple[int, int]:
-    """Chunks, and log2 of their candidates; more chunks than bits ask for where many values hold few."""
-    most = chunks_most(size)
-    count = min(most, max(1, math.ceil(bits / chunk_bits)))
-    while count < most and (size // count) << _enough(bits / count) > _DRAWN_MOST:
-        count = min(most, 2 * count)
+    """Chunks, and log2 of their candidates."""
+    count = min(chunks_most(size), max(1, math.ceil(bits / chunk_bits)))
     return count, _enough(bits / count)
 
 
@@ -168,19 +164,28 @@ class _Deal:
 
     def signs(self, seed: int, step: int) -> NDArray[np.float32]:
         """Random signs (rows, count)."""
-        width = -(-self.rows * self.count // _LANES)
-        values = noise.normal(seed, 2 * step + 1, 0, 0, 1, width, _LANES).reshape(-1)
-        return np.sign(values[: self.rows * self.count]).reshape(self.rows, self.count)
+        return np.sign(_line(seed, 2 * step + 1, self.rows * self.count)).reshape(self.rows, self.count)
 
 
-def _candidates(seed: int, step: int, number: int, size: int, count: int) -> Iterator[NDArray[np.float32]]:
-    """All candidates (number, size), in blocks of rows that bound memory."""
-    height = max(1, _BLOCK // max(size, count))
-    for row in range(0, number, height):
-        yield _rows(seed, step, row, min(height, number - row), size)
+def _scores(line: NDArray[np.float32], wanted: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """The score of every window of the line in every chunk, (k, C), block by block; wanted (rows, C).
+
+    A product of matrices, or where windows are long and chunks few a correlation, by the convolution theorem.
+    """
+    rows, count = wanted.shape
+    last = line.size - rows + 1
+    if rows > _LONG:
+        size = 1 << (line.size - 1).bit_length()
+        spectrum = np.fft.rfft(line, size) * np.fft.rfft(wanted.T, size).conj()
+        yield np.fft.irfft(spectrum, size)[:, :last].T.astype(np.float32)
+        return
+    height = max(1, _BLOCK // max(rows, count))
+    for first in range(0, last, height):
+        part = line[first : min(first + height, last) - 1 + rows]
+        yield np.ascontiguousarray(sliding_window_view(part, rows)) @ wanted
 
 
-def _rows(seed: int, step: int, row: int, height: int, size: int) -> NDArray[np.float32]:
-    """Candidates row .. row + height - 1, (height, size)."""
-    lanes = noise.normal(seed, 2 * step, row, 0, height, -(-size // _LANES), _LANES)
-    return lanes.transpose(1, 0, 2).reshape(height, -1)[:, :size]
+def _line(seed: int, step: int, length: int) -> NDArray[np.float32]:
+    """The first values of a row of noise, (length,): the channels of a pixel, then those of the next."""
+    values: NDArray[np.float32] = noise.normal(seed, step, 0, 0, 1, -(-length // _LANES), _LANES)[:, 0].T.reshape(-1)
+    return values[:length]

@@ -48,8 +48,10 @@ SEED: Final = 0
 """Names the candidates: a part of the format."""
 
 SCHEDULE: Final = LogLinear()
-LOG_SNR: Final = (-9.0, 7.0)
+LOG_SNR: Final = (-4.0, 7.0)
 """Log-SNR after the first step and after the last."""
+EARLY: Final = 2
+"""Steps of 1 that follow the first, where there is little to tell; the others are even."""
 FINISH: Final = 2**62
 """The steps of the noise from here on are not those of any candidate."""
 WINDOW: Final = 512
@@ -84,7 +86,8 @@ class Finish:
 def steps(count: int) -> list[Step]:
     """The first `count` steps of a stream, 0 to MOST_STEPS."""
     low, high = LOG_SNR
-    grid = [low + (high - low) * k / (MOST_STEPS - 1) for k in range(MOST_STEPS)]
+    stride = (high - low - EARLY) / (MOST_STEPS - 1 - EARLY)
+    grid = [low + min(k, EARLY) + stride * max(0, k - EARLY) for k in range(MOST_STEPS)]
     alpha, sigma = SCHEDULE.at(_time(low))
     first = Step(alpha, 0.0, sigma, None, low)
     later = (Step(*posterior(_time(t), _time(s), SCHEDULE), t, s) for t, s in pairwise(grid))
