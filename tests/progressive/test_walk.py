@@ -47,7 +47,7 @@ def grain():
 
 @pytest.fixture(scope="module")
 def payloads(grain):
-    return list(encode.stream(KNOWN, grain, 64))
+    return [step.payload for step in encode.stream(KNOWN, grain, 64)]
 
 
 def test_every_step_keeps_the_forward_process():
@@ -141,7 +141,7 @@ def test_other_kernels_reconstruct_the_same_samples(grain):
     prior = Prior(TINY)
     torch.nn.init.normal_(prior.leave.weight, std=0.1)
     with setting(threads=1):
-        payloads = list(encode.stream(model(prior), grain, 64))
+        payloads = [step.payload for step in encode.stream(model(prior), grain, 64)]
         there, _ = decode.receive(model(prior), payloads, grain.shape[:2], 64)
     for other in ({"threads": 2}, {"mkldnn": False}, {"window": 16}, {"threads": 2, "mkldnn": False, "window": 24}):
         with setting(**other):

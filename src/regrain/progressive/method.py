@@ -25,7 +25,7 @@ load = Model.load
 
 def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int], list[bytes]]:
     """pixels (H, W, 1 or 3) -> (quality q times 256 -> a payload a step); no step is done twice."""
-    coming, done = sent(model, pixels, tile), list[bytes]()
+    coming, done = (step.payload for step in sent(model, pixels, tile)), list[bytes]()
 
     def at(quality: int) -> list[bytes]:
         """The first steps."""
