@@ -1,8 +1,8 @@
 """One step of a stream, for all tiles: the receiver's message <-> bytes.
 
-    payload = (chunks candidates)* centre spread stream        chunks: a varint a tile; the others: one byte each
+    payload = (chunks candidates spread)* centre scale stream        chunks: a varint a tile; the others: one byte each
 
-The number n of a candidate is coded as n + 1 = 2^e + r with 0 <= r < 2^e: e - centre under the Gaussian table `spread`,
+The number n of a candidate is coded as n + 1 = 2^e + r with 0 <= r < 2^e: e - centre under the Gaussian table `scale`,
 r under one of 2^e equal counts. docs/FORMAT.md has every bit.
 """
 
@@ -40,11 +40,11 @@ def pack(messages: Sequence[Message]) -> bytes:
     exponents = np.frexp(numbers)[1] - 1
     remainders = numbers - (1 << exponents)
     centre = round(float(exponents.mean()))
-    spread = int(np.abs(scales() - max(0.3, float((exponents - centre).std()))).argmin())
-    head = b"".join(put_varint(message.chosen.size) + bytes([message.candidates]) for message in messages)
-    lengths = (exponents - centre).astype(np.int32), np.full(numbers.size, spread), gaussian_tables()
+    scale = int(np.abs(scales() - max(0.3, float((exponents - centre).std()))).argmin())
+    head = b"".join(put_varint(one.chosen.size) + bytes([one.candidates, one.spread]) for one in messages)
+    lengths = (exponents - centre).astype(np.int32), np.full(numbers.size, scale), gaussian_tables()
     rests = remainders.astype(np.int32), exponents, _remainder_tables()
-    return head + bytes([centre, spread]) + coder.encode([lengths, rests], _check(numbers))
+    return head + bytes([centre, scale]) + coder.encode([lengths, rests], _check(numbers))
 
 
 def unpack(payload: bytes, sizes: Sequence[int]) -> list[Message]:
@@ -53,10 +53,10 @@ def unpack(payload: bytes, sizes: Sequence[int]) -> list[Message]:
         heads, at = _heads(payload, sizes)
         if len(payload) < at + 2:
             raise Corrupt("it ends before its numbers")
-        centre, spread = payload[at : at + 2]
+        centre, scale = payload[at : at + 2]
         decoder = coder.Decoder(payload[at + 2 :])
-        total = sum(count for count, _ in heads)
-        lengths = decoder.take(np.full(total, spread), gaussian_tables())
+        total = sum(count for count, *_ in heads)
+        lengths = decoder.take(np.full(total, scale), gaussian_tables())
         exponents = lengths.astype(np.int64) + centre
         if exponents.min() < 0 or exponents.max() >= CANDIDATES_MOST:
             raise Corrupt("a candidate's number is out of range")
@@ -65,22 +65,22 @@ def unpack(payload: bytes, sizes: Sequence[int]) -> list[Message]:
             raise Corrupt("a candidate's number has another spelling")
         numbers = remainders + (1 << exponents)
         decoder.finish(_check(numbers))
-        ends = np.cumsum([count for count, _ in heads])
+        ends = np.cumsum([count for count, *_ in heads])
         parts = np.split(numbers - 1, ends[:-1])
-        return [Message(candidates, part) for (_, candidates), part in zip(heads, parts, strict=True)]
+        return [Message(candidates, part, spread) for (_, candidates, spread), part in zip(heads, parts, strict=True)]
     except (UsageError, ValueError, BitstreamError) as error:
         raise Corrupt(f"it does not decode: {error}") from None
 
 
-def _heads(payload: bytes, sizes: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
-    """Chunks and candidates of every tile, and where they end."""
+def _heads(payload: bytes, sizes: Sequence[int]) -> tuple[list[tuple[int, int, int]], int]:
+    """Chunks, candidates and spread of every tile, and where they end."""
     heads, at = [], 0
     for size in sizes:
         count, at = get_varint(payload, at)
-        if not 1 <= count <= chunks_most(size) or at >= len(payload):
+        if not 1 <= count <= chunks_most(size) or at + 2 > len(payload):
             raise Corrupt(f"{count} chunks of {size} values, or the end")
-        heads.append((count, payload[at]))
-        at += 1
+        heads.append((count, payload[at], payload[at + 1]))
+        at += 2
     return heads, at
 
 
