@@ -19,6 +19,7 @@ help:
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
 	@echo "make rates   range, monotony and honesty of the rates;  make bench   time and memory"
+	@echo "make progressive   docs/PROGRESSIVE.md: streams prefix by prefix, the bound in bits (half an hour)"
 	@echo "make second-set   docs/SECOND_SET.md: the same on other photos and on screen captures (half an hour)"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
@@ -46,7 +47,7 @@ demo: $(VENV)/.demo-stamp
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest
 
-.PHONY: bench rates results second-set
+.PHONY: bench rates results second-set progressive
 # SHARED has data/kodak and data/weights.
 SHARED ?= ../shared
 rates: $(VENV)/.dev-stamp
@@ -64,6 +65,7 @@ results: $(VENV)/.dev-stamp
 	  $(EVALUATE) --codecs regrain --model $(MS_HYPER) --realism 0 --qualities 5 20 35 50 65 80 95
 	$(EVALUATE)
 	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
+	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive.safetensors --realism 0 --qualities 30 50 70 90
 	$(PY) tools/figures.py
 
 # Photos and screen captures apart: two folders of links to the pictures of data/test.
@@ -78,10 +80,17 @@ second-set: $(VENV)/.dev-stamp
 	$(foreach KIND,$(KINDS),$(SECOND) && cp runs/second/$(KIND).results/results.csv docs/second-set/$(KIND).csv &&) true
 	$(PY) tools/second_set.py
 
+progressive: $(VENV)/.dev-stamp
+	$(PY) tools/progressive.py $(SHARED)/data/kodak --jobs $(JOBS)
+	$(PY) tools/finishes.py $(SHARED)/data/kodak $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
+	$(PY) tools/prior_pictures.py
+	$(PY) tools/progressive_page.py
+
 bench: $(VENV)/.demo-stamp
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/seams.py
 	$(PY) benchmarks/memory.py
+	$(PY) benchmarks/progressive.py
 
 lint: $(VENV)/.dev-stamp
 	$(BIN)/ruff check .

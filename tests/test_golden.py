@@ -34,6 +34,7 @@ def test_there_is_one_of_every_kind():
     assert {0, 25600} <= {header.quality for header in headers}
     assert (1, 1) in {(header.width, header.height) for header in headers}
     assert any(bitstream.tile_count(header) >= 4 for header in headers)
+    assert {header.method for header in headers} == set(models.ROOMS)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -43,7 +44,7 @@ def test_the_file_is_the_one_that_was_made(name):
     assert hashlib.sha256(data).hexdigest() == GOLDEN[name]["sha256"]
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", [name for name, entry in GOLDEN.items() if "symbols" in entry])
 def test_the_symbols_are_the_same_to_the_last(name, digest):
     assert digest((FOLDER / f"{name}.rgn").read_bytes()) == GOLDEN[name]["symbols"]
 

@@ -103,6 +103,18 @@ def test_the_command_line(weights, photo, tmp_path, monkeypatch, capsys):
     assert "progressive" in capsys.readouterr().out
 
 
-def test_a_package_without_the_weights_says_where_they_come_from(photo):
-    with pytest.raises(regrain.ModelError, match=r"recipes/prior\.toml"):
-        regrain.encode(photo, method="progressive")
+def test_the_package_has_weights_and_says_what_to_expect_of_them(photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = regrain.encode(photo, quality=60, method="progressive")
+    error = np.asarray(regrain.decode(data)).astype(float) - photo
+    (tmp_path / "photo.rgn").write_bytes(data)
+    assert main(["inspect", "photo.rgn"]) == 0
+    assert capsys.readouterr().out.count(" dB") == 24
+    expected = [section["psnr"] for section in regrain.inspect(data).sections]
+    assert expected[0] is None
+    assert expected[1:] == sorted(expected[1:])
+    assert 10 * np.log10(255**2 / np.square(error).mean()) > expected[-1] - 6
+
+
+def test_other_weights_promise_nothing(file):
+    assert {section["psnr"] for section in regrain.inspect(file).sections} == {None}

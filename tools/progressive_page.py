@@ -1,0 +1,225 @@
+"""docs/PROGRESSIVE.md from docs/progressive/*.csv and docs/results.csv alone.
+
+python tools/progressive_page.py
+"""
+
+import csv
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+from regrain.evaluation import bd
+from regrain.evaluation.curves import curves
+from regrain.evaluation.plots import Line, Panel, chart
+from regrain.evaluation.rows import read
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+FOLDER = DOCS / "progressive"
+PIXELS = 768 * 512
+RATES = (0.1, 0.2, 0.4, 0.8, 1.6)
+OTHERS = ("JPEG", "WebP", "AVIF", "regrain")
+DDPM = "DDPM (Ho et al. 2020, section 4.3; test part, 35.7 M parameters)", 3.75, 1.78, 1.97
+
+Points = list[tuple[float, float]]
+
+
+def main() -> None:
+    """Write the page and its charts."""
+    kodak, cifar, written = (_rows(name) for name in ("kodak", "cifar", "written"))
+    _chart("figure5", [*_figure_5(cifar, written)])
+    _chart("kodak", [_kodak_panel(kodak)])
+    (DOCS / "PROGRESSIVE.md").write_text(
+        "\n".join([*_head(cifar, written), *_steps(kodak), *_rates(kodak), *_finishes(), *_tail()])
+    )
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (FOLDER / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _points(rows: list[dict[str, str]], x: str, y: str) -> Points:
+    return [(float(row[x]), float(row[y])) for row in rows if row[x] and row[y]]
+
+
+def _figure_5(cifar: list[dict[str, str]], written: list[dict[str, str]]) -> list[Panel]:
+    bound = Line("progressive, by the bound", _points(cifar, "bits", "rmse"), "ours")
+    codecs = [Line(name, _points([row for row in written if row["codec"] == name], "bits", "rmse"),
+                   "ours" if name == "progressive" else "other", dashed=name == "progressive")
+              for name in dict.fromkeys(row["codec"] for row in written)]  # fmt: skip
+    time = Line("progressive, by the bound", _points(cifar, "reverse_time", "rmse"), "ours")
+    spent = Line("progressive, by the bound", _points(cifar, "reverse_time", "bits"), "ours")
+    error = "root of the mean squared error on [0, 255]"
+    return [
+        Panel("Distortion over rate", "bits a value", error, [bound, *codecs]),
+        Panel("Distortion over time", "reverse time, 0 is noise", error, [time]),
+        Panel("Rate over time", "reverse time, 0 is noise", "bits a value", [spent]),
+    ]
+
+
+def _means(kodak: list[dict[str, str]]) -> dict[int, tuple[float, float, float]]:
+    """By steps: bits a pixel, PSNR, and bits written over the divergence."""
+    by_steps = defaultdict(list)
+    for row in kodak:
+        by_steps[int(row["steps"])].append(row)
+    return {
+        steps: (
+            fmean(8 * int(row["bytes"]) / PIXELS for row in rows),
+            fmean(float(row["psnr"]) for row in rows),
+            sum(8 * int(row["bytes"]) for row in rows) / max(1.0, sum(float(row["divergence"]) for row in rows)),
+        )
+        for steps, rows in sorted(by_steps.items())
+    }
+
+
+def _kodak_panel(kodak: list[dict[str, str]]) -> Panel:
+    ours = [(bpp, psnr) for bpp, psnr, _ in list(_means(kodak).values())[1:]]
+    others = [Line(_title(name), [(p, v) for p, v in _curve(name) if p < 2.5]) for name in OTHERS]
+    return Panel("Kodak", "bits a pixel", "PSNR, dB", [Line("progressive", ours, "ours"), *others], log=True)
+
+
+def _title(name: str) -> str:
+    return "conditional, realism 0" if name == "regrain" else name
+
+
+def _curve(codec: str) -> Points:
+    """Means over Kodak from docs/results.csv."""
+    ways = {"regrain": (0.0, 1)}
+    rows = [
+        row for row in read(DOCS / "results.csv") if row.codec == codec and not (codec == "regrain" and row.options)
+    ]
+    kept = [row for row in rows if (row.realism, row.steps) == ways.get(codec, (None, None))]
+    ((_, means),) = curves(kept, "psnr").items()
+    return [(mean.bpp, mean.value) for mean in means]
+
+
+def _worst_fall(kodak: list[dict[str, str]]) -> tuple[float, str]:
+    """The largest fall of PSNR from one prefix to the next, in dB, and whose."""
+    falls = [(float(a["psnr"]) - float(b["psnr"]), f"{b['image']}, step {b['steps']}") for a, b in pairwise(kodak)
+             if a["image"] == b["image"]]  # fmt: skip
+    return max(falls)
+
+
+def _head(cifar: list[dict[str, str]], written: list[dict[str, str]]) -> list[str]:
+    bits = [float(row["bits"]) for row in cifar]
+    name, total, rate, distortion = DDPM
+    last = [row for row in written if row["codec"] == "progressive"][-1]
+    level = float(last["setting"])
+    bound = next(float(row["bits"]) for row in cifar if row["log_snr"] and float(row["log_snr"]) >= level)
+    return [
+        TEXT,
+        "## The bound on CIFAR-10, term by term",
+        "",
+        "1,000 pictures of its training part (its test part is not at hand), none of them trained on; bits a value.",
+        "",
+        *_table(
+            ("", "bound", "L_T", "steps", "L_0"),
+            (
+                "this prior",
+                f"{bits[-1]:.3f}",
+                f"{bits[0]:.4f}",
+                f"{bits[-2] - bits[0]:.3f}",
+                f"{bits[-1] - bits[-2]:.3f}",
+            ),
+            (name, f"{total:.2f}", "", f"{rate:.2f}", f"{distortion:.2f}"),
+        ),
+        "",
+        f"200 of them sent together to log-SNR {level:g}: {float(last['bits']):.3f} bits a value are written, for a",
+        f"divergence of {float(last['divergence']):.3f} (times {float(last['bits']) / float(last['divergence']):.2f}); "
+        f"the bound of all 1,000, in {len(cifar) - 1} steps, stands at {bound:.3f} there.",
+        "",
+        "![Figure 5 of DDPM](progressive/figure5.svg)",
+        "",
+        "![The forward process and the estimates](progressive/process.webp)",
+        "",
+        "![Samples](progressive/samples.webp)",
+        "",
+    ]
+
+
+def _steps(kodak: list[dict[str, str]]) -> list[str]:
+    means = _means(kodak)
+    fall, whose = _worst_fall(kodak)
+    rows = [
+        (str(n), f"{bpp:.4f}", f"{psnr:.2f}", f"{over:.2f}") for n, (bpp, psnr, over) in means.items() if n % 3 == 1
+    ]
+    return [
+        "## Kodak, prefix by prefix",
+        "",
+        "Means over 24 photos: bits a pixel of the file that ends after so many steps, PSNR of its decoding in one",
+        "step, bytes over the divergence they carry.",
+        "",
+        *_table(("steps", "bits a pixel", "PSNR, dB", "over the divergence"), *rows),
+        "",
+        f"The largest fall of PSNR from one prefix to the next is {max(0.0, fall):.3f} dB ({whose}), of "
+        f"{len(kodak) - len({row['image'] for row in kodak})} steps.",
+        "",
+    ]
+
+
+def _rates(kodak: list[dict[str, str]]) -> list[str]:
+    ours = [(bpp, psnr) for bpp, psnr, _ in list(_means(kodak).values())[1:]]
+    lines = {"progressive": ours} | {_title(name): _curve(name) for name in OTHERS}
+    rows = [(name, *(_at(points, rate) for rate in RATES)) for name, points in lines.items()]
+    return [
+        "PSNR in dB at equal bits a pixel, read off curves of means:",
+        "",
+        *_table(("codec", *(f"{rate:g}" for rate in RATES)), *rows),
+        "",
+        "![PSNR over rate on Kodak](progressive/kodak.svg)",
+        "",
+    ]
+
+
+def _at(points: Points, rate: float) -> str:
+    value = bd.at_rate(points, rate)
+    return "" if value is None else f"{value:.2f}"
+
+
+def _finishes() -> list[str]:
+    by_way = defaultdict(list)
+    for row in _rows("finishes"):
+        by_way[int(row["steps"]), float(row["eta"])].append(row)
+    names = {(1, 0.0): "the estimate"} | {
+        (n, e): f"{'DiffC-A' if e else 'DiffC-F'}, {n} steps" for n, e in by_way if n > 1
+    }
+    means = {
+        way: [fmean(float(row[name]) for row in rows) for name in ("psnr", "lpips_alex")]
+        for way, rows in by_way.items()
+    }
+    rate = fmean(float(row["bpp"]) for rows in by_way.values() for row in rows)
+    return [
+        "## How a stream ends",
+        "",
+        f"{len(next(iter(by_way.values())))} photos after 20 of 40 steps, {rate:.3f} bits a pixel:",
+        "",
+        *_table(
+            ("end", "PSNR, dB", "LPIPS-AlexNet"),
+            *((names[way], f"{p:.2f}", f"{v:.4f}") for way, (p, v) in means.items()),
+        ),
+        "",
+    ]
+
+
+def _tail() -> list[str]:
+    return [(FOLDER / "measured.md").read_text(encoding="utf-8")]
+
+
+def _table(head: tuple[str, ...], *rows: tuple[str, ...]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+
+
+def _chart(name: str, panels: list[Panel]) -> None:
+    (FOLDER / f"{name}.svg").write_bytes(chart(panels, {})["svg"])
+
+
+TEXT = """# The progressive codec
+
+Made by `make progressive` from the rows in `docs/progressive/`. Its curves beside every other codec, by every metric,
+are in [RESULTS.md](RESULTS.md).
+"""
+
+
+if __name__ == "__main__":
+    main()
