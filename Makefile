@@ -63,9 +63,9 @@ MS_HYPER = runs/ms-hyper/weights.safetensors
 results: $(VENV)/.dev-stamp
 	test ! -e $(MS_HYPER) || \
 	  $(EVALUATE) --codecs regrain --model $(MS_HYPER) --realism 0 --qualities 5 20 35 50 65 80 95
+	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive.safetensors --realism 0 --qualities 30 50 70 90
 	$(EVALUATE)
 	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
-	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive.safetensors --realism 0 --qualities 30 50 70 90
 	$(PY) tools/figures.py
 
 # Photos and screen captures apart: two folders of links to the pictures of data/test.

@@ -62,12 +62,16 @@ def _saved(rows: list[Row], metric: str, other: Series, ours: Series) -> str:
 def times() -> list[str]:
     """Seconds of regrain and the others, warm."""
     found = timings.latest(timings.read(DOCS / "timings.csv"))
-    chosen = [one for name in ("regrain", *OTHERS) for one in found if one.codec == name]
+    chosen = [one for name in ("regrain", *OTHERS) for one in found if one.codec == name and not _other_weights(one)]
     lines = [
         _line(one.codec + f" --steps {one.steps}" * bool(one.steps), f"{one.encode_s:.3f}", f"{one.decode_s:.3f}")
         for one in chosen
     ]
     return [*_head("seconds", "encode", "decode"), *lines]
+
+
+def _other_weights(one: timings.Timing) -> bool:
+    return one.codec == "regrain" and bool(one.options)
 
 
 def _way(row: Row) -> tuple[str, float | None, int | None] | None:

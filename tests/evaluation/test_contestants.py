@@ -12,6 +12,7 @@ import regrain
 from regrain.errors import UsageError
 from regrain.evaluation import baselines
 from regrain.evaluation.contestants import _USUAL, OURS, PLAIN, Knobs, Plan, baseline, choose, ours
+from regrain.evaluation.stopwatch import Stopwatch
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
 
@@ -115,6 +116,14 @@ def test_one_alone_is_built_without_the_others(monkeypatch):
     monkeypatch.setattr(baselines, "ALL", (absent,))
     with pytest.raises(UsageError, match="JPEG skipped: it needs"):
         plan.only("JPEG", 10.0)
+
+
+def test_the_stages_lie_on_the_road():
+    contestant = ours(regrain.load(), [50.0], [Knobs(0, 1, 1.0)])
+    watch = Stopwatch(contestant.stages())
+    with watch.watching():
+        contestant.decode(contestant.encode(np.zeros((24, 40, 3), np.uint8), 50.0), Knobs(0, 1, 1.0))
+    assert watch.calls == {"analyse": 1, "symbols": 1}
 
 
 def test_another_denoiser_of_the_same_latents_has_another_fingerprint():

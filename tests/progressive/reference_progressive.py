@@ -49,18 +49,18 @@ def size_of(place):
 
 
 def read_tile_head(source, place):
-    """Return how many chunks a tile has, and log2 of how many candidates."""
-    chunks, log2 = source.varint(), source.number(1)
+    """Return how many chunks a tile has, log2 of how many candidates, and their spread in 1/64."""
+    chunks, log2, spread = source.varint(), source.number(1), source.number(1)
     require(1 <= chunks <= -(-size_of(place) // 16), "number of chunks")
     require(1 <= log2 <= 16, "number of candidates")
-    return chunks, log2
+    return chunks, log2, spread
 
 
-def read_numbers(stream, count, centre, spread):
+def read_numbers(stream, count, centre, scale):
     """Return r + 1 of every chunk of all tiles, the whole latent stream."""
-    require(spread < len(GAUSSIAN), "spread")
+    require(scale < len(GAUSSIAN), "scale")
     decoder = Decoder(stream)
-    exponents = [centre + symbol for symbol in decoder.take([spread] * count, GAUSSIAN)]
+    exponents = [centre + symbol for symbol in decoder.take([scale] * count, GAUSSIAN)]
     require(all(0 <= e <= 15 for e in exponents), "e")
     rests = decoder.take(exponents, UNIFORM)
     require(all(0 <= f < 2**e for e, f in zip(exponents, rests, strict=True)), "f")
@@ -70,13 +70,13 @@ def read_numbers(stream, count, centre, spread):
 
 
 def read_step(coded, places):
-    """Take the coded latents of one step apart: for every tile the number of the candidate of each chunk."""
+    """Take the coded latents of one step apart: for every tile its spread and the candidate's number of each chunk."""
     source = Source(coded)
     heads = [read_tile_head(source, place) for place in places]
-    centre, spread = source.number(1), source.number(1)
-    numbers = iter(read_numbers(coded[source.at :], sum(chunks for chunks, _ in heads), centre, spread))
-    tiles = [[next(numbers) - 1 for _ in range(chunks)] for chunks, _ in heads]
-    for (_, log2), chosen in zip(heads, tiles, strict=True):
+    centre, scale = source.number(1), source.number(1)
+    numbers = iter(read_numbers(coded[source.at :], sum(chunks for chunks, *_ in heads), centre, scale))
+    tiles = [(spread, [next(numbers) - 1 for _ in range(chunks)]) for chunks, _, spread in heads]
+    for (_, log2, _), (_, chosen) in zip(heads, tiles, strict=True):
         require(max(chosen) <= 2**log2 - 2, "number of a candidate")
     return tiles
 
@@ -94,12 +94,12 @@ def line(step, count):
     return normal(0, step, 0, 0, 1, -(-count // 4), 4)[:, 0].T.ravel()[:count]
 
 
-def draw(chosen, number, place):
+def draw(spread, chosen, number, place):
     """Return z of one tile, (3, height, width), from the candidates that its chunks chose; `number` is n."""
     size, chunks = size_of(place), len(chosen)
     length = -(-size // chunks)
     signs = np.sign(line(2 * number + 1, length * chunks))
-    noise = line(2 * number, max(chosen) + length)
+    noise = line(2 * number, max(chosen) + length) * np.float32(math.sqrt(1 + (spread / 64) ** 2))
     candidates = np.stack([noise[r : r + length] for r in chosen], axis=1)  # row j, column c
     values = candidates.ravel() * signs
     z = np.empty(size, np.float32)
@@ -111,9 +111,9 @@ def read_z(coded, step, header):
     """Return z of a whole step, (3, rows, columns)."""
     places = places_of(header)
     z = np.empty((3, *sides_of(header)), np.float32)
-    for place, chosen in zip(places, read_step(coded, places), strict=True):
+    for place, (spread, chosen) in zip(places, read_step(coded, places), strict=True):
         rows, columns = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
-        z[:, rows, columns] = draw(chosen, step * len(places) + place.index, place)
+        z[:, rows, columns] = draw(spread, chosen, step * len(places) + place.index, place)
     return z
 
 

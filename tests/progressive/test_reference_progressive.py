@@ -1,6 +1,7 @@
 """Two readers of one text, docs/FORMAT.md: `regrain.progressive` and `reference_progressive`. They agree to the bit."""
 
 import hashlib
+import math
 import zlib
 from functools import partial
 
@@ -24,7 +25,7 @@ THEIRS = bitstream.Header(72, 40, 25600, bytes(4), bitstream.Method.PROGRESSIVE,
 
 @pytest.fixture(scope="module")
 def files(weights):
-    """A file of each shape, of 26 steps; the last ones take more than one chunk."""
+    """A file of each shape, of 16 steps, all with more than one chunk."""
     encode = partial(regrain.encode, quality=40, tile=64, model=regrain.load(weights))
     return {name: encode(photo(*shape)) for name, shape in SHAPES.items()}
 
@@ -62,39 +63,45 @@ def same(ours, theirs):
     return ours.dtype == theirs.dtype == np.float32 and np.array_equal(ours, theirs)
 
 
-def coded(heads, spread, exponents, rests, check=None):
-    """The coded latents of a step: (chunks, log2 of the candidates) of each tile, and e and f of every chunk."""
+def coded(heads, scale, exponents, rests, check=None):
+    """The coded latents of a step: (chunks, log2 of the candidates, spread) a tile, and e and f of every chunk."""
     numbers = np.array([2**e + f for e, f in zip(exponents, rests, strict=True)])
-    lengths = [e - 3 for e in exponents], [spread] * len(exponents), reference.GAUSSIAN
+    lengths = [e - 3 for e in exponents], [scale] * len(exponents), reference.GAUSSIAN
     parts = [lengths, (rests, exponents, reference.UNIFORM)]
     stream = reference_coder.encode(parts, zlib.crc32(numbers.astype("<i4").tobytes()) if check is None else check)
-    return b"".join(put_varint(chunks) + bytes([log2]) for chunks, log2 in heads) + bytes([3, spread]) + stream
+    head = b"".join(put_varint(chunks) + bytes([log2, spread]) for chunks, log2, spread in heads)
+    return head + bytes([3, scale]) + stream
 
 
-HEADS = [(1, 5), (1, 2)]
+HEADS = [(1, 5, 30), (1, 2, 0)]
+# Three bytes a tile, centre, scale, and a stream.
 GOOD = coded(HEADS, 20, [4, 0], [14, 0])
 # f that is no digit of a candidate's number, though the sum is the number of a candidate.
 BEYOND = {"f above": coded(HEADS, 20, [3, 0], [9, 0]), "f below 0": coded(HEADS, 20, [3, 1], [-1, 0])}
 BROKEN = {
     "no bytes": b"",
+    "no candidates' byte": GOOD[:4],
     "no spread": GOOD[:5],
-    "no stream": GOOD[:6],
-    "no chunks": coded([(0, 5), (2, 5)], 20, [3, 2], [1, 2]),
-    "more chunks than values": coded([(1, 5), (961, 5)], 50, [3] * 962, [1] * 962),
+    "no centre": GOOD[:6],
+    "no scale": GOOD[:7],
+    "no stream": GOOD[:8],
+    "no chunks": coded([(0, 5, 30), (2, 5, 30)], 20, [3, 2], [1, 2]),
+    "more chunks than values": coded([(1, 5, 30), (961, 5, 30)], 50, [3] * 962, [1] * 962),
     "varint": bytes([0x81, 0]) + GOOD[1:],
-    "no candidates": coded([(1, 0), (1, 5)], 20, [0, 2], [0, 2]),
-    "too many candidates": coded([(1, 17), (1, 5)], 20, [3, 2], [1, 2]),
+    "no candidates": coded([(1, 0, 30), (1, 5, 30)], 20, [0, 2], [0, 2]),
+    "too many candidates": coded([(1, 17, 30), (1, 5, 30)], 20, [3, 2], [1, 2]),
     "number of no candidate": coded(HEADS, 20, [5, 0], [0, 0]),
     "number of the other tile's": coded(HEADS, 20, [3, 2], [1, 0]),
-    "e below 0": GOOD[:4] + bytes([2]) + GOOD[5:],
-    "e above 15": GOOD[:4] + bytes([255]) + GOOD[5:],
-    "spread": GOOD[:5] + bytes([64]) + GOOD[6:],
+    "e below 0": GOOD[:6] + bytes([2]) + GOOD[7:],
+    "e above 15": GOOD[:6] + bytes([255]) + GOOD[7:],
+    "scale": GOOD[:7] + bytes([64]) + GOOD[8:],
     "check": coded(HEADS, 20, [3, 1], [1, 0], check=1),
     "last byte": GOOD + b"\0",
     "a byte more": GOOD + b"\1",
     "a byte less": GOOD[:-1],
-    "a tile more": b"\1\5" + GOOD,
-    "a tile less": GOOD[2:],
+    "a tile more": GOOD[:3] + GOOD,
+    "a tile less": GOOD[3:],
+    "tiles without a spread": GOOD[:2] + GOOD[3:5] + GOOD[6:],
 }
 
 
@@ -113,10 +120,20 @@ def test_both_readers_give_the_same_z_of_many_chunks(chunks, bits):
     random = np.random.default_rng(bits)
     numbers = [np.minimum(2 ** (bits * random.random(count)), 2**bits - 1).astype(int) - 1 for count in chunks]
     numbers[0][0] = 2**bits - 2
-    payload = sections.pack([channel.Message(bits, row) for row in numbers])
+    payload = sections.pack([channel.Message(bits, row, 9 * bits) for row in numbers])
     z = reference.draw_step(payload, 63, OURS)
     assert same(z, library(payload, 63, THEIRS))
-    assert abs(z.std() - 1) < 0.2
+    assert z.std() == pytest.approx(math.sqrt(1 + (9 * bits / 64) ** 2), rel=0.2)
+
+
+@pytest.mark.parametrize("spreads", [(0, 1), (1, 255), (255, 0)])
+def test_both_readers_allow_every_spread_and_widen_that_tile_alone(spreads):
+    heads = [(*head[:2], spread) for head, spread in zip(HEADS, spreads, strict=True)]
+    payload = coded(heads, 20, [4, 0], [14, 0])
+    z = reference.draw_step(payload, 0, OURS)
+    assert same(z, library(payload, 0, THEIRS))
+    for columns, spread in zip((slice(0, 64), slice(64, 72)), spreads, strict=True):
+        assert z[:, :, columns].std() == pytest.approx(math.sqrt(1 + (spread / 64) ** 2), rel=0.1)
 
 
 def test_the_header_names_all_tensors_of_the_weights(files, weights):
@@ -130,12 +147,12 @@ def test_the_header_names_all_tensors_of_the_weights(files, weights):
 @pytest.mark.parametrize("name", SHAPES)
 def test_both_readers_judge_every_flipped_byte_alike(name, files):
     ours, steps = reference.split(files[name])
-    theirs, last = bitstream.read(files[name]).header, len(steps) - 1
-    for at, byte in enumerate(steps[last]):
+    theirs, step = bitstream.read(files[name]).header, 8
+    for at, byte in enumerate(steps[step]):
         for flip in (1, 0x10, 0xFF):
-            spoilt = steps[last][:at] + bytes([byte ^ flip]) + steps[last][at + 1 :]
-            z = outcome(reference.draw_step, spoilt, last, ours)
-            assert same(z, outcome(library, spoilt, last, theirs)), (at, flip)
+            spoilt = steps[step][:at] + bytes([byte ^ flip]) + steps[step][at + 1 :]
+            z = outcome(reference.draw_step, spoilt, step, ours)
+            assert same(z, outcome(library, spoilt, step, theirs)), (at, flip)
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -217,9 +217,13 @@ def ours(model: "Model", qualities: Sequence[float], knobs: Sequence[Knobs]) -> 
 
 
 def _stages() -> dict[str, Sequence[Place]]:
-    from regrain.conditional import decode, encode
+    from regrain.conditional import method as conditional
+    from regrain.progressive import method as progressive
 
-    return {"analyse": [(encode, "analyse")], "symbols": [(decode, "decode_tiles")]}
+    return {
+        "analyse": [(conditional, "analyse")],
+        "symbols": [(conditional, "decode_tiles"), (progressive, "receive")],
+    }
 
 
 def _encode(model: "Model", pixels: Pixels, setting: float) -> bytes:

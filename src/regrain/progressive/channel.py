@@ -13,7 +13,8 @@ Chunk c takes every C-th place of a fixed scattered order, so that all chunks ar
 the receiver is told. All share one set of candidates, each chunk turning signs of its own: scores are a matrix product.
 Candidates are the windows of one line of noise, z_k[j] = line[k + j], so that drawing them costs nothing: two of them
 have no value at the same place in common, and signs make the shift white.
-Invariants: what is received follows N(shift, I); it is the same on every machine, since it depends on integers alone.
+Invariants: what is received for a chunk follows N(shift, I) as far as candidates suffice (`send`); it is the same on
+every machine, since it depends on integers alone.
 """
 
 import math
@@ -32,7 +33,7 @@ __all__ = ["CANDIDATES_MOST", "Message", "chunks_most", "divergence", "receive",
 
 CHUNK_BITS: Final = 10.0
 """KL divergence of a chunk in bits: work grows as 2 to the power of it, the overhead shrinks slowly."""
-SPREAD: Final = 1.75
+MARGIN: Final = 1.75
 """Standard deviations of log-ratio, beyond its mean K, that candidates are there for."""
 VALUES_LEAST: Final = 16
 """Values of a chunk."""
@@ -46,6 +47,8 @@ _EXACT: Final = 1024
 """Arrivals drawn at random; after so many, S_k is k but for some 3 %."""
 _LONG: Final = 4096
 """Values of a chunk from which on scores are a correlation."""
+_TOGETHER: Final = 2**24
+"""Scores that are held at once: some hundred megabytes with what makes them."""
 _BLOCK: Final = 2**23
 _LANES: Final = noise.CHANNELS_MAX
 
@@ -133,8 +136,8 @@ def _plan(size: int, bits: float, chunk_bits: float) -> tuple[int, int]:
 
 
 def _enough(bits: float) -> int:
-    """log2 of the candidates that a chunk of so many bits needs: its log-ratio has variance 2 bits / ln 2 bits^2."""
-    return min(CANDIDATES_TRIED, math.ceil(bits + SPREAD * math.sqrt(2 * bits / math.log(2)) + 1))
+    """log2 of the candidates that a chunk of so many bits needs: its log-ratio has variance 2 bits / ln 2 at most."""
+    return min(CANDIDATES_TRIED, math.ceil(bits + MARGIN * math.sqrt(2 * bits / math.log(2)) + 1))
 
 
 class _Race:
@@ -202,7 +205,7 @@ def _scores(line: NDArray[np.float32], wanted: NDArray[np.float32], ratio: float
     wanted = wanted * np.float32(math.sqrt(ratio))
     squares = np.concatenate([[0.0], np.square(line, dtype=np.float64).cumsum()])
     less = ((squares[rows:] - squares[:-rows]) * (ratio - 1) / 2).astype(np.float32)[:, None]
-    if rows > _LONG:
+    if rows > _LONG and count * line.size <= _TOGETHER:
         size = 1 << (line.size - 1).bit_length()
         spectrum = np.fft.rfft(line, size) * np.fft.rfft(wanted.T, size).conj()
         yield np.fft.irfft(spectrum, size)[:, :last].T.astype(np.float32) - less
