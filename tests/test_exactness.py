@@ -18,7 +18,12 @@ from regrain import image, models
 from regrain.diffusion import noise
 
 TOOL = Path(__file__).parents[1] / "tools" / "exactness.py"
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.rgn"))
+FOLDER = Path(__file__).parent / "golden"
+GOLDEN = [
+    FOLDER / f"{name}.rgn"
+    for name, entry in json.loads((FOLDER / "golden.json").read_text()).items()
+    if "symbols" in entry
+]
 SETTINGS = {
     "threads-1",
     "threads-2",

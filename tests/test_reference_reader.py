@@ -24,7 +24,8 @@ from regrain.errors import RegrainError
 from regrain.image import decode_alpha
 
 FOLDER = Path(__file__).parent / "golden"
-GOLDEN = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+ENTRIES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+GOLDEN = {name: entry for name, entry in ENTRIES.items() if "symbols" in entry}
 FILES = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in GOLDEN}
 WEIGHTS = files("regrain") / "weights" / "conditional.safetensors"
 FORMAT_TEXT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
