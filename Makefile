@@ -19,7 +19,7 @@ help:
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
 	@echo "make rates   range, monotony and honesty of the rates;  make bench   time and memory"
-	@echo "make progressive   docs/PROGRESSIVE.md: streams prefix by prefix, the bound in bits (half an hour)"
+	@echo "make progressive   docs/PROGRESSIVE.md: streams prefix by prefix, the bound in bits (an hour)"
 	@echo "make second-set   docs/SECOND_SET.md: the same on other photos and on screen captures (half an hour)"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
@@ -84,6 +84,9 @@ progressive: $(VENV)/.dev-stamp
 	$(PY) tools/progressive.py $(SHARED)/data/kodak --jobs $(JOBS)
 	$(PY) tools/finishes.py $(SHARED)/data/kodak $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
 	$(PY) tools/prior_pictures.py
+	$(PY) tools/parametrisations.py > docs/progressive/parametrisations.md
+	$(PY) tools/channel.py > docs/progressive/channel.md
+	$(PY) benchmarks/progressive.py > docs/progressive/time.md
 	$(PY) tools/progressive_page.py
 
 bench: $(VENV)/.demo-stamp

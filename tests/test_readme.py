@@ -59,3 +59,17 @@ def test_the_figures_are_those_of_the_results():
 
 def test_the_page_of_the_second_set_is_that_of_its_rows():
     assert (ROOT / "docs" / "SECOND_SET.md").read_text(encoding="utf-8") == tool("second_set").page()
+
+
+def test_what_it_says_of_streams_is_what_their_page_has():
+    page = (ROOT / "docs" / "PROGRESSIVE.md").read_text(encoding="utf-8")
+    rows = {cells[0]: cells[1:] for line in page.splitlines() if (cells := [c.strip() for c in line.split("|")[1:-1]])}
+    at = dict(zip(rows["codec"], rows["progressive"], strict=True))
+    bits = float(rows["this prior"][0])
+    assert f"has {float(at['0.2']):.1f} dB at 0.2 bpp and {float(at['0.8']):.1f} at 0.8 on Kodak" in README
+    assert f"{bits:.2f} bits a value on CIFAR-10" in README
+    assert all(float(ours) > float(webp) for ours, webp in zip(rows["progressive"], rows["WebP"], strict=True) if webp)
+
+
+def test_the_page_of_the_progressive_codec_is_that_of_its_rows():
+    assert (ROOT / "docs" / "PROGRESSIVE.md").read_text(encoding="utf-8") == tool("progressive_page").page()

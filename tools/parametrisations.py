@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from prior import CIFAR
 from torch import Tensor, nn
 
 from regrain.diffusion import likelihood, parametrize, sampler, schedule
@@ -27,7 +28,6 @@ from regrain.training.objective import Rules
 from regrain.training.state import State
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-CIFAR: Final = ROOT.parent / "shared" / "data" / "cifar10" / "cifar10_1000.npy"
 PICTURES, POOL, BATCH, SIDE = 200, 8192, 32, 32
 RATES: Final = (1e-3, 1e-5)
 SMALL: Final = PriorConfig(widths=(24, 48, 64), depths=(1, 1, 2), embedding=64)

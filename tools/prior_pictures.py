@@ -17,7 +17,7 @@ from torch import Tensor
 
 from regrain.diffusion import sampler
 from regrain.diffusion.noise import normal
-from regrain.diffusion.prior import Prior
+from regrain.diffusion.prior import Prior, levels
 from regrain.diffusion.schedule import LogLinear
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "progressive"
@@ -42,7 +42,7 @@ def process(prior: Prior, pictures: np.ndarray) -> Tensor:
     columns = []
     for log_snr in LEVELS:
         level = torch.full((len(x_0),), float(log_snr))
-        alpha, sigma = (part.sigmoid().sqrt()[:, None, None, None] for part in (level, -level))
+        alpha, sigma = levels(level)
         x_t = alpha * x_0 + sigma * torch.randn(x_0.shape, generator=torch.Generator().manual_seed(log_snr + 100))
         columns.append(torch.stack([x_t, prior.denoise(x_t, level)], 1).flatten(0, 1))
     return torch.cat([torch.cat([*column], 1) for column in columns], 2)
@@ -53,18 +53,13 @@ def samples(prior: Prior, eta: float) -> Tensor:
     """(3, 2 SIDE, ACROSS SIDE): two rows of samples."""
 
     def noise(k: int) -> Tensor:
-        return (
-            torch.from_numpy(normal(0, k, 0, 0, 2 * SIDE, ACROSS * SIDE))
-            .unfold(1, SIDE, SIDE)
-            .unfold(2, SIDE, SIDE)
-            .permute(1, 2, 0, 3, 4)
-            .flatten(0, 1)
-        )
+        corners = [(row * SIDE, column * SIDE) for row in range(2) for column in range(ACROSS)]
+        return torch.from_numpy(np.stack([normal(0, k, *corner, SIDE, SIDE) for corner in corners]))
 
     def denoise(x_t: Tensor, t: float) -> Tensor:
         return prior.denoise(x_t, SCHEDULE.log_snr(torch.full((len(x_t),), t))).clamp(-1, 1)
 
-    found = sampler.sample(denoise, noise(0).contiguous(), SCHEDULE, steps=STEPS, eta=eta, noise=noise)
+    found = sampler.sample(denoise, noise(0), SCHEDULE, steps=STEPS, eta=eta, noise=noise)
     return torch.cat([torch.cat([*row], 2) for row in found.split(ACROSS)], 1)
 
 

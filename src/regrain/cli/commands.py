@@ -87,7 +87,7 @@ def decode(options: argparse.Namespace) -> None:
     image.write(picture, buffer, format=kind)
     put(buffer.getvalue(), target, overwrite=overwrite)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
-    knobs = {name: getattr(options, name) for name in ("steps", "realism", "seed")}
+    knobs = {name: getattr(options, name) for name in ("steps", "realism", "eta", "seed")}
     report(
         options,
         {"input": options.input, "output": target, **size, **knobs, "seconds": round(seconds, 3)},

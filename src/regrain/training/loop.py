@@ -180,8 +180,8 @@ class Run:
                         bar.update()
                         if interrupted():
                             self._stop()
+            self._validate()  # first, since weights may carry what it finds
             self._save()
-            self._validate()
         finally:
             if self.writer:
                 self.writer.close()
