@@ -5,8 +5,14 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 _SHARED = Path(os.environ.get("REGRAIN_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+
+
+# The same examples every time; new ones are looked for where REGRAIN_FUZZ says how many (test_fuzz).
+settings.register_profile("the same", derandomize="REGRAIN_FUZZ" not in os.environ)
+settings.load_profile("the same")
 
 
 def pytest_configure(config):

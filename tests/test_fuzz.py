@@ -1,7 +1,7 @@
 """Golden files, mutated: each decodes to the size that its header says, or ends in an error of ours; nothing else.
 
-REGRAIN_FUZZ=3000 tries so many examples a test instead of a few. Most mutations have the checksums above them mended,
-so that the damage reaches the walk over sections, the entropy coder and the networks.
+REGRAIN_FUZZ=3000 tries so many random examples a test instead of a few that are always the same. Most mutations have
+the checksums above them mended, so that the damage reaches the walk over sections, the entropy coder and the networks.
 """
 
 import dataclasses

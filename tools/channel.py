@@ -40,7 +40,7 @@ def _line(shift: np.ndarray, chunk: float) -> str:
         middle = time.process_time()
         sample = receive(message, SIZE, 0, run)
         seconds += (middle - start, time.process_time() - middle)
-        size += 8 * len(sections.pack([message])) / RUNS
+        size += 8 * len(sections.pack([message], 0)) / RUNS
         kept += float(sample @ shift / (shift @ shift)) / RUNS
     encode, decode = seconds / RUNS
     share = size / divergence(shift)

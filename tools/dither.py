@@ -40,7 +40,7 @@ Send = Callable[[np.ndarray, float, int], tuple[np.ndarray, float]]
 def reverse(shift: np.ndarray, spread: float, step: int, chunk_bits: float = 10.0) -> tuple[np.ndarray, float]:
     """By reverse channel coding: bits are those of the payload."""
     message = channel.send(shift, 0, step, chunk_bits=chunk_bits)
-    return channel.receive(message, shift.size, 0, step), 8 * len(sections.pack([message]))
+    return channel.receive(message, shift.size, 0, step), 8 * len(sections.pack([message], 0))
 
 
 def dithered(shift: np.ndarray, spread: float, step: int) -> tuple[np.ndarray, float]:

@@ -99,7 +99,7 @@ def together(model: Model, pictures: np.ndarray) -> Iterator[list[object]]:
     for number, step in enumerate(walk.steps(bitstream.MOST_STEPS)):
         shift = (step.gain * (x_0 - x_hat)).reshape(-1).numpy()
         message = channel.send(shift, walk.SEED, number)
-        written += 8 * len(sections.pack([message]))
+        written += 8 * len(sections.pack([message], 0))
         divergence += channel.divergence(shift)
         z = torch.from_numpy(channel.receive(message, shift.size, walk.SEED, number)).view_as(x_0)
         x_t = step.picture * x_hat + step.kept * x_t + step.std * z

@@ -56,8 +56,8 @@ def read_tile_head(source, place):
     return chunks, log2, spread
 
 
-def read_numbers(stream, count, centre, scale):
-    """Return r + 1 of every chunk of all tiles, the whole latent stream."""
+def read_numbers(stream, count, centre, scale, before):
+    """Return r + 1 of every chunk of all tiles, the whole latent stream; its check covers the bytes `before` too."""
     require(scale < len(GAUSSIAN), "scale")
     decoder = Decoder(stream)
     exponents = [centre + symbol for symbol in decoder.take([scale] * count, GAUSSIAN)]
@@ -65,16 +65,17 @@ def read_numbers(stream, count, centre, scale):
     rests = decoder.take(exponents, UNIFORM)
     require(all(0 <= f < 2**e for e, f in zip(exponents, rests, strict=True)), "f")
     numbers = [2**e + f for e, f in zip(exponents, rests, strict=True)]
-    decoder.finish(zlib.crc32(np.array(numbers, "<i4").tobytes()))
+    decoder.finish(zlib.crc32(before + np.array(numbers, "<i4").tobytes()))
     return numbers
 
 
-def read_step(coded, places):
-    """Take the coded latents of one step apart: for every tile its spread and the candidate's number of each chunk."""
+def read_step(coded, step, places):
+    """Take the coded latents of a step apart: for every tile its spread and the candidate's number of each chunk."""
     source = Source(coded)
     heads = [read_tile_head(source, place) for place in places]
     centre, scale = source.number(1), source.number(1)
-    numbers = iter(read_numbers(coded[source.at :], sum(chunks for chunks, *_ in heads), centre, scale))
+    before = step.to_bytes(4, "little") + coded[: source.at]
+    numbers = iter(read_numbers(coded[source.at :], sum(chunks for chunks, *_ in heads), centre, scale, before))
     tiles = [(spread, [next(numbers) - 1 for _ in range(chunks)]) for chunks, _, spread in heads]
     for (_, log2, _), (_, chosen) in zip(heads, tiles, strict=True):
         require(max(chosen) <= 2**log2 - 2, "number of a candidate")
@@ -111,7 +112,7 @@ def read_z(coded, step, header):
     """Return z of a whole step, (3, rows, columns)."""
     places = places_of(header)
     z = np.empty((3, *sides_of(header)), np.float32)
-    for place, (spread, chosen) in zip(places, read_step(coded, places), strict=True):
+    for place, (spread, chosen) in zip(places, read_step(coded, step, places), strict=True):
         rows, columns = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
         z[:, rows, columns] = draw(spread, chosen, step * len(places) + place.index, place)
     return z

@@ -40,7 +40,7 @@ def library(payload, step, header):
     """z of one step, by the library."""
     z = np.empty((3, walk.padded(header.height), walk.padded(header.width)), np.float32)
     tiles = walk.places(*z.shape[1:], header.tile)
-    messages = sections.unpack(payload, [z[:, *place].size for place in tiles])
+    messages = sections.unpack(payload, [z[:, *place].size for place in tiles], step)
     for index, (place, message) in enumerate(zip(tiles, messages, strict=True)):
         part = z[:, *place]
         received = channel.receive(message, part.size, walk.SEED, step * len(tiles) + index)
@@ -63,14 +63,14 @@ def same(ours, theirs):
     return ours.dtype == theirs.dtype == np.float32 and np.array_equal(ours, theirs)
 
 
-def coded(heads, scale, exponents, rests, check=None):
+def coded(heads, scale, exponents, rests, check=None, step=0):
     """The coded latents of a step: (chunks, log2 of the candidates, spread) a tile, and e and f of every chunk."""
-    numbers = np.array([2**e + f for e, f in zip(exponents, rests, strict=True)])
     lengths = [e - 3 for e in exponents], [scale] * len(exponents), reference.GAUSSIAN
+    head = b"".join(put_varint(chunks) + bytes([log2, spread]) for chunks, log2, spread in heads) + bytes([3, scale])
+    numbers = np.array([2**e + f for e, f in zip(exponents, rests, strict=True)], "<i4")
+    covered = step.to_bytes(4, "little") + head + numbers.tobytes()
     parts = [lengths, (rests, exponents, reference.UNIFORM)]
-    stream = reference_coder.encode(parts, zlib.crc32(numbers.astype("<i4").tobytes()) if check is None else check)
-    head = b"".join(put_varint(chunks) + bytes([log2, spread]) for chunks, log2, spread in heads)
-    return head + bytes([3, scale]) + stream
+    return head + reference_coder.encode(parts, zlib.crc32(covered) if check is None else check)
 
 
 HEADS = [(1, 5, 30), (1, 2, 0)]
@@ -120,7 +120,7 @@ def test_both_readers_give_the_same_z_of_many_chunks(chunks, bits):
     random = np.random.default_rng(bits)
     numbers = [np.minimum(2 ** (bits * random.random(count)), 2**bits - 1).astype(int) - 1 for count in chunks]
     numbers[0][0] = 2**bits - 2
-    payload = sections.pack([channel.Message(bits, row, 9 * bits) for row in numbers])
+    payload = sections.pack([channel.Message(bits, row, 9 * bits) for row in numbers], 63)
     z = reference.draw_step(payload, 63, OURS)
     assert same(z, library(payload, 63, THEIRS))
     assert z.std() == pytest.approx(math.sqrt(1 + (9 * bits / 64) ** 2), rel=0.2)

@@ -31,7 +31,7 @@ def receive(
     sizes = [x_t[:, *place].numel() for place in tiles]
     for number, (step, payload) in enumerate(zip(walk.steps(len(payloads)), payloads, strict=True)):
         try:
-            messages = sections.unpack(payload, sizes)
+            messages = sections.unpack(payload, sizes, number)
         except Corrupt as error:
             if partial and number:
                 return x_t, number

@@ -38,5 +38,5 @@ def stream(model: Model, pixels: NDArray[np.uint8], tile: int) -> Iterator[Sent]
         shift = step.gain * (x_0 - x_hat)
         shifts = [shift[:, *place].reshape(-1).numpy() for place in tiles]
         messages = [channel.send(part, walk.SEED, number * len(tiles) + index) for index, part in enumerate(shifts)]
-        yield Sent(sections.pack(messages), x_hat, sum(map(channel.divergence, shifts)))
+        yield Sent(sections.pack(messages, number), x_hat, sum(map(channel.divergence, shifts)))
         x_t = walk.arrive(step, number, x_hat, x_t, tiles, messages)

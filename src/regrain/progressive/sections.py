@@ -34,21 +34,22 @@ def _equal(exponent: int) -> NDArray[np.uint32]:
     return counts
 
 
-def pack(messages: Sequence[Message]) -> bytes:
-    """The payload of a step, from the messages of its tiles."""
+def pack(messages: Sequence[Message], step: int) -> bytes:
+    """The payload of a step, counted from 0, from the messages of its tiles."""
     numbers = np.concatenate([message.chosen for message in messages]) + 1
     exponents = np.frexp(numbers)[1] - 1
     remainders = numbers - (1 << exponents)
     centre = round(float(exponents.mean()))
     scale = int(np.abs(scales() - max(0.3, float((exponents - centre).std()))).argmin())
     head = b"".join(put_varint(one.chosen.size) + bytes([one.candidates, one.spread]) for one in messages)
+    head += bytes([centre, scale])
     lengths = (exponents - centre).astype(np.int32), np.full(numbers.size, scale), gaussian_tables()
     rests = remainders.astype(np.int32), exponents, _remainder_tables()
-    return head + bytes([centre, scale]) + coder.encode([lengths, rests], _check(numbers))
+    return head + coder.encode([lengths, rests], _check(step, head, numbers))
 
 
-def unpack(payload: bytes, sizes: Sequence[int]) -> list[Message]:
-    """The messages of tiles that have `sizes` values. Raises Corrupt for whatever `pack` does not write."""
+def unpack(payload: bytes, sizes: Sequence[int], step: int) -> list[Message]:
+    """The messages of tiles that have `sizes` values. Raises Corrupt for whatever `pack` does not write for `step`."""
     try:
         heads, at = _heads(payload, sizes)
         if len(payload) < at + 2:
@@ -64,7 +65,7 @@ def unpack(payload: bytes, sizes: Sequence[int]) -> list[Message]:
         if (remainders < 0).any() or (remainders >> exponents).any():
             raise Corrupt("a candidate's number has another spelling")
         numbers = remainders + (1 << exponents)
-        decoder.finish(_check(numbers))
+        decoder.finish(_check(step, payload[: at + 2], numbers))
         ends = np.cumsum([count for count, *_ in heads])
         parts = np.split(numbers - 1, ends[:-1])
         return [Message(candidates, part, spread) for (_, candidates, spread), part in zip(heads, parts, strict=True)]
@@ -84,5 +85,5 @@ def _heads(payload: bytes, sizes: Sequence[int]) -> tuple[list[tuple[int, int, i
     return heads, at
 
 
-def _check(numbers: NDArray[np.int64]) -> int:
-    return zlib.crc32(numbers.astype("<i4").tobytes())
+def _check(step: int, head: bytes, numbers: NDArray[np.int64]) -> int:
+    return zlib.crc32(step.to_bytes(4, "little") + head + numbers.astype("<i4").tobytes())
