@@ -7,7 +7,6 @@ from regrain.errors import Corrupt
 from regrain.progressive.channel import CANDIDATES_MOST, Message
 from regrain.progressive.sections import pack, unpack
 
-
 STEP = 3
 
 
