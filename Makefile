@@ -54,7 +54,7 @@ rates: $(VENV)/.dev-stamp
 	$(PY) tools/rates.py $(SHARED)/data/kodak
 
 # MS-Hyper takes part where recipes/ms-hyper.toml was trained. The last run adds the ways to decode one file, by realism
-# and by steps; HEVC needs ffmpeg on the PATH.
+# and by steps, as the tool before it does finely; HEVC needs ffmpeg on the PATH.
 # JOBS=2 takes half as long; the times that are reported are taken afterwards, with nothing else running.
 JOBS ?= 1
 EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak docs --jobs $(JOBS) --reference $(SHARED)/data/reference_rd \
@@ -65,6 +65,8 @@ results: $(VENV)/.dev-stamp
 	  $(EVALUATE) --codecs regrain --model $(MS_HYPER) --realism 0 --qualities 5 20 35 50 65 80 95
 	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive.safetensors --realism 0 --qualities 30 50 70 90
 	$(EVALUATE)
+	$(PY) tools/perception_distortion.py $(SHARED)/data/kodak $(SHARED)/data/weights/lpips_alex_v0.1.safetensors \
+	  --jobs $(JOBS)
 	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
 	$(PY) tools/figures.py
 
@@ -94,6 +96,7 @@ bench: $(VENV)/.demo-stamp
 	$(PY) benchmarks/seams.py
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/progressive.py
+	$(PY) benchmarks/cdc_size.py
 
 lint: $(VENV)/.dev-stamp
 	$(BIN)/ruff check .

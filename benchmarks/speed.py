@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from regrain.codec import Model
 
 SIZE = 768, 512
-BARS = {"kmac": 100.0, "seconds": 2.5, "goal": 1.0, "share": 0.4, "coding": 0.05}
+BARS = {"kmac": 100.0, "seconds": 2.5, "goal": 1.0, "share": 0.5, "coding": 0.05}
 TARGET_BPP = 0.2
 COLD_RUNS = 3
 COLD = """
@@ -139,10 +139,19 @@ def kmac(picture: bytes, data: bytes, model: "Model") -> dict[str, float]:
     from regrain import codec, image
 
     encode = counted(lambda: codec.encode(image.read(picture), model=model))
-    decode = counted(lambda: codec.decode(data, model=model))
+    decode = counted(lambda: codec.decode(data, model=model))["Global"]
+    denoiser = counted(one_pass(model))["Global"]
     parts = {"g_a": encode["Analysis"], "h_a": encode["HyperAnalysis"]}
-    parts |= {"h_s and contexts": decode["Global"] - decode["Denoiser"]}
-    return parts | {"denoiser": decode["Denoiser"], "encode": encode["Global"], "decode": decode["Global"]}
+    parts |= {"h_s and contexts": decode - denoiser}
+    return parts | {"denoiser": denoiser, "encode": encode["Global"], "decode": decode}
+
+
+def one_pass(model: "Model") -> Callable[[], object]:
+    """The denoiser, once over the whole picture."""
+    import torch
+
+    x_t, cond = torch.ones(3, SIZE[1], SIZE[0]), torch.ones(model.config.transform.latent, SIZE[1] // 16, SIZE[0] // 16)
+    return lambda: model.denoise(x_t, 1.0, cond, 12800, 1.0)
 
 
 def counted(work: Callable[[], Any]) -> dict[str, float]:

@@ -35,6 +35,7 @@ FLAGS = {
         "--model",
     },
     "train": {"--out"},
+    "distill": {"--out"},
     "evaluate": {
         "--codecs",
         "--qualities",
@@ -72,6 +73,7 @@ class Codec(types.ModuleType):
         super().__init__("regrain.codec")
         self.calls = []
         self.error = None
+        self.chosen = None
 
     def encode(self, picture, *, quality, tile, **rest):
         self.calls.append({"quality": quality, **rest})
@@ -85,6 +87,8 @@ class Codec(types.ModuleType):
         self.calls.append(rest)
         if self.error:
             raise self.error
+        if self.chosen:
+            rest["steps"].steps = self.chosen
         header = bitstream.read(data, partial=partial, max_pixels=max_pixels).header
         return image.Picture(np.full((header.height, header.width, 3), 128, np.uint8))
 
@@ -199,6 +203,20 @@ def test_decode_flags_reach_the_codec(photo, codec):
     assert codec.calls[-1] == wanted
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("auto", 5.0), ("2.5s", 2.5), (".5s", 0.5), ("90s", 90.0)])
+def test_a_time_for_the_steps_reaches_the_codec_and_their_number_the_report(photo, codec, capsys, text, seconds):
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    for flag in ("--json", "-v"):
+        codec.chosen = 8
+        assert main(["decode", "photo.rgn", "back.png", "--steps", text, flag]) == 0
+        assert codec.calls[-1]["steps"].seconds == seconds
+    out, err = capsys.readouterr()
+    facts = json.loads(out)
+    assert (facts["steps"], facts["budget"]) == (8, seconds)
+    assert ", steps 8, " in err
+    assert f"a pass takes 0.00 s, {seconds:g} s are allowed" in err
+
+
 def test_a_dash_is_stdin_and_stdout(photo, monkeypatch):
     def through(arguments, data):
         output, errors = Stream(), io.StringIO()
@@ -299,6 +317,10 @@ def test_verbose_shows_where_it_failed(photo, codec, capsys):
         (["encode", "photo.png", "--threads", "0"], "'0'"),
         (["encode", "photo.png", "--qual", "5"], "--qual"),
         (["decode", "photo.png", "--steps", "0"], "steps is 0"),
+        (["decode", "photo.png", "--steps", "2m"], "'2m' is not allowed; 8 is, or auto, or a time as 2.5s"),
+        (["decode", "photo.png", "--steps", "-2s"], "--steps"),
+        (["decode", "photo.png", "--steps", "1000000s"], "budget is 1000000"),
+        (["compare", "photo.png", "--steps", "auto"], "auto"),
         (["decode", "photo.png", "--realism", "1.5"], "realism is 1.5"),
         (["decode", "photo.png", "--seed", "-1"], "seed is -1"),
         (["decode", "photo.png", "out.xyz"], "xyz"),
@@ -436,6 +458,30 @@ def test_train_hands_over_to_the_loop(tmp_path, monkeypatch, capsys):
     assert main(["train", "recipe.toml", "--out", str(tmp_path / "run"), "--quiet"]) == 0
     assert [(str(recipe), out, quiet) for recipe, out, quiet in calls] == [("recipe.toml", tmp_path / "run", True)]
     fails(capsys, ["train", "recipe.toml", "--out", str(tmp_path), "--no-overwrite"], 7)
+
+
+def test_distill_hands_over_and_prints_its_table(tmp_path, monkeypatch, capsys):
+    @dataclass(frozen=True)
+    class Row:
+        steps: int
+        psnr: float
+        lpips: float | None = None
+
+    rows = (Row(1, 28.0), Row(2, 28.5))
+    found = types.SimpleNamespace(folder=tmp_path, teacher=rows, student=rows)
+    module = types.SimpleNamespace(main=lambda recipe, *, out, quiet: found)
+    table = types.SimpleNamespace(table=lambda teacher, student: f"{len(teacher)} and {len(student)}")
+    for name, one in (("", types.ModuleType("regrain.training")), (".distill", module), (".steps", table)):
+        monkeypatch.setitem(sys.modules, f"regrain.training{name}", one)
+    assert main(["distill", "recipe.toml"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "2 and 2\n"
+    assert shown.err == f"recipe.toml -> {tmp_path}\n"
+    assert main(["distill", "recipe.toml", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["student"] == [{"steps": 1, "psnr": 28.0, "lpips": None}, {"steps": 2, "psnr": 28.5, "lpips": None}]
+    assert main(["distill", "recipe.toml", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_compare_draws_and_counts(photo, codec, capsys):

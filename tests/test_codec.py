@@ -2,6 +2,7 @@
 
 import dataclasses
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrain import bitstream, codec
+from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
 
@@ -62,6 +64,15 @@ def test_a_header_is_at_most_32_bytes(data):
 def test_same_file_same_seed_same_pixels(data):
     first, again = (codec.decode(data, steps=2, seed=7).pixels for _ in range(2))
     assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize("name", ["colour", "progressive"])
+def test_no_time_for_steps_is_one_step_of_any_method(name):
+    file = (Path(__file__).parent / "golden" / f"{name}.rgn").read_bytes()
+    budget = Budget(0)
+    assert np.array_equal(codec.decode(file, steps=budget).pixels, codec.decode(file, steps=1).pixels)
+    assert budget.steps == 1
+    assert budget.pass_seconds > 0
 
 
 def test_eta_adds_noise_of_the_seed(data):

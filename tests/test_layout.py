@@ -19,6 +19,7 @@ LAYERS = [
     {"image", "bitstream", "checkpoint", "layers"},
     {"entropy", "diffusion"},
     {"conditional", "progressive", "palette"},
+    {"onnx"},
     {"models"},
     {"codec"},
     {"__init__"},
@@ -146,6 +147,12 @@ def test_the_format_needs_the_standard_library_only(name):
 @pytest.mark.parametrize("name", existing("entropy.coder", "entropy.tables", "diffusion.noise"))
 def test_symbols_and_noise_are_made_without_torch(name):
     assert foreign(name) <= set(sys.stdlib_module_names) | {"numpy", "constriction"}
+
+
+@pytest.mark.parametrize("name", existing("onnx"))
+def test_nothing_of_decoding_without_torch_reaches_it(name):
+    allowed = {"numpy", "constriction", "safetensors", "onnxruntime", "PIL"}
+    assert foreign(name) <= set(sys.stdlib_module_names) | allowed
 
 
 @pytest.mark.parametrize("name", existing("conditional.decode"))

@@ -40,6 +40,7 @@ SIGNATURES = {
     "decode": {
         "data": inspect.Parameter.empty,
         "steps": 1,
+        "budget": None,
         "realism": 1.0,
         "eta": 0.0,
         "seed": 0,
@@ -109,7 +110,7 @@ def test_encode_refuses_what_is_out_of_range_before_it_reads(name, values):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("steps", [0, 1001, 1.0]),
+        ("steps", [0, 1001, 1.0, "many"]),
         ("realism", [-0.01, 1.01, None.__class__]),
         ("seed", [-1, 2**64, "0"]),
         ("max_memory", [0]),
@@ -119,6 +120,14 @@ def test_decode_refuses_what_is_out_of_range_before_it_reads(name, values):
     for value in values:
         with pytest.raises(regrain.UsageError, match=f"^{name} is .*; allowed is "):
             regrain.decode("there is no such file", **{name: value})
+
+
+@pytest.mark.parametrize("budget", [-1, float("nan"), float("inf"), "2", True])
+def test_a_budget_is_refused_before_it_reads(budget):
+    with pytest.raises(regrain.UsageError, match=r"^budget is .*; allowed is "):
+        regrain.decode("there is no such file", steps="auto", budget=budget)
+    with pytest.raises(regrain.UsageError, match=r"^budget is 2 and steps are 4; .* steps 'auto'"):
+        regrain.decode("there is no such file", steps=4, budget=2)
 
 
 @pytest.mark.parametrize("left_out", ["quality", "target_size", "target_bpp"])

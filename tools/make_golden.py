@@ -45,6 +45,8 @@ GOLDEN = {
     "lowest": Golden(64, 48, 0),
     "highest": Golden(24, 20, 100),
     "progressive": Golden(40, 24, 60, tile=64, extras=True, method="progressive"),
+    "palette": Golden(130, 70, 30, tile=64, extras=True, method="palette"),
+    "levels": Golden(96, 80, 80, method="palette"),
 }
 
 

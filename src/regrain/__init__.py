@@ -8,7 +8,7 @@ arguments are checked here, before anything is read or loaded.
 
 import operator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, cast
 
 from regrain.errors import (
     BitstreamError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from regrain.codec import Info
+    from regrain.diffusion.budget import Budget
     from regrain.models import Model
 
     Picturelike: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
@@ -61,6 +62,7 @@ _RANGES: dict[str, tuple[int, int, type]] = {
     "target_bpp": (0, 1000, float),
     "tile": (64, 32768, int),
     "steps": (1, 1000, int),
+    "budget": (0, 86400, float),
     "realism": (0, 1, float),
     "eta": (0, 1, float),
     "seed": (0, 2**64 - 1, int),
@@ -87,9 +89,9 @@ def encode(
     Arrays are (H, W[, 1, 3 or 4]), of uint8, uint16, bool or float in [0, 1] or [0, 255]. At most one of three chooses
     the rate: `quality` in [0, 100] (50 where none is given), `target_size` in bytes, or `target_bpp` in bits a pixel of
     the whole file, which is never above a target. `tile` is the side of an independent stream in pixels, a power of two
-    from 64 to 32768. `method` is "conditional" or "progressive" (None: the model's, else the first). `model` comes
-    from `load` and stays on its device; without it, the one in the package runs on `device`, a name of torch's (None:
-    the CPU).
+    from 64 to 32768. `method` is "conditional", "progressive" or "palette" (None: the model's, else the first). `model`
+    comes from `load` and stays on its device; without it, the one in the package runs on `device`, a name of torch's
+    (None: the CPU).
 
     Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
     LimitError above `max_pixels`, ModelError without weights.
@@ -114,7 +116,8 @@ def encode(
 def decode(
     data: str | Path | bytes | BinaryIO,
     *,
-    steps: int = 1,
+    steps: "int | Literal['auto']" = 1,
+    budget: float | None = None,
     realism: float = 1.0,
     eta: float = 0.0,
     seed: int = 0,
@@ -127,19 +130,21 @@ def decode(
     """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
 
     `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it, each with
-    fresh noise by `eta`: 0 follows the probability flow (DDIM), 1 samples (DDPM). The same `seed` gives the same
-    pixels. `partial` decodes what is whole of a damaged file. `max_memory` is in bytes (None:
-    half the machine's). `model` and `device` are as in `encode`.
+    fresh noise by `eta`: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32
+    steps, the most that should end within `budget` seconds (None: 5) of the call on this machine, where the first step
+    is timed. The same `seed` and number of steps give the same pixels. `partial` decodes what is whole of a damaged
+    file. `max_memory` is in bytes (None: half the machine's). `model` and `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
     """
-    _check(steps=steps, realism=realism, eta=eta, seed=seed, max_pixels=max_pixels, max_memory=max_memory)
+    _check(realism=realism, eta=eta, seed=seed, max_pixels=max_pixels, max_memory=max_memory)
+    chosen = _steps(steps, budget)
     from regrain import codec
 
     picture = codec.decode(
         _read(data),
-        steps=steps,
+        steps=chosen,
         realism=realism,
         eta=eta,
         seed=seed,
@@ -162,7 +167,8 @@ def inspect(data: str | Path | bytes | BinaryIO) -> "Info":
 def load(path: str | Path | None = None, device: str | None = None) -> "Model":
     """Weights, ready for `encode` and `decode`, from a .safetensors file; None: those in the package.
 
-    `device` is a name of torch's (None: the CPU). Raises ModelError when the weights are missing or unreadable, and
+    `device` is a name of torch's (None: the CPU), or "onnx": ONNX Runtime, which decodes the default method and is what
+    None stands for where torch is not installed. Raises ModelError when the weights are missing or unreadable, and
     UsageError for a device that is not there.
     """
     from regrain import models
@@ -183,6 +189,19 @@ def _check(**knobs: float | None) -> None:
     given = [name for name in _RATES if knobs.get(name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} are given together; at most one of them is allowed")
+
+
+def _steps(steps: "int | Literal['auto']", budget: float | None) -> "int | Budget":
+    """The steps of `decode`, or a clock that starts now."""
+    if steps != "auto":
+        _check(steps=steps)
+        if budget is not None:
+            raise UsageError(f"budget is {budget!r} and steps are {steps}; a budget is allowed with steps 'auto' alone")
+        return steps
+    from regrain.diffusion.budget import SECONDS, Budget
+
+    _check(budget=budget)
+    return Budget(SECONDS if budget is None else budget)
 
 
 def _within(value: float, low: int, high: int, kind: type) -> bool:

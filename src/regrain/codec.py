@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from regrain import bitstream, models
+from regrain.diffusion.budget import STEPS, Budget
 from regrain.errors import Corrupt, LimitError, ModelError, Truncated, UnsupportedVersion, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def encode(
     header = bitstream.Header(*size, 0, model.fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     _check_memory("encoding", header, 1, None)
     with models.untouched():
-        payloads = models.room(which).encoder(model, picture.pixels, tile)
+        payloads = models.room(which, model).encoder(model, picture.pixels, tile)
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
     meta = picture.metadata
 
@@ -141,7 +142,7 @@ def _largest_within(at: Callable[[int], bytes], target: int) -> bytes:
 def decode(
     data: bytes,
     *,
-    steps: int = 1,
+    steps: int | Budget = 1,
     realism: float = 1.0,
     eta: float = 0.0,
     seed: int = 0,
@@ -158,14 +159,14 @@ def decode(
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
     if header.method not in models.ROOMS:
         raise UnsupportedVersion(f"method {header.method.name.lower()} is not decoded by this version of regrain")
-    _check_memory("decoding", header, steps, max_memory)
+    _check_memory("decoding", header, STEPS[-1] if isinstance(steps, Budget) else steps, max_memory)
     _check_fingerprint(header.fingerprint, model.fingerprint if model else models.packaged_fingerprint(header.method))
     from regrain.image import Metadata, Picture
 
     model = models.choose(model, header.method, device)
     alpha = _alpha(stream, partial=partial)
     with models.untouched():
-        pixels = models.room(header.method).decode(
+        pixels = models.room(header.method, model).decode(
             model, stream, steps=steps, realism=realism, eta=eta, seed=seed, partial=partial
         )
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))

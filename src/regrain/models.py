@@ -2,12 +2,14 @@
 
 import json
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,9 +18,11 @@ from regrain.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from regrain.conditional.frozen import Model as ConditionalModel
+    from regrain.onnx.model import Model as OnnxModel
+    from regrain.palette.model import Model as PaletteModel
     from regrain.progressive.model import Model as ProgressiveModel
 
-    Model: TypeAlias = ConditionalModel | ProgressiveModel
+    Model: TypeAlias = ConditionalModel | OnnxModel | PaletteModel | ProgressiveModel
 
 __all__ = [
     "ROOMS",
@@ -32,20 +36,34 @@ __all__ = [
     "untouched",
 ]
 
-ROOMS = (Method.CONDITIONAL, Method.PROGRESSIVE)
+ROOMS = (Method.CONDITIONAL, Method.PROGRESSIVE, Method.PALETTE)
 DEFAULT_METHOD = "conditional"
-_KINDS = {"prior": Method.PROGRESSIVE}
+WITHOUT_TORCH = "onnx"
+"""The device's name: ONNX Runtime, which decodes the default method."""
+_KINDS = {"prior": Method.PROGRESSIVE, "palette": Method.PALETTE}
 
 
 def load(path: str | Path | None = None, device: str | None = None, method: str = DEFAULT_METHOD) -> "Model":
-    """Weights from a file, of whatever method, or those in the package, of `method`. Raises ModelError."""
-    from regrain import checkpoint
-
+    """Weights from a file, of whatever method, or those in the package, of `method`; a Stable Diffusion's folder or
+    hub id is for the palette method. Raises ModelError."""
     with untouched(), as_file(packaged(Method[method.upper()])) as shipped:
         where = shipped if path is None else Path(path)
-        kind = checkpoint.load_metadata(where).get("kind", "conditional")
-        model: Model = room(_KINDS.get(kind, Method.CONDITIONAL)).load(where, _device(device))
+        device = _device(device)
+        if device == WITHOUT_TORCH:
+            from regrain.onnx.model import Model as OnnxModel
+
+            return OnnxModel.load(where)
+        model: Model = room(_method_at(where)).load(where, device)
         return model
+
+
+def _method_at(path: Path) -> Method:
+    """The method that weights are for."""
+    from regrain import checkpoint
+
+    if path.suffix != ".safetensors" and not path.is_file():
+        return Method.PALETTE
+    return _KINDS.get(checkpoint.load_metadata(path).get("kind", ""), Method.CONDITIONAL)
 
 
 def packaged(method: Method) -> Traversable:
@@ -53,16 +71,20 @@ def packaged(method: Method) -> Traversable:
     return files("regrain") / "weights" / f"{method.name.lower()}.safetensors"
 
 
-def room(method: Method) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
-    """The room that writes and reads a method's files."""
-    return import_module(f"regrain.{method.name.lower()}.method")
+def room(method: Method, model: "Model | None" = None) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
+    """The room that writes and reads a method's files, with this model."""
+    return import_module(f"regrain.{getattr(model, 'room', method.name.lower())}.method")
 
 
 @contextmanager
 def untouched() -> Iterator[None]:
-    """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own."""
-    import torch
+    """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own.
 
+    Where nobody has imported it yet nothing is set, and it stays away.
+    """
+    if (torch := sys.modules.get("torch")) is None:
+        yield
+        return
     with torch.device("cpu"), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         yield
 
@@ -91,6 +113,13 @@ def method_of(name: str | None, model: "Model | None") -> Method:
 
 
 def _device(name: str | None) -> str | None:
+    """The device of that name, or ONNX Runtime where torch is not installed; UsageError for one that is not there."""
+    if name == WITHOUT_TORCH or not _installed("torch"):
+        if name not in (None, "cpu", WITHOUT_TORCH):
+            raise UsageError(f"device {name!r} needs torch: pip install torch")
+        if not _installed("onnxruntime"):
+            raise UsageError("this needs torch (pip install torch) or, to decode alone, pip install onnxruntime")
+        return WITHOUT_TORCH
     import torch
 
     try:
@@ -98,6 +127,12 @@ def _device(name: str | None) -> str | None:
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
     return name
+
+
+def _installed(package: str) -> bool:
+    with suppress(ImportError):
+        return sys.modules.get(package) is not None or find_spec(package) is not None
+    return False
 
 
 def packaged_fingerprint(method: Method) -> bytes:

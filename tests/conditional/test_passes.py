@@ -20,7 +20,7 @@ def test_passes_cover_every_symbol_once_and_know_only_what_came_before(slices, c
     for part in passes(channels, slices):
         whole = bool(seen[: part.known].all())
         assert whole or part.colour == 1
-        seen[part.channels] += part.places(*SIZE)
+        seen[part.channels] += torch.from_numpy(part.places(*SIZE))
     assert bool((seen == 1).all())
 
 
@@ -54,7 +54,7 @@ def test_no_pass_depends_on_symbols_that_come_later():
     parts = passes(12, CONFIG.slices)
     for number, part in enumerate(parts):
         changed = symbols.clone()
-        changed[:, part.channels] += 5 * part.places(*SIZE)
+        changed[:, part.channels] += 5 * torch.from_numpy(part.places(*SIZE))
         other = taken(changed)
         for earlier in parts[: number + 1]:
             at = earlier.channels, earlier.places(*SIZE)

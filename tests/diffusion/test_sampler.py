@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from regrain.diffusion.parametrize import target, to_x0
-from regrain.diffusion.sampler import ancestral_step, ddim_step, sample, second_order, time_grid
+from regrain.diffusion.sampler import ancestral_step, ddim_step, descend, sample, second_order, time_grid
 from regrain.diffusion.schedule import LinearBeta, get
 from regrain.errors import UsageError
 
@@ -319,3 +319,36 @@ def test_second_order_matches_diffusers(prediction, steps):
         times = None if last is None else (last, t, s)
         ours, before, last = ddim_step(ours, second_order(x_0, before, times, schedule), t, s, schedule), x_0, t
     torch.testing.assert_close(ours, x_t, rtol=1e-3, atol=1e-3)
+
+
+def test_descend_in_one_step_is_the_estimate():
+    x_t, seen = torch.randn(3, 4, 4), []
+
+    def denoise(x, log_snr):
+        seen.append(log_snr)
+        return x / 2
+
+    assert torch.equal(descend(denoise, x_t, (2.0, 7.0), steps=1), x_t / 2)
+    descend(denoise, x_t, (2.0, 7.0), steps=5)
+    assert seen == pytest.approx([2.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_descend_keeps_the_distribution_of_normal_data(eta):
+    """Data N(0, 1) stay N(0, 1) at every noise level; the last estimate alone lacks variance, by alpha^2 there."""
+    random = torch.Generator().manual_seed(0)
+    x_t = torch.randn(1, 300, 300, generator=random, dtype=torch.float64)
+
+    def denoise(x, log_snr):
+        return x / math.sqrt(1 + math.exp(-log_snr))
+
+    walked = descend(
+        denoise, x_t, (-1.0, 7.0), steps=100, eta=eta,
+        noise=lambda _: torch.randn(x_t.shape, generator=random, dtype=torch.float64),
+    )  # fmt: skip
+    assert float(walked.var()) == pytest.approx(1, rel=0.03)
+
+
+def test_descend_refuses_levels_beyond_reach():
+    with pytest.raises(UsageError, match="0 <= s < t <= 1"):
+        descend(lambda x, _: x, torch.zeros(3, 4, 4), (-30.0, 7.0), steps=2)

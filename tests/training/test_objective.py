@@ -152,7 +152,7 @@ def test_structure_is_ms_ssim_under_the_perceptual_weight(monkeypatch):
     x = crops(side=192)
     y = x + 0.1 * torch.randn_like(x)
     ours = objective(lpips=Stub(0.0), perceptual_weight=0.5, structure_scale=10.0)
-    loss = ours._structure(y, x, torch.tensor([0.25, 0.0]), 10.0)
+    loss = ours.distortion.structure(y, x, torch.tensor([0.25, 0.0]), 10.0)
     alike = pytorch_msssim.ms_ssim((y + 1) / 2, (x + 1) / 2, data_range=1.0, size_average=False)
     assert torch.allclose(loss, torch.stack([10 * (1 - alike[0]), torch.tensor(0.0)]), atol=1e-4)
     with_term, without = (
@@ -221,4 +221,4 @@ def test_casts_and_lattices_weigh_more_than_a_texture_of_the_same_power():
     board[:, :, ::2, ::2] = board[:, :, 1::2, 1::2] = -1
     wave = board * torch.ones(64).index_fill(0, torch.arange(32, 64), -1)
     for error, weight in ((torch.ones_like(board), 14.0), (board, 11.0), (wave, 1.0)):
-        torch.testing.assert_close(ours._squared(0.5 * error), torch.full((2,), 0.25 * weight))
+        torch.testing.assert_close(ours.distortion.squared(0.5 * error), torch.full((2,), 0.25 * weight))

@@ -1,10 +1,11 @@
-"""`encode`, `decode`, `inspect` and `train`: options in, one report out.
+"""`encode`, `decode`, `inspect`, `train` and `distill`: options in, one report out.
 
 A report is a line for people on stderr, or with `--json` one object on stdout (stderr where stdout carries the output).
 """
 
 import argparse
 import dataclasses
+import importlib
 import io
 import json
 import logging
@@ -21,9 +22,10 @@ from regrain.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from regrain.codec import Info
+    from regrain.diffusion.budget import Budget
     from regrain.models import Model
 
-__all__ = ["decode", "encode", "inspect", "rate", "report", "say", "shown", "train", "weights"]
+__all__ = ["decode", "distill", "encode", "inspect", "rate", "report", "say", "shown", "train", "weights"]
 
 
 def encode(options: argparse.Namespace) -> None:
@@ -87,14 +89,24 @@ def decode(options: argparse.Namespace) -> None:
     image.write(picture, buffer, format=kind)
     put(buffer.getvalue(), target, overwrite=overwrite)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
-    knobs = {name: getattr(options, name) for name in ("steps", "realism", "eta", "seed")}
+    steps, budget = _steps_taken(options.steps)
+    knobs = {"steps": steps, "budget": budget and budget.seconds}
+    knobs |= {name: getattr(options, name) for name in ("realism", "eta", "seed")}
     report(
         options,
         {"input": options.input, "output": target, **size, **knobs, "seconds": round(seconds, 3)},
         f"{shown(options.input)} -> {shown(target, 'stdout')}: {picture.width} x {picture.height}, "
-        f"steps {options.steps}, realism {options.realism:g}, seed {options.seed}, {seconds:.1f} s",
+        f"steps {steps}, realism {options.realism:g}, seed {options.seed}, {seconds:.1f} s",
+        more="" if budget is None else f"  a pass takes {budget.pass_seconds:.2f} s, {budget.seconds:g} s are allowed",
         aside=target == STANDARD,
     )
+
+
+def _steps_taken(steps: "int | Budget") -> "tuple[int, Budget | None]":
+    """How many steps were taken, and the budget that they were chosen by."""
+    from regrain.diffusion.budget import Budget
+
+    return (steps.steps, steps) if isinstance(steps, Budget) else (steps, None)
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -115,16 +127,33 @@ def inspect(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Run a recipe, from where a stopped run of it was; raises UsageError, ModelError and OutputError."""
+    folder = _training("loop", options).main(options.recipe, out=options.out, quiet=options.quiet)
+    report(options, {"recipe": str(options.recipe), "output": str(folder)}, f"{options.recipe} -> {folder}")
+
+
+def distill(options: argparse.Namespace) -> None:
+    """As `train`, of a recipe that trains a student; then the table of step count against quality."""
+    found = _training("distill", options).main(options.recipe, out=options.out, quiet=options.quiet)
+    facts = {"recipe": str(options.recipe), "output": str(found.folder)}
+    rows = {name: [dataclasses.asdict(row) for row in getattr(found, name)] for name in ("teacher", "student")}
+    if found.teacher and not options.json and not options.quiet:
+        from regrain.training.steps import table
+
+        say(table(found.teacher, found.student))
+    report(options, {**facts, **rows}, f"{options.recipe} -> {found.folder}")
+
+
+def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - a module: its main
+    """The module of the training room that runs a recipe, once device and log are set for it."""
     if options.out is not None and options.no_overwrite and options.out.exists():
         raise OutputError(f"{options.out} exists, and --no-overwrite forbids to go on there")
     _choose_device(options.device)
     try:
-        from regrain.training import loop
+        module = importlib.import_module(f"regrain.training.{name}")
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}; install it with: pip install 'regrain[train]'") from error
     logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, format="%(message)s")
-    folder = loop.main(options.recipe, out=options.out, quiet=options.quiet)
-    report(options, {"recipe": str(options.recipe), "output": str(folder)}, f"{options.recipe} -> {folder}")
+    return module
 
 
 def rate(options: argparse.Namespace, **default: float) -> dict[str, Any]:

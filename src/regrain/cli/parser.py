@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import NoReturn
 
 import regrain
-from regrain.cli.commands import decode, encode, inspect, train
+from regrain.cli.commands import decode, distill, encode, inspect, train
 from regrain.cli.compare import compare
 from regrain.cli.evaluate import evaluate
+from regrain.diffusion.budget import SECONDS, Budget
 from regrain.errors import UsageError
 
 __all__ = ["parse", "size"]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
+_TIME = re.compile(r"(\d+(?:\.\d+)?|\.\d+)s")
 _MAX_THREADS = 1024
 
 _Subparsers = argparse._SubParsersAction
@@ -43,10 +45,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_encode, _add_decode, _add_inspect, _add_compare, _add_train, _add_evaluate):
+    for add in (_add_encode, _add_decode, _add_inspect, _add_compare, _add_train, _add_distill, _add_evaluate):
         add(commands)
     options = parser.parse_args(arguments)
-    regrain._check(**{name: value for name, value in vars(options).items() if name in regrain._RANGES})
+    given = vars(options)
+    if isinstance(steps := given.get("steps"), Budget):
+        given = given | {"steps": None, "budget": steps.seconds}
+    regrain._check(**{name: value for name, value in given.items() if name in regrain._RANGES})
     return options
 
 
@@ -68,7 +73,7 @@ def _command(
     common.add_argument("--json", action="store_true", help="one JSON object on stdout (on stderr where OUT is -)")
     common.add_argument("-v", "--verbose", action="store_true", help="say more; a traceback where something fails")
     common.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    common.add_argument("--device", metavar="NAME", help="torch's name of a device, as cuda or cpu (default: cpu)")
+    common.add_argument("--device", metavar="NAME", help="as cuda or cpu (default), or onnx, to decode without torch")
     common.add_argument("--threads", metavar="N", type=_threads, help="threads to compute with (default: torch's)")
     common.add_argument("--no-overwrite", action="store_true", help="refuse to replace an existing output")
     return parser
@@ -79,7 +84,7 @@ def _add_encode(commands: "_Subparsers[_Parser]") -> None:
     parser.add_argument("input", metavar="IN", help="a picture in any format that Pillow reads; - is stdin")
     parser.add_argument("output", metavar="OUT", nargs="?", help="default: IN with the suffix .rgn; - is stdout")
     _add_rate(parser, default="50")
-    methods = "conditional or progressive (default: that of the weights)"
+    methods = "conditional, progressive or palette (default: that of the weights)"
     parser.add_argument("--method", metavar="NAME", help=methods)
     _add_model(parser)
     _add_max_pixels(parser)
@@ -94,7 +99,8 @@ def _add_decode(commands: "_Subparsers[_Parser]") -> None:
         nargs="?",
         help="default: IN with the suffix .png, if there is no such file; - is stdout (PNG)",
     )
-    _add_realism(parser)
+    steps = f"denoising steps, 1 to 1000 (default: 1), or a time: as many as end in it, as 2.5s; auto is {SECONDS:g}s"
+    _add_realism(parser, _steps, steps)
     parser.add_argument(
         "--eta", type=float, default=0.0, metavar="E", help="fresh noise a step: 0 DDIM to 1 DDPM (default: 0)"
     )
@@ -128,7 +134,15 @@ def _add_compare(commands: "_Subparsers[_Parser]") -> None:
 
 
 def _add_train(commands: "_Subparsers[_Parser]") -> None:
-    parser = _command(commands, "train", "Train a model; a run that was stopped goes on where it was.", train)
+    _add_recipe(_command(commands, "train", "Train a model; a run that was stopped goes on where it was.", train))
+
+
+def _add_distill(commands: "_Subparsers[_Parser]") -> None:
+    what = "Train a model's decoder for few steps, its files unchanged; a run that was stopped goes on where it was."
+    _add_recipe(_command(commands, "distill", what, distill))
+
+
+def _add_recipe(parser: _Parser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", type=Path, help="a TOML file, as those in recipes/")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where checkpoints and logs go (default: the recipe's)")
 
@@ -170,8 +184,12 @@ def _add_rate(parser: _Parser, *, default: str) -> None:
     rate.add_argument("--target-bpp", type=float, metavar="B", help="largest file, in bits a pixel")
 
 
-def _add_realism(parser: _Parser) -> None:
-    parser.add_argument("--steps", type=int, default=1, metavar="N", help="denoising steps, 1 to 1000 (default: 1)")
+def _add_realism(
+    parser: _Parser,
+    steps: Callable[[str], int | Budget] = int,
+    what: str = "denoising steps, 1 to 1000 (default: 1)",
+) -> None:
+    parser.add_argument("--steps", type=steps, default=1, metavar="N", help=what)
     parser.add_argument("--realism", type=float, default=1.0, metavar="R", help="0 faithful to 1 textured (default: 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise; the same gives the same pixels")
 
@@ -184,6 +202,18 @@ def _add_max_pixels(parser: _Parser) -> None:
     parser.add_argument(
         "--max-pixels", metavar="N", type=size, default=100_000_000, help="refuse larger ones (default: 100M)"
     )
+
+
+def _steps(text: str) -> int | Budget:
+    """A number of steps, or a time for them."""
+    if text == "auto":
+        return Budget()
+    if match := _TIME.fullmatch(text):
+        return Budget(float(match[1]))
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; 8 is, or auto, or a time as 2.5s") from None
 
 
 def _threads(text: str) -> int:

@@ -2,9 +2,8 @@
 
     y_c = <b_c, x> / spread_c        sketch = sum_c spread_c y_c b_c        <b_c, b_d> = 1 if c = d else 0
 
-Natural pictures have spectra that fall with frequency by a power law, so the coefficients of the largest expected
-standard deviation `spread` are kept (Ahmed et al. 1974 for the DCT; Field 1987 for the law). An untrained codec is
-then already a block transform codec, and the networks learn only what they add to it.
+The waves that are kept are those of `dct`. An untrained codec is then already a block transform codec, and the networks
+learn only what they add to it.
 """
 
 from functools import lru_cache
@@ -12,28 +11,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BLOCK", "project", "sketch", "spread"]
+from regrain.conditional.dct import BLOCK, kept
 
-BLOCK = 16
-"""Side of a block in pixels: the stride of the latents."""
-COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
-"""Opponent colours: light, red against blue, magenta against green; orthogonal, made unit below."""
-LEVEL, KNEE, FALL = (3.9, 1.5, 0.75), 0.2, -0.75
-"""spread = level (u^2 + v^2 + knee)^fall at frequency (u, v): fitted to photos in [-1, 1], within 0.25 nats."""
+__all__ = ["BLOCK", "project", "sketch", "spread"]
 
 
 @lru_cache(maxsize=4)
 def _kept(channels: int) -> tuple[Tensor, Tensor]:
-    """The basis (channels, 3 * 256), orthonormal rows in `pixel_unshuffle` order, and the spread, falling."""
-    place = torch.arange(BLOCK, dtype=torch.float64, device="cpu")
-    cosines = torch.cos(torch.pi * (place + 0.5) * place[:, None] / BLOCK) * (2 / BLOCK) ** 0.5
-    cosines[0] *= 0.5**0.5
-    colours = nn.functional.normalize(torch.tensor(COLOURS, dtype=torch.float64, device="cpu"), dim=1)
-    basis = torch.einsum("kc,ui,vj->kuvcij", colours, cosines, cosines).reshape(3 * BLOCK**2, -1)
-    radius = place[:, None].square() + place.square()
-    expected = torch.tensor(LEVEL, dtype=torch.float64, device="cpu")[:, None, None] * (radius + KNEE) ** FALL
-    values, order = expected.flatten().sort(descending=True, stable=True)
-    return basis[order[:channels]].float(), values[:channels].float()
+    """As `dct.kept`, on the CPU."""
+    basis, expected = kept(channels)
+    return torch.from_numpy(basis), torch.from_numpy(expected)
 
 
 def spread(channels: int) -> Tensor:

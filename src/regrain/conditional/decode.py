@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from regrain.conditional import grid, symbols
 from regrain.conditional.frozen import Model
 from regrain.conditional.passes import Pass
 from regrain.diffusion import noise, sampler, schedule
+from regrain.diffusion.budget import Budget, begun
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.errors import Corrupt
@@ -29,14 +31,17 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Knobs", "decode_tiles", "regrow", "tile_symbols"]
 
+Reader: TypeAlias = Callable[[grid.Region], Tensor]
+"""Gives x_t, (3, H, W), of a region."""
 WINDOW, HALO = 64, 4
 
 
 @dataclass(frozen=True)
 class Knobs:
-    """What the user turns at decode time: steps >= 1, realism and eta in [0, 1], seed; and the window in latents."""
+    """What the user turns at decode time: steps >= 1 or a time for them, realism and eta in [0, 1], seed; and the
+    window in latents."""
 
-    steps: int = 1
+    steps: int | Budget = 1
     realism: float = 1.0
     eta: float = 0.0
     seed: int = 0
@@ -96,7 +101,7 @@ def _walked(
 
     def taken(part: Pass, _mean: Tensor, ids: Tensor) -> Tensor:
         """The symbols of a pass, off the stream; `symbol` keeps them as the integers they are."""
-        places = part.places(*size).numpy()
+        places = part.places(*size)
         known = ids[0].int().numpy()[:, places]
         symbol[part.channels, places] = decoder.take(known.reshape(-1), gaussian_tables()).reshape(known.shape)
         return torch.from_numpy(symbol[part.channels]).float()[None]
@@ -116,21 +121,28 @@ def regrow(
 ) -> NDArray[np.uint8]:
     """The picture, uint8 (*size, 1 or 3): DDIM over a uniform grid of steps from seeded noise at t = 1."""
     rows, columns = y_hat.shape[1:]
+    windows = list(grid.windows(rows, columns, knobs.window, HALO))
     out = np.empty((*size, 1 if grey else 3), np.uint8)
-    levels, times = schedule.get(model.config.schedule), sampler.time_grid(knobs.steps)
     level = knobs.realism * model.config.init_noise
     read = _noise_reader(level, knobs.seed, 0)
+
+    def seen(window: grid.Window, t: float, read: Reader) -> tuple[Tensor, Tensor]:
+        """x_t in a window, and x_0 as estimated from it."""
+        x_t, cond = read(window.outer), y_hat[:, *window.outer.latents]
+        x_0 = model.denoise(x_t.to(model.device), t, cond.to(model.device), quality, knobs.realism)
+        return x_t, x_0.cpu()
+
+    steps, see = begun(knobs.steps, seen, windows[0], 1.0, read, work=grid.work(windows))
+    levels, times = schedule.get(model.config.schedule), sampler.time_grid(steps)
     for number, (t, s) in enumerate(pairwise(times), start=1):
         fresh = _noise_reader(level, knobs.seed, number)
         shape = (0,) if s == 0 else (3, rows * grid.STRIDE, columns * grid.STRIDE)
         x_s = torch.empty(shape, dtype=torch.float32)
-        for window in grid.windows(rows, columns, knobs.window, HALO):
-            x_t = read(window.outer).to(model.device)
-            cond = y_hat[:, *window.outer.latents].to(model.device)
-            x_0 = model.denoise(x_t, t, cond, quality, knobs.realism)
+        for window in windows:
+            x_t, x_0 = see(window, t, read)
+            z = fresh(window.outer) if knobs.eta and s else None
             core = window.core.within(window.outer).pixels
-            z = fresh(window.outer).to(model.device) if knobs.eta and s else None
-            part = sampler.ddim_step(x_t, x_0, t, s, levels, eta=knobs.eta, noise=z)[:, *core].cpu()
+            part = sampler.ddim_step(x_t, x_0, t, s, levels, eta=knobs.eta, noise=z)[:, *core]
             if s == 0:
                 target = out[window.core.pixels]
                 target[...] = to_bytes(part[:, : target.shape[0], : target.shape[1]].numpy(), grey)
@@ -140,7 +152,7 @@ def regrow(
     return out
 
 
-def _noise_reader(level: float, seed: int, number: int) -> Callable[[grid.Region], Tensor]:
+def _noise_reader(level: float, seed: int, number: int) -> Reader:
     def read(region: grid.Region) -> Tensor:
         height, width = region.height * grid.STRIDE, region.width * grid.STRIDE
         if level == 0:
@@ -151,5 +163,5 @@ def _noise_reader(level: float, seed: int, number: int) -> Callable[[grid.Region
     return read
 
 
-def _buffer_reader(x_t: Tensor) -> Callable[[grid.Region], Tensor]:
+def _buffer_reader(x_t: Tensor) -> Reader:
     return lambda region: x_t[:, *region.pixels]

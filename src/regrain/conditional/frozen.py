@@ -150,7 +150,7 @@ class Model:
         """The denoiser's estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
         knobs = torch.tensor([t, quality / QUALITY_TOP, realism], dtype=torch.float32, device=self.device)
         image, cond = (tensor[None].contiguous(memory_format=torch.channels_last) for tensor in (x_t, cond))
-        output = self.denoiser(image, knobs[:1], cond, knobs[1:2], knobs[2:])
+        output = self.denoiser.infer(image, knobs[:1], cond, knobs[1:2], knobs[2:])
         alpha, sigma = schedule.get(self.config.schedule).at(t)
         prediction = cast(parametrize.Prediction, self.config.prediction)
         return parametrize.to_x0(prediction, output, image, alpha, sigma)[0].clamp(-1, 1)

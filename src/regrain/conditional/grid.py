@@ -4,10 +4,10 @@ A window's core is what it is responsible for; its outer region adds a halo of c
 memory stays bounded whatever the picture's size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["STRIDE", "Region", "Window", "latent_size", "tiles", "windows"]
+__all__ = ["STRIDE", "Region", "Window", "latent_size", "tiles", "windows", "work"]
 
 STRIDE = 16
 """Pixels to a latent."""
@@ -74,3 +74,9 @@ def windows(rows: int, columns: int, side: int, halo: int) -> Iterator[Window]:
     for core in tiles(rows, columns, side):
         top, left = max(0, core.top - halo), max(0, core.left - halo)
         yield Window(core, Region(top, min(rows, core.bottom + halo), left, min(columns, core.right + halo)))
+
+
+def work(windows: Sequence[Window]) -> float:
+    """What all windows take in units of the first, by their areas."""
+    areas = [window.outer.height * window.outer.width for window in windows]
+    return sum(areas) / areas[0]

@@ -9,6 +9,7 @@ from regrain.bitstream import Stream
 from regrain.conditional.decode import Knobs, decode_tiles, regrow
 from regrain.conditional.encode import analyse, encode_tiles
 from regrain.conditional.frozen import Model
+from regrain.diffusion.budget import Budget
 
 __all__ = ["decode", "encoder", "load"]
 
@@ -22,7 +23,7 @@ def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int
 
 
 def decode(
-    model: Model, stream: Stream, *, steps: int, realism: float, eta: float, seed: int, partial: bool
+    model: Model, stream: Stream, *, steps: int | Budget, realism: float, eta: float, seed: int, partial: bool
 ) -> NDArray[np.uint8]:
     """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode."""
     header = stream.header

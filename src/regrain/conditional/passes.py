@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Pass", "passes"]
 
@@ -28,11 +28,12 @@ class Pass(NamedTuple):
         """What to index the channels of y with."""
         return slice(self.first, self.last)
 
-    def places(self, rows: int, columns: int) -> Tensor:
+    def places(self, rows: int, columns: int) -> NDArray[np.bool_]:
         """Where this pass has symbols, bool (rows, columns); colour 0 has the top left corner."""
         if self.colour is None:
-            return torch.ones(rows, columns, dtype=torch.bool)
-        return (torch.arange(rows)[:, None] + torch.arange(columns)) % 2 == self.colour
+            return np.ones((rows, columns), np.bool_)
+        inside: NDArray[np.bool_] = (np.arange(rows)[:, None] + np.arange(columns)) % 2 == self.colour
+        return inside
 
 
 def passes(channels: int, slices: Iterable[int]) -> tuple[Pass, ...]:

@@ -40,7 +40,7 @@ def parts(
     ids: NDArray[np.int32],
 ) -> list[Part]:
     """What the coder is given of a tile, in order: z, then y pass by pass. `ids` are the scale indices, shaped as y."""
-    places = [(one.channels, one.places(*y.shape[1:]).numpy()) for one in passes]
+    places = [(one.channels, one.places(*y.shape[1:])) for one in passes]
     later = ((y[place].reshape(-1), ids[place].reshape(-1), gaussian_tables()) for place in places)
     return [(z.reshape(-1), hyper_ids(*z.shape), hyper_tables), *later]
 

@@ -47,7 +47,7 @@ def walk(
     means: dict[int, Tensor] = {}
     indices: dict[int, Tensor] = {}
     for number, part in enumerate(passes(base.shape[1], mean.slices)):
-        chosen, place = part.channels, part.places(*size).to(base.device)
+        chosen, place = part.channels, torch.from_numpy(part.places(*size)).to(base.device)
         centre, level = base[:, chosen], total[:, chosen]
         if part.known:
             centre = centre + mean.context(number, y_hat[:, : part.known], features)

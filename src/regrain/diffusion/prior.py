@@ -23,16 +23,16 @@ from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
 from regrain.errors import ModelError, UsageError
-from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv, icnr_
+from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv
 
 __all__ = ["HALO", "STRIDE", "Prior", "PriorConfig", "between", "levels"]
 
 STRIDE: Final = 8
-"""Sizes must be multiples of this."""
+"""Sizes of pictures must be multiples of this."""
 HALO: Final = 64
 """Pixels around a window beyond which nothing that matters comes in."""
 KIND: Final = "prior"
-_AT_FIRST: Final = {"prediction": "v", "learned_variance": False}
+_AT_FIRST: Final = {"prediction": "v", "learned_variance": False, "channels": 3, "patch": 2}
 """What weights are whose configuration is from before these names."""
 
 
@@ -40,7 +40,8 @@ _AT_FIRST: Final = {"prediction": "v", "learned_variance": False}
 class PriorConfig:
     """Widths and depths at 1/2, 1/4 and 1/8 of the resolution, the way down and the way up alike; what comes out.
 
-    `prediction` is one of parametrize.Prediction. Raises UsageError for any other.
+    Those are for pictures: `patch` 2, 3 channels. Latents come in at their own resolution, patch 1, and all is twice as
+    fine. `prediction` is one of parametrize.Prediction. Raises UsageError for any other.
     """
 
     widths: tuple[int, int, int] = (32, 96, 160)
@@ -48,6 +49,8 @@ class PriorConfig:
     embedding: int = 128
     prediction: str = "v"
     learned_variance: bool = False
+    channels: int = 3
+    patch: int = 2
 
     def __post_init__(self) -> None:
         """Refuse, with UsageError, a prediction that does not exist."""
@@ -74,8 +77,9 @@ class Prior(nn.Module):
         self.config = config
         half, quarter, eighth = config.widths
         self.embed = Embedding(1, config.embedding)
-        self.patch = nn.PixelUnshuffle(2)
-        self.enter = conv(12, half)
+        values = config.channels * config.patch**2
+        self.patch = nn.PixelUnshuffle(config.patch)
+        self.enter = conv(values, half)
         self.down2, self.up2 = self._stack(0), self._stack(0)
         self.down4, self.up4 = self._stack(1), self._stack(1)
         self.blocks8 = self._stack(2)
@@ -83,10 +87,9 @@ class Prior(nn.Module):
         self.to8 = conv(quarter, eighth, stride=2)
         self.from8 = Upsample(eighth, quarter)
         self.from4 = Upsample(quarter, half)
-        self.leave = conv(half, 24 if config.learned_variance else 12)
+        self.leave = conv(half, 2 * values if config.learned_variance else values)
         nn.init.zeros_(self.leave.weight)
-        icnr_(self.leave, 2)
-        self.shuffle = nn.PixelShuffle(2)
+        self.shuffle = nn.PixelShuffle(config.patch)
         self.norm = PixelNorm()
 
     def _stack(self, level: int) -> nn.ModuleList:
@@ -99,7 +102,7 @@ class Prior(nn.Module):
         return cast(Prediction, self.config.prediction)
 
     def forward(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
-        """x_t (B, 3, H, W), H and W multiples of 8; log_snr (B,), within +-20 -> the prediction (B, 3, H, W)."""
+        """x_t (B, 3, H, W), sides multiples of 4 patches; log_snr (B,), within +-20 -> the prediction (B, 3, H, W)."""
         return self.with_fraction(x_t, log_snr)[0]
 
     def with_fraction(self, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,8 +111,9 @@ class Prior(nn.Module):
         nu is for any step from log_snr on. It is 0.5 untrained and not held within [0, 1]; 0 if it is not learned.
         """
         out = self._network(x_t, log_snr)
-        nu = (1 + out[:, 3:]) / 2 if self.config.learned_variance else out.new_zeros(()).expand_as(out)
-        return out[:, :3], nu
+        channels = self.config.channels
+        nu = (1 + out[:, channels:]) / 2 if self.config.learned_variance else out.new_zeros(()).expand_as(out)
+        return out[:, :channels], nu
 
     def _network(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
         embedding = self.embed(0.5 + log_snr[:, None] / (2 * LOG_SNR_MAX))

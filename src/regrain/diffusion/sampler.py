@@ -22,10 +22,20 @@ from typing import Final, Literal
 
 from torch import Tensor
 
-from regrain.diffusion.schedule import Schedule
+from regrain.diffusion.schedule import LogLinear, Schedule
 from regrain.errors import UsageError
 
-__all__ = ["Grid", "Variance", "ancestral_step", "ddim_step", "posterior", "sample", "second_order", "time_grid"]
+__all__ = [
+    "Grid",
+    "Variance",
+    "ancestral_step",
+    "ddim_step",
+    "descend",
+    "posterior",
+    "sample",
+    "second_order",
+    "time_grid",
+]
 
 Grid = Literal["time", "log_snr", "karras"]
 Variance = Literal["posterior", "beta"]
@@ -185,3 +195,26 @@ def sample(
         better = second_order(x_0, before, (last, t, s), schedule) if order == 2 else x_0
         x_t, before, last = ddim_step(x_t, better, t, s, schedule, eta=eta, noise=fresh), x_0, t
     return x_t
+
+
+def descend(
+    denoise: Callable[[Tensor, float], Tensor],
+    x_t: Tensor,
+    log_snr: tuple[float, float],
+    *,
+    steps: int,
+    eta: float = 0.0,
+    noise: Callable[[int], Tensor] | None = None,
+) -> Tensor:
+    """From x_t (..., H, W) at the first log-SNR, DDIM steps even in log-SNR towards the second; the last x_0 estimated.
+
+    `denoise(x_t, log_snr)` returns x_0 and is called `steps` >= 1 times: one step is the estimate at once. `noise` is
+    as in `sample`, asked for only when eta > 0. Raises UsageError for a log-SNR beyond +-REACH, and as `ddim_step`.
+    """
+    (first, last), levels = log_snr, LogLinear()
+    grid = [first + (last - first) * k / steps for k in range(steps)]
+    for k, (t, s) in enumerate(pairwise(grid), start=1):
+        fresh = noise(k) if noise is not None and eta > 0.0 else None
+        x_0 = denoise(x_t, t)
+        x_t = ddim_step(x_t, x_0, levels.time(t), levels.time(s), levels, eta=eta, noise=fresh)
+    return denoise(x_t, grid[-1])

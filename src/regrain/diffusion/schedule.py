@@ -150,6 +150,10 @@ class LogLinear(Schedule):
     def _log_snr(self, t: Tensor) -> Tensor:
         return REACH * (1 - 2 * t)
 
+    def time(self, log_snr: float) -> float:
+        """The time at which the log-SNR, within +-REACH, is reached."""
+        return (1 - log_snr / REACH) / 2
+
 
 _SCHEDULES: Final[dict[str, type[Cosine] | type[LinearBeta] | type[LogLinear]]] = {
     "cosine": Cosine,

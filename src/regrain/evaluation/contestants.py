@@ -20,6 +20,8 @@ from regrain.evaluation.rows import Series
 from regrain.evaluation.stopwatch import Place
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from regrain.evaluation.baselines import Codec
     from regrain.models import Model
 
@@ -201,7 +203,7 @@ def ours(model: "Model", qualities: Sequence[float], knobs: Sequence[Knobs]) -> 
     """
     import torch
 
-    options = [model.recipe] * (model.recipe != DEFAULT_RECIPE) + [str(model.device)] * (model.device.type != "cpu")
+    options = [model.recipe] * (model.recipe != DEFAULT_RECIPE) + [str(model.device)] * (str(model.device) != "cpu")
     return Contestant(
         name=OURS,
         version=regrain.__version__,
@@ -218,11 +220,13 @@ def ours(model: "Model", qualities: Sequence[float], knobs: Sequence[Knobs]) -> 
 
 def _stages() -> dict[str, Sequence[Place]]:
     from regrain.conditional import method as conditional
+    from regrain.palette import encode as palette_encode
+    from regrain.palette import method as palette
     from regrain.progressive import method as progressive
 
     return {
-        "analyse": [(conditional, "analyse")],
-        "symbols": [(conditional, "decode_tiles"), (progressive, "receive")],
+        "analyse": [(conditional, "analyse"), (palette_encode, "analyse")],
+        "symbols": [(conditional, "decode_tiles"), (progressive, "receive"), (palette, "decode_tiles")],
     }
 
 
@@ -237,10 +241,18 @@ def _decode(model: "Model", data: bytes, knobs: Knobs) -> Pixels:
 
 def _fingerprint(model: "Model") -> str:
     """That of the latents misses a better denoiser, whose rows are others; so all networks have one here, too."""
-    from torch import nn
-
     from regrain import checkpoint
 
-    networks = {name: part for name, part in vars(model).items() if isinstance(part, nn.Module)}
-    tensors = {f"{name}.{key}": tensor for name, part in networks.items() for key, tensor in part.state_dict().items()}
+    tensors = {f"{name}.{key}": tensor for name, part in _networks(model) for key, tensor in part.state_dict().items()}
     return f"{model.fingerprint.hex()}-{checkpoint.fingerprint(tensors).hex()}"
+
+
+def _networks(owner: object) -> "list[tuple[str, nn.Module]]":
+    """The networks that an object has, by name, or where it has none those that its own parts have."""
+    from torch import nn
+
+    parts = vars(owner)
+    if networks := [(name, part) for name, part in parts.items() if isinstance(part, nn.Module)]:
+        return networks
+    ours = {name: part for name, part in parts.items() if type(part).__module__.startswith(regrain.__name__)}
+    return [(f"{name}.{inner}", network) for name, part in ours.items() for inner, network in _networks(part)]

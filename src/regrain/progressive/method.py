@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regrain.bitstream import Stream, step_count
+from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt
 from regrain.progressive.decode import receive, regrow
 from regrain.progressive.encode import stream as sent
@@ -36,7 +37,7 @@ def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int
 
 
 def decode(
-    model: Model, stream: Stream, *, steps: int, realism: float, eta: float, seed: int, partial: bool
+    model: Model, stream: Stream, *, steps: int | Budget, realism: float, eta: float, seed: int, partial: bool
 ) -> NDArray[np.uint8]:
     """The pixels (H, W, 1 or 3) of a file or, if `partial`, of its first steps that are whole.
 

@@ -11,6 +11,7 @@ Invariant: A^2 / std^2 is the SNR that the step gains.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -21,9 +22,11 @@ from torch import Tensor
 
 from regrain.bitstream import MOST_STEPS
 from regrain.diffusion import noise
+from regrain.diffusion.budget import Budget, begun
 from regrain.diffusion.prior import HALO, STRIDE
-from regrain.diffusion.sampler import ddim_step, posterior
-from regrain.diffusion.schedule import REACH, LogLinear
+from regrain.diffusion.sampler import descend, posterior
+from regrain.diffusion.schedule import LogLinear
+from regrain.layers import windowed
 from regrain.progressive import channel
 from regrain.progressive.model import Model
 
@@ -76,9 +79,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Finish:
-    """How x_t becomes a picture: in `steps` >= 1 steps, each with `eta` in [0, 1] of fresh noise named by `seed`."""
+    """How x_t becomes a picture: in `steps` >= 1 steps, or in as many as a time allows, each with `eta` in [0, 1] of
+    fresh noise named by `seed`."""
 
-    steps: int = 1
+    steps: int | Budget = 1
     eta: float = 0.0
     seed: int = 0
 
@@ -88,14 +92,10 @@ def steps(count: int) -> list[Step]:
     low, high = LOG_SNR
     stride = (high - low - EARLY) / (MOST_STEPS - 1 - EARLY)
     grid = [low + min(k, EARLY) + stride * max(0, k - EARLY) for k in range(MOST_STEPS)]
-    alpha, sigma = SCHEDULE.at(_time(low))
+    alpha, sigma = SCHEDULE.at(SCHEDULE.time(low))
     first = Step(alpha, 0.0, sigma, None, low)
-    later = (Step(*posterior(_time(t), _time(s), SCHEDULE), t, s) for t, s in pairwise(grid))
+    later = (Step(*posterior(SCHEDULE.time(t), SCHEDULE.time(s), SCHEDULE), t, s) for t, s in pairwise(grid))
     return [first, *later][:count]
-
-
-def _time(log_snr: float) -> float:
-    return (1 - log_snr / REACH) / 2
 
 
 def padded(side: int) -> int:
@@ -123,24 +123,9 @@ def arrive(
 @torch.no_grad()
 def estimate(model: Model, x_t: Tensor, log_snr: float | None) -> Tensor:
     """What the prior makes of x_t (3, H, W), multiples of 8: x_hat in [-1, 1], window by window; 0 of nothing."""
-    x_hat = torch.zeros_like(x_t)
     if log_snr is None:
-        return x_hat
-    height, width = x_t.shape[1:]
-    for top in range(0, height, WINDOW):
-        for left in range(0, width, WINDOW):
-            rows, up = _reach(top, height)
-            columns, before = _reach(left, width)
-            seen = model.estimate(x_t[:, rows, columns], log_snr)
-            core = x_hat[:, top : top + WINDOW, left : left + WINDOW]
-            core.copy_(seen[:, up : up + core.shape[1], before : before + core.shape[2]])
-    return x_hat
-
-
-def _reach(start: int, side: int) -> tuple[slice, int]:
-    """A window that starts at `start` with its halo, and where in that it starts."""
-    first = max(0, start - HALO)
-    return slice(first, min(side, start + WINDOW + HALO)), start - first
+        return torch.zeros_like(x_t)
+    return windowed(lambda part: model.estimate(part, log_snr), x_t, side=WINDOW, halo=HALO)
 
 
 def finish(model: Model, x_t: Tensor, log_snr: float | None, way: Finish) -> Tensor:
@@ -151,8 +136,10 @@ def finish(model: Model, x_t: Tensor, log_snr: float | None, way: Finish) -> Ten
     """
     if log_snr is None:
         return torch.zeros_like(x_t)
-    grid = [log_snr + (LOG_SNR[1] - log_snr) * k / way.steps for k in range(way.steps)]
-    for number, (t, s) in enumerate(pairwise(grid), start=1):
-        z = torch.from_numpy(noise.normal(way.seed, FINISH + number, 0, 0, *x_t.shape[1:])) if way.eta else None
-        x_t = ddim_step(x_t, estimate(model, x_t, t), _time(t), _time(s), SCHEDULE, eta=way.eta, noise=z)
-    return estimate(model, x_t, grid[-1])
+
+    def fresh(number: int) -> Tensor:
+        """The noise of a step."""
+        return torch.from_numpy(noise.normal(way.seed, FINISH + number, 0, 0, *x_t.shape[1:]))
+
+    steps, see = begun(way.steps, partial(estimate, model), x_t, log_snr)
+    return descend(see, x_t, (log_snr, LOG_SNR[1]), steps=steps, eta=way.eta, noise=fresh)

@@ -14,13 +14,16 @@ from regrain.conditional.model import ModelConfig
 from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
 from regrain.errors import UsageError
+from regrain.palette.autoencoder import AutoencoderConfig
+from regrain.training import methods
+from regrain.training.methods import DistillConfig
 
 __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 T = TypeVar("T")
 
 MS_SSIM_CROP: Final = 192
-TRAINABLE: Final = ("codec", "prior")
+TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student")
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 _MANY: Final = 2**31
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -32,9 +35,12 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "structure": (0, math.inf), "structure_scale": (0, math.inf),
     "rate_weight": (1e-9, math.inf), "balance": (0, 1), "tone_weight": (0, math.inf),
     "lattice_weight": (0, math.inf), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
-    "simple_weight": (0, math.inf), "vlb_weight": (0, math.inf),
+    "simple_weight": (0, math.inf), "vlb_weight": (0, math.inf), "sampling_steps": (1, 1024), "gap": (1e-3, 1),
+    "dropout": (0, 1), "guidance_max": (0, 1000), "guidance": (0, 1000),
     "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536), "half": (1, 65536),
-    "latent": (1, 768), "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
+    "latent": (1, 768), "encoder": (1, 65536), "decoder": (1, 65536), "encoder_depths": (1, 1024),
+    "decoder_depths": (1, 1024), "channels": (1, 64), "patch": (1, 8),
+    "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
 }  # fmt: skip
 """What each number of a recipe may be, both ends included."""
 
@@ -119,6 +125,13 @@ class Stage:
     """Share of the pictures whose t is uniform in [0, 1]; the others are at t = 1."""
     freeze_latents: bool = False
     """Train the denoiser alone, on the averaged latents as they are when the first such stage begins."""
+    method: str = ""
+    """How a student is taught, one of `methods.METHODS`; empty is [distill]'s."""
+    sampling_steps: int = 1
+    """N, a power of 2. Progressive: the student's steps, two of the teacher's each. Direct: the `continuous` share is
+    where k of 2, 4 ... or N steps of the student's own lead."""
+    gap: tuple[float, float] = (1.0, 1.0)
+    """Of consistency: s = (1 - gap) t. At 1 the target is the picture itself."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +143,15 @@ class Recipe:
     stage: tuple[Stage, ...]
     loss: LossConfig = field(default_factory=LossConfig)
     trains: str = "codec"
-    """What the recipe trains: "codec", whose networks [model] shapes, or "prior", which [prior] shapes."""
+    """What the recipe trains: "codec", whose networks [model] shapes; "prior", which [prior] shapes; the palette
+    codec's "autoencoder", which [autoencoder] shapes, and "latent-prior", again of [prior], over its latents."""
     model: ModelConfig = field(default_factory=ModelConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    """How a "student" is taught, and from which weights: their denoiser is trained on, all else of them stays."""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    latents: str = ""
+    """Of a latent prior: path of the autoencoder's weights, as its own recipe leaves them."""
     seed: int = 0
     out: str = "../runs"
     ema: float = 0.999
@@ -166,7 +185,7 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError(f"{path}: not a TOML recipe: {error}") from None
     recipe = replace(_build(Recipe, data, str(path)), folder=path.resolve().parent)
     _check(recipe, path)
-    return recipe
+    return _taught(recipe, path)
 
 
 def _check(recipe: Recipe, path: Path) -> None:
@@ -185,6 +204,20 @@ def _check(recipe: Recipe, path: Path) -> None:
             raise UsageError(f"{where}: crop is {stage.crop}; structure_scale needs {MS_SSIM_CROP} or more")
         if max(stage.perceptual) * recipe.loss.perceptual_weight > 1:
             raise UsageError(f"{where}: perceptual is {max(stage.perceptual)}; perceptual_weight times it must be <= 1")
+
+
+def _taught(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with a method in every stage, if it trains a student."""
+    if recipe.trains != "student":
+        if recipe.distill != DistillConfig() or any(stage.method for stage in recipe.stage):
+            raise UsageError(f'{path}: [distill] and a stage\'s method are of recipes with trains = "student" alone')
+        return recipe
+    stages = tuple(replace(stage, method=stage.method or recipe.distill.method) for stage in recipe.stage)
+    try:
+        methods.check(recipe.distill, stages)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return replace(recipe, stage=stages)
 
 
 def _build(kind: type[T], data: object, where: str) -> T:

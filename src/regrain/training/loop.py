@@ -95,6 +95,8 @@ def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> 
     Raises UsageError for what is wrong in the recipe or its data, and what `train` raises.
     """
     recipe = read_recipe(recipe_path)
+    if recipe.trains == "student":
+        raise UsageError(f"{recipe_path}: trains is 'student'; regrain distill runs this recipe")
     return train(recipe, out or recipe.path(recipe.out) / recipe.name, quiet=quiet)
 
 
@@ -111,7 +113,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     _check_shares(recipe, accelerator.num_processes)
     torch.manual_seed(recipe.seed)
     subject = trainee.of(recipe, accelerator.device)
-    state = State(subject.network, recipe.ema)
+    state = State(subject.network, recipe.ema, subject.teacher)
     state.resume(out / LAST)
     bar = accelerator.is_main_process and not quiet and sys.stderr.isatty()
     Run(recipe, out, accelerator, state, subject, bar=bar).all_stages()
@@ -198,6 +200,8 @@ class Run:
         self._say("stage %s: step %d of %d", stage.name, where.step, stage.steps)
         if where.step == 0 and stage.freeze_latents and not self._frozen_before():
             self.state.settle()
+        if where.step == 0 and self.subject.promotes(stage):
+            self.state.promote()
         share = stage.batch // ranks
         loader = batches(
             self.crops, first=where.sample + rank * share, stride=stage.batch, steps=stage.steps - where.step,

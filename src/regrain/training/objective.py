@@ -18,7 +18,7 @@ from regrain.entropy.exact import QUALITY_TOP
 from regrain.evaluation.perceptual import Lpips
 from regrain.training.config import LossConfig, Stage
 
-__all__ = ["Draw", "Objective", "Rules"]
+__all__ = ["SQUARED_ERROR_UNIT", "Distortion", "Draw", "Objective", "Rules", "rate_weight"]
 
 SQUARED_ERROR_UNIT = 127.5**2 / 100
 SHIFTS = SQUARE = 16
@@ -34,14 +34,18 @@ class Rules:
     continuous: float
     freeze_latents: bool
     structure: float = 1.0
+    method: str = ""
+    sampling_steps: int = 1
+    gap: float = 1.0
 
     @classmethod
     def at(cls, stage: Stage, step: int) -> "Rules":
         """The rules at a step of a stage, ramps evaluated."""
         part = step / max(1, stage.steps - 1)
-        ramps = (stage.rate, stage.perceptual, stage.structure)
-        rate, perceptual, structure = (a + (b - a) * part for a, b in ramps)
-        return cls(rate, perceptual, stage.continuous, stage.freeze_latents, structure)
+        ramps = (stage.rate, stage.perceptual, stage.structure, stage.gap)
+        rate, perceptual, structure, gap = (a + (b - a) * part for a, b in ramps)
+        ways = stage.continuous, stage.freeze_latents
+        return cls(rate, perceptual, *ways, structure, stage.method, stage.sampling_steps, gap)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,54 @@ class Draw:
         return cls(quality, realism, torch.where(whole < continuous, t, 1.0))
 
 
+class Distortion:
+    """How far a picture is from the original: squared error, LPIPS and MS-SSIM, each a picture."""
+
+    def __init__(self, config: LossConfig, lpips: Lpips | None) -> None:
+        """Take the weights of their parts. Without `lpips` the perceptual term is 0."""
+        self.config, self.lpips = config, lpips
+
+    def perceptual_weight(self, rules: Rules) -> float:
+        """rho at realism 1."""
+        return self.config.perceptual_weight * rules.perceptual if self.lpips else 0.0
+
+    def mix(self, error: Tensor, x_hat: Tensor, x: Tensor, rho: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
+        """(1 - rho) error + rho L_perceptual, and LPIPS alone where rho > 0: (B,) each, as error and rho are."""
+        distance = self.perceptual(x_hat, x, rho)
+        structure = self.structure(x_hat, x, rho, self.config.structure_scale * rules.structure)
+        return (1 - rho) * error + rho * (self.config.perceptual_scale * distance + structure), distance
+
+    def squared(self, wrong: Tensor) -> Tensor:
+        """Weighted mean squares (B,) of the error (B, 3, H, W), of its tone and of its lattice.
+
+        Cut into squares of 16 pixels, the tone is the mean of each square, the lattice the mean over all squares.
+        """
+        squares = torch.unflatten(torch.unflatten(wrong, 3, (-1, SQUARE)), 2, (-1, SQUARE))
+        tone, lattice = squares.mean((3, 5)), squares.mean((2, 4))
+        error, tone, lattice = (part.square().mean((1, 2, 3)) for part in (wrong, tone, lattice))
+        return error + self.config.tone_weight * tone + self.config.lattice_weight * lattice
+
+    def perceptual(self, x_hat: Tensor, x: Tensor, rho: Tensor) -> Tensor:
+        """LPIPS where rho > 0, else 0, (B,), each time in another view against lattices and fine meshes (E-LPIPS)."""
+        distance = torch.zeros_like(rho)
+        picked = (rho > 0).nonzero()[:, 0]
+        if self.lpips is None or not len(picked):
+            return distance
+        decoded, original = _view(torch.stack([x_hat[picked], x[picked]]))
+        with torch.autocast(x.device.type, enabled=False):
+            return distance.index_add(0, picked, self.lpips(decoded, original.detach()))
+
+    def structure(self, x_hat: Tensor, x: Tensor, rho: Tensor, scale: float) -> Tensor:
+        """scale (1 - MS-SSIM) where rho > 0, else 0, (B,)."""
+        loss = torch.zeros_like(rho)
+        picked = (rho > 0).nonzero()[:, 0]
+        if not scale or not len(picked):
+            return loss
+        with torch.autocast(x.device.type, enabled=False):
+            alike = pytorch_msssim.ms_ssim(x_hat[picked] + 1, x[picked] + 1, data_range=2.0, size_average=False)
+        return loss.index_add(0, picked, scale * (1 - alike))
+
+
 class Objective(nn.Module):
     """The codec under its loss; the module that is trained, so that data-parallel wrappers see every parameter."""
 
@@ -70,7 +122,7 @@ class Objective(nn.Module):
         self.codec = codec
         self.config = config
         self.schedule = schedule.get(codec.config.schedule)
-        self.lpips = (lpips,)  # a tuple, so that its frozen weights are no part of this module's state
+        self.distortion = Distortion(config, lpips)
 
     def forward(self, x: Tensor, rules: Rules) -> dict[str, Tensor]:
         """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, bpp, mse (on [0, 255]), lpips."""
@@ -78,22 +130,16 @@ class Objective(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not rules.freeze_latents):
             y_hat, y_bits, z_bits = self.codec.code(x, draw.quality)
         error, x_hat = self._denoise(x, y_hat, draw)
-        rho = draw.realism * (self.config.perceptual_weight * rules.perceptual if self.lpips[0] else 0.0)
-        distance = self._perceptual(x_hat, x, rho)
-        structure = self._structure(x_hat, x, rho, self.config.structure_scale * rules.structure)
+        rho = draw.realism * self.distortion.perceptual_weight(rules)
+        total, distance = self.distortion.mix(error, x_hat, x, rho, rules)
         bpp = (y_bits + z_bits) / (x.shape[2] * x.shape[3])
-        rate_weight = self._rate_weight(draw.quality)
-        total = (1 - rho) * error + rho * (self.config.perceptual_scale * distance + structure)
+        weight = rate_weight(self.config, draw.quality)
         if not rules.freeze_latents:
-            total = total + rules.rate * rate_weight * bpp
+            total = total + rules.rate * weight * bpp
         mse = (x_hat.detach() - x).square().mean() * 127.5**2
         seen = distance.detach().sum() / (rho > 0).sum().clamp_min(1)
-        loss = (total * rate_weight**-self.config.balance).mean()
+        loss = (total * weight**-self.config.balance).mean()
         return {"loss": loss, "bpp": bpp.detach().mean(), "mse": mse, "lpips": seen}
-
-    def _rate_weight(self, quality: Tensor) -> Tensor:
-        low, high = self.config.rate_weight
-        return low * (high / low) ** quality
 
     def _denoise(self, x: Tensor, y_hat: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """L_diff a picture (B,), and x_hat (B, 3, H, W)."""
@@ -104,42 +150,17 @@ class Objective(nn.Module):
         x_t = alpha * x + sigma * eps
         output = codec.denoiser(x_t, draw.t, y_hat, draw.quality, draw.realism).to(x.dtype)
         target = parametrize.target(codec.prediction, x, eps, alpha, sigma)
-        error = self._squared(output - target) * SQUARED_ERROR_UNIT
+        error = self.distortion.squared(output - target) * SQUARED_ERROR_UNIT
         gamma = self.config.min_snr_gamma
         weight = parametrize.loss_weight(codec.prediction, log_snr, min_snr_gamma=gamma) / gamma
         weight = torch.where(draw.t == 1, 1.0, weight.clamp_min(self.config.min_weight))
         return weight * error, parametrize.to_x0(codec.prediction, output, x_t, alpha, sigma)
 
-    def _squared(self, wrong: Tensor) -> Tensor:
-        """Weighted mean squares (B,) of the error (B, 3, H, W), of its tone and of its lattice.
 
-        Cut into squares of 16 pixels, the tone is the mean of each square, the lattice the mean over all squares.
-        """
-        squares = torch.unflatten(torch.unflatten(wrong, 3, (-1, SQUARE)), 2, (-1, SQUARE))
-        tone, lattice = squares.mean((3, 5)), squares.mean((2, 4))
-        error, tone, lattice = (part.square().mean((1, 2, 3)) for part in (wrong, tone, lattice))
-        return error + self.config.tone_weight * tone + self.config.lattice_weight * lattice
-
-    def _perceptual(self, x_hat: Tensor, x: Tensor, rho: Tensor) -> Tensor:
-        """LPIPS where rho > 0, else 0, (B,), each time in another view against lattices and fine meshes (E-LPIPS)."""
-        distance = torch.zeros_like(rho)
-        lpips = self.lpips[0]
-        picked = (rho > 0).nonzero()[:, 0]
-        if lpips is None or not len(picked):
-            return distance
-        decoded, original = _view(torch.stack([x_hat[picked], x[picked]]))
-        with torch.autocast(x.device.type, enabled=False):
-            return distance.index_add(0, picked, lpips(decoded, original.detach()))
-
-    def _structure(self, x_hat: Tensor, x: Tensor, rho: Tensor, scale: float) -> Tensor:
-        """scale (1 - MS-SSIM) where rho > 0, else 0, (B,)."""
-        loss = torch.zeros_like(rho)
-        picked = (rho > 0).nonzero()[:, 0]
-        if not scale or not len(picked):
-            return loss
-        with torch.autocast(x.device.type, enabled=False):
-            alike = pytorch_msssim.ms_ssim(x_hat[picked] + 1, x[picked] + 1, data_range=2.0, size_average=False)
-        return loss.index_add(0, picked, scale * (1 - alike))
+def rate_weight(config: LossConfig, quality: Tensor) -> Tensor:
+    """lambda at qualities in [0, 1]."""
+    low, high = config.rate_weight
+    return low * (high / low) ** quality
 
 
 def _view(pair: Tensor) -> Tensor:

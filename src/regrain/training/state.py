@@ -22,9 +22,9 @@ __all__ = ["State"]
 class State:
     """What a checkpoint holds. `step` counts the steps taken or skipped."""
 
-    def __init__(self, network: nn.Module, ema: float) -> None:
-        """Start at step 0 from the network as it is."""
-        self.network = network
+    def __init__(self, network: nn.Module, ema: float, teacher: nn.Module | None = None) -> None:
+        """Start at step 0 from the network as it is; a `teacher` of the same shape is kept as it then was."""
+        self.network, self.teacher = network, teacher
         self.ema = ema
         self.step = 0
         self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
@@ -53,6 +53,12 @@ class State:
         """Go on from the averaged weights: what is frozen from here on is then what ships, to the bit."""
         self.network.load_state_dict(self.average)
 
+    def promote(self) -> None:
+        """Settle, and make the teacher what the network then is."""
+        self.settle()
+        if self.teacher is not None:
+            self.teacher.load_state_dict(self.average)
+
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
         """The network with its averaged weights, in evaluation mode, for as long as the context lasts."""
@@ -78,6 +84,8 @@ class State:
             raise ModelError(f"{error}; put a good checkpoint in its place, or remove it to start again") from None
         self._check(path, tensors, metadata)
         self.network.load_state_dict(_part(tensors, "weights."))
+        if self.teacher is not None:
+            self.teacher.load_state_dict(_part(tensors, "teacher."))
         for name, tensor in _part(tensors, "average.").items():
             self.average[name].copy_(tensor)
         self._load_optimizer(_part(tensors, "optimizer."))
@@ -107,6 +115,8 @@ class State:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"weights.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        if self.teacher is not None:
+            tensors |= {f"teacher.{k}": v for k, v in self.teacher.state_dict().items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         return tensors

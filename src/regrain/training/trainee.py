@@ -1,7 +1,9 @@
 """What a run trains, seen from the loop: a network, its loss, its held-out figures, and the form in which it ships."""
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,13 +13,19 @@ from torch import Tensor, nn
 from regrain import checkpoint
 from regrain.bitstream import MOST_STEPS
 from regrain.conditional.frozen import freeze, latent_fingerprint
-from regrain.conditional.model import ConditionalCodec
+from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.diffusion.prior import KIND, Prior
+from regrain.diffusion.unet import Denoiser
+from regrain.errors import ModelError, UsageError
 from regrain.evaluation.perceptual import Lpips
+from regrain.palette import model as palette
+from regrain.palette.autoencoder import Autoencoder
 from regrain.progressive import walk
-from regrain.training import bound, validate
-from regrain.training.config import Recipe
-from regrain.training.objective import Objective
+from regrain.training import bound, lessons, reconstruction, steps, validate
+from regrain.training.config import Recipe, Stage
+from regrain.training.methods import PROMOTING
+from regrain.training.objective import Objective, Rules
+from regrain.training.student import Origin, Student
 
 __all__ = ["Figures", "Trainee", "of"]
 
@@ -34,10 +42,16 @@ class Trainee(ABC):
 
     shown: tuple[str, ...]
     """The scalars of the objective that a progress bar shows."""
+    teacher: nn.Module | None = None
+    """What the network learns from, if that is a network of its shape; it is kept in checkpoints."""
 
     def __init__(self, recipe: Recipe, network: nn.Module, device: torch.device) -> None:
         """Move the network where it trains."""
         self.recipe, self.network = recipe, network.to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload]
+
+    def promotes(self, _stage: Stage) -> bool:
+        """Whether the network, averaged, becomes the teacher when this stage begins."""
+        return False
 
     @abstractmethod
     def objective(self) -> nn.Module:
@@ -107,7 +121,140 @@ class PriorTrainee(Trainee):
         return tensors, about | {"latent_fingerprint": checkpoint.fingerprint(tensors).hex()}
 
 
-_TRAINEES: dict[str, type[CodecTrainee] | type[PriorTrainee]] = {"codec": CodecTrainee, "prior": PriorTrainee}
+class AutoencoderTrainee(Trainee):
+    """The palette codec's autoencoder."""
+
+    shown = ("loss", "bpp", "mse", "lpips")
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        """Build it untrained. Raises ModelError for LPIPS weights that cannot be read."""
+        self.autoencoder = Autoencoder(recipe.autoencoder)
+        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+        ones = torch.ones(recipe.autoencoder.channels)
+        self.moments = torch.zeros_like(ones), ones
+        super().__init__(recipe, self.autoencoder, device)
+
+    def objective(self) -> reconstruction.Objective:
+        """Rate, distortion and perception."""
+        return reconstruction.Objective(self.autoencoder, self.recipe.loss, self.lpips)
+
+    def validate(self, pictures: Tensor) -> Sequence[Figures]:
+        """PSNR and LPIPS over noise on the latents; their moments, for the weights that ship."""
+        self.moments = reconstruction.moments(self.autoencoder, pictures)
+        return reconstruction.validate(self.autoencoder, pictures, self.lpips)
+
+    def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+        """Float16 weights and the latents' moments, as last found held out."""
+        return palette.freeze(self.autoencoder, *self.moments)
+
+
+class LatentPriorTrainee(Trainee):
+    """The denoiser of the palette codec's latents; its weights file has the autoencoder's tensors too."""
+
+    shown = ("loss", "bits")
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        """Build it untrained. Raises ModelError for an autoencoder that is missing or of other latents."""
+        path = recipe.path(recipe.latents)
+        self.space, self.about = checkpoint.load(path)
+        self.latents = palette.Model.load(path, str(device)).space
+        if recipe.prior.channels != self.latents.channels:
+            raise ModelError(
+                f"{path}: latents of {self.latents.channels} channels, [prior] has {recipe.prior.channels}"
+            )
+        self.prior = Prior(recipe.prior)
+        super().__init__(recipe, self.prior, device)
+
+    def objective(self) -> nn.Module:
+        """The variational bound and a simple loss, of latents."""
+        return OfLatents(bound.Objective(self.prior, self.recipe.loss), self.encode)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents of pictures (B, 3, H, W)."""
+        return torch.stack([self.latents.encode(x) for x in pictures]).to(pictures.device)
+
+    def validate(self, pictures: Tensor) -> Sequence[Figures]:
+        """Bits and PSNR (of a peak of 2, as pictures have) over the noise level."""
+        return bound.validate(self.prior, self.encode(pictures))
+
+    def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+        """Float16 weights beside those of the autoencoder."""
+        mine = {f"denoiser.{name}": tensor.half() for name, tensor in self.prior.state_dict().items()}
+        kept = {name: tensor for name, tensor in self.space.items() if not name.startswith("denoiser.")}
+        return kept | mine, {**self.about, "config": self.recipe.prior.to_dict()}
+
+
+class StudentTrainee(Trainee):
+    """A denoiser behind latents that stay as they are."""
+
+    shown = ("loss", "mse", "lpips")
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        """Start from the teacher's file. Raises ModelError where it or LPIPS's weights cannot be used."""
+        path = recipe.path(recipe.distill.teacher) if recipe.distill.teacher else None
+        self.origin = Origin.load(path, device)
+        self._check(recipe, path)
+        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+        guided = recipe.distill.guidance_max > 0
+        self.student = Student(self.origin, guided=guided)
+        super().__init__(recipe, self.student, device)
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+
+    def _check(self, recipe: Recipe, path: Path | None) -> None:
+        """What only the teacher's file can tell."""
+        if recipe.model not in (ModelConfig(), self.origin.model.config):
+            raise ModelError(f"{path or 'the package'}: weights of another shape than the recipe's [model]")
+        if recipe.stage[0].method == "guided" and not self.origin.about.get("dropout"):
+            raise UsageError(f"{path or 'the package'}: trained without dropout, which guidance needs of a teacher")
+
+    def promotes(self, stage: Stage) -> bool:
+        """At each halving of the steps, and before guidance."""
+        return stage.method in PROMOTING
+
+    def objective(self) -> lessons.Objective:
+        """The lessons of the recipe's methods."""
+        assert isinstance(self.teacher, Student)
+        taught = lessons.Lessons(self.student, self.teacher, self.recipe.distill, self.recipe.loss)
+        return lessons.Objective(taught, self.origin.model, self.lpips)
+
+    def validate(self, pictures: Tensor) -> Sequence[Figures]:
+        """PSNR and LPIPS over a few steps."""
+        return steps.ladder(self.origin.model, self._shipped(), pictures, self.lpips, (1, 2, 4))
+
+    def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+        """The teacher's file with another denoiser, at the guidance weight that ships."""
+        about = {name: value for name, value in self.origin.about.items() if name not in ("recipe", "step", "dropout")}
+        about["teacher"] = {name: self.origin.about.get(name) for name in ("recipe", "step")}
+        if self.recipe.stage[-1].method == "none" and self.recipe.distill.dropout:
+            about["dropout"] = self.recipe.distill.dropout
+        return self.origin.with_denoiser(self._shipped()), about
+
+    def _shipped(self) -> Denoiser:
+        distill = self.recipe.distill
+        return self.student.at(distill.guidance / distill.guidance_max if distill.guidance_max else 0.0)
+
+
+class OfLatents(nn.Module):
+    """An objective of latents as one of pictures."""
+
+    def __init__(self, objective: nn.Module, encode: Callable[[Tensor], Tensor]) -> None:
+        """Wrap it; `encode` is (B, 3, H, W) -> latents, without gradients."""
+        super().__init__()
+        self.inner, self.encode = objective, encode
+
+    def forward(self, x: Tensor, rules: Rules) -> dict[str, Tensor]:
+        """The objective of what x is in latents."""
+        scalars: dict[str, Tensor] = self.inner(self.encode(x), rules)
+        return scalars
+
+
+_TRAINEES: dict[str, Callable[[Recipe, torch.device], Trainee]] = {
+    "codec": CodecTrainee,
+    "prior": PriorTrainee,
+    "autoencoder": AutoencoderTrainee,
+    "latent-prior": LatentPriorTrainee,
+    "student": StudentTrainee,
+}
 
 
 def of(recipe: Recipe, device: torch.device) -> Trainee:

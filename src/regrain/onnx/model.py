@@ -1,0 +1,132 @@
+"""The conditional codec's decoder, ready for use: its latents, its denoiser, and what a file must say to be theirs.
+
+    mean_k  = gain (h_s(z) + c_k(y_hat before k, h(z)))                         floats
+    index_k = floor((s(z) + d_k(symbols before k, a(z)) + offset) / 16 + 1/2)    integers alone
+    y_hat   = (symbols + mean) / gain
+
+Invariant: indices are those of `conditional.frozen`, means, gains and estimates up to rounding, for any shape of codec.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain.bitstream import Method
+from regrain.conditional.passes import Pass, passes
+from regrain.entropy import tables
+from regrain.errors import ModelError, UsageError
+from regrain.onnx import ddim, networks, weights
+from regrain.onnx.integers import QUALITY_TOP, ScaleBranch, interpolate_offsets, scale_index
+from regrain.onnx.network import Network
+
+__all__ = ["Latents", "Model", "Read"]
+
+Image = NDArray[np.float32]
+Symbols = NDArray[np.int32]
+Read: TypeAlias = Callable[[Pass, NDArray[np.int64]], Symbols]
+"""Gives the symbols of a pass, (last - first, n), from the scale indices of its n places."""
+
+KNOWN = {"transform", "denoiser", "prediction", "schedule", "init_noise"}
+
+
+class Latents:
+    """From symbols to y_hat at one quality; the scale indices in integers."""
+
+    def __init__(self, arrays: weights.Arrays, slices: list[int]) -> None:
+        """Take the `latents.*` arrays of a weights file. Raises ModelError where they do not fit each other."""
+        self.log_gain: Image = arrays["latents.log_gain"].astype(np.float32)
+        self.offset: NDArray[np.int32] = arrays["latents.offset"]
+        self.anchors, self.channels = self.log_gain.shape
+        self.hyper = int(arrays["latents.scale.0.weight"].shape[1])
+        self.passes = passes(self.channels, slices)
+        self.scale = ScaleBranch(arrays, [part.known for part in self.passes[1:]], Network(networks.product()))
+        self.z_tables = tables.unpack(arrays["latents.z_tables"])
+        if self.offset.shape != self.log_gain.shape or len(self.z_tables) != self.anchors * self.hyper:
+            raise ModelError("offsets, gains and hyper tables are not of the same anchors and channels")
+        contexts = [f"latents.mean.contexts.{number}." for number in range(len(self.passes) - 1)]
+        own = {name: array for name, array in arrays.items() if not name.startswith(tuple(contexts))}
+        self.mean = Network(networks.mean(weights.part(own, "latents.mean.")))
+        self.contexts = [Network(networks.context(weights.part(arrays, prefix))) for prefix in contexts]
+
+    def gain(self, quality: int) -> Image:
+        """Gains (C, 1, 1) at quality q times 256."""
+        left = min(quality * (self.anchors - 1) // QUALITY_TOP, self.anchors - 2)
+        part = np.float32(quality * (self.anchors - 1) / QUALITY_TOP - left)
+        here, there = self.log_gain[left : left + 2]
+        gain: Image = np.exp(here + part * (there - here))[:, None, None]
+        return gain
+
+    def hyper_tables(self, quality: int) -> tuple[tables.Table, ...]:
+        """The tables of z's channels at the quality anchor nearest to q times 256."""
+        anchor = (2 * quality * (self.anchors - 1) + QUALITY_TOP) // (2 * QUALITY_TOP)
+        return self.z_tables[anchor * self.hyper : (anchor + 1) * self.hyper]
+
+    def walk(self, z_hat: Symbols, quality: int, size: tuple[int, int], read: Read) -> tuple[Symbols, Image]:
+        """All passes: symbols and y_hat (C, H, W) of `size` (H, W); z_hat (Z, ceil(H/4), ceil(W/4))."""
+        inside = ..., slice(size[0]), slice(size[1])
+        base, features = (part[inside] for part in self.mean(z_hat.astype(np.float32)))
+        total, hidden = (part[inside] for part in self.scale(z_hat))
+        total = total + interpolate_offsets(self.offset, quality)[:, None, None]
+        gain, symbols, y_hat = self.gain(quality), np.zeros(base.shape, np.int32), np.zeros_like(base)
+        for number, part in enumerate(self.passes):
+            chosen, place = part.channels, part.places(*size)
+            centre, level = base[chosen], total[chosen]
+            if part.known:
+                centre = centre + self.contexts[number - 1](y_hat[: part.known], features)[0]
+                level = level + self.scale.context(number, symbols[: part.known], hidden)
+            found = read(part, scale_index(level[:, place]))
+            symbols[chosen, place] = found
+            y_hat[chosen, place] = centre[:, place] + found.astype(np.float32) / gain[chosen, 0]
+        return symbols, y_hat
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights ready for decoding, as `regrain.load(device="onnx")` returns them; fingerprint as in `conditional`."""
+
+    recipe: str
+    fingerprint: bytes
+    latents: Latents
+    denoiser: Network
+    prediction: str
+    init_noise: float
+    method = Method.CONDITIONAL
+    room = device = "onnx"
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a shipped weights file. Raises ModelError if it is damaged, UsageError for one of another method."""
+        arrays, about = weights.load(path)
+        if (kind := about.get("kind", "conditional")) != "conditional":
+            raise UsageError(f"ONNX Runtime decodes the conditional method alone; {kind!r} needs torch")
+        try:
+            return cls.build(arrays, about["config"], str(about["recipe"]))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, ModelError) as error:
+            reason = str(error) or type(error).__name__
+            raise ModelError(f"{path}: not weights that ONNX Runtime decodes with: {reason}") from None
+
+    @classmethod
+    def build(cls, arrays: weights.Arrays, config: dict[str, Any], recipe: str = "") -> Self:
+        """The model of frozen arrays."""
+        prediction, schedule = str(config["prediction"]), str(config["schedule"])
+        if set(config) != KNOWN or prediction not in ddim.PREDICTIONS or schedule != ddim.SCHEDULE:
+            raise ModelError(f"{', '.join(config)} with {prediction} and {schedule} is decoded by torch alone")
+        graph = networks.denoiser(weights.part(arrays, "denoiser."), corrects=prediction == "x0")
+        return cls(
+            recipe=recipe,
+            fingerprint=weights.fingerprint({k: array for k, array in arrays.items() if k.startswith("latents.")}),
+            latents=Latents(arrays, list(config["transform"]["slices"])),
+            denoiser=Network(graph),
+            prediction=prediction,
+            init_noise=float(config["init_noise"]),
+        )
+
+    def denoise(self, x_t: Image, t: float, cond: Image, quality: int, realism: float) -> Image:
+        """The denoiser's estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
+        knobs = np.array([t, quality / QUALITY_TOP, realism], np.float32)[:, None, None]
+        (output,) = self.denoiser(x_t, cond, knobs)
+        return ddim.to_x0(self.prediction, output, x_t, t).clip(-1, 1)

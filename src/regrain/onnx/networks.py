@@ -1,0 +1,90 @@
+"""Which graphs the decoder needs: the mean branch, a context for each later pass, and the denoiser.
+
+    mean:      z_hat -> h_s, h                          contexts.k:  y_hat before k, h -> c_k
+    denoiser:  x_t, cond, (t, quality, realism) -> the network's output          product: a, b -> a b, in float64
+
+Sizes and depths are those of the weights. Each equals its torch module: conditional.transform's, diffusion.unet's.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain.conditional.dct import BLOCK, kept
+from regrain.onnx import wire
+from regrain.onnx.graph import Graph, Weights
+
+__all__ = ["context", "denoiser", "mean", "product"]
+
+PATCH = 4
+FREQUENCIES = 8
+
+
+def mean(weights: Weights) -> bytes:
+    """z_hat (hyper, H, W) -> means (latent, 4H, 4W), and features (shared, 4H, 4W) for the contexts."""
+    graph = Graph(weights, "z_hat")
+    h = "z_hat"
+    for first, up in (("hyper.0", "hyper.1.conv"), ("hyper.3", "hyper.4.conv")):
+        h = graph.silu(graph.shuffle(graph.conv(graph.conv(h, first), up)))
+    return graph.bytes(graph.conv(h, "leave"), graph.silu(graph.conv(h, "share")))
+
+
+def context(weights: Weights) -> bytes:
+    """What a later pass adds to its means: y_hat (known, H, W), features -> (last - first, H, W)."""
+    graph = Graph(weights, "y_hat", "features")
+    h = graph.node("Concat", "y_hat", "features", axis=1)
+    for layer in ("0", "2"):
+        h = graph.silu(graph.conv(h, layer))
+    return graph.bytes(graph.conv(h, "4"))
+
+
+def denoiser(weights: Weights, *, corrects: bool) -> bytes:
+    """x_t (3, H, W), cond (C, H/16, W/16), knobs (3, 1, 1) -> (3, H, W); `corrects` adds the sketch."""
+    graph = Graph(weights, "x_t", "cond", "knobs")
+    basis, spread = kept(weights["cond.weight"].shape[1])
+    sketch = graph.shuffle(graph.convolve("cond", (basis * spread[:, None]).T[:, :, None, None]), BLOCK)
+    embedding = _embedding(graph)
+    patches = graph.node("SpaceToDepth", graph.node("Concat", "x_t", sketch, axis=1), blocksize=PATCH)
+    at4 = graph.convolve(patches, _patch_major(graph.weight("enter.weight")), graph.weight("enter.bias"))
+    at8 = graph.conv(graph.silu(at4), "down8", stride=2)
+    latents = graph.conv(graph.node("Asinh", "cond"), "cond")
+    h = graph.sum(graph.conv(graph.silu(at8), "down16", stride=2), latents)
+    h = _blocks(graph, "blocks16", h, embedding)
+    h = _blocks(graph, "blocks8", graph.sum(graph.shuffle(graph.conv(graph.norm(h), "up8.conv")), at8), embedding)
+    h = _blocks(graph, "blocks4", graph.sum(graph.shuffle(graph.conv(graph.norm(h), "up4.conv")), at4), embedding)
+    h = graph.shuffle(graph.conv(graph.silu(graph.norm(h)), "up2"))
+    out = graph.shuffle(graph.conv(graph.silu(h), "leave"))
+    return graph.bytes(graph.sum(out, sketch) if corrects else out)
+
+
+def product() -> bytes:
+    """Matrices (M, K) and (K, N), float64, to (M, N)."""
+    return wire.model([wire.Node("MatMul", ("a", "b"), "c", {})], {}, ("a", "b"), ("c",), element=wire.DOUBLE, axes=3)
+
+
+def _embedding(graph: Graph) -> str:
+    """The knobs -> the vector that modulates every block, (embedding, 1, 1)."""
+    scalars = graph.weights["embed.mlp.0.weight"].shape[1] // FREQUENCIES
+    angles = np.kron(np.eye(scalars), np.pi * np.arange(1, FREQUENCIES + 1)[:, None]).astype(np.float32)
+    features = graph.node("Cos", graph.convolve("knobs", angles[:, :, None, None]))
+    return graph.silu(graph.conv(graph.silu(graph.conv(features, "embed.mlp.0")), "embed.mlp.2"))
+
+
+def _blocks(graph: Graph, stack: str, x: str, embedding: str) -> str:
+    """The stack's FilmBlocks, after a norm: x + conv(silu(conv(silu(x)) (1 + scale) + shift))."""
+    x = graph.norm(x)
+    for index in range(sum(name.startswith(stack) and name.endswith("film.weight") for name in graph.weights)):
+        name = f"{stack}.{index}"
+        matrices = np.split(graph.weight(f"{name}.film.weight")[:, :, None, None], 2)
+        scale, shift = np.split(graph.weight(f"{name}.film.bias"), 2)
+        factor = graph.convolve(embedding, matrices[0], 1 + scale)
+        hidden = graph.node("Mul", graph.conv(graph.silu(x), f"{name}.conv1"), factor)
+        hidden = graph.sum(hidden, graph.convolve(embedding, matrices[1], shift))
+        x = graph.sum(x, graph.conv(graph.silu(hidden), f"{name}.conv2"))
+    return x
+
+
+def _patch_major(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights for PixelUnshuffle's order of channels, (channel, place), in SpaceToDepth's, (place, channel)."""
+    out, channels, *kernel = weight.shape
+    split = weight.reshape(out, channels // PATCH**2, PATCH**2, *kernel)
+    return np.ascontiguousarray(split.swapaxes(1, 2)).reshape(weight.shape)

@@ -1,0 +1,54 @@
+"""The shipped weights as arrays: the file that `checkpoint` writes, read without torch.
+
+The fingerprint is checkpoint's, byte by byte: of each tensor, in order of names, `name|torch.type|shape|` and values.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from regrain.errors import ModelError
+
+__all__ = ["Arrays", "fingerprint", "load", "part"]
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays, and what the file says of itself. Raises ModelError if it is missing, damaged or not one of ours."""
+    try:
+        with safe_open(path, framework="np") as file:
+            arrays, raw = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    except (OSError, SafetensorError, TypeError) as error:
+        hint = "" if path.exists() else "; reinstall regrain, or name a file with --model"
+        raise ModelError(f"{path}: weights cannot be read: {str(error).splitlines()[0]}{hint}") from None
+    try:
+        about = dict(json.loads((raw or {})["regrain"]))
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(f"{path}: a safetensors file, but not weights of regrain") from None
+    if fingerprint(arrays).hex() != about.get("checksum"):
+        raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
+    return arrays, about
+
+
+def fingerprint(arrays: Arrays) -> bytes:
+    """4 bytes that change when any array does."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name}|torch.{array.dtype}|{array.shape}|".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.digest()[:4]
+
+
+def part(arrays: Arrays, prefix: str) -> dict[str, NDArray[np.float32]]:
+    """A network's arrays, whose names begin with `prefix`, without it and as float32."""
+    return {
+        name.removeprefix(prefix): array.astype(np.float32) for name, array in arrays.items() if name.startswith(prefix)
+    }

@@ -1,0 +1,80 @@
+"""Bytes -> colours -> latents -> picture, one line a station.
+
+levels = palette[indices]    latents = levels in unit variance    repaired = denoise(latents, error)    x = decode
+"""
+
+import logging
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regrain.errors import Corrupt
+from regrain.image import to_bytes
+from regrain.layers import windowed
+from regrain.palette import repair, sections
+from regrain.palette.levels import from_levels
+from regrain.palette.model import LatentSpace, Model
+from regrain.palette.sections import Channel
+
+log = logging.getLogger(__name__)
+
+__all__ = ["decode_tiles", "regrow"]
+
+SIDE = 64
+"""Of the squares of latents that are decoded at once."""
+LOST = 128
+"""The level of lost latents: 0, nearly."""
+
+
+def decode_tiles(
+    space: LatentSpace, payloads: Sequence[bytes | None], size: tuple[int, int], tile: int, *, partial: bool = False
+) -> tuple[NDArray[np.uint8], Channel]:
+    """Levels (h, w, C) of a picture of `size` (height, width), and how they follow its latents, tiles together.
+
+    Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: its
+    latents are 0, a logged warning names it, and Corrupt is raised only where no tile is left.
+    """
+    rows, columns = (-(-side // space.stride) for side in size)
+    levels, found, lost = np.full((rows, columns, space.channels), LOST, np.uint8), list[Channel](), 0
+    for index, place in enumerate(sections.places((rows, columns), tile // space.stride)):
+        try:
+            levels[place], channel = _tile(space, payloads[index], index, levels[place].shape[:2])
+        except Corrupt as fault:
+            lost += 1
+            if not partial or lost == len(payloads):
+                raise
+            log.warning("%s: this tile is lost", fault)
+        else:
+            found.append(channel)
+    return levels, Channel(fmean(one.gain for one in found), fmean(one.error for one in found))
+
+
+def _tile(
+    space: LatentSpace, payload: bytes | None, index: int, shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint8], Channel]:
+    if payload is None:
+        raise Corrupt(f"latents, tile {index}: cut off or damaged")
+    try:
+        return sections.unpack(payload, (shape[0], shape[1]), space.channels, index)
+    except Corrupt as fault:
+        raise Corrupt(f"latents, tile {index}: {fault}") from None
+
+
+def regrow(
+    model: Model, levels: NDArray[np.uint8], channel: Channel, size: tuple[int, int], *, grey: bool, how: repair.Repair
+) -> NDArray[np.uint8]:
+    """The picture, uint8 (*size, 1 or 3): latents repaired if there is a denoiser, and decoded window by window."""
+    latents = from_levels(levels)
+    if model.denoiser is not None:
+        latents = repair.of_latents(model.denoiser, latents, channel, how)
+
+    def pixels(part: Tensor) -> Tensor:
+        """Of a window of latents, uint8 (1 or 3, h, w)."""
+        return torch.from_numpy(to_bytes(model.space.decode(part).numpy(), grey)).permute(2, 0, 1)
+
+    whole = windowed(pixels, latents, side=SIDE, halo=model.space.halo, scale=model.space.stride)
+    return np.ascontiguousarray(whole[:, : size[0], : size[1]].permute(1, 2, 0).numpy())

@@ -1,0 +1,67 @@
+"""Picture -> latents -> colours -> bytes, one line a station.
+
+    levels = 8 bit(encode(x))    palette = k-means(levels)    indices = dither(levels, palette)    bytes = code(indices)
+
+Each tile has a palette of its own; what is heavy is done once for all qualities.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regrain.image import pad_edge, to_signed
+from regrain.layers import windowed
+from regrain.palette import colours, dither, sections
+from regrain.palette.levels import colours_at, step_at, to_levels
+from regrain.palette.model import LatentSpace, Model
+
+__all__ = ["Levels", "analyse", "encoder", "tile_coder"]
+
+Levels = NDArray[np.uint8]
+SIDE = 512
+"""Of the squares of pixels that are encoded at once."""
+
+
+def analyse(space: LatentSpace, pixels: NDArray[np.uint8]) -> Tensor:
+    """The latents of a picture, float32 (C, ceil(H / stride), ceil(W / stride)). pixels (H, W, 1 or 3)."""
+
+    def part(window: Tensor) -> Tensor:
+        """Of a window (1 or 3, h, w)."""
+        x = pad_edge(to_signed(window.permute(1, 2, 0).numpy()), space.stride)
+        return space.encode(torch.from_numpy(x))
+
+    whole = torch.from_numpy(pixels).permute(2, 0, 1)
+    return windowed(part, whole, side=SIDE, halo=space.halo * space.stride, scale=1 / space.stride)
+
+
+def tile_coder(levels: Levels, tile: int) -> Callable[[int], bytes]:
+    """Quality q times 256 -> the payload of tile number `tile`, levels (h, w, C)."""
+
+    @lru_cache(maxsize=4)
+    def at(count: int, step: int) -> bytes:
+        """With `count` colours, or without a palette."""
+        if not count:
+            return sections.pack_levels(levels, step, tile)
+        palette = colours.choose(levels.reshape(-1, levels.shape[2]), count)
+        return sections.pack_palette(levels, palette, dither.raster(levels, palette), tile)
+
+    def of(quality: int) -> bytes:
+        """The form that a quality takes."""
+        count = colours_at(quality)
+        return at(count, 0 if count else step_at(quality))
+
+    return of
+
+
+def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int], list[bytes]]:
+    """pixels (H, W, 1 or 3) -> (quality q times 256 -> a payload a tile)."""
+    levels = to_levels(analyse(model.space, pixels))
+    coders = [
+        tile_coder(levels[place], index)
+        for index, place in enumerate(sections.places(levels.shape[:2], tile // model.space.stride))
+    ]
+    return lambda quality: [coder(quality) for coder in coders]

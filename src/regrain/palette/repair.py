@@ -1,0 +1,83 @@
+"""What quantisation has done to a picture, undone by denoising: of its latents, or of the picture itself.
+
+    told = gain (z + r eps) = gain sqrt(1 + r^2) z_t,    log_snr = -2 ln r,    z_0 = descend(denoise, z_t)
+
+The sender tells gain and r, so the noise level is matched and not guessed; `strength` in [0, 1] takes a part of r. A
+picture is repaired likewise, or first noised to a level (SDEdit, Meng et al. 2022): what decoding has left in it is not
+noise until it is drowned in some.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from regrain.diffusion import noise
+from regrain.diffusion.budget import Budget, begun
+from regrain.diffusion.sampler import descend
+from regrain.layers import windowed
+from regrain.palette.model import LatentDenoiser
+from regrain.palette.sections import Channel
+
+__all__ = ["Repair", "of_latents", "of_picture"]
+
+LOG_SNR_LAST: Final = 7.0
+"""Where there is nothing to repair, and where steps lead to."""
+SIDE: Final = 128
+"""Of the squares in which latents are denoised, and how much of their surroundings is seen."""
+HALO: Final = 32
+PICTURE_SIDE, PICTURE_HALO = 512, 64
+
+
+@dataclass(frozen=True)
+class Repair:
+    """In `steps` >= 1 steps, each with `eta` in [0, 1] of fresh noise that `seed` names; `strength` 0 is not at all."""
+
+    strength: float = 1.0
+    steps: int | Budget = 1
+    eta: float = 0.0
+    seed: int = 0
+
+    def noise(self, shape: torch.Size) -> Callable[[int], Tensor]:
+        """Standard normal noise (C, H, W) for each step."""
+        channels, height, width = shape
+        return lambda step: torch.from_numpy(noise.normal(self.seed, step, 0, 0, height, width, channels))
+
+
+def of_latents(denoiser: LatentDenoiser, latents: Tensor, channel: Channel, how: Repair) -> Tensor:
+    """Latents (C, h, w) as they came through `channel`, repaired; one step is the estimate of least square error."""
+    r = how.strength * channel.error
+    if r <= math.exp(-LOG_SNR_LAST / 2):
+        return latents
+
+    def seen(z_t: Tensor, log_snr: float) -> Tensor:
+        """The denoiser's estimate, window by window."""
+        return windowed(lambda part: denoiser.denoise(part, log_snr), z_t, side=SIDE, halo=HALO)
+
+    z_t = latents / (channel.gain * math.sqrt(1 + r * r))
+    levels = -2 * math.log(r), LOG_SNR_LAST
+    steps, see = begun(how.steps, seen, z_t, levels[0])
+    return descend(see, z_t, levels, steps=steps, eta=how.eta, noise=how.noise(latents.shape))
+
+
+def of_picture(
+    denoise: Callable[[Tensor, float], Tensor], x: Tensor, log_snr: float, how: Repair, *, noised: bool = True
+) -> Tensor:
+    """x (3, H, W) in [-1, 1], multiples of 8, repaired from a noise level on: `noised` to it, or taken to have it.
+
+    `denoise(x_t (3, h, w), log_snr)` is the estimate of x_0, as that of `diffusion.prior`.
+    """
+    alpha, sigma = math.sqrt(1 / (1 + math.exp(-log_snr))), math.sqrt(1 / (1 + math.exp(log_snr)))
+    noise_at = how.noise(x.shape)
+    x_t = alpha * x + sigma * noise_at(0) if noised else alpha * x
+
+    def seen(x_t: Tensor, level: float) -> Tensor:
+        """The prior's estimate, window by window."""
+        return windowed(lambda part: denoise(part, level), x_t, side=PICTURE_SIDE, halo=PICTURE_HALO)
+
+    steps, see = begun(how.steps, seen, x_t, log_snr)
+    repaired = descend(see, x_t, (log_snr, LOG_SNR_LAST), steps=steps, eta=how.eta, noise=noise_at)
+    return x + how.strength * (repaired - x)

@@ -1,0 +1,129 @@
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+pytest.importorskip("diffusers")
+import stable
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A pipeline that wants no prompt."""
+    return stable.pipeline(tmp_path / "photos")
+
+
+def cut(folder):
+    path = stable.weights(folder / "vae")
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def scrambled(folder):
+    stable.weights(folder / "unet").write_bytes(b"\xff" * 1000)
+
+
+def pickled(folder):
+    stable.weights(folder / "vae").rename(folder / "vae" / "diffusion_pytorch_model.bin")
+
+
+def lacking(folder):
+    tensors = load_file(stable.weights(folder / "unet"))
+    del tensors["conv_in.weight"], tensors["conv_out.bias"]
+    save_file(tensors, stable.weights(folder / "unet"), {"format": "pt"})
+
+
+def misshapen(folder):
+    tensors = load_file(stable.weights(folder / "vae"))
+    save_file(
+        {**tensors, "decoder.conv_in.weight": torch.zeros(8, 5, 3, 3)}, stable.weights(folder / "vae"), {"format": "pt"}
+    )
+
+
+def edited(part, **changes):
+    name = "scheduler_config.json" if part == "scheduler" else "config.json"
+    return lambda folder: stable.edit(folder / part / name, **changes)
+
+
+REFUSALS = {
+    "truncated": (cut, ["vae", "cannot be read"]),
+    "scrambled": (scrambled, ["unet", "cannot be read"]),
+    "pickled": (pickled, ["diffusion_pytorch_model.bin is pickled", "safetensors are allowed"]),
+    "no weights": (lambda folder: stable.weights(folder / "unet").unlink(), ["unet", "no weights"]),
+    "lacking": (lacking, ["unet", "lack 2 tensors", "conv_in.weight"]),
+    "misshapen": (misshapen, ["vae", "cannot be loaded"]),
+    "no scheduler": (
+        lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(),
+        ["scheduler_config.json"],
+    ),
+    "no json": (lambda folder: (folder / "vae" / "config.json").write_text("{"), ["config.json", "cannot be read"]),
+    "a list": (lambda folder: (folder / "vae" / "config.json").write_text("[]"), ["config.json", "JSON object"]),
+    "autoencoder": (edited("vae", _class_name="VQModel"), ["VQModel", "AutoencoderKL, AutoencoderTiny"]),
+    "denoiser": (edited("unet", _class_name="SD3"), ["SD3", "UNet2DModel, UNet2DConditionModel"]),
+    "nameless": (edited("vae", _class_name=None), ["vae", "not supported"]),
+    "colours": (edited("vae", in_channels=1), ["1 to 3 channels", "3 and 3"]),
+    "unheard": (edited("vae", latent_channels="four"), ["latent_channels", "four"]),
+    "channels": (edited("unet", in_channels=9), ["9 to 4 channels", "the latents have 4"]),
+    "classes": (edited("unet", num_class_embeds=10), ["num_class_embeds is 10"]),
+    "fourier": (edited("unet", time_embedding_type="fourier"), ["time_embedding_type is 'fourier'", "positional"]),
+    "prediction": (edited("scheduler", prediction_type="flow"), ["'flow'", "epsilon, v_prediction, sample"]),
+    "no betas": (edited("scheduler", beta_schedule=None), ["DDPMScheduler has no beta_schedule"]),
+    "betas": (edited("scheduler", beta_schedule="golden"), ["scheduler: cannot be loaded", "golden"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_cannot_be_used_is_refused_in_one_line(folder, capfd, name):
+    spoil, words = REFUSALS[name]
+    spoil(folder)
+    stable.refused(folder, *words)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["truncated", "pickled", "autoencoder", "channels", "prediction", "no betas"])
+def test_a_refusal_comes_before_anything_heavy(folder, monkeypatch, name):
+    REFUSALS[name][0](folder)
+    monkeypatch.setattr("regrain.palette.folders.import_module", lambda name: pytest.fail("a library was imported"))
+    stable.refused(folder)
+
+
+@pytest.mark.parametrize("name", ["lacking", "misshapen"])
+def test_without_accelerate_it_is_refused_as_well(folder, monkeypatch, name):
+    stable.hide_accelerate(monkeypatch)
+    spoil, words = REFUSALS[name]
+    spoil(folder)
+    stable.refused(folder, *words)
+
+
+def test_an_autoencoder_of_another_size_is_refused_by_the_denoiser(tmp_path):
+    wide = stable.kl(latent_channels=16)
+    stable.refused(stable.lay_out(tmp_path, wide, stable.unconditional(), stable.ddpm()), "the latents have 16")
+
+
+def test_a_folder_without_an_autoencoder_is_refused(tmp_path):
+    stable.refused(stable.lay_out(tmp_path, unet=stable.unconditional(), scheduler=stable.ddpm()), "no autoencoder")
+
+
+@pytest.mark.parametrize("place", ["/no/such/folder", "nowhere", "../nowhere/vae", "a/b/c"])
+def test_a_folder_that_is_not_there_is_refused(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stable.refused(place, "no such folder", "hub id")
+
+
+@pytest.mark.parametrize("hub_id", ["stabilityai/sd-turbo", "house/a--b"])
+def test_a_hub_id_that_is_not_in_the_cache_is_told_how_to_be(tmp_path, monkeypatch, hub_id):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    stable.refused(hub_id, "nothing is downloaded here", f"`hf download {hub_id}`")
+
+
+def test_without_diffusers_the_extra_is_named(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    stable.refused(folder, "diffusers is not installed", "pip install 'regrain[stable-diffusion]'")
+
+
+def test_a_diffusers_that_cannot_be_imported_says_why(folder, monkeypatch):
+    def broken(name):
+        raise ImportError("it wants another\nhub")
+
+    monkeypatch.setattr("regrain.palette.folders.import_module", broken)
+    stable.refused(folder, "diffusers cannot be imported: it wants another")

@@ -1,0 +1,32 @@
+"""Levels and latents; what form a quality takes."""
+
+import numpy as np
+import torch
+
+from regrain.palette.levels import BEST_PALETTE, colours_at, from_levels, step_at, to_levels
+
+
+def test_every_level_comes_back():
+    levels = np.arange(256, dtype=np.uint8).reshape(8, 8, 4)
+    assert (to_levels(from_levels(levels)) == levels).all()
+
+
+def test_latents_are_kept_to_half_a_level_within_four_deviations_and_cut_beyond():
+    latents = torch.linspace(-5, 5, 4000).reshape(1, 50, 80)
+    wrong = (from_levels(to_levels(latents)) - latents.clamp(-4, 4)).abs()
+    assert float(wrong.max()) <= 4 / 255 + 1e-6
+
+
+def test_what_is_no_number_is_a_level_all_the_same():
+    assert to_levels(torch.tensor([[[float("nan"), float("inf"), -float("inf")]]])).ravel().tolist() == [128, 255, 0]
+
+
+def test_colours_rise_with_quality_and_steps_fall():
+    colours = [colours_at(quality) for quality in range(BEST_PALETTE + 1)]
+    assert colours[0] == 8
+    assert colours[-1] == 256
+    assert colours == sorted(colours)
+    steps = [step_at(quality) for quality in range(BEST_PALETTE + 1, 25601)]
+    assert not any(colours_at(quality) for quality in range(BEST_PALETTE + 1, 25601))
+    assert steps == sorted(steps, reverse=True)
+    assert (steps[0], steps[-1]) == (17, 4)

@@ -1,0 +1,90 @@
+"""Repair as mathematics: latents that are normal themselves, whose best estimate is known."""
+
+import math
+
+import pytest
+import torch
+
+from regrain.palette.repair import Repair, of_latents, of_picture
+from regrain.palette.sections import Channel
+
+
+class Shrink:
+    """The ideal denoiser of latents N(0, deviation^2): E[z_0 | z_t], for z_t = alpha z_0 + sigma eps."""
+
+    def __init__(self, deviation=1.0):
+        self.variance, self.calls = deviation**2, []
+
+    def denoise(self, z_t, log_snr):
+        self.calls.append(log_snr)
+        alpha = math.sqrt(1 / (1 + math.exp(-log_snr)))
+        return alpha * self.variance / (alpha**2 * self.variance + 1 - alpha**2) * z_t
+
+
+def broken(error, deviation=1.0, size=200):
+    random = torch.Generator().manual_seed(0)
+    clean = deviation * torch.randn(4, size, size, generator=random)
+    return clean, clean + error * torch.randn(clean.shape, generator=random)
+
+
+@pytest.mark.parametrize("error", [0.1, 0.3, 1.0])
+def test_one_step_is_the_wiener_filter(error):
+    """E|z - z_0|^2 = v r^2 / (v + r^2)."""
+    clean, latents = broken(error, deviation=0.5)
+    repaired = of_latents(Shrink(0.5), latents, Channel(1.0, error), Repair())
+    best = 0.25 * error**2 / (0.25 + error**2)
+    assert float((repaired - clean).square().mean()) == pytest.approx(best, rel=0.02)
+
+
+def test_the_level_is_that_of_the_error_and_of_its_share():
+    denoiser = Shrink()
+    latents = torch.zeros(4, 4, 4)
+    of_latents(denoiser, latents, Channel(1.0, 0.25), Repair())
+    of_latents(denoiser, latents, Channel(1.0, 0.25), Repair(strength=0.5))
+    assert denoiser.calls == pytest.approx([-2 * math.log(0.25), -2 * math.log(0.125)])
+
+
+def test_more_steps_bring_back_the_variance_that_the_estimate_lacks():
+    _, latents = broken(0.8)
+    estimate, walked = (of_latents(Shrink(), latents, Channel(1.0, 0.8), Repair(steps=steps)) for steps in (1, 64))
+    sampled = of_latents(Shrink(), latents, Channel(1.0, 0.8), Repair(steps=64, eta=1.0))
+    assert float(estimate.var()) == pytest.approx(1 / 1.64, rel=0.02)
+    assert float(walked.var()) == pytest.approx(1.0, rel=0.03)
+    assert float(sampled.var()) == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize(("strength", "error"), [(0.0, 0.5), (1.0, 0.0), (1.0, 0.02)])
+def test_nothing_is_done_where_nothing_is_to_be_repaired(strength, error):
+    denoiser, latents = Shrink(), torch.randn(4, 5, 6)
+    assert of_latents(denoiser, latents, Channel(1.0, error), Repair(strength)) is latents
+    assert not denoiser.calls
+
+
+def test_windows_are_the_whole():
+    _, latents = broken(0.3, size=140)
+    whole = Shrink().denoise(latents / math.sqrt(1.09), -2 * math.log(0.3))
+    torch.testing.assert_close(of_latents(Shrink(), latents, Channel(1.0, 0.3), Repair()), whole)
+
+
+def test_a_picture_is_noised_from_the_seed_and_repaired_in_part():
+    x = torch.randn(3, 16, 24) / 3
+    once, again = (of_picture(Shrink(1 / 3).denoise, x, 2.0, Repair(seed=1)) for _ in range(2))
+    other = of_picture(Shrink(1 / 3).denoise, x, 2.0, Repair(seed=2))
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    assert torch.equal(of_picture(Shrink().denoise, x, 2.0, Repair(strength=0)), x)
+    half = of_picture(Shrink(1 / 3).denoise, x, 2.0, Repair(strength=0.5, seed=1))
+    torch.testing.assert_close(half, (x + once) / 2)
+
+
+def test_a_picture_taken_to_have_its_noise_gets_none():
+    x = torch.randn(3, 16, 24) / 3
+    seeds = [of_picture(Shrink(1 / 3).denoise, x, 2.0, Repair(seed=seed), noised=False) for seed in (1, 2)]
+    assert torch.equal(*seeds)
+
+
+def test_a_gain_is_undone_first():
+    _, latents = broken(0.3, deviation=0.5)
+    plain = of_latents(Shrink(0.5), latents, Channel(1.0, 0.3), Repair())
+    gained = of_latents(Shrink(0.5), 0.7 * latents, Channel(0.7, 0.3), Repair())
+    torch.testing.assert_close(gained, plain)
