@@ -20,6 +20,7 @@ help:
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
 	@echo "make rates   range, monotony and honesty of the rates;  make bench   time and memory"
 	@echo "make progressive   docs/PROGRESSIVE.md: streams prefix by prefix, the bound in bits (an hour)"
+	@echo "make palette   docs/PALETTE.md: colours, dithering, coding and repair (half an hour)"
 	@echo "make second-set   docs/SECOND_SET.md: the same on other photos and on screen captures (half an hour)"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
@@ -47,7 +48,7 @@ demo: $(VENV)/.demo-stamp
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest
 
-.PHONY: bench rates results second-set progressive
+.PHONY: bench rates results second-set progressive palette
 # SHARED has data/kodak and data/weights.
 SHARED ?= ../shared
 rates: $(VENV)/.dev-stamp
@@ -64,6 +65,7 @@ results: $(VENV)/.dev-stamp
 	test ! -e $(MS_HYPER) || \
 	  $(EVALUATE) --codecs regrain --model $(MS_HYPER) --realism 0 --qualities 5 20 35 50 65 80 95
 	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive.safetensors --realism 0 --qualities 30 50 70 90
+	$(EVALUATE) --codecs regrain --model src/regrain/weights/palette.safetensors --qualities 0 20 40 60 70 85 100
 	$(EVALUATE)
 	$(PY) tools/perception_distortion.py $(SHARED)/data/kodak $(SHARED)/data/weights/lpips_alex_v0.1.safetensors \
 	  --jobs $(JOBS)
@@ -75,12 +77,19 @@ SCREENS = graph gui terminal windows95 4cd6910a0b7b39365fda5df87618d091
 KINDS = photos screens
 SECOND = $(PY) -m regrain evaluate runs/second/$(KIND) runs/second/$(KIND).results --jobs $(JOBS) --codecs regrain WebP AVIF \
   --qualities 0 15 30 45 60 80 --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
+PALETTE = $(PY) -m regrain evaluate runs/second/$(KIND) runs/second/$(KIND).results --jobs $(JOBS) --codecs regrain JPEG \
+  --qualities 0 20 40 60 80 --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors \
+  --model src/regrain/weights/palette.safetensors
 second-set: $(VENV)/.dev-stamp
 	rm -rf runs/second/photos runs/second/screens; mkdir -p runs/second/photos runs/second/screens docs/second-set
 	ln -s $(abspath $(SHARED))/data/test/*.png runs/second/photos
 	for name in $(SCREENS); do mv runs/second/photos/$$name.png runs/second/screens; done
-	$(foreach KIND,$(KINDS),$(SECOND) && cp runs/second/$(KIND).results/results.csv docs/second-set/$(KIND).csv &&) true
+	$(foreach KIND,$(KINDS),$(SECOND) && $(PALETTE) && cp runs/second/$(KIND).results/results.csv docs/second-set/$(KIND).csv &&) true
 	$(PY) tools/second_set.py
+
+palette: $(VENV)/.dev-stamp
+	$(PY) tools/palette.py $(SHARED)/data/kodak $(SHARED)/data/test $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
+	$(PY) tools/palette_page.py
 
 progressive: $(VENV)/.dev-stamp
 	$(PY) tools/progressive.py $(SHARED)/data/kodak --jobs $(JOBS)

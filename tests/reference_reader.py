@@ -70,7 +70,7 @@ class Source:
 def read_header(source, wanted=0):
     """Read the header of a file of the method that is wanted."""
     require(source.take(6) == MAGIC, "no magic")
-    if source.number(1) != 0:
+    if source.number(1) != 1:
         raise UnsupportedError("another version")
     method, flags, width, height = source.number(1), source.number(1), source.varint(), source.varint()
     quality, fingerprint = source.number(2), source.take(4)

@@ -53,7 +53,7 @@ def framed(kind, payload, length=None):
     return frame + zlib.crc32(frame + payload).to_bytes(4, "little") + payload
 
 
-def header_bytes(*, version=0, method=0, flags=10, size=b"\x01\x01", quality=0):
+def header_bytes(*, version=1, method=0, flags=10, size=b"\x01\x01", quality=0):
     body = MAGIC + bytes([version, method, flags]) + size + quality.to_bytes(2, "little") + b"abcd"
     return body + zlib.crc32(body).to_bytes(4, "little")
 
@@ -211,8 +211,8 @@ def test_lengths_and_tile_indices_have_one_spelling():
 @pytest.mark.parametrize(
     ("raw", "error", "said"),
     [
-        (header_bytes(version=3), UnsupportedVersion, "version 3.*version 0"),
-        (MAGIC + b"\x07", UnsupportedVersion, "version 7.*version 0"),
+        (header_bytes(version=3), UnsupportedVersion, "version 3.*version 1"),
+        (MAGIC + b"\x07", UnsupportedVersion, "version 7.*version 1"),
         (header_bytes(method=3), UnsupportedVersion, "method 3"),
         (header_bytes(flags=0x4A), UnsupportedVersion, "0x4a"),
         (header_bytes(flags=5), Corrupt, "tile is 32"),

@@ -1,6 +1,7 @@
 """Pictures of every kind through the whole codec, on the weights that ship."""
 
 import dataclasses
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrain import bitstream, codec
+import regrain
+from regrain import bitstream, checkpoint, codec, models
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
+from regrain.palette import model as palette
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Picture:
@@ -183,3 +186,23 @@ def test_hostile_latents_in_valid_sections_end_in_an_error(data, draw):
     hostile = bitstream.write(dataclasses.replace(stream, tiles=(garbage, *stream.tiles[1:])))
     with pytest.raises(RegrainError):
         codec.decode(hostile)
+
+
+def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, monkeypatch):
+    """Of two weights in the package, the present ones and others under their fingerprint, a file gets its own."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    now, before = (folder / name for name in ("palette.safetensors", "before.safetensors"))
+    shutil.copy(models.packaged(bitstream.Method.PALETTE), before)
+    tensors, about = checkpoint.load(before)
+    tensors["moments.shift"] += 0.25
+    checkpoint.save(now, tensors, {**about, "latent_fingerprint": palette.fingerprint(tensors).hex()})
+    old = regrain.load(before)
+    before.rename(folder / f"palette-{old.fingerprint.hex()}.safetensors")
+    data = codec.encode(photo, model=old)
+    expected = codec.decode(data).pixels
+    monkeypatch.setattr(models, "files", lambda _package: tmp_path)
+    new = codec.encode(photo, method="palette")
+    assert codec.inspect(new).fingerprint != codec.inspect(data).fingerprint
+    assert (codec.decode(data).pixels == expected).all()
+    assert codec.decode(new).pixels.shape == expected.shape

@@ -257,7 +257,7 @@ def test_flipped_bits_and_cuts_are_refused(name, weights, model):
 
 NOTE = (200, b"note")
 HEADS = {
-    "version": lambda head: with_byte(head, 6, 1),
+    "version": lambda head: with_byte(head, 6, 2),
     "method": lambda head: with_byte(head, 7, 1),
     "flag 6": lambda head: with_byte(head, 8, head[8] | 64),
     "tile of 32": lambda head: with_byte(head, 8, 5),

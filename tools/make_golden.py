@@ -2,7 +2,7 @@
 
 Writes, for each picture below, NAME.rgn and NAME.png (that file decoded at realism 0), and golden.json with size,
 SHA-256 and symbol digest of each. The pictures are formulas in integers, so they are the same everywhere and for ever.
-Only while the format version is 0 may golden files be made again, with a line in the CHANGELOG.
+What is there already is left alone: golden files never change.
 """
 
 import hashlib
@@ -87,8 +87,10 @@ def main() -> None:
     """Make them all."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    entries = {name: make(name, golden, folder) for name, golden in GOLDEN.items()}
-    (folder / "golden.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    told = folder / "golden.json"
+    entries = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
+    entries |= {name: make(name, golden, folder) for name, golden in GOLDEN.items() if name not in entries}
+    told.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     for name, entry in entries.items():
         print(f"{name:12} {entry['bytes']:5} bytes  {entry.get('symbols', '')}")
 

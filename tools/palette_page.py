@@ -14,9 +14,21 @@ from regrain.evaluation.rows import Row, read
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FOLDER = DOCS / "palette"
-RATES = (0.05, 0.1, 0.2, 0.4)
+RATES = (0.05, 0.1, 0.15, 0.2, 0.25)
 METRICS = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 4), "lpips_alex": ("LPIPS-AlexNet", 4)}
+SETS = {
+    "Kodak, 24 photos": "results.csv",
+    "Second set, 23 photos": "second-set/photos.csv",
+    "Second set, 5 screen captures": "second-set/screens.csv",
+}
 PALETTE = "palette"
+WAYS: dict[str, Callable[[Row], bool]] = {
+    "palette, as stored": lambda row: row.options == PALETTE and row.realism == 0,
+    "palette, repaired": lambda row: row.options == PALETTE and row.realism == 1 and row.steps == 1,
+    "conditional": lambda row: row.codec == "regrain" and not row.options and row.realism == 1 and row.steps == 1,
+    "JPEG": lambda row: row.codec == "JPEG",
+    "WebP": lambda row: row.codec == "WebP",
+}
 
 Cells = Iterable[str]
 
@@ -47,20 +59,20 @@ def _table(head: Cells, rows: Iterable[Cells]) -> list[str]:
 
 
 def _equal_bytes() -> list[str]:
-    rows = read(DOCS / "results.csv")
-    wanted: dict[str, Callable[[Row], bool]] = {
-        "palette, as stored": lambda row: row.options == PALETTE and row.realism == 0,
-        "palette, repaired": lambda row: row.options == PALETTE and row.realism == 1 and row.steps == 1,
-        "conditional": lambda row: row.codec == "regrain" and not row.options and row.realism == 1 and row.steps == 1,
-        "JPEG": lambda row: row.codec == "JPEG",
-        "WebP": lambda row: row.codec == "WebP",
-    }
     out = []
-    for metric, (title, digits) in METRICS.items():
-        cells = [(name, *_at([row for row in rows if wanted[name](row)], metric, digits)) for name in wanted]
-        out += [f"{title}, at equal bits a pixel (curves of means over Kodak):", ""]
-        out += _table(("", *map(str, RATES)), cells)
+    for title, path in SETS.items():
+        rows = read(DOCS / path)
+        out += [f"{title}: curves of means, read off at equal bits a pixel.", "", *_readings(rows)]
     return out
+
+
+def _readings(rows: list[Row]) -> list[str]:
+    cells = []
+    for name, wanted in WAYS.items():
+        own = [row for row in rows if wanted(row)]
+        readings = [_at(own, metric, digits) for metric, (_, digits) in METRICS.items()]
+        cells.append([name, *(" / ".join(filter(None, at)) for at in zip(*readings, strict=True))])
+    return _table([" / ".join(title for title, _ in METRICS.values()), *map(str, RATES)], cells)
 
 
 def _at(rows: list[Row], metric: str, digits: int) -> list[str]:

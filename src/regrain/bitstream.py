@@ -19,7 +19,7 @@ from regrain.errors import BitstreamError, Corrupt, LimitError, NotRegrain, Trun
 from regrain.varint import get_varint, put_varint
 
 MAGIC = b"\x9fRGN\r\n"
-FORMAT_VERSION, MAX_HEADER_BYTES, MOST_STEPS = 0, 29, 40
+FORMAT_VERSION, MAX_HEADER_BYTES, MOST_STEPS = 1, 29, 40
 MIME, EXTENSION = "image/x-regrain", ".rgn"
 
 _TILES = tuple(2**bits for bits in range(6, 16))

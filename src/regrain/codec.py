@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from regrain import bitstream, models
 from regrain.diffusion.budget import STEPS, Budget
-from regrain.errors import Corrupt, LimitError, ModelError, Truncated, UnsupportedVersion, UsageError
+from regrain.errors import Corrupt, LimitError, ModelError, Truncated, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,13 +157,12 @@ def decode(
     header = stream.header
     if stream.tiles.count(None) == len(stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
-    if header.method not in models.ROOMS:
-        raise UnsupportedVersion(f"method {header.method.name.lower()} is not decoded by this version of regrain")
     _check_memory("decoding", header, STEPS[-1] if isinstance(steps, Budget) else steps, max_memory)
-    _check_fingerprint(header.fingerprint, model.fingerprint if model else models.packaged_fingerprint(header.method))
+    wanted = header.fingerprint
+    _check_fingerprint(wanted, model.fingerprint if model else models.packaged_fingerprint(header.method, wanted))
     from regrain.image import Metadata, Picture
 
-    model = models.choose(model, header.method, device)
+    model = models.choose(model, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
     with models.untouched():
         pixels = models.room(header.method, model).decode(

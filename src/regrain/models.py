@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Model: TypeAlias = ConditionalModel | OnnxModel | PaletteModel | ProgressiveModel
 
 __all__ = [
-    "ROOMS",
     "choose",
     "expected_psnr",
     "load",
@@ -36,7 +35,6 @@ __all__ = [
     "untouched",
 ]
 
-ROOMS = (Method.CONDITIONAL, Method.PROGRESSIVE, Method.PALETTE)
 DEFAULT_METHOD = "conditional"
 WITHOUT_TORCH = "onnx"
 """The device's name: ONNX Runtime, which decodes the default method."""
@@ -66,9 +64,14 @@ def _method_at(path: Path) -> Method:
     return _KINDS.get(checkpoint.load_metadata(path).get("kind", ""), Method.CONDITIONAL)
 
 
-def packaged(method: Method) -> Traversable:
-    """Where the package's weights of a method are."""
-    return files("regrain") / "weights" / f"{method.name.lower()}.safetensors"
+def packaged(method: Method, fingerprint: bytes = b"") -> Traversable:
+    """Where the package's weights of a method are: those of an earlier release, if it has them under their fingerprint.
+
+    From format version 1 on every fingerprint that was released stays here, beside the present one.
+    """
+    folder, name = files("regrain") / "weights", method.name.lower()
+    earlier = folder / f"{name}-{fingerprint.hex()}.safetensors"
+    return earlier if fingerprint and earlier.is_file() else folder / f"{name}.safetensors"
 
 
 def room(method: Method, model: "Model | None" = None) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
@@ -90,21 +93,22 @@ def untouched() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _shipped(method: Method, device: str | None) -> "Model":
-    """The package's model of a method, on the device that was asked for last; None is the CPU."""
-    return load(None, device, method.name.lower())
+def _shipped(path: Path, device: str | None) -> "Model":
+    """The package's model that was asked for last, on its device; None is the CPU."""
+    return load(path, device)
 
 
-def choose(given: "Model | None", method: Method, device: str | None) -> "Model":
-    """The model that was given, where it is, or the package's own on `device`."""
-    return given or _shipped(method, None if device == "cpu" else device)
+def choose(given: "Model | None", method: Method, device: str | None, fingerprint: bytes = b"") -> "Model":
+    """The model that was given, where it is, or the package's own on `device`, of that fingerprint if it has it."""
+    with as_file(packaged(method, fingerprint)) as path:
+        return given or _shipped(path, None if device == "cpu" else device)
 
 
 def method_of(name: str | None, model: "Model | None") -> Method:
     """The method named, or else the model's, or else the default; UsageError where name and model disagree."""
     if name is None:
         return Method[DEFAULT_METHOD.upper()] if model is None else model.method
-    known = [method.name.lower() for method in ROOMS]
+    known = [method.name.lower() for method in Method]
     if name not in known:
         raise UsageError(f"method is {name!r}; allowed are {', '.join(known)}")
     if model is not None and model.method.name.lower() != name:
@@ -135,23 +139,21 @@ def _installed(package: str) -> bool:
     return False
 
 
-def packaged_fingerprint(method: Method) -> bytes:
-    """The latent fingerprint of the package's weights; read without torch. Raises ModelError."""
-    return bytes.fromhex(_metadata(method)["latent_fingerprint"])
+def packaged_fingerprint(method: Method, wanted: bytes = b"") -> bytes:
+    """The latent fingerprint of the package's weights, the one wanted if it is there, without torch. Or ModelError."""
+    return bytes.fromhex(_metadata(packaged(method, wanted))["latent_fingerprint"])
 
 
 def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
     """PSNR in dB that the package's weights had on held-out pictures after each step of a stream; [] if not known."""
     with suppress(ModelError):
-        if packaged_fingerprint(method) == fingerprint:
-            return list(_metadata(method).get("psnr", ()))
+        if packaged_fingerprint(method, fingerprint) == fingerprint:
+            return list(_metadata(packaged(method, fingerprint)).get("psnr", ()))
     return []
 
 
-@lru_cache
-def _metadata(method: Method) -> dict[str, Any]:
-    """What the package's weights say of themselves."""
-    path = packaged(method)
+def _metadata(path: Traversable) -> dict[str, Any]:
+    """What some of the package's weights say of themselves."""
     try:
         with path.open("rb") as file:
             size = struct.unpack("<Q", file.read(8))[0]

@@ -88,8 +88,8 @@ def test_weights_and_method_must_agree(file, model, photo):
         regrain.decode(file, model=regrain.load())
     with pytest.raises(regrain.UsageError, match=r"'conditional'.*'progressive'"):
         regrain.encode(photo, model=model, method="conditional")
-    with pytest.raises(regrain.UsageError, match="allowed are conditional, progressive"):
-        regrain.encode(photo, method="palette")
+    with pytest.raises(regrain.UsageError, match="allowed are conditional, progressive, palette"):
+        regrain.encode(photo, method="jpeg")
 
 
 def test_the_command_line(weights, photo, tmp_path, monkeypatch, capsys):

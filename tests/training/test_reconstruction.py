@@ -109,6 +109,7 @@ def test_a_latent_prior_ships_with_the_autoencoder_and_keeps_its_fingerprint(wei
     model, before = regrain.load(folder / WEIGHTS), regrain.load(weights)
     assert model.denoiser.prior.config.channels == 4
     assert model.fingerprint == before.fingerprint
+    assert (model.recipe, before.recipe) == ("over", "tiny")
     latents = torch.randn(4, 7, 9)
     assert model.denoiser.denoise(latents, 2.0).shape == latents.shape
     again = latent_recipe(tmp_path, folder / WEIGHTS)

@@ -34,7 +34,7 @@ def analyse(space: LatentSpace, pixels: NDArray[np.uint8]) -> Tensor:
         x = pad_edge(to_signed(window.permute(1, 2, 0).numpy()), space.stride)
         return space.encode(torch.from_numpy(x))
 
-    whole = torch.from_numpy(pixels).permute(2, 0, 1)
+    whole = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
     return windowed(part, whole, side=SIDE, halo=space.halo * space.stride, scale=1 / space.stride)
 
 

@@ -29,7 +29,7 @@ __all__ = ["CHANNELS_MOST", "pack", "unpack"]
 
 CHANNELS_MOST: Final = 64
 STORED, CODED = 0, 1
-ODDS_STEP: Final = 16
+ODDS_STEP: Final = BIT // 4
 TABLES: Final = 49
 """Odds of a decision: 1 to 2^12, in steps of 2^(1/4)."""
 _Answer = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
@@ -173,7 +173,6 @@ def _table_ids(odds: NDArray[np.int64]) -> NDArray[np.int64]:
 @lru_cache(maxsize=1)
 def _decisions() -> tuple[Table, ...]:
     """Table i: symbol 1 against 0 as 1 against 2^(i / 4)."""
-    total = 2**PRECISION - 1
-    steps = BIT // ODDS_STEP
-    rarer = [(total << 16) // ((1 << 16) + math.isqrt(math.isqrt(1 << 16 * steps + i))) for i in range(TABLES)]
+    one, total = 2**PRECISION, 2**PRECISION - 1
+    rarer = [total * one // (one + math.isqrt(math.isqrt(one**4 << i))) for i in range(TABLES)]
     return tuple(Table(0, np.array([total - count, count, 1], np.uint32)) for count in rarer)

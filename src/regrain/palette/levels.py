@@ -23,7 +23,7 @@ BEST_PALETTE: Final = 60 * 256
 """Quality, times 256, of the largest palette."""
 BEST: Final = 100 * 256
 COLOURS_LEAST: Final = 8
-STEPS: Final = (17, 4)
+STEPS: Final = (12, 4)
 """Steps of a channel just above the best palette and at quality 100."""
 
 

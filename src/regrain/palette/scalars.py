@@ -207,13 +207,13 @@ def _fitted_line(told: list[_Told]) -> _Line:
     """The line, of those tried, under which the symbols of a channel take the fewest bits."""
     sizes = np.abs(np.concatenate([one.symbols for one in told]))
     activity = np.concatenate([one.activity for one in told])
-    offsets = np.arange(-127, LEVELS)
+    offsets, width = np.arange(-127, LEVELS), int(sizes.max()) + 1
     found: list[tuple[float, _Line]] = []
     for line in (_Line(floor, slope, 0) for floor in FLOORS for slope in SLOPES):
         rise = line.rise(activity)
-        counts = np.bincount(256 * rise + sizes, minlength=256 * int(rise.max() + 1)).reshape(-1, 256)
+        counts = np.bincount(width * rise + sizes, minlength=width * int(rise.max() + 1)).reshape(-1, width)
         ids = np.clip(np.arange(len(counts))[:, None] + offsets, 0, LEVELS - 1)
-        bits = np.take_along_axis(counts @ _bits(), ids, 1).sum(0)
+        bits = np.take_along_axis(counts @ _bits()[:width], ids, 1).sum(0)
         found.append((float(bits.min()), _Line(line.floor, line.slope, int(offsets[bits.argmin()]))))
     return min(found, key=lambda one: one[0])[1]
 

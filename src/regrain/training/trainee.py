@@ -181,7 +181,8 @@ class LatentPriorTrainee(Trainee):
         """Float16 weights beside those of the autoencoder."""
         mine = {f"denoiser.{name}": tensor.half() for name, tensor in self.prior.state_dict().items()}
         kept = {name: tensor for name, tensor in self.space.items() if not name.startswith("denoiser.")}
-        return kept | mine, {**self.about, "config": self.recipe.prior.to_dict()}
+        about = {name: value for name, value in self.about.items() if name not in ("recipe", "step")}
+        return kept | mine, {**about, "config": self.recipe.prior.to_dict()}
 
 
 class StudentTrainee(Trainee):
