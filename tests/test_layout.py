@@ -15,7 +15,7 @@ import regrain
 ROOT = Path(regrain.__file__).parent
 LAYERS = [
     {"errors"},
-    {"varint"},
+    {"tiles", "varint"},
     {"image", "bitstream", "checkpoint", "layers"},
     {"entropy", "diffusion"},
     {"conditional", "progressive", "palette"},

@@ -109,21 +109,23 @@ def wide(box, channel):
     return box[channel][1] - box[channel][0] > 1
 
 
+def halve(take, boxes, channel):
+    """Return the boxes after one channel of a round; each is (ranges, how many colours)."""
+    sizes = [size for box, size in boxes if wide(box, channel)]
+    told = take(sizes, COUNTS)
+    require(all(0 <= lower <= size for lower, size in zip(told, sizes, strict=True)), "colours in half a box")
+    told = iter(told)
+    rows = [halves(*box, channel, next(told)) if wide(box[0], channel) else [box] for box in boxes]
+    return [*chain(*rows)]
+
+
 def read_colours(take, count, step, ranges):
     """Return the palette: a list of K colours; `ranges` has low and last of each channel."""
     channels = range(len(ranges))
     boxes = [([(0, last + 1) for _, last in ranges], count)]
     while any(wide(box, c) for box, _ in boxes for c in channels):
         for c in channels:
-            sizes = [size for box, size in boxes if wide(box, c)]
-            told = take(sizes, COUNTS)
-            require(all(0 <= lower <= size for lower, size in zip(told, sizes, strict=True)), "colours in half a box")
-            lowers = iter(told)
-            boxes = [
-                half
-                for box, size in boxes
-                for half in (halves(box, size, c, next(lowers)) if wide(box, c) else [(box, size)])
-            ]
+            boxes = halve(take, boxes, c)
     require(all(size == 1 for _, size in boxes), "colours at one place")
     points = [[a for a, _ in box] for box, _ in boxes]
     for c, (_, last) in enumerate(ranges):

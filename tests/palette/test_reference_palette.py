@@ -319,8 +319,8 @@ BROKEN = {
     "levels: no stream": LEVELS[:9],
     "levels: floor": scalars(lines=bytes([17]) + LINES[1:]),
     "levels: last floor": scalars(lines=LINES[:3] + bytes([17]) + LINES[4:]),
-    "levels: above": scalars(64, choose=symbols([3])),
-    "levels: below": scalars(64, choose=symbols([-3])),
+    "levels: above": scalars(53, choose=symbols([3])),
+    "levels: below": scalars(53, choose=symbols([-3])),
     "levels: largest": scalars(choose=symbols([2**31 - 1])),
     "levels: last symbol": coded(bytes([2, 4, 20]) + LINES, symbols(rest=40)),
     "levels: tile 1": coded(bytes([2, 4, 20]) + LINES, symbols([1]), index=1),
@@ -334,6 +334,7 @@ def test_what_is_to_be_broken_is_whole():
     assert (assert_both_read(STORED, 0, SHAPE, C) == COLOURS[CHOSEN]).all()
     assert stored(COLOURS, CHOSEN)[3:-4] == STORED[3:-4]
     assert_both_read(LEVELS, 0, SHAPE, C)
+    assert_both_read(scalars(52, choose=symbols([3], [-3])), 0, SHAPE, C)
     assert_both_read(OTHER, 1, SHAPE, C)
     assert_both_read(BROKEN["rows for columns"], 0, SHAPE[::-1], C)
     assert_both_read(BROKEN["levels: tile 1"], 1, SHAPE, C)

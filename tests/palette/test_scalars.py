@@ -89,7 +89,7 @@ def test_every_flipped_bit_and_every_cut_is_refused(step):
         for bit in range(8):
             spoilt = bytearray(payload)
             spoilt[at] ^= 1 << bit
-            with pytest.raises(Corrupt, match=f"^latents, tile {TILE}: [^\n]*$"):
+            with pytest.raises(Corrupt, match=r"^levels: [^\n]*$"):
                 unpack(bytes(spoilt), (6, 9), 3, TILE)
     with pytest.raises(Corrupt):
         unpack(payload + b"\1", (6, 9), 3, TILE)

@@ -6,7 +6,6 @@
 Steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,10 +23,8 @@ from regrain.diffusion import noise, sampler, schedule
 from regrain.diffusion.budget import Budget, begun
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
-from regrain.errors import Corrupt
 from regrain.image import to_bytes
-
-log = logging.getLogger(__name__)
+from regrain.tiles import decode_each
 
 __all__ = ["Knobs", "decode_tiles", "regrow", "tile_symbols"]
 
@@ -64,29 +61,21 @@ def decode_tiles(
     """
     rows, columns = grid.latent_size(*size)
     y_hat = torch.zeros(model.config.transform.latent, rows, columns, dtype=torch.float32)
-    lost = 0
-    for index, region in enumerate(grid.tiles(rows, columns, tile // grid.STRIDE)):
-        try:
-            y_hat[:, *region.latents] = _tile_latents(model, payloads[index], index, region, quality)
-        except Corrupt as error:
-            lost += 1
-            if not partial or lost == len(payloads):
-                raise
-            log.warning("%s: this tile is lost", error)
+    regions = grid.tiles(rows, columns, tile // grid.STRIDE)
+
+    def decode(index: int, payload: bytes) -> None:
+        """One tile."""
+        _, symbol, mean = _walked(model, payload, index, regions[index], quality)
+        y_hat[:, *regions[index].latents] = (torch.from_numpy(symbol) + mean) / model.latents.gain(quality)
+
+    decode_each(payloads, decode, partial=partial)
     return y_hat
-
-
-def _tile_latents(model: Model, payload: bytes | None, index: int, region: grid.Region, quality: int) -> Tensor:
-    if payload is None:
-        raise Corrupt(f"latents, tile {index}: cut off or damaged")
-    _, symbol, mean = _walked(model, payload, index, region, quality)
-    return (torch.from_numpy(symbol) + mean) / model.latents.gain(quality)
 
 
 def tile_symbols(
     model: Model, payload: bytes, index: int, region: grid.Region, quality: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """z_hat (hyper, ceil(h/4), ceil(w/4)) and y's symbols (latent, h, w), int32. Raises Corrupt naming the tile."""
+    """z_hat (hyper, ceil(h/4), ceil(w/4)) and y's symbols (latent, h, w), int32. Raises Corrupt."""
     z_hat, symbol, _ = _walked(model, payload, index, region, quality)
     return z_hat, symbol
 
@@ -106,13 +95,10 @@ def _walked(
         symbol[part.channels, places] = decoder.take(known.reshape(-1), gaussian_tables()).reshape(known.shape)
         return torch.from_numpy(symbol[part.channels]).float()[None]
 
-    try:
-        decoder = coder.Decoder(payload)
-        z_hat = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
-        walked = latents.walk(torch.from_numpy(z_hat), quality, size, taken)
-        decoder.finish(symbols.check(index, z_hat, symbol))
-    except Corrupt as error:
-        raise Corrupt(f"latents, tile {index}: {error}") from None
+    decoder = coder.Decoder(payload)
+    z_hat = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
+    walked = latents.walk(torch.from_numpy(z_hat), quality, size, taken)
+    decoder.finish(symbols.check(index, z_hat, symbol))
     return z_hat, symbol, walked.mean[0]
 
 

@@ -4,7 +4,6 @@ z_hat = decode    for each pass: symbols = decode(index)    y_hat = (symbols + m
 x_1 = realism init_noise eps    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -17,12 +16,10 @@ from regrain.diffusion import noise
 from regrain.diffusion.budget import Budget, begun
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
-from regrain.errors import Corrupt
 from regrain.image import to_bytes
 from regrain.onnx import ddim
 from regrain.onnx.model import Model
-
-log = logging.getLogger(__name__)
+from regrain.tiles import decode_each
 
 __all__ = ["decode_tiles", "regrow", "tile_symbols"]
 
@@ -50,24 +47,20 @@ def decode_tiles(
     """
     rows, columns = grid.latent_size(*size)
     y_hat = np.zeros((model.latents.channels, rows, columns), np.float32)
-    lost = 0
-    for index, region in enumerate(grid.tiles(rows, columns, tile // grid.STRIDE)):
-        try:
-            *_, y_hat[:, *region.latents] = tile_symbols(model, payloads[index], index, region, quality)
-        except Corrupt as error:
-            lost += 1
-            if not partial or lost == len(payloads):
-                raise
-            log.warning("%s: this tile is lost", error)
+    regions = grid.tiles(rows, columns, tile // grid.STRIDE)
+
+    def decode(index: int, payload: bytes) -> None:
+        """One tile."""
+        *_, y_hat[:, *regions[index].latents] = tile_symbols(model, payload, index, regions[index], quality)
+
+    decode_each(payloads, decode, partial=partial)
     return y_hat
 
 
 def tile_symbols(
-    model: Model, payload: bytes | None, index: int, region: grid.Region, quality: int
+    model: Model, payload: bytes, index: int, region: grid.Region, quality: int
 ) -> tuple[Symbols, Symbols, Image]:
-    """z_hat (hyper, ceil(h/4), ceil(w/4)), y's symbols and y_hat (latent, h, w). Raises Corrupt naming the tile."""
-    if payload is None:
-        raise Corrupt(f"latents, tile {index}: cut off or damaged")
+    """z_hat (hyper, ceil(h/4), ceil(w/4)), y's symbols and y_hat (latent, h, w). Raises Corrupt."""
     latents = model.latents
     shape = (latents.hyper, *symbols.hyper_size(region))
 
@@ -75,13 +68,10 @@ def tile_symbols(
         """The symbols of a pass, off the stream."""
         return decoder.take(ids.reshape(-1), gaussian_tables()).reshape(ids.shape)
 
-    try:
-        decoder = coder.Decoder(payload)
-        z_hat = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
-        symbol, y_hat = latents.walk(z_hat, quality, (region.height, region.width), read)
-        decoder.finish(symbols.check(index, z_hat, symbol))
-    except Corrupt as error:
-        raise Corrupt(f"latents, tile {index}: {error}") from None
+    decoder = coder.Decoder(payload)
+    z_hat = decoder.take(symbols.hyper_ids(*shape), latents.hyper_tables(quality)).reshape(shape)
+    symbol, y_hat = latents.walk(z_hat, quality, (region.height, region.width), read)
+    decoder.finish(symbols.check(index, z_hat, symbol))
     return z_hat, symbol, y_hat
 
 

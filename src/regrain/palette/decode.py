@@ -3,7 +3,6 @@
 levels = palette[indices]    latents = levels in unit variance    repaired = denoise(latents, error)    x = decode
 """
 
-import logging
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -12,15 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regrain.errors import Corrupt
 from regrain.image import to_bytes
 from regrain.layers import windowed
 from regrain.palette import repair, sections
 from regrain.palette.levels import from_levels
 from regrain.palette.model import LatentSpace, Model
 from regrain.palette.sections import Channel
-
-log = logging.getLogger(__name__)
+from regrain.tiles import decode_each
 
 __all__ = ["decode_tiles", "regrow"]
 
@@ -39,29 +36,17 @@ def decode_tiles(
     latents are 0, a logged warning names it, and Corrupt is raised only where no tile is left.
     """
     rows, columns = (-(-side // space.stride) for side in size)
-    levels, found, lost = np.full((rows, columns, space.channels), LOST, np.uint8), list[Channel](), 0
-    for index, place in enumerate(sections.places((rows, columns), tile // space.stride)):
-        try:
-            levels[place], channel = _tile(space, payloads[index], index, levels[place].shape[:2])
-        except Corrupt as fault:
-            lost += 1
-            if not partial or lost == len(payloads):
-                raise
-            log.warning("%s: this tile is lost", fault)
-        else:
-            found.append(channel)
+    levels, found = np.full((rows, columns, space.channels), LOST, np.uint8), list[Channel]()
+    places = sections.places((rows, columns), tile // space.stride)
+
+    def decode(index: int, payload: bytes) -> None:
+        """One tile."""
+        height, width, channels = levels[places[index]].shape
+        levels[places[index]], channel = sections.unpack(payload, (height, width), channels, index)
+        found.append(channel)
+
+    decode_each(payloads, decode, partial=partial)
     return levels, Channel(fmean(one.gain for one in found), fmean(one.error for one in found))
-
-
-def _tile(
-    space: LatentSpace, payload: bytes | None, index: int, shape: tuple[int, ...]
-) -> tuple[NDArray[np.uint8], Channel]:
-    if payload is None:
-        raise Corrupt(f"latents, tile {index}: cut off or damaged")
-    try:
-        return sections.unpack(payload, (shape[0], shape[1]), space.channels, index)
-    except Corrupt as fault:
-        raise Corrupt(f"latents, tile {index}: {fault}") from None
 
 
 def regrow(

@@ -73,7 +73,7 @@ def unpack(
         decoder.finish(_check(payload[:end], palette, indices, tile))
         return palette, indices
     except BitstreamError as error:
-        raise Corrupt(f"palette, tile {tile}: {error}") from None
+        raise Corrupt(f"palette: {error}") from None
 
 
 def _hold(palette: NDArray[np.uint8], indices: NDArray[np.uint8]) -> None:

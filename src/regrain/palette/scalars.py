@@ -94,7 +94,7 @@ def unpack(payload: bytes, shape: tuple[int, int], channels: int, tile: int) -> 
         known = _walk(shape, step, pulls, ask)
         decoder.finish(_check(payload[:end], known, shape, tile))
     except BitstreamError as error:
-        raise Corrupt(f"latents, tile {tile}: {error}") from None
+        raise Corrupt(f"levels: {error}") from None
     return known.reshape(*shape, channels).astype(np.uint8)
 
 
