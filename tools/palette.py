@@ -1,6 +1,6 @@
 """The palette codec taken apart: docs/palette/coding.csv, repair.csv and failures.webp.
 
-    python tools/palette.py KODAK TEST LPIPS
+    python tools/palette.py KODAK TEST LPIPS [coding] [repair] [failures]
 
 Coding: the middle 512 x 512 pixels of each photo of KODAK, 16 to 256 colours, without dithering, in raster order and to
 and fro: bytes as they are and coded, PSNR and LPIPS-AlexNet, decoded as stored and after repair in one step.
@@ -53,33 +53,37 @@ SHOWN = (
     ("KODAK/kodim08.png", Box(528, 240, 240, 180)),
     ("TEST/gui.png", Box(170, 560, 240, 180)),
 )
+CODING = [
+    "image",
+    "colours",
+    "dither",
+    "gain",
+    "error",
+    "stored",
+    "coded",
+    "psnr",
+    "lpips_alex",
+    "psnr_repaired",
+    "lpips_repaired",
+]
+REPAIR = ["image", "repaired", "steps", "log_snr", "psnr", "ssim", "lpips_alex"]
 Pixels = NDArray[np.uint8]
 
 
 def main() -> None:
     """Write the tables and the sheet."""
-    kodak, test, weights = map(Path, sys.argv[1:])
+    kodak, test, weights = map(Path, sys.argv[1:4])
+    wanted = sys.argv[4:] or ["coding", "repair", "failures"]
     OUT.mkdir(parents=True, exist_ok=True)
     judge, model = measures([weights])["lpips_alex"], models.load(method="palette")
     photos = sorted(kodak.glob("*.png"))
-    names = [
-        "image",
-        "colours",
-        "dither",
-        "gain",
-        "error",
-        "stored",
-        "coded",
-        "psnr",
-        "lpips_alex",
-        "psnr_repaired",
-        "lpips_repaired",
-    ]
-    _write("coding", names, (row for path in photos for row in _coded(model, path, judge)))
-    names = ["image", "repaired", "steps", "log_snr", "psnr", "ssim", "lpips_alex"]
-    _write("repair", names, (row for path in photos[::6] for row in _repaired(model, path, judge)))
-    sheet = stack([_strip({"KODAK": kodak, "TEST": test}, *shown) for shown in SHOWN])
-    Image.fromarray(sheet).save(OUT / "failures.webp", lossless=True)
+    if "coding" in wanted:
+        _write("coding", CODING, (row for path in photos for row in _coded(model, path, judge)))
+    if "repair" in wanted:
+        _write("repair", REPAIR, (row for path in photos[::6] for row in _repaired(model, path, judge)))
+    if "failures" in wanted:
+        sheet = stack([_strip({"KODAK": kodak, "TEST": test}, *shown) for shown in SHOWN])
+        Image.fromarray(sheet).save(OUT / "failures.webp", lossless=True)
 
 
 def _write(name: str, names: list[str], rows: Iterator[list[Any]]) -> None:
@@ -148,7 +152,10 @@ def _strip(folders: dict[str, Path], place: str, box: Box) -> Strip:
     columns = [Column("original", pixels, [f"{pixels.shape[1]} x {pixels.shape[0]} pixels"])]
     for title, realism in (("palette, as stored", 0.0), ("palette, repaired", 1.0)):
         columns.append(_column(title, len(data), np.asarray(regrain.decode(data, realism=realism)), pixels))
-    other = regrain.encode(pixels, target_size=len(data))
+    try:
+        other = regrain.encode(pixels, target_size=len(data))
+    except regrain.UsageError:
+        other = regrain.encode(pixels, quality=0)
     columns.append(_column("conditional", len(other), np.asarray(regrain.decode(other)), pixels))
     for codec in (JPEG, WEBP):
         fitted = at_size(codec, pixels, len(data))

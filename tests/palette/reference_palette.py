@@ -5,7 +5,6 @@ It gives the levels of every tile, in whole numbers, and holds every rule of the
 
 import math
 import zlib
-from collections import namedtuple
 from itertools import accumulate, chain, pairwise, product
 
 import numpy as np
@@ -24,20 +23,9 @@ STENCILS = {
 }
 # Table n tells how many of n colours are in half a box.
 COUNTS = [Table(0, [65535 // (n + 1) + (k < 65535 % (n + 1)) for k in range(n + 1)] + [1]) for n in range(257)]
+RARER = [65536 * 65535 // (65536 + math.isqrt(math.isqrt(2 ** (64 + i)))) for i in range(49)]
+DECISIONS = [Table(0, [65535 - q, q, 1]) for q in RARER]
 LARGEST_K = [(m**64).bit_length() - 1 - 512 for m in range(256, 512)]
-
-# T is (C, C), sharpness that of stencils 0 to 3.
-Experts = namedtuple("Experts", "metric reach sharpness")
-# What a channel's table depends on beside the activity.
-Line = namedtuple("Line", "floor slope offset")
-# Places (i, j), and those of the neighbours of each with their weights.
-Pass = namedtuple("Pass", "stencil places around")
-
-
-def decision(i):
-    """Return table i of a decision between halves."""
-    q = 65536 * 65535 // (65536 + math.isqrt(math.isqrt(2 ** (64 + i))))
-    return Table(0, [65535 - q, q, 1])
 
 
 def power(i):
@@ -48,7 +36,6 @@ def power(i):
     return root
 
 
-DECISIONS = [decision(i) for i in range(49)]
 POWERS = [power(i) for i in range(1281)]
 
 
@@ -90,11 +77,11 @@ def neighbours(place, stencil, u, shape):
 
 
 def passes(shape):
-    """Yield every pass over a tile."""
+    """Yield every pass over a tile: stencil, places (i, j), and those of the neighbours of each with their weights."""
     for stencil, u, places in sets(*shape):
         for first in range(0, len(places), 8192):
             some = places[first : first + 8192]
-            yield Pass(stencil, some, [neighbours(place, stencil, u, shape) for place in some])
+            yield stencil, some, [neighbours(place, stencil, u, shape) for place in some]
 
 
 def halves(box, size, channel, lower):
@@ -138,17 +125,18 @@ def read_colours(take, count, step, ranges):
 
 
 def read_experts(source, channels):
+    """Return T, r, and the sharpness of stencils 0 to 3."""
     metric = [signed(source.take(row + 1)) + [0] * (channels - 1 - row) for row in range(channels)]
     reach, sharpness = source.number(1), [0, *source.take(3)]
     require(reach <= 160, "reach")
-    return Experts(metric, reach, sharpness)
+    return metric, reach, sharpness
 
 
-def costs_of(palette, experts):
+def costs_of(palette, metric, r):
     """Return cost(k, n) of all pairs of colours; T turns each colour before they are compared."""
-    channels = range(len(experts.metric))
-    points = [[sum(colour[b] * experts.metric[b][c] for b in channels) for c in channels] for colour in palette]
-    reach = (4 + experts.reach % 4) * 2 ** (experts.reach // 4)
+    channels = range(len(metric))
+    points = [[sum(colour[b] * metric[b][c] for b in channels) for c in channels] for colour in palette]
+    reach = (4 + r % 4) * 2 ** (r // 4)
     return [[log2(reach + sum((a - b) ** 2 for a, b in zip(p, q, strict=True))) for q in points] for p in points]
 
 
@@ -165,27 +153,22 @@ def descend(take, rows):
     """Return the index of each position of a pass, of which `rows` has the weights of all colours."""
     sums = [[0, *accumulate(row)] for row in rows]
     ranges = [(0, len(row)) for row in rows]
-    while live := [n for n, (a, b) in enumerate(ranges) if b - a > 1]:
-        odds = []
-        for n in live:
-            a, b = ranges[n]
-            m = (a + b) // 2
-            odds.append(log2(sums[n][b] - sums[n][m]) - log2(sums[n][m] - sums[n][a]))
+    while live := [(n, a, (a + b) // 2, b) for n, (a, b) in enumerate(ranges) if b - a > 1]:
+        odds = [log2(sums[n][b] - sums[n][m]) - log2(sums[n][m] - sums[n][a]) for n, a, m, b in live]
         told = take([min((abs(o) + 8) // 16, 48) for o in odds], DECISIONS)
         require(set(told) <= {0, 1}, "decision")
-        for n, o, symbol in zip(live, odds, told, strict=True):
-            a, b = ranges[n]
-            m = (a + b) // 2
+        for (n, a, m, b), o, symbol in zip(live, odds, told, strict=True):
             ranges[n] = (m, b) if (o > 0) != (symbol == 1) else (a, m)
     return [a for a, _ in ranges]
 
 
 def read_indices(take, palette, experts, shape):
     """Return the indices in raster order."""
-    costs, known = costs_of(palette, experts), {}
+    *metric_and_reach, sharpness = experts
+    costs, known = costs_of(palette, *metric_and_reach), {}
     for stencil, places, around in passes(shape):
         seen = [[(known[place], weight) for place, weight in row] for row in around]
-        rows = [weights_of(costs, row, experts.sharpness[stencil]) for row in seen]
+        rows = [weights_of(costs, row, sharpness[stencil]) for row in seen]
         known.update(zip(places, descend(take, rows), strict=True))
     return [known[place] for place in product(range(shape[0]), range(shape[1]))]
 
@@ -236,24 +219,20 @@ def predict(around, known, channels):
     return means, spreads
 
 
-def table_of(line, activity):
-    return clamp(line.offset + line.slope * log2(activity + 4**line.floor) // 64, 0, 63)
-
-
 def read_scalars(take, shape, step, pulls, lines):
     """Return the levels of every position in raster order."""
     channels, known = len(lines), {}
     for _, places, around in passes(shape):
         guesses = [predict(row, known, channels) for row in around]
         known.update((place, []) for place in places)
-        for c, line in enumerate(lines):
+        for c, (floor, slope, offset) in enumerate(lines):
             expected, tables = [], []
             for place, (mean, spread) in zip(places, guesses, strict=True):
                 moved = [level - m for level, m in zip(known[place], mean, strict=False)]
                 pulled = (sum(pull * by for pull, by in zip(pulls[c], moved, strict=True)) + 32) // 64
                 expected.append(clamp(mean[c] + pulled, 0, 255))
                 activity = spread[c] + sum(spread) // 4 + 8 * sum(map(abs, moved))
-                tables.append(table_of(line, activity))
+                tables.append(clamp(offset + slope * log2(activity + 4**floor) // 64, 0, 63))
             for place, guess, symbol in zip(places, expected, take(tables, GAUSSIAN), strict=True):
                 require(-9 * step <= 16 * (guess + step * symbol) <= 4080 + 9 * step, "symbol")
                 known[place].append(clamp(guess + step * symbol, 0, 255))
@@ -265,8 +244,8 @@ def scalar_levels(decoder, source, shape, channels):
     step = source.number(1)
     require(1 <= step <= 64, "step")
     pulls = [signed(source.take(c)) for c in range(channels)]
-    lines = [Line(source.number(1), source.number(1), *signed(source.take(1))) for _ in range(channels)]
-    require(all(line.floor <= 16 for line in lines), "floor")
+    lines = [(source.number(1), source.number(1), *signed(source.take(1))) for _ in range(channels)]
+    require(all(floor <= 16 for floor, *_ in lines), "floor")
     reader = decoder(source.data[source.at :])
     levels = read_scalars(reader.take, shape, step, pulls, lines)
     return reader, levels, chain(*levels)

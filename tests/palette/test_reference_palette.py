@@ -264,8 +264,8 @@ OTHER = coded(FRONT + BOX + EXPERTS, index=1)
 SHARP = len(FRONT + BOX + EXPERTS)
 BROKEN = {
     "no bytes": b"",
-    "form 0": b"\0" + GOOD[1:],
-    "form 3": b"\3" + GOOD[1:],
+    "form 0": coded(b"\0" + FRONT[1:] + BOX + EXPERTS),
+    "form 3": coded(b"\3" + FRONT[1:] + BOX + EXPERTS),
     "form of levels": b"\2" + GOOD[1:],
     "form of a palette": b"\1" + LEVELS[1:],
     "form alone": GOOD[:1],

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from regrain.bitstream import Stream
 from regrain.diffusion.budget import Budget
+from regrain.errors import ModelError
 from regrain.palette import pipelines
 from regrain.palette.decode import decode_tiles, regrow
 from regrain.palette.encode import encoder
@@ -16,6 +17,8 @@ from regrain.palette.repair import Repair
 
 __all__ = ["decode", "encoder", "load"]
 
+STRIDE_MOST = 64
+"""Pixels to a latent, that the smallest tile has one."""
 STRENGTH = 0.5
 """Of the repair at realism 1: at full strength pictures are smoother, and no nearer to the original."""
 
@@ -25,6 +28,8 @@ def load(path: Path, device: str | None = None) -> Model:
     if path.suffix == ".safetensors":
         return Model.load(path, device)
     found = pipelines.load(path, device)
+    if (stride := found.autoencoder.stride) > STRIDE_MOST:
+        raise ModelError(f"{path}: an autoencoder with {stride} pixels to a latent: up to {STRIDE_MOST} are allowed")
     return Model(found.autoencoder, found.denoiser, found.name, found.fingerprint, torch.device(device or "cpu"))
 
 
