@@ -21,6 +21,7 @@ help:
 	@echo "make rates   range, monotony and honesty of the rates;  make bench   time and memory"
 	@echo "make progressive   docs/PROGRESSIVE.md: streams prefix by prefix, the bound in bits (an hour)"
 	@echo "make palette   docs/PALETTE.md: colours, dithering, coding and repair (half an hour)"
+	@echo "make few-steps   docs/FEW_STEPS.md: quality against steps, before and after distillation (half an hour)"
 	@echo "make second-set   docs/SECOND_SET.md: the same on other photos and on screen captures (half an hour)"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
@@ -48,7 +49,7 @@ demo: $(VENV)/.demo-stamp
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest
 
-.PHONY: bench rates results second-set progressive palette
+.PHONY: bench rates results second-set progressive palette few-steps
 # SHARED has data/kodak and data/weights.
 SHARED ?= ../shared
 rates: $(VENV)/.dev-stamp
@@ -86,6 +87,15 @@ second-set: $(VENV)/.dev-stamp
 	for name in $(SCREENS); do mv runs/second/photos/$$name.png runs/second/screens; done
 	$(foreach KIND,$(KINDS),$(SECOND) && $(PALETTE) && cp runs/second/$(KIND).results/results.csv docs/second-set/$(KIND).csv &&) true
 	$(PY) tools/second_set.py
+
+# The four students are those of `regrain distill recipes/distill-NAME.toml`.
+STUDENTS = $(foreach NAME,none progressive consistency direct,$(NAME)=runs/distill-$(NAME)/weights.safetensors)
+LPIPS_ALEX = $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
+few-steps: $(VENV)/.dev-stamp
+	mkdir -p docs/few-steps
+	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/steps shipped none=runs/distill-none/weights.safetensors --jobs $(JOBS)
+	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/methods shipped $(STUDENTS) --steps 1 2 4 8 --jobs $(JOBS)
+	$(PY) tools/few_steps_page.py
 
 palette: $(VENV)/.dev-stamp
 	$(PY) tools/palette.py $(SHARED)/data/kodak $(SHARED)/data/test $(SHARED)/data/weights/lpips_alex_v0.1.safetensors

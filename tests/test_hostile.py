@@ -358,14 +358,14 @@ def test_ctrl_c(fails, monkeypatch, arguments, where):
 
 
 def test_ctrl_c_from_outside(folder):
-    Path("large.pgm").write_bytes(b"P5 3000 3000 255\n" + bytes(range(250)) * 36000)
+    Path("large.pgm").write_bytes(b"P5 6000 6000 255\n" + bytes(range(250)) * 144000)
     commands = [["encode", "large.pgm", "x.rgn"], ["decode", "photo.rgn", "x.png", "--steps", "1000"]]
     started = [
         subprocess.Popen([sys.executable, "-m", "regrain", *command], stderr=subprocess.PIPE, text=True)
         for command in commands
     ]
     before = listing()
-    time.sleep(3)
+    time.sleep(5)
     for process in started:
         process.send_signal(signal.SIGINT)
     for process in started:
