@@ -1,0 +1,45 @@
+"""Tiles are decoded in order; one that cannot be is an error that names it, or is lost alone."""
+
+import pytest
+
+from regrain.errors import Corrupt
+from regrain.tiles import decode_each
+
+
+def decoder(done):
+    def decode(index, payload):
+        if payload == b"bad":
+            raise Corrupt("it does not decode")
+        done.append((index, payload))
+
+    return decode
+
+
+def test_all_are_decoded_in_order():
+    done = []
+    decode_each([b"a", b"b", b"c"], decoder(done), partial=False)
+    assert done == [(0, b"a"), (1, b"b"), (2, b"c")]
+
+
+@pytest.mark.parametrize(("payload", "said"), [(b"bad", "it does not decode"), (None, "cut off or damaged")])
+def test_the_first_that_is_not_there_is_named(payload, said):
+    done = []
+    with pytest.raises(Corrupt, match=f"^latents, tile 1: {said}$"):
+        decode_each([b"a", payload, b"c"], decoder(done), partial=False)
+    assert done == [(0, b"a")]
+
+
+def test_what_is_lost_is_lost_alone_and_said(caplog):
+    done = []
+    decode_each([None, b"b", b"bad"], decoder(done), partial=True)
+    assert done == [(1, b"b")]
+    assert [record.getMessage() for record in caplog.records] == [
+        "latents, tile 0: cut off or damaged: this tile is lost",
+        "latents, tile 2: it does not decode: this tile is lost",
+    ]
+
+
+@pytest.mark.parametrize("payloads", [[None], [b"bad", None, b"bad"]])
+def test_where_none_is_left_it_is_an_error_all_the_same(payloads):
+    with pytest.raises(Corrupt, match=f"tile {len(payloads) - 1}: "):
+        decode_each(payloads, decoder([]), partial=True)
