@@ -148,13 +148,13 @@ of latents takes the noise of it out again when the picture is decoded. Above qu
 channel is coded by itself.
 
 **The verdict: it loses.** The conditional codec is ahead at every rate that both have, by every metric, and WebP by
-PSNR and SSIM. The palette beats JPEG on photos, WebP in LPIPS up to 0.15 bits a pixel, and goes lower than both.
+PSNR and SSIM. The palette beats JPEG on photos, WebP by LPIPS up to 0.15 bits a pixel, and is smaller than either.
 Four channels at 1/8 are what holds it back: unquantised they are worth 25.6 dB on Kodak.
 
 ## Beside other codecs
 """
-TAIL = """Repair of the latents helps where colours are few. Repair of the picture gains PSNR in one step and loses LPIPS; 100
-steps are no better than 8 by more than a hundredth, so there was nothing to distil. No Stable Diffusion's weights were
+TAIL = """Repair of the latents helps where colours are few. Repair of the picture gains PSNR in one step and loses
+LPIPS; 100 steps are no better than 8 by more than a hundredth, so there was nothing to distil. No Stable Diffusion's weights were
 at hand to be measured: the two latents above are this autoencoder's, as stored and repaired.
 
 What goes wrong: letters and screens come back as something like letters, faces as other faces. 256 colours,
