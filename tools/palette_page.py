@@ -154,8 +154,8 @@ Four channels at 1/8 are what holds it back: unquantised they are worth 25.6 dB 
 ## Beside other codecs
 """
 TAIL = """Repair of the latents helps where colours are few. Repair of the picture gains PSNR in one step and loses
-LPIPS; 100 steps are no better than 8 by more than a hundredth, so there was nothing to distil. No Stable Diffusion's weights were
-at hand to be measured: the two latents above are this autoencoder's, as stored and repaired.
+LPIPS; 100 steps are no better than 8 by more than a hundredth, so there was nothing to distil. No Stable Diffusion's
+weights were at hand to be measured: the two latents above are this autoencoder's, as stored and repaired.
 
 What goes wrong: letters and screens come back as something like letters, faces as other faces. 256 colours,
 the conditional codec at the same bytes, JPEG and WebP at the largest file that is no larger, or their smallest.
