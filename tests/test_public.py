@@ -164,3 +164,14 @@ def test_what_is_no_source_is_named(source):
 def test_a_path_that_cannot_be_read_is_one_line(tmp_path, name):
     with pytest.raises(regrain.BitstreamError, match=r"^cannot read [^\n]*$"):
         regrain._read(str(tmp_path / name))
+
+
+def test_the_weights_keep_to_their_sizes():
+    """16 MB a method, 8 of them the palette's at most, and 40 in all."""
+    sizes = {
+        path.stem: path.stat().st_size for path in (Path(regrain.__file__).parent / "weights").glob("*.safetensors")
+    }
+    assert {name.partition("-")[0] for name in sizes} == {"conditional", "palette", "progressive"}
+    assert max(sizes.values()) <= 16e6
+    assert sizes["palette"] <= 8e6
+    assert sum(sizes.values()) <= 40e6
