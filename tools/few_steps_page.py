@@ -36,11 +36,14 @@ def main() -> None:
 def page() -> str:
     """The whole page."""
     steps, methods = _rows("steps"), _rows("methods")
-    first = [TEXT, *_table(steps), "", _verdict(steps), ""]
+    first = [TEXT, *([*_table(steps), "", _verdict(steps), ""] if steps else [])]
     return "\n".join([*first, COMPARED, *_table(methods), "", _best(methods), ""])
 
 
 def _rows(name: str) -> list[dict[str, str]]:
+    """The rows of a table; none where it has not been measured."""
+    if not (FOLDER / f"{name}.csv").exists():
+        return []
     with (FOLDER / f"{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
