@@ -1,9 +1,10 @@
 """Tiles are decoded in order; one that cannot be is an error that names it, or is lost alone."""
 
+import numpy as np
 import pytest
 
 from regrain.errors import Corrupt
-from regrain.tiles import decode_each
+from regrain.tiles import decode_each, places
 
 
 def decoder(done):
@@ -43,3 +44,10 @@ def test_what_is_lost_is_lost_alone_and_said(caplog):
 def test_where_none_is_left_it_is_an_error_all_the_same(payloads):
     with pytest.raises(Corrupt, match=f"tile {len(payloads) - 1}: "):
         decode_each(payloads, decoder([]), partial=True)
+
+
+def test_tiles_cover_all_once():
+    seen = np.zeros((9, 13), int)
+    for place in places(9, 13, 4):
+        seen[place] += 1
+    assert (seen == 1).all()

@@ -165,7 +165,8 @@ def inspect(data: str | Path | bytes | BinaryIO) -> "Info":
 
 
 def load(path: str | Path | None = None, device: str | None = None) -> "Model":
-    """Weights, ready for `encode` and `decode`, from a .safetensors file; None: those in the package.
+    """Weights, ready for `encode` and `decode`, from a .safetensors file, or a Stable Diffusion's
+    folder or hub id (for the palette method); None: those in the package.
 
     `device` is a name of torch's (None: the CPU), or "onnx": ONNX Runtime, which decodes the default method and is what
     None stands for where torch is not installed. Raises ModelError when the weights are missing or unreadable, and

@@ -100,8 +100,10 @@ def _shipped(path: Path, device: str | None) -> "Model":
 
 def choose(given: "Model | None", method: Method, device: str | None, fingerprint: bytes = b"") -> "Model":
     """The model that was given, where it is, or the package's own on `device`, of that fingerprint if it has it."""
+    if given:
+        return given
     with as_file(packaged(method, fingerprint)) as path:
-        return given or _shipped(path, None if device == "cpu" else device)
+        return _shipped(path, None if device == "cpu" else device)
 
 
 def method_of(name: str | None, model: "Model | None") -> Method:

@@ -1,13 +1,22 @@
-"""Tiles, decoded one by one: what is lost is lost alone."""
+"""Tiles: where they lie, and decoded one by one: what is lost is lost alone."""
 
 import logging
 from collections.abc import Callable, Sequence
 
 from regrain.errors import Corrupt
 
-__all__ = ["decode_each"]
+__all__ = ["Place", "decode_each", "places"]
 
 log = logging.getLogger(__name__)
+
+Place = tuple[slice, slice]
+"""Rows and columns of a tile."""
+
+
+def places(height: int, width: int, side: int) -> list[Place]:
+    """The tiles of (height, width), squares of `side` in raster order, cut at the right and the bottom."""
+    corners = ((top, left) for top in range(0, height, side) for left in range(0, width, side))
+    return [(slice(top, min(top + side, height)), slice(left, min(left + side, width))) for top, left in corners]
 
 
 def decode_each(payloads: Sequence[bytes | None], decode: Callable[[int, bytes], None], *, partial: bool) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regrain.errors import Corrupt
-from regrain.palette.sections import Channel, places
+from regrain.palette.sections import Channel
 
 
 def test_a_channel_is_found_by_least_squares():
@@ -40,10 +40,3 @@ def test_what_has_nothing_in_it_has_a_channel_all_the_same():
         assert len(Channel.between(flat, told).to_bytes()) == 2
     with pytest.raises(Corrupt, match="gain"):
         Channel.from_bytes(bytes(2))
-
-
-def test_tiles_cover_all_once():
-    seen = np.zeros((9, 13), int)
-    for place in places((9, 13), 4):
-        seen[place] += 1
-    assert (seen == 1).all()

@@ -17,6 +17,7 @@ from regrain.errors import BitstreamError
 from regrain.palette import colours, indices, sections
 from regrain.palette.decode import decode_tiles
 from regrain.palette.levels import from_levels
+from regrain.tiles import places
 
 TESTS = Path(__file__).parents[1]
 FORMAT_TEXT = TESTS.parent / "docs" / "FORMAT.md"
@@ -64,7 +65,7 @@ def assert_both_read_file(data):
     size, side = (stream.header.height, stream.header.width), stream.header.tile
     whole, _ = decode_tiles(SPACE, stream.tiles, size, side)
     tiles = reference.read(data)
-    for levels, place in zip(tiles, sections.places(whole.shape[:2], side // 8), strict=True):
+    for levels, place in zip(tiles, places(*whole.shape[:2], side // 8), strict=True):
         np.testing.assert_array_equal(levels, whole[place], strict=True)
     return tiles
 

@@ -15,6 +15,7 @@ from progressive import reference_progressive as reference
 from regrain import bitstream
 from regrain.errors import BitstreamError
 from regrain.progressive import channel, sections, walk
+from regrain.tiles import places
 from regrain.varint import put_varint
 
 SHAPES = {"one tile": (40, 50), "two tiles": (40, 72)}
@@ -39,7 +40,7 @@ def photo(height, width):
 def library(payload, step, header):
     """z of one step, by the library."""
     z = np.empty((3, walk.padded(header.height), walk.padded(header.width)), np.float32)
-    tiles = walk.places(*z.shape[1:], header.tile)
+    tiles = places(*z.shape[1:], header.tile)
     messages = sections.unpack(payload, [z[:, *place].size for place in tiles], step)
     for index, (place, message) in enumerate(zip(tiles, messages, strict=True)):
         part = z[:, *place]

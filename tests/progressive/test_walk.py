@@ -13,6 +13,7 @@ from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.errors import Corrupt
 from regrain.progressive import channel, decode, encode, walk
 from regrain.progressive.model import Model
+from regrain.tiles import places
 
 TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
 VARIANCE = 0.05
@@ -100,7 +101,7 @@ def test_the_gain_is_the_snr_that_a_step_brings():
 
 def test_tiles_cover_every_pixel_once():
     seen = np.zeros((40, 72), int)
-    for place in walk.places(40, 72, 32):
+    for place in places(40, 72, 32):
         seen[place] += 1
     assert (seen == 1).all()
 

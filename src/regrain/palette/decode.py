@@ -17,7 +17,7 @@ from regrain.palette import repair, sections
 from regrain.palette.levels import from_levels
 from regrain.palette.model import LatentSpace, Model
 from regrain.palette.sections import Channel
-from regrain.tiles import decode_each
+from regrain.tiles import decode_each, places
 
 __all__ = ["decode_tiles", "regrow"]
 
@@ -37,12 +37,12 @@ def decode_tiles(
     """
     rows, columns = (-(-side // space.stride) for side in size)
     levels, found = np.full((rows, columns, space.channels), LOST, np.uint8), list[Channel]()
-    places = sections.places((rows, columns), tile // space.stride)
+    regions = places(rows, columns, tile // space.stride)
 
     def decode(index: int, payload: bytes) -> None:
         """One tile."""
-        height, width, channels = levels[places[index]].shape
-        levels[places[index]], channel = sections.unpack(payload, (height, width), channels, index)
+        height, width, channels = levels[regions[index]].shape
+        levels[regions[index]], channel = sections.unpack(payload, (height, width), channels, index)
         found.append(channel)
 
     decode_each(payloads, decode, partial=partial)

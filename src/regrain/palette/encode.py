@@ -18,6 +18,7 @@ from regrain.layers import windowed
 from regrain.palette import colours, dither, sections
 from regrain.palette.levels import colours_at, step_at, to_levels
 from regrain.palette.model import LatentSpace, Model
+from regrain.tiles import places
 
 __all__ = ["Levels", "analyse", "encoder", "tile_coder"]
 
@@ -60,8 +61,6 @@ def tile_coder(levels: Levels, tile: int) -> Callable[[int], bytes]:
 def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int], list[bytes]]:
     """pixels (H, W, 1 or 3) -> (quality q times 256 -> a payload a tile)."""
     levels = to_levels(analyse(model.space, pixels))
-    coders = [
-        tile_coder(levels[place], index)
-        for index, place in enumerate(sections.places(levels.shape[:2], tile // model.space.stride))
-    ]
+    regions = places(levels.shape[0], levels.shape[1], tile // model.space.stride)
+    coders = [tile_coder(levels[region], index) for index, region in enumerate(regions)]
     return lambda quality: [coder(quality) for coder in coders]

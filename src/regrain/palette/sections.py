@@ -19,10 +19,8 @@ from regrain.errors import Corrupt
 from regrain.palette import indices, scalars
 from regrain.palette.levels import RANGE
 
-__all__ = ["Channel", "Place", "pack_levels", "pack_palette", "places", "unpack"]
+__all__ = ["Channel", "pack_levels", "pack_palette", "unpack"]
 
-Place = tuple[slice, slice]
-"""Rows and columns of a tile of latents."""
 Levels = NDArray[np.uint8]
 PALETTE: Final = 1
 LEVELS: Final = 2
@@ -57,13 +55,6 @@ class Channel:
         if not data[0]:
             raise Corrupt("its gain is 0")
         return cls(data[0] / GAIN_UNIT, 2.0 ** (-data[1] / ERROR_UNIT))
-
-
-def places(size: tuple[int, ...], side: int) -> list[Place]:
-    """The tiles of latents (rows, columns), squares of `side` in raster order, cut at the right and the bottom."""
-    rows, columns = size
-    corners = ((top, left) for top in range(0, rows, side) for left in range(0, columns, side))
-    return [(slice(top, min(top + side, rows)), slice(left, min(left + side, columns))) for top, left in corners]
 
 
 def pack_palette(

@@ -14,6 +14,7 @@ from regrain.errors import Corrupt
 from regrain.image import to_bytes
 from regrain.progressive import sections, walk
 from regrain.progressive.model import Model
+from regrain.tiles import places
 
 __all__ = ["receive", "regrow"]
 
@@ -27,7 +28,7 @@ def receive(
     """
     height, width = (walk.padded(side) for side in size)
     x_t = torch.zeros(3, height, width)
-    tiles = walk.places(height, width, tile)
+    tiles = places(height, width, tile)
     sizes = [x_t[:, *place].numel() for place in tiles]
     for number, (step, payload) in enumerate(zip(walk.steps(len(payloads)), payloads, strict=True)):
         try:

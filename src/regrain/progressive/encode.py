@@ -16,6 +16,7 @@ from regrain.diffusion.prior import STRIDE
 from regrain.image import pad_edge, to_signed
 from regrain.progressive import channel, sections, walk
 from regrain.progressive.model import Model
+from regrain.tiles import places
 
 __all__ = ["Sent", "stream"]
 
@@ -31,7 +32,7 @@ class Sent(NamedTuple):
 def stream(model: Model, pixels: NDArray[np.uint8], tile: int) -> Iterator[Sent]:
     """All steps, each taken when it is asked for. pixels (H, W, 1 or 3), tile in pixels."""
     x_0 = torch.from_numpy(pad_edge(to_signed(pixels), STRIDE))
-    tiles = walk.places(x_0.shape[1], x_0.shape[2], tile)
+    tiles = places(x_0.shape[1], x_0.shape[2], tile)
     x_t = torch.zeros_like(x_0)
     for number, step in enumerate(walk.steps(MOST_STEPS)):
         x_hat = walk.estimate(model, x_t, step.before)

@@ -29,24 +29,21 @@ from regrain.diffusion.schedule import LogLinear
 from regrain.layers import windowed
 from regrain.progressive import channel
 from regrain.progressive.model import Model
+from regrain.tiles import Place
 
 __all__ = [
     "LOG_SNR",
     "SCHEDULE",
     "SEED",
     "Finish",
-    "Place",
     "Step",
     "arrive",
     "estimate",
     "finish",
     "padded",
-    "places",
     "steps",
 ]
 
-Place = tuple[slice, slice]
-"""Rows and columns of a tile."""
 SEED: Final = 0
 """Names the candidates: a part of the format."""
 
@@ -101,12 +98,6 @@ def steps(count: int) -> list[Step]:
 def padded(side: int) -> int:
     """The least side that the network takes and that covers `side` pixels."""
     return -(-side // STRIDE) * STRIDE
-
-
-def places(height: int, width: int, side: int) -> list[Place]:
-    """The tiles of a picture, squares of `side` in raster order, cut at the right and the bottom."""
-    corners = ((top, left) for top in range(0, height, side) for left in range(0, width, side))
-    return [(slice(top, min(top + side, height)), slice(left, min(left + side, width))) for top, left in corners]
 
 
 def arrive(
