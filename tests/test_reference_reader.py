@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import zlib
-from importlib.resources import files
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +27,25 @@ FOLDER = Path(__file__).parent / "golden"
 ENTRIES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
 GOLDEN = {name: entry for name, entry in ENTRIES.items() if "symbols" in entry}
 FILES = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in GOLDEN}
-WEIGHTS = files("regrain") / "weights" / "conditional.safetensors"
 FORMAT_TEXT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
+
+
+@lru_cache
+def readers(fingerprint):
+    """The reference's weights and the library's model of some latents."""
+    path = models.packaged(bitstream.Method.CONDITIONAL, fingerprint)
+    return reference.read_weights(path), models.choose(None, bitstream.Method.CONDITIONAL, None, fingerprint)
 
 
 @pytest.fixture(scope="module")
 def weights():
-    return reference.read_weights(WEIGHTS)
+    """Those of the file `tiles`, which most others share."""
+    return readers(bitstream.read_header(FILES["tiles"]).fingerprint)[0]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return models.load()
+    return readers(bitstream.read_header(FILES["tiles"]).fingerprint)[1]
 
 
 def library(data, model):
@@ -129,8 +136,8 @@ def plane():
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_the_symbols_are_those_of_the_library(name, weights, model):
-    picture = assert_both_read(FILES[name], weights, model)
+def test_the_symbols_are_those_of_the_library(name):
+    picture = assert_both_read(FILES[name], *readers(bitstream.read_header(FILES[name]).fingerprint))
     total = hashlib.sha256(b"".join(symbols.tobytes() for tile in picture.tiles for symbols in tile))
     assert total.hexdigest() == GOLDEN[name]["symbols"]
     assert (picture.header.width, picture.header.height) == (GOLDEN[name]["width"], GOLDEN[name]["height"])
@@ -195,7 +202,7 @@ def test_symbols_of_any_size_come_back_from_both(weights, model):
 
 
 def test_the_mean_branch_is_the_one_of_the_text(weights, model):
-    tensors = load_file(WEIGHTS)
+    tensors = load_file(models.packaged(bitstream.Method.CONDITIONAL, model.fingerprint))
 
     def convolve(name, a):
         kernel, bias = (tensors[f"latents.mean.{name}.{part}"].astype(float) for part in ("weight", "bias"))
@@ -247,8 +254,9 @@ def test_the_examples_of_the_text_are_true():
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_flipped_bits_and_cuts_are_refused(name, weights, model):
+def test_flipped_bits_and_cuts_are_refused(name):
     data = FILES[name]
+    weights, model = readers(bitstream.read_header(data).fingerprint)
     for at in range(0, len(data), 1 + len(data) // 40):
         assert_both_refuse(with_byte(data, at, data[at] ^ 1 << at % 8), weights, model)
         assert_both_refuse(data[:at], weights, model)

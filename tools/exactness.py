@@ -103,9 +103,17 @@ SETTINGS: dict[str, Context] = {
 }
 
 
-def digest(model: Model, data: bytes) -> str:
+def own(data: bytes) -> Model:
+    """The package's model of the latents that a file names."""
+    header = bitstream.read_header(data)
+    model = models.choose(None, header.method, None, header.fingerprint)
+    assert isinstance(model, Model)
+    return model
+
+
+def digest(data: bytes) -> str:
     """SHA-256 over z and y of all tiles, as little-endian int32. Raises Corrupt where a tile fails its symbol CRC."""
-    stream, total = bitstream.read(data), hashlib.sha256()
+    stream, total, model = bitstream.read(data), hashlib.sha256(), own(data)
     header = stream.header
     rows, columns = grid.latent_size(header.height, header.width)
     for index, region in enumerate(grid.tiles(rows, columns, header.tile // grid.STRIDE)):
@@ -116,19 +124,21 @@ def digest(model: Model, data: bytes) -> str:
     return total.hexdigest()
 
 
-def digests(model: Model, files: list[bytes]) -> dict[str, list[str]]:
+def digests(files: list[bytes]) -> dict[str, list[str]]:
     """The digest of every file under every setting."""
     found = {}
+    for data in files:
+        own(data)  # under no setting
     for name, setting in SETTINGS.items():
         with setting():
-            known = {data: digest(model, data) for data in set(files)}
+            known = {data: digest(data) for data in set(files)}
         found[name] = [known[data] for data in files]
     return found
 
 
-def encode(model: Model, picture: Path, folder: Path) -> list[Path]:
+def encode(picture: Path, folder: Path) -> list[Path]:
     """Encode a picture under every setting, in tiles of 64 pixels."""
-    written = []
+    written, model = [], models.load()
     for name, setting in SETTINGS.items():
         with setting():
             data = codec.encode(image.read(picture), quality=37.5, tile=64, model=model)
@@ -137,9 +147,9 @@ def encode(model: Model, picture: Path, folder: Path) -> list[Path]:
     return written
 
 
-def pixels(model: Model, data: bytes) -> str:
+def pixels(data: bytes) -> str:
     """SHA-256 of the picture at realism 1, seed 7, in two steps."""
-    return hashlib.sha256(codec.decode(data, steps=2, seed=7, model=model).pixels.tobytes()).hexdigest()
+    return hashlib.sha256(codec.decode(data, steps=2, seed=7, model=own(data)).pixels.tobytes()).hexdigest()
 
 
 def main() -> None:
@@ -150,10 +160,9 @@ def main() -> None:
     parser.add_argument("--pixels", action="store_true")
     options = parser.parse_args()
     files = [file.read_bytes() for file in options.files]
-    model = models.load()
-    print(json.dumps([pixels(model, data) for data in files] if options.pixels else digests(model, files)))
+    print(json.dumps([pixels(data) for data in files] if options.pixels else digests(files)))
     if options.encode:
-        encode(model, *options.encode)
+        encode(*options.encode)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@ at every moment `path` holds what it held before or all of what comes after.
 
 The fingerprint of a set of tensors is the first 4 bytes of SHA-256 over name, dtype, shape and little-endian bytes of
 each, in order of their names: what the file format calls the latent fingerprint.
+
+Weights of earlier releases are kept at half their size: a kernel is 8-bit integers times one float16 unit for each
+output channel, tensors NAME and NAME.unit in the file, and float16 again once it is read.
 """
 
 import hashlib
@@ -20,9 +23,11 @@ from torch import Tensor
 
 from regrain.errors import ModelError, OutputError
 
-__all__ = ["fingerprint", "load", "load_metadata", "save"]
+__all__ = ["fingerprint", "load", "load_metadata", "save", "shrunk"]
 
 KEY, CHECK = "regrain", "checksum"
+UNIT = ".unit"
+BYTE_MAX = 127
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -55,7 +60,32 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     metadata = _metadata(raw, path)
     if fingerprint(tensors).hex() != metadata.pop(CHECK, None):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
-    return tensors, metadata
+    return _grown(tensors), metadata
+
+
+def shrunk(tensors: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """Tensors to save in place of these: kernels whose names begin with one of the prefixes in 8 bits, the rest as is.
+
+    A value comes back within half a unit, which is the largest of its output channel over 127.
+    """
+    small: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        small[name] = tensor
+        if name.startswith(prefixes) and tensor.dim() == 4:
+            unit = (tensor.float().abs().amax((1, 2, 3)) / BYTE_MAX).clamp_min(2.0**-24).half()
+            whole = (tensor.float() / _rows(unit)).round().clamp(-BYTE_MAX, BYTE_MAX)
+            small |= {name: whole.to(torch.int8), f"{name}{UNIT}": unit}
+    return small
+
+
+def _grown(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `shrunk`."""
+    units = {name.removesuffix(UNIT): tensors.pop(name) for name in [*tensors] if name.endswith(UNIT)}
+    return tensors | {name: (tensors[name].float() * _rows(unit)).half() for name, unit in units.items()}
+
+
+def _rows(unit: Tensor) -> Tensor:
+    return unit.float()[:, None, None, None]
 
 
 def load_metadata(path: Path) -> dict[str, Any]:

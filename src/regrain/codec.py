@@ -25,6 +25,8 @@ __all__ = ["Info", "decode", "encode", "inspect"]
 
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
+ROUNDING = 1e-6
+"""Bytes that a rate in bits a pixel may miss a whole number by: 8 n / pixels is one that n bytes meet."""
 WALK_BYTES = 110
 """What progressive decoding takes a pixel, at most: states of three channels, their noise, the order of the values."""
 UNKNOWN_MEMORY = 4_000_000_000
@@ -115,7 +117,7 @@ def encode(
         return bitstream.write(stream)
 
     if target_bpp is not None:
-        target_size = int(target_bpp * picture.width * picture.height / 8)
+        target_size = int(target_bpp * picture.width * picture.height / 8 + ROUNDING)
     if target_size is not None:
         return _largest_within(at, target_size)
     return at(round((DEFAULT_QUALITY if quality is None else quality) * QUALITY_UNIT))

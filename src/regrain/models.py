@@ -92,9 +92,9 @@ def untouched() -> Iterator[None]:
         yield
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _shipped(path: Path, device: str | None) -> "Model":
-    """The package's model that was asked for last, on its device; None is the CPU."""
+    """The package's models that were asked for last, on their devices; None is the CPU."""
     return load(path, device)
 
 

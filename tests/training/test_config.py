@@ -68,6 +68,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path, monkeypatch):
         ("[data]", "[prior]\nlearned_variance = 1\n[data]", "prior: learned_variance: expected bool, got 1"),
         ("[data]", "data = 1\n[other]", "unknown name 'other'"),
         ("seed = 3", 'seed = 3\nprecision = "half"', "precision is 'half'; allowed are auto, float32, bfloat16"),
+        ("seed = 3", 'seed = 3\ntrains = "prior"\nstart = "w"', "start is 'w'; only recipes that train a codec"),
         ("seed = 3", "seed = = 3", "not a TOML recipe"),
     ],
 )  # fmt: skip

@@ -23,6 +23,13 @@ def _kept(channels: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(basis), torch.from_numpy(expected)
 
 
+@lru_cache(maxsize=8)
+def _matrices(channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What `project` and `sketch` multiply with, on a device, so that nothing travels there again."""
+    basis, scale = _kept(channels)
+    return (basis / scale[:, None]).to(device), (basis * scale[:, None]).T.to(device)
+
+
 def spread(channels: int) -> Tensor:
     """Expected standard deviations of the kept coefficients for x in [-1, 1], (channels,), falling. At most 768."""
     return _kept(channels)[1].clone()
@@ -30,14 +37,12 @@ def spread(channels: int) -> Tensor:
 
 def project(x: Tensor, channels: int) -> Tensor:
     """x (B, 3, H, W) in [-1, 1], H and W multiples of 16 -> whitened coefficients (B, channels, H/16, W/16)."""
-    basis, scale = _kept(channels)
-    return _mix(nn.functional.pixel_unshuffle(x, BLOCK), basis / scale[:, None])
+    return _mix(nn.functional.pixel_unshuffle(x, BLOCK), _matrices(channels, x.device)[0])
 
 
 def sketch(y: Tensor) -> Tensor:
     """The inverse of `project` on its range: y (B, C, H, W) -> a blocky picture (B, 3, 16H, 16W), about in [-1, 1]."""
-    basis, scale = _kept(y.shape[1])
-    return nn.functional.pixel_shuffle(_mix(y, (basis * scale[:, None]).T), BLOCK)
+    return nn.functional.pixel_shuffle(_mix(y, _matrices(y.shape[1], y.device)[1]), BLOCK)
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:

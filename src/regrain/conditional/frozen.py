@@ -24,7 +24,7 @@ from regrain.entropy import tables
 from regrain.entropy.exact import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError
 
-__all__ = ["Latents", "Model", "freeze", "latent_fingerprint"]
+__all__ = ["Latents", "Model", "freeze", "latent_fingerprint", "thaw"]
 
 M = TypeVar("M", bound=torch.nn.Module)
 PARTS = {"analysis": "analysis.", "hyper_analysis": "hyper_analysis.", "mean": "latents.mean.", "denoiser": "denoiser."}
@@ -46,6 +46,37 @@ def freeze(codec: ConditionalCodec) -> dict[str, Tensor]:
     frozen = [tables.freeze(row, -HYPER_MAX) for anchor in rows for row in anchor]
     tensors["latents.z_tables"] = torch.from_numpy(tables.pack(frozen))
     return tensors
+
+
+@torch.no_grad()
+def thaw(codec: ConditionalCodec, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `freeze`: go on training from weights that ship, which `codec` must have the shape of.
+
+    z's distributions are fitted to its tables; all else comes back as it was rounded. Raises ModelError.
+    """
+    kept = tuple(PARTS.values())
+    state = {name: value.float() for name, value in tensors.items() if name.startswith(kept)}
+    latents = codec.latents
+    try:
+        missing, _ = codec.load_state_dict(state, strict=False)
+        if lost := [name for name in missing if name.startswith(kept)]:
+            raise ModelError(f"weights of another shape: they lack {lost[0]}")
+        for index, layer in enumerate(latents.scale.convolutions):
+            layer.set_integers(tensors[f"latents.scale.{index}.weight"], tensors[f"latents.scale.{index}.bias"])
+        latents.set_offsets(tensors["latents.offset"])
+        latents.gain.set_anchors(tensors["latents.log_gain"])
+        rows = torch.stack([_probabilities(table) for table in tables.unpack(tensors["latents.z_tables"].numpy())])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ModelError(f"weights of another shape: {str(error).splitlines()[0]}") from None
+    with torch.enable_grad():
+        latents.prior.fit(torch.unflatten(rows, 0, latents.prior.shape[:2]), HYPER_MAX)
+
+
+def _probabilities(table: tables.Table) -> Tensor:
+    """Of the hyper-latents -HYPER_MAX..HYPER_MAX, without the one count that even the least of them gets."""
+    if table.first != -HYPER_MAX or table.size != 2 * HYPER_MAX + 1:
+        raise ModelError(f"weights hold a hyper table of {table.size} symbols from {table.first} on")
+    return torch.from_numpy(table.counts[:-1].astype("float64") - 1)
 
 
 class Latents:

@@ -104,6 +104,11 @@ class Latents(nn.Module):
         """Scale-index offsets at the anchors in 1/16 of an index, int64 (anchors, C)."""
         return torch.round(self.offset.detach().double() * (OFFSET_UNIT * INDEX_STEP / LOG_RATIO)).long()
 
+    @torch.no_grad()
+    def set_offsets(self, integers: Tensor) -> None:
+        """The inverse of `integer_offsets`. Raises RuntimeError for another shape."""
+        self.offset.copy_((integers.double() * (LOG_RATIO / (OFFSET_UNIT * INDEX_STEP))).view(self.offset.shape))
+
     def training_offset(self, quality: Tensor) -> Tensor:
         """The offsets with a gradient, rounded straight through, (B, C)."""
         return straight_through(interpolate(self.offset, quality) * (OFFSET_UNIT * INDEX_STEP / LOG_RATIO))

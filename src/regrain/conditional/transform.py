@@ -147,6 +147,12 @@ class Gain(nn.Module):
         rises = nn.functional.softplus(self.rise).cumsum(0)
         return torch.cat([self.first[None], self.first + rises])
 
+    @torch.no_grad()
+    def set_anchors(self, log_anchors: Tensor) -> None:
+        """The inverse of `log_anchors`. Raises RuntimeError for another shape."""
+        self.first.copy_(log_anchors[0].view(self.first.shape))
+        self.rise.copy_(log_anchors.double().diff(dim=0).expm1().log().view(self.rise.shape))
+
     def forward(self, quality: Tensor) -> Tensor:
         """quality (B,) in [0, 1] -> gains (B, channels, 1, 1), > 0."""
         return torch.exp(interpolate(self.log_anchors(), quality))[:, :, None, None]
@@ -157,4 +163,4 @@ def interpolate(anchors: Tensor, quality: Tensor) -> Tensor:
     position = quality * (anchors.shape[0] - 1)
     left = position.floor().long().clamp(max=anchors.shape[0] - 2)
     part = (position - left)[:, None]
-    return torch.lerp(anchors[left], anchors[left + 1], part)
+    return torch.lerp(anchors.index_select(0, left), anchors.index_select(0, left + 1), part)

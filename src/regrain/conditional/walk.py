@@ -7,6 +7,7 @@ Training, the encoder and the decoder take the same walk; they differ in where s
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -47,7 +48,7 @@ def walk(
     means: dict[int, Tensor] = {}
     indices: dict[int, Tensor] = {}
     for number, part in enumerate(passes(base.shape[1], mean.slices)):
-        chosen, place = part.channels, torch.from_numpy(part.places(*size)).to(base.device)
+        chosen, place = part.channels, _places(part, size, base.device)
         centre, level = base[:, chosen], total[:, chosen]
         if part.known:
             centre = centre + mean.context(number, y_hat[:, : part.known], features)
@@ -60,3 +61,8 @@ def walk(
             symbols[:, chosen] = torch.where(place, found, symbols[:, chosen])
             y_hat[:, chosen] = torch.where(place, (found + centre) / gain[:, chosen], y_hat[:, chosen])
     return Walked(symbols, torch.cat([*means.values()], 1), torch.cat([*indices.values()], 1))
+
+
+@lru_cache(maxsize=64)
+def _places(part: Pass, size: tuple[int, int], device: torch.device) -> Tensor:
+    return torch.from_numpy(part.places(*size)).to(device)

@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from regrain.errors import ModelError
 
+UNIT = ".unit"
+
 __all__ = ["Arrays", "fingerprint", "load", "part"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -34,7 +36,14 @@ def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise ModelError(f"{path}: a safetensors file, but not weights of regrain") from None
     if fingerprint(arrays).hex() != about.get("checksum"):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
-    return arrays, about
+    return _grown(arrays), about
+
+
+def _grown(arrays: dict[str, NDArray[Any]]) -> Arrays:
+    """Kernels that are kept in 8 bits, in float16 again, as `checkpoint` has it."""
+    units = {name.removesuffix(UNIT): arrays.pop(name) for name in [*arrays] if name.endswith(UNIT)}
+    wide = {name: arrays[name] * unit.astype(np.float32)[:, None, None, None] for name, unit in units.items()}
+    return arrays | {name: array.astype(np.float16) for name, array in wide.items()}
 
 
 def fingerprint(arrays: Arrays) -> bytes:

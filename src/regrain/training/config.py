@@ -150,6 +150,8 @@ class Recipe:
     distill: DistillConfig = field(default_factory=DistillConfig)
     """How a "student" is taught, and from which weights: their denoiser is trained on, all else of them stays."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    start: str = ""
+    """Of a codec: path of weights that ship, whose training goes on in the first step; empty starts untrained."""
     latents: str = ""
     """Of a latent prior: path of the autoencoder's weights, as its own recipe leaves them."""
     seed: int = 0
@@ -194,6 +196,8 @@ def _check(recipe: Recipe, path: Path) -> None:
         raise UsageError(f"{path}: precision is {recipe.precision!r}; allowed are {', '.join(PRECISIONS)}")
     if recipe.trains not in TRAINABLE:
         raise UsageError(f"{path}: trains is {recipe.trains!r}; allowed are {', '.join(TRAINABLE)}")
+    if recipe.start and recipe.trains != "codec":
+        raise UsageError(f"{path}: start is {recipe.start!r}; only recipes that train a codec go on from weights")
     if not recipe.stage:
         raise UsageError(f"{path}: a recipe needs at least one [[stage]]")
     for stage in recipe.stage:

@@ -202,7 +202,10 @@ def batches(
     Raises UsageError if too many pictures in a row are of no use.
     """
     sampler = _Steps(first, stride, steps, batch, crop)
-    loader = DataLoader(crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_loop)
+    loader = DataLoader(
+        crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_loop,
+        pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
     failed = ""
     try:
         yield from loader

@@ -19,19 +19,21 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
-    """Singular values to about 1 (0.7 to 1.2; less where tiny), singular vectors kept. (rows, columns) -> the same."""
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Singular values to about 1 (0.7 to 1.2; less where tiny), singular vectors kept; (..., rows, columns) each."""
     a, b, c = COEFFICIENTS
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / (x.norm() + 1e-12)
-    gram, one = x @ x.T, torch.eye(x.shape[0], device=x.device)
-    total: Tensor = one
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-12)
+    gram = x @ x.mT
+    total = one = torch.eye(x.shape[-2], device=x.device).expand_as(gram)
     for _ in range(STEPS):
-        step = torch.addmm(torch.add(a * one, gram, alpha=b), gram, gram, alpha=c)
+        square = gram @ gram
+        step = a * one + b * gram + c * square
         total = step @ total
         gram = step @ (step @ gram)
     out: Tensor = total @ x
-    return out.T if matrix.shape[0] > matrix.shape[1] else out
+    return out.mT if tall else out
 
 
 class Muon(torch.optim.Adam):
@@ -44,21 +46,32 @@ class Muon(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Move every parameter that has a gradient; kernels of one size together, for a GPU's sake."""
         kernels = [p for group in self.param_groups for p in group["params"] if p.grad is not None and p.dim() == 4]
-        gradients = [p.grad for p in kernels]
+        alike: dict[torch.Size, tuple[list[Tensor], list[Tensor]]] = {}
         for kernel in kernels:
+            assert kernel.grad is not None
+            same, gradients = alike.setdefault(kernel.flatten(1).shape, ([], []))
+            same.append(kernel)
+            gradients.append(kernel.grad)
             kernel.grad = None
         super().step()
-        for kernel, gradient in zip(kernels, gradients, strict=True):
-            self._move(kernel, gradient)
+        for same, gradients in alike.values():
+            self._move(same, gradients)
 
-    def _move(self, kernel: Tensor, gradient: Tensor) -> None:
+    def _move(self, kernels: list[Tensor], gradients: list[Tensor]) -> None:
+        moments = [self._moment(kernel) for kernel in kernels]
+        torch._foreach_lerp_(moments, gradients, 1 - self.momentum)
+        ahead = torch.stack([g.lerp(m, self.momentum).flatten(1) for g, m in zip(gradients, moments, strict=True)])
+        size = self.factor * max(ahead.shape[1:]) ** 0.5
+        moves = orthogonalise(ahead).unbind()
+        shaped = [move.view_as(kernel) for move, kernel in zip(moves, kernels, strict=True)]
+        torch._foreach_add_(kernels, shaped, alpha=-self.param_groups[0]["lr"] * size)
+
+    def _moment(self, kernel: Tensor) -> Tensor:
         state = self.state[kernel]
         if not state:
             state.update(step=torch.tensor(0.0), exp_avg=torch.zeros_like(kernel), exp_avg_sq=torch.zeros_like(kernel))
         state["step"] += 1
-        momentum = state["exp_avg"].lerp_(gradient, 1 - self.momentum)
-        ahead = gradient.lerp(momentum, self.momentum).flatten(1)
-        size = self.factor * max(ahead.shape) ** 0.5
-        kernel.sub_(orthogonalise(ahead).view_as(kernel), alpha=self.param_groups[0]["lr"] * size)
+        moment: Tensor = state["exp_avg"]
+        return moment

@@ -40,9 +40,9 @@ class State:
             group["lr"] = learning_rate
         self.optimizer.step()
         decay = min(self.ema, (1 + self.step) / (10 + self.step))
+        now = self.network.state_dict()
         with torch.no_grad():
-            for name, tensor in self.network.state_dict().items():
-                self.average[name].lerp_(tensor, 1 - decay)
+            torch._foreach_lerp_([*self.average.values()], [now[name] for name in self.average], 1 - decay)
         self.step += 1
 
     def skip(self) -> None:

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.resources import as_file
 from pathlib import Path
 from typing import Any, Self, cast
@@ -23,11 +24,11 @@ from regrain.bitstream import Method
 from regrain.conditional.frozen import Model
 from regrain.conditional.model import HYPER_MAX
 from regrain.conditional.passes import Pass
-from regrain.conditional.transform import interpolate
+from regrain.conditional.transform import HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser
-from regrain.entropy.exact import QUALITY_TOP, interpolate_offsets
+from regrain.entropy.exact import QUALITY_TOP, ScaleBranch, interpolate_offsets
 from regrain.errors import ModelError
 from regrain.layers import Embedding, FilmBlock
 
@@ -68,14 +69,16 @@ class Origin:
 def quantised(model: Model, x: Tensor, quality: Tensor) -> Tensor:
     """y_hat (B, C, H/16, W/16) of x (B, 3, H, W), sides multiples of 64, as a file of each quality (B,) would give it.
 
-    Qualities are in [0, 1], as a file can say them: wholes over QUALITY_TOP. Never under autocast, as in encoding.
+    Qualities are in [0, 1], as a file can say them: wholes over QUALITY_TOP. Never under autocast, as in encoding; what
+    is said of files holds to the bit on a CPU.
     """
-    latents, cpu = model.latents, quality.cpu()
+    latents = model.latents
+    scale, mean, hyper_analysis = _beside(model, x.device)
     with torch.autocast(x.device.type, enabled=False):
-        gain = interpolate(latents.log_gain, cpu).exp()[:, :, None, None]
-        gained = gain * model.analysis(x).cpu()
-        z_hat = model.hyper_analysis(gained).round().clamp(-HYPER_MAX, HYPER_MAX)
-        offset = interpolate_offsets(latents.offset, (cpu.double() * QUALITY_TOP).round().long())
+        gain = interpolate(latents.log_gain.to(x.device), quality).exp()[:, :, None, None]
+        gained = gain * model.analysis(x)
+        z_hat = hyper_analysis(gained).round().clamp(-HYPER_MAX, HYPER_MAX)
+        offset = interpolate_offsets(latents.offset, (quality.double() * QUALITY_TOP).round().long().cpu())
 
         def rounded(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
             """The symbols that an encoder writes."""
@@ -83,9 +86,18 @@ def quantised(model: Model, x: Tensor, quality: Tensor) -> Tensor:
             return symbols
 
         size = gained.shape[2], gained.shape[3]
-        walked = walk(latents.scale, latents.mean, z_hat, gain, offset, size, rounded)
+        walked = walk(scale, mean, z_hat, gain, offset.to(x.device), size, rounded)
         y_hat: Tensor = (walked.symbols + walked.mean) / gain
-    return y_hat.to(x.device)
+    return y_hat
+
+
+@lru_cache(maxsize=2)
+def _beside(model: Model, device: torch.device) -> tuple[ScaleBranch, MeanBranch, HyperAnalysis]:
+    """What of the latents coding runs on the CPU always; training, which needs no wall, has copies on its device."""
+    scale, mean, hyper_analysis = model.latents.scale, model.latents.mean, model.hyper_analysis
+    if device.type != "cpu":
+        scale, mean, hyper_analysis = copy.deepcopy((scale, mean, hyper_analysis))
+    return scale.to(device), mean.to(device), hyper_analysis.to(device)
 
 
 class Guide(nn.Module):

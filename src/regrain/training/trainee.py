@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from regrain import checkpoint
 from regrain.bitstream import MOST_STEPS
-from regrain.conditional.frozen import freeze, latent_fingerprint
+from regrain.conditional.frozen import freeze, latent_fingerprint, thaw
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.diffusion.prior import KIND, Prior
 from regrain.diffusion.unet import Denoiser
@@ -72,10 +72,18 @@ class CodecTrainee(Trainee):
     shown = ("loss", "bpp", "mse", "lpips")
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        """Build it untrained. Raises ModelError for LPIPS weights that cannot be read."""
+        """Build it untrained, or as `start` has it. Raises ModelError for weights that cannot be used."""
         self.codec = ConditionalCodec(recipe.model)
+        if recipe.start:
+            self._thaw(recipe.path(recipe.start))
         self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
         super().__init__(recipe, self.codec, device)
+
+    def _thaw(self, path: Path) -> None:
+        try:
+            thaw(self.codec, checkpoint.load(path)[0])
+        except ModelError as error:
+            raise ModelError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
     def objective(self) -> Objective:
         """Rate, distortion and perception."""
