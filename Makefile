@@ -21,7 +21,7 @@ help:
 	@echo "make rates   range, monotony and honesty of the rates;  make bench   time and memory"
 	@echo "make progressive   docs/PROGRESSIVE.md: streams prefix by prefix, the bound in bits (an hour)"
 	@echo "make palette   docs/PALETTE.md: colours, dithering, coding and repair (half an hour)"
-	@echo "make few-steps   docs/FEW_STEPS.md: quality against steps, before and after distillation (half an hour)"
+	@echo "make few-steps   docs/FEW_STEPS.md: quality against steps, before and after distillation (an hour)"
 	@echo "make second-set   docs/SECOND_SET.md: the same on other photos and on screen captures (half an hour)"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
@@ -88,13 +88,15 @@ second-set: $(VENV)/.dev-stamp
 	$(foreach KIND,$(KINDS),$(SECOND) && $(PALETTE) && cp runs/second/$(KIND).results/results.csv docs/second-set/$(KIND).csv &&) true
 	$(PY) tools/second_set.py
 
-# The four students are those of `regrain distill recipes/distill-NAME.toml`.
+# The teacher is that of recipes/gpu.toml; the four students, of the latents before, those of `regrain distill recipes/distill-NAME.toml`.
+FIRST = src/regrain/weights/conditional-b52d4b2a.safetensors
 STUDENTS = $(foreach NAME,none progressive consistency direct,$(NAME)=runs/distill-$(NAME)/weights.safetensors)
 LPIPS_ALEX = $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
 few-steps: $(VENV)/.dev-stamp
 	mkdir -p docs/few-steps
-	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/steps shipped none=runs/distill-none/weights.safetensors --jobs $(JOBS)
-	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/methods shipped $(STUDENTS) --steps 1 2 4 8 --jobs $(JOBS)
+	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/steps teacher=runs/gpu/weights.safetensors shipped --jobs $(JOBS)
+	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/methods teacher=$(FIRST) $(STUDENTS) --steps 1 2 4 8 --jobs $(JOBS)
+	$(PY) tools/predictions.py $(LPIPS_ALEX) docs/few-steps/predictions.csv
 	$(PY) tools/few_steps_page.py
 
 palette: $(VENV)/.dev-stamp

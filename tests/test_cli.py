@@ -21,8 +21,8 @@ from regrain.cli.parser import parse, size
 
 COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--no-overwrite", "--help"}
 FLAGS = {
-    "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--model", "--max-pixels"},
-    "decode": {"--steps", "--realism", "--eta", "--seed", "--partial", "--max-pixels", "--max-memory", "--model"},
+    "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--max-pixels"},
+    "decode": {"--steps", "--budget", "--realism", "--eta", "--seed", "--partial", "--max-pixels", "--max-memory"},
     "inspect": set(),
     "compare": {
         "--quality",
@@ -32,7 +32,6 @@ FLAGS = {
         "--realism",
         "--seed",
         "--lpips",
-        "--model",
     },
     "train": {"--out"},
     "distill": {"--out"},
@@ -44,7 +43,6 @@ FLAGS = {
         "--weights",
         "--jobs",
         "--reference",
-        "--model",
     },
 }
 
@@ -203,12 +201,13 @@ def test_decode_flags_reach_the_codec(photo, codec):
     assert codec.calls[-1] == wanted
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("auto", 5.0), ("2.5s", 2.5), (".5s", 0.5), ("90s", 90.0)])
-def test_a_time_for_the_steps_reaches_the_codec_and_their_number_the_report(photo, codec, capsys, text, seconds):
+@pytest.mark.parametrize("seconds", [None, 2.5, 0.5, 90.0])
+def test_a_time_for_the_steps_reaches_the_codec_and_their_number_the_report(photo, codec, capsys, seconds):
+    flags, seconds = (["--budget", str(seconds)], seconds) if seconds else ([], 5.0)
     assert main(["encode", "photo.png", "--quiet"]) == 0
     for flag in ("--json", "-v"):
         codec.chosen = 8
-        assert main(["decode", "photo.rgn", "back.png", "--steps", text, flag]) == 0
+        assert main(["decode", "photo.rgn", "back.png", "--steps", "auto", *flags, flag]) == 0
         assert codec.calls[-1]["steps"].seconds == seconds
     out, err = capsys.readouterr()
     facts = json.loads(out)
@@ -317,9 +316,12 @@ def test_verbose_shows_where_it_failed(photo, codec, capsys):
         (["encode", "photo.png", "--threads", "0"], "'0'"),
         (["encode", "photo.png", "--qual", "5"], "--qual"),
         (["decode", "photo.png", "--steps", "0"], "steps is 0"),
-        (["decode", "photo.png", "--steps", "2m"], "'2m' is not allowed; 8 is, or auto, or a time as 2.5s"),
-        (["decode", "photo.png", "--steps", "-2s"], "--steps"),
-        (["decode", "photo.png", "--steps", "1000000s"], "budget is 1000000"),
+        (["decode", "photo.png", "--steps", "2m"], "'2m' is not allowed; a whole number or auto is"),
+        (["decode", "photo.png", "--steps", "auto", "--budget", "2s"], "'2s'"),
+        (["decode", "photo.png", "--steps", "auto", "--budget", "1000000"], "budget is 1000000"),
+        (["decode", "photo.png", "--steps", "auto", "--budget", "-1"], "budget is -1"),
+        (["decode", "photo.png", "--steps", "2", "--budget", "2"], "with steps 'auto' alone"),
+        (["decode", "photo.png", "--budget", "nan"], "budget is nan"),
         (["compare", "photo.png", "--steps", "auto"], "auto"),
         (["decode", "photo.png", "--realism", "1.5"], "realism is 1.5"),
         (["decode", "photo.png", "--seed", "-1"], "seed is -1"),
@@ -412,7 +414,8 @@ def test_flags_are_exactly_these(command, capsys):
         parse([command, "--help"])
     assert leaving.value.code == 0
     words = capsys.readouterr().out.replace(",", " ").replace("]", " ").replace("[", " ").split()
-    assert {word for word in words if word.startswith("--")} == FLAGS[command] | COMMON
+    common = COMMON | ({"--model"} if command in ("encode", "decode", "compare", "evaluate") else set())
+    assert {word for word in words if word.startswith("--")} == FLAGS[command] | common
     assert len(FLAGS[command]) <= 8
 
 

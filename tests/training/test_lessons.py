@@ -96,14 +96,19 @@ def test_consistency_at_gap_1_is_none(lessons):
 
 
 def test_consistency_asks_the_student_of_the_same_noise_earlier(lessons):
-    batch = example([1.0, 0.6])
+    batch = example([1.0, 0.6, 0.1])
     lesson = lessons.lesson(batch, replace(PLAIN, method="consistency", gap=0.25))
-    s = batch.draw.t * 0.75
+    ratio = lessons.schedule.sigma(batch.draw.t) / lessons.schedule.alpha(batch.draw.t)
+    gap = (0.25 * (1 + 8 / (1 + ratio.exp()))).clamp(max=1)
+    assert (float(gap[0]), float(gap[2])) == (0.25, 1)
+    s = batch.draw.t * (1 - gap)
     alpha, sigma = (level(s)[:, None, None, None] for level in (lessons.schedule.alpha, lessons.schedule.sigma))
-    torch.testing.assert_close(lesson.target, estimate(lessons.student, batch, alpha * batch.x + sigma * batch.eps, s))
+    wanted = estimate(lessons.student, batch, alpha * batch.x + sigma * batch.eps, s)
+    torch.testing.assert_close(lesson.target[:2], wanted[:2])
+    assert torch.equal(lesson.target[2], batch.x[2])
     assert not lesson.target.requires_grad
     full_weight = lessons.lesson(batch, replace(PLAIN, method="consistency")).weight
-    torch.testing.assert_close(lesson.weight, 4 * full_weight)
+    torch.testing.assert_close(lesson.weight, full_weight / gap)
 
 
 @pytest.mark.parametrize("w", [0.0, 0.5, 1.0])

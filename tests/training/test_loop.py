@@ -229,7 +229,9 @@ def test_a_run_goes_on_from_weights_that_ship(recipe, unbroken):
     """Its first weights are theirs, but for the distributions of z; weights of another shape are refused."""
     head = HEAD.replace("seed = 3", f'seed = 3\nstart = "{unbroken / WEIGHTS}"')
     still = '[[stage]]\nname = "still"\nsteps = 1\nbatch = 2\ncrop = 64\nlearning_rate = [0, 0]\n'
-    ours, theirs = (load_file(folder / WEIGHTS) for folder in (main(write_recipe(recipe.parent, head + still)), unbroken))
+    ours, theirs = (
+        load_file(folder / WEIGHTS) for folder in (main(write_recipe(recipe.parent, head + still)), unbroken)
+    )
     for name in theirs.keys() - {"latents.z_tables", "latents.log_gain"}:
         assert torch.equal(ours[name], theirs[name]), name
     wider = head.replace('name = "tiny"', 'name = "wider"').replace("latent = 8", "latent = 12")

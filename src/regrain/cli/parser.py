@@ -14,15 +14,16 @@ import regrain
 from regrain.cli.commands import decode, distill, encode, inspect, train
 from regrain.cli.compare import compare
 from regrain.cli.evaluate import evaluate
-from regrain.diffusion.budget import SECONDS, Budget
+from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
 
 __all__ = ["parse", "size"]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
-_TIME = re.compile(r"(\d+(?:\.\d+)?|\.\d+)s")
 _MAX_THREADS = 1024
+COMMON = "common"
+"""The group of the flags that no command has alone."""
 
 _Subparsers = argparse._SubParsersAction
 
@@ -49,8 +50,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         add(commands)
     options = parser.parse_args(arguments)
     given = vars(options)
-    if isinstance(steps := given.get("steps"), Budget):
-        given = given | {"steps": None, "budget": steps.seconds}
+    if "budget" in given:
+        options.steps = regrain._steps(options.steps, options.budget)
+        given = given | {"steps": None}
     regrain._check(**{name: value for name, value in given.items() if name in regrain._RANGES})
     return options
 
@@ -69,7 +71,7 @@ def _command(
     """A command with the flags that all have in common."""
     parser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
     parser.set_defaults(run=run)
-    common = parser.add_argument_group("common")
+    common = parser.add_argument_group(COMMON)
     common.add_argument("--json", action="store_true", help="one JSON object on stdout (on stderr where OUT is -)")
     common.add_argument("-v", "--verbose", action="store_true", help="say more; a traceback where something fails")
     common.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -99,8 +101,8 @@ def _add_decode(commands: "_Subparsers[_Parser]") -> None:
         nargs="?",
         help="default: IN with the suffix .png, if there is no such file; - is stdout (PNG)",
     )
-    steps = f"denoising steps, 1 to 1000 (default: 1), or a time: as many as end in it, as 2.5s; auto is {SECONDS:g}s"
-    _add_realism(parser, _steps, steps)
+    _add_realism(parser, _steps, "denoising steps, 1 to 1000 (default: 1); auto is as many as end in --budget")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
     parser.add_argument(
         "--eta", type=float, default=0.0, metavar="E", help="fresh noise a step: 0 DDIM to 1 DDPM (default: 0)"
     )
@@ -186,7 +188,7 @@ def _add_rate(parser: _Parser, *, default: str) -> None:
 
 def _add_realism(
     parser: _Parser,
-    steps: Callable[[str], int | Budget] = int,
+    steps: Callable[[str], int | str] = int,
     what: str = "denoising steps, 1 to 1000 (default: 1)",
 ) -> None:
     parser.add_argument("--steps", type=steps, default=1, metavar="N", help=what)
@@ -195,7 +197,8 @@ def _add_realism(
 
 
 def _add_model(parser: _Parser) -> None:
-    parser.add_argument("--model", type=Path, metavar="WEIGHTS", help="a .safetensors file (default: the package's)")
+    (common,) = (group for group in parser._action_groups if group.title == COMMON)
+    common.add_argument("--model", type=Path, metavar="WEIGHTS", help="a .safetensors file (default: the package's)")
 
 
 def _add_max_pixels(parser: _Parser) -> None:
@@ -204,16 +207,12 @@ def _add_max_pixels(parser: _Parser) -> None:
     )
 
 
-def _steps(text: str) -> int | Budget:
-    """A number of steps, or a time for them."""
-    if text == "auto":
-        return Budget()
-    if match := _TIME.fullmatch(text):
-        return Budget(float(match[1]))
+def _steps(text: str) -> int | str:
+    """A number of steps, or the word for as many as there is time for."""
     try:
-        return int(text)
+        return text if text == "auto" else int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; 8 is, or auto, or a time as 2.5s") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number or auto is") from None
 
 
 def _threads(text: str) -> int:

@@ -131,7 +131,7 @@ class Stage:
     """N, a power of 2. Progressive: the student's steps, two of the teacher's each. Direct: the `continuous` share is
     where k of 2, 4 ... or N steps of the student's own lead."""
     gap: tuple[float, float] = (1.0, 1.0)
-    """Of consistency: s = (1 - gap) t. At 1 the target is the picture itself."""
+    """Of consistency: the part of t from t down to s, where noise is strong (see `lessons`); at 1 the target is x."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
     direct        target x at t = 1; a share of the pictures where k steps of a grid of 2, 4 ... or N have led itself
     progressive   target (x_s - sigma_s / sigma_t x_t) / (alpha_s - sigma_s / sigma_t alpha_t), s = t - 1 / N, where x_s
                   is two steps of the teacher on                       (Salimans and Ho 2022, algorithm 2 and eq. 8)
-    consistency   target its own estimate at s = (1 - gap) t, of the same x and eps; x at s = 0     (Geng et al. 2024)
+    consistency   target its own estimate at s, of the same x and eps; x at s = 0                   (Geng et al. 2024)
+                  s = t - t min(1, gap (1 + 8 sigmoid(-sigma_t / alpha_t))): from little noise straight to x
     guided        target (1 + w) teacher(cond) - w teacher(0), w told           (Meng et al. 2023, algorithm 1)
 
 Steps are DDIM's without noise, estimates are clamped as in decoding, and no gradient goes through either; eps is
@@ -28,6 +29,9 @@ from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Draw, Rul
 from regrain.training.student import Student, quantised
 
 __all__ = ["Example", "Lesson", "Lessons", "Objective", "step"]
+
+ANCHORING = 8
+"""How much wider gaps are where there is little noise (Geng et al. 2024, "Consistency Models Made Easy": k)."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,14 @@ class Lessons:
 
     def _consistency(self, example: Example, rules: Rules) -> Lesson:
         t = example.draw.t
-        s, x_t = t * (1 - rules.gap), self._noised(example, t)
+        ratio = (-self.schedule.log_snr(t) / 2).exp()
+        gap = (rules.gap * (1 + ANCHORING * torch.sigmoid(-ratio))).clamp(max=1)
+        s, x_t = t * (1 - gap), self._noised(example, t)
         target = example.x
         if rules.gap < 1:
             target = self._estimate(self.student, example, self._noised(example, s), s)
-        return Lesson(x_t, t, target, self._weight(t) / rules.gap, example.cond, torch.ones_like(t))
+            target = torch.where((s == 0)[:, None, None, None], example.x, target)
+        return Lesson(x_t, t, target, self._weight(t) / gap, example.cond, torch.ones_like(t))
 
     def _guided(self, example: Example, _rules: Rules) -> Lesson:
         t, x_t = example.draw.t, self._noised(example, example.draw.t)
