@@ -88,7 +88,7 @@ second-set: $(VENV)/.dev-stamp
 	$(foreach KIND,$(KINDS),$(SECOND) && $(PALETTE) && cp runs/second/$(KIND).results/results.csv docs/second-set/$(KIND).csv &&) true
 	$(PY) tools/second_set.py
 
-# The teacher is that of recipes/gpu.toml; the four students, of the latents before, those of `regrain distill recipes/distill-NAME.toml`.
+# The teacher is what recipes/gpu.toml leaves (a GPU makes it: tools/graphed.py); the four students, of the latents before, those of `regrain distill recipes/distill-NAME.toml`.
 FIRST = src/regrain/weights/conditional-b52d4b2a.safetensors
 STUDENTS = $(foreach NAME,none progressive consistency direct,$(NAME)=runs/distill-$(NAME)/weights.safetensors)
 LPIPS_ALEX = $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
@@ -96,6 +96,7 @@ few-steps: $(VENV)/.dev-stamp
 	mkdir -p docs/few-steps
 	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/steps teacher=runs/gpu/weights.safetensors shipped --jobs $(JOBS)
 	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/methods teacher=$(FIRST) $(STUDENTS) --steps 1 2 4 8 --jobs $(JOBS)
+	$(PY) tools/guidance.py $(LPIPS_ALEX) docs/few-steps/guidance.csv
 	$(PY) tools/predictions.py $(LPIPS_ALEX) docs/few-steps/predictions.csv
 	$(PY) tools/few_steps_page.py
 

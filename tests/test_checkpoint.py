@@ -170,3 +170,30 @@ def test_shrunk_kernels_come_back_within_half_a_unit(tmp_path):
 
         for name, array in weights.load(tmp_path / "w")[0].items():
             assert torch.equal(torch.from_numpy(array), found[name])
+
+
+BYTES, FITTING = torch.ones(3, 2, 1, 1, dtype=torch.int8), torch.ones(3, dtype=torch.float16)
+UNFIT = {
+    "no kernel": {"a.unit": FITTING},
+    "no name": {".unit": FITTING},
+    "other rows": {"a": BYTES, "a.unit": FITTING[:2]},
+    "one row": {"a": BYTES[:1], "a.unit": FITTING},
+    "no rows": {"a": BYTES, "a.unit": FITTING[0]},
+    "two axes": {"a": BYTES[:, :, 0, 0], "a.unit": FITTING},
+    "floats": {"a": BYTES.half(), "a.unit": FITTING},
+    "whole units": {"a": BYTES, "a.unit": FITTING.long()},
+    "no number": {"a": BYTES, "a.unit": FITTING * float("nan")},
+    "endless": {"a": BYTES, "a.unit": FITTING * 600},
+}
+
+
+@pytest.mark.parametrize("tensors", UNFIT.values(), ids=UNFIT.keys())
+def test_units_that_fit_no_kernel_are_refused(tmp_path, tensors):
+    checkpoint.save(tmp_path / "w", tensors, {})
+    with pytest.raises(ModelError, match=r"unit is (no unit of|out of range)"):
+        checkpoint.load(tmp_path / "w")
+    if find_spec("onnxruntime"):
+        from regrain.onnx import weights
+
+        with pytest.raises(ModelError, match=r"unit is (no unit of|out of range)"):
+            weights.load(tmp_path / "w")

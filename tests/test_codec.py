@@ -1,6 +1,7 @@
 """Pictures of every kind through the whole codec, on the weights that ship."""
 
 import dataclasses
+import math
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -85,6 +86,13 @@ def test_eta_adds_noise_of_the_seed(data):
     assert np.array_equal(decoded(eta=1.0, seed=1), decoded(eta=1.0, seed=1))
     assert not np.array_equal(decoded(eta=1.0), decoded())
     assert np.array_equal(decoded(eta=1.0, realism=0.0), decoded(realism=0.0, eta=1.0, seed=1))
+
+
+def test_a_target_that_whole_bytes_meet_is_theirs_and_none_is_exceeded():
+    for pixels in (1, 30_000, 393_216, 99_999_989):
+        for size in range(1, 3000, 7):
+            assert codec._bytes_within(8 * size / pixels, pixels) == size
+            assert codec._bytes_within(math.nextafter(8 * size / pixels, 0), pixels) < size
 
 
 def test_bytes_rise_with_quality(photo):

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,14 @@ GOLDEN = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
 
 @pytest.fixture(scope="module")
 def digest():
-    """The symbol digest of a file, by tools/exactness.py and the weights in the package."""
+    """The symbol digest of a file, by tools/exactness.py and its weights in the package."""
     tool = Path(__file__).parents[1] / "tools" / "exactness.py"
     if not tool.exists():
         pytest.skip("tools/exactness.py is not here")
     spec = importlib.util.spec_from_file_location("exactness", tool)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    model = models.load()
-    return lambda data: module.digest(model, data)
+    return module.digest
 
 
 def test_there_is_one_of_every_kind():
@@ -35,6 +35,15 @@ def test_there_is_one_of_every_kind():
     assert (1, 1) in {(header.width, header.height) for header in headers}
     assert any(bitstream.tile_count(header) >= 4 for header in headers)
     assert {header.method for header in headers} == set(bitstream.Method)
+
+
+def test_the_package_has_weights_for_each_and_files_for_all_its_weights():
+    """Every fingerprint that was released has golden files, and every golden file its weights."""
+    headers = [bitstream.read_header((FOLDER / f"{name}.rgn").read_bytes()) for name in GOLDEN]
+    released = {(header.method, header.fingerprint) for header in headers}
+    assert {(method, models.packaged_fingerprint(method, wanted)) for method, wanted in released} == released
+    stored = list((files("regrain") / "weights").iterdir())
+    assert len(stored) == len({models.packaged(*one).name for one in released})
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -55,7 +64,9 @@ def test_the_picture_is_the_same(name):
     kept = image.read(FOLDER / f"{name}.png")
     assert (back.width, back.height) == (GOLDEN[name]["width"], GOLDEN[name]["height"])
     assert back.pixels.shape == kept.pixels.shape
-    assert np.abs(back.pixels.astype(int) - kept.pixels).mean() <= 2
+    apart = np.abs(back.pixels.astype(int) - kept.pixels)
+    assert apart.mean() <= 2
+    assert apart.max() <= 5  # the weights of an earlier release are kept in 8 bits: 4, and one more for another machine
     assert back.metadata == kept.metadata
     assert (back.alpha is None) == (kept.alpha is None)
     assert back.alpha is None or np.array_equal(back.alpha, kept.alpha)

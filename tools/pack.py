@@ -21,6 +21,8 @@ from regrain.training.data import Member, members
 def pack(recipe: Recipe, folder: Path, megabytes: list[float]) -> None:
     """Write the recipe's pictures, training and held out, part by part, and its LPIPS weights."""
     data, shards = recipe.data, recipe.path(recipe.data.shards)
+    if len(data.licence_classes) != 1:
+        raise SystemExit("the index can name one class of licences, and the recipe has another number of them")
     left = [member for held in (True, False) for member in members(shards, data, held_out=held)]
     rows = [["shard", "key", "repository", "licence_class"]]
     folders = [folder.with_name(f"{folder.name}-{number}") for number in range(1, len(megabytes) + 1)]

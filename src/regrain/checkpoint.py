@@ -28,6 +28,8 @@ __all__ = ["fingerprint", "load", "load_metadata", "save", "shrunk"]
 KEY, CHECK = "regrain", "checksum"
 UNIT = ".unit"
 BYTE_MAX = 127
+UNIT_TOP = 65504 / 128 * 127
+"""So that no kernel leaves the range of float16."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -60,13 +62,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     metadata = _metadata(raw, path)
     if fingerprint(tensors).hex() != metadata.pop(CHECK, None):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
-    return _grown(tensors), metadata
+    return _grown(tensors, path), metadata
 
 
 def shrunk(tensors: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
     """Tensors to save in place of these: kernels whose names begin with one of the prefixes in 8 bits, the rest as is.
 
-    A value comes back within half a unit, which is the largest of its output channel over 127.
+    A value comes back within about half a unit, which is the largest of its output channel over 127.
     """
     small: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -78,10 +80,17 @@ def shrunk(tensors: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str
     return small
 
 
-def _grown(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `shrunk`."""
+def _grown(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The inverse of `shrunk`. Raises ModelError where a unit and its kernel do not fit each other."""
     units = {name.removesuffix(UNIT): tensors.pop(name) for name in [*tensors] if name.endswith(UNIT)}
-    return tensors | {name: (tensors[name].float() * _rows(unit)).half() for name, unit in units.items()}
+    for name, unit in units.items():
+        kernel = tensors.get(name)
+        if kernel is None or kernel.dtype != torch.int8 or kernel.dim() != 4 or unit.shape != kernel.shape[:1]:
+            raise ModelError(f"{path}: {name}{UNIT} is no unit of {name}")
+        if unit.dtype != torch.float16 or not bool((unit.float().abs() * BYTE_MAX < UNIT_TOP).all()):
+            raise ModelError(f"{path}: {name}{UNIT} is out of range")
+        tensors[name] = (kernel.float() * _rows(unit)).half()
+    return tensors
 
 
 def _rows(unit: Tensor) -> Tensor:

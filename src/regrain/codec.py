@@ -25,8 +25,6 @@ __all__ = ["Info", "decode", "encode", "inspect"]
 
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
-ROUNDING = 1e-6
-"""Bytes that a rate in bits a pixel may miss a whole number by: 8 n / pixels is one that n bytes meet."""
 WALK_BYTES = 110
 """What progressive decoding takes a pixel, at most: states of three channels, their noise, the order of the values."""
 UNKNOWN_MEMORY = 4_000_000_000
@@ -117,10 +115,16 @@ def encode(
         return bitstream.write(stream)
 
     if target_bpp is not None:
-        target_size = int(target_bpp * picture.width * picture.height / 8 + ROUNDING)
+        target_size = _bytes_within(target_bpp, picture.width * picture.height)
     if target_size is not None:
         return _largest_within(at, target_size)
     return at(round((DEFAULT_QUALITY if quality is None else quality) * QUALITY_UNIT))
+
+
+def _bytes_within(bpp: float, pixels: int) -> int:
+    """The most bytes n for which 8 n / pixels, as it is rounded, is no more than `bpp`."""
+    near = int(bpp * pixels / 8)
+    return max(size for size in (near - 1, near, near + 1) if 8 * size / pixels <= bpp)
 
 
 def _largest_within(at: Callable[[int], bytes], target: int) -> bytes:

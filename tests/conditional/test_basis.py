@@ -65,3 +65,11 @@ def test_an_untrained_codec_is_a_transform_codec_already():
         bits.append(float(coded.y_bits))
     assert error[1] < 1e-3 < error[0] < 0.1
     assert bits[0] < bits[1]
+
+
+def test_what_was_first_used_in_inference_mode_still_trains():
+    y = torch.randn(1, 7, 2, 2, requires_grad=True)
+    with torch.inference_mode():
+        basis.sketch(torch.zeros(1, 7, 2, 2))
+    basis.sketch(y).sum().backward()
+    assert y.grad is not None

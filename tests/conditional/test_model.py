@@ -172,5 +172,19 @@ def test_weights_of_another_shape_do_not_thaw(codec):
     wider = ConditionalCodec(ModelConfig(transform=SMALL.transform, denoiser=DenoiserConfig(widths=(8, 8, 16))))
     with pytest.raises(ModelError, match="another shape"):
         thaw(wider, tensors)
-    with pytest.raises(ModelError, match="another shape"):
-        thaw(ConditionalCodec(SMALL), {k: v for k, v in tensors.items() if k != "latents.offset"})
+    flat, few = (
+        tables.pack([tables.freeze(np.zeros(255) + (np.arange(255) == 0) / 9e9, -127)] * 18),
+        tensors["latents.z_tables"],
+    )
+    changes = {
+        "latents.offset": [None, tensors["latents.offset"].T],
+        "latents.log_gain": [torch.zeros(()), tensors["latents.log_gain"].flip(0), 1e9 * tensors["latents.log_gain"]],
+        "latents.z_tables": [few.to(torch.bfloat16), few[:-1], torch.from_numpy(flat)],
+        "denoiser.blocks4.1.conv1.bias": [torch.zeros(8).half()],
+        "analysis.1.weight": [torch.zeros(3).half()],
+    }
+    for name, values in changes.items():
+        for value in values:
+            hurt = {k: v for k, v in (tensors | {name: value}).items() if v is not None}
+            with pytest.raises(ModelError):
+                thaw(ConditionalCodec(SMALL), hurt)

@@ -234,8 +234,14 @@ def test_a_run_goes_on_from_weights_that_ship(recipe, unbroken):
     )
     for name in theirs.keys() - {"latents.z_tables", "latents.log_gain"}:
         assert torch.equal(ours[name], theirs[name]), name
+    gone = head.replace(str(unbroken), "nowhere")
+    main(
+        write_recipe(recipe.parent, gone + still.replace("steps = 1", "steps = 2"))
+    )  # a run that resumes needs it no more
+    with pytest.raises(ModelError, match="no weights there"):
+        main(write_recipe(recipe.parent, gone.replace('name = "tiny"', 'name = "other"') + still))
     wider = head.replace('name = "tiny"', 'name = "wider"').replace("latent = 8", "latent = 12")
-    with pytest.raises(ModelError, match=f"{WEIGHTS}: weights of another shape"):
+    with pytest.raises(ModelError, match=f"{WEIGHTS}: weights of another .model."):
         main(write_recipe(recipe.parent, wider + still))
 
 

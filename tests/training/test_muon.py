@@ -28,3 +28,19 @@ def test_kernels_move_by_the_stated_size_and_all_else_by_adam():
     adam.step()
     assert torch.equal(bias, reference)
     assert float(kernel.detach().square().mean().sqrt()) == pytest.approx(0.01 * 0.2, rel=0.25)
+
+
+def test_kernels_of_one_size_move_as_if_each_were_alone():
+    shapes = [(8, 4, 3, 3), (8, 4, 3, 3), (8, 36, 1, 1), (40, 4, 1, 1)]
+    together, apart = ([torch.nn.Parameter(torch.zeros(shape)) for shape in shapes] for _ in range(2))
+    optimisers = [Muon(together), *(Muon([kernel]) for kernel in apart)]
+    for step in range(2):
+        for number, pair in enumerate(zip(together, apart, strict=True)):
+            gradient = torch.randn(shapes[number], generator=torch.Generator().manual_seed(10 * step + number))
+            for kernel in pair:
+                kernel.grad = gradient.clone()
+        for optimiser in optimisers:
+            optimiser.param_groups[0]["lr"] = 0.01
+            optimiser.step()
+    for one, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(one, other)

@@ -26,8 +26,9 @@ def _kept(channels: int) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=8)
 def _matrices(channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What `project` and `sketch` multiply with, on a device, so that nothing travels there again."""
-    basis, scale = _kept(channels)
-    return (basis / scale[:, None]).to(device), (basis * scale[:, None]).T.to(device)
+    with torch.inference_mode(False):
+        basis, scale = _kept(channels)
+        return (basis / scale[:, None]).to(device), (basis * scale[:, None]).T.to(device)
 
 
 def spread(channels: int) -> Tensor:

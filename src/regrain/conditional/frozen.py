@@ -58,25 +58,28 @@ def thaw(codec: ConditionalCodec, tensors: dict[str, Tensor]) -> None:
     state = {name: value.float() for name, value in tensors.items() if name.startswith(kept)}
     latents = codec.latents
     try:
-        missing, _ = codec.load_state_dict(state, strict=False)
-        if lost := [name for name in missing if name.startswith(kept)]:
-            raise ModelError(f"weights of another shape: they lack {lost[0]}")
+        missing, surplus = codec.load_state_dict(state, strict=False)
+        if wrong := [*surplus, *(name for name in missing if name.startswith(kept))]:
+            raise ModelError(f"weights of another shape: {wrong[0]} is on one side alone")
         for index, layer in enumerate(latents.scale.convolutions):
             layer.set_integers(tensors[f"latents.scale.{index}.weight"], tensors[f"latents.scale.{index}.bias"])
         latents.set_offsets(tensors["latents.offset"])
         latents.gain.set_anchors(tensors["latents.log_gain"])
         rows = torch.stack([_probabilities(table) for table in tables.unpack(tensors["latents.z_tables"].numpy())])
-    except (KeyError, RuntimeError, ValueError) as error:
+        rows = torch.unflatten(rows, 0, latents.prior.shape[:2])
+    except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"weights of another shape: {str(error).splitlines()[0]}") from None
     with torch.enable_grad():
-        latents.prior.fit(torch.unflatten(rows, 0, latents.prior.shape[:2]), HYPER_MAX)
+        latents.prior.fit(rows, HYPER_MAX)
 
 
 def _probabilities(table: tables.Table) -> Tensor:
     """Of the hyper-latents -HYPER_MAX..HYPER_MAX, without the one count that even the least of them gets."""
     if table.first != -HYPER_MAX or table.size != 2 * HYPER_MAX + 1:
         raise ModelError(f"weights hold a hyper table of {table.size} symbols from {table.first} on")
-    return torch.from_numpy(table.counts[:-1].astype("float64") - 1)
+    if not (shares := torch.from_numpy(table.counts[:-1].astype("float64") - 1)).any():
+        raise ModelError("weights hold a hyper table of escapes alone")
+    return shares
 
 
 class Latents:

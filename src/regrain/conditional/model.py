@@ -21,7 +21,7 @@ from regrain.entropy import tables
 from regrain.entropy.exact import INDEX_STEP, ScaleBranch
 from regrain.entropy.prior import HyperPrior, gaussian_bits
 from regrain.entropy.quantize import clamp_inward, noisy, straight_through
-from regrain.errors import UsageError
+from regrain.errors import ModelError, UsageError
 
 __all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig", "build_denoiser", "build_scale"]
 
@@ -106,8 +106,10 @@ class Latents(nn.Module):
 
     @torch.no_grad()
     def set_offsets(self, integers: Tensor) -> None:
-        """The inverse of `integer_offsets`. Raises RuntimeError for another shape."""
-        self.offset.copy_((integers.double() * (LOG_RATIO / (OFFSET_UNIT * INDEX_STEP))).view(self.offset.shape))
+        """The inverse of `integer_offsets`. Raises ModelError for another shape."""
+        if integers.shape != self.offset.shape:
+            raise ModelError(f"offsets of shape {tuple(integers.shape)}, not {tuple(self.offset.shape)}")
+        self.offset.copy_(integers.double() * (LOG_RATIO / (OFFSET_UNIT * INDEX_STEP)))
 
     def training_offset(self, quality: Tensor) -> Tensor:
         """The offsets with a gradient, rounded straight through, (B, C)."""

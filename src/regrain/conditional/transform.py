@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 from regrain.conditional import basis
 from regrain.conditional.passes import Pass, passes
+from regrain.errors import ModelError
 from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv
 
 __all__ = ["Analysis", "Gain", "HyperAnalysis", "MeanBranch", "TransformConfig", "interpolate"]
 
 PATCH = 4
+RISE_TOP = 100.0
+"""Of log-gains from an anchor to the next: far beyond what any weights have."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +152,16 @@ class Gain(nn.Module):
 
     @torch.no_grad()
     def set_anchors(self, log_anchors: Tensor) -> None:
-        """The inverse of `log_anchors`. Raises RuntimeError for another shape."""
-        self.first.copy_(log_anchors[0].view(self.first.shape))
-        self.rise.copy_(log_anchors.double().diff(dim=0).expm1().log().view(self.rise.shape))
+        """The inverse of `log_anchors`. Raises ModelError for another shape, and for gains that do not rise."""
+        if log_anchors.shape != (len(self.rise) + 1, *self.first.shape):
+            raise ModelError(
+                f"gains of shape {tuple(log_anchors.shape)}, not {(len(self.rise) + 1, *self.first.shape)}"
+            )
+        rise = log_anchors.double().diff(dim=0)
+        if not bool(((rise > 0) & (rise < RISE_TOP)).all()):
+            raise ModelError("gains do not rise with quality")
+        self.first.copy_(log_anchors[0])
+        self.rise.copy_(rise.expm1().log())
 
     def forward(self, quality: Tensor) -> Tensor:
         """quality (B,) in [0, 1] -> gains (B, channels, 1, 1), > 0."""

@@ -65,4 +65,5 @@ def walk(
 
 @lru_cache(maxsize=64)
 def _places(part: Pass, size: tuple[int, int], device: torch.device) -> Tensor:
-    return torch.from_numpy(part.places(*size)).to(device)
+    with torch.inference_mode(False):
+        return torch.from_numpy(part.places(*size)).to(device)

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from regrain.errors import ModelError
 
 UNIT = ".unit"
+BYTE_MAX, UNIT_TOP = 127, 65504 / 128 * 127
 
 __all__ = ["Arrays", "fingerprint", "load", "part"]
 
@@ -36,14 +37,21 @@ def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise ModelError(f"{path}: a safetensors file, but not weights of regrain") from None
     if fingerprint(arrays).hex() != about.get("checksum"):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
-    return _grown(arrays), about
+    return _grown(arrays, path), about
 
 
-def _grown(arrays: dict[str, NDArray[Any]]) -> Arrays:
+def _grown(arrays: dict[str, NDArray[Any]], path: Path) -> Arrays:
     """Kernels that are kept in 8 bits, in float16 again, as `checkpoint` has it."""
     units = {name.removesuffix(UNIT): arrays.pop(name) for name in [*arrays] if name.endswith(UNIT)}
-    wide = {name: arrays[name] * unit.astype(np.float32)[:, None, None, None] for name, unit in units.items()}
-    return arrays | {name: array.astype(np.float16) for name, array in wide.items()}
+    for name, unit in units.items():
+        kernel = arrays.get(name)
+        if kernel is None or kernel.dtype != np.int8 or kernel.ndim != 4 or unit.shape != kernel.shape[:1]:
+            raise ModelError(f"{path}: {name}{UNIT} is no unit of {name}")
+        wide = unit.astype(np.float32)
+        if unit.dtype != np.float16 or not (np.abs(wide) * BYTE_MAX < UNIT_TOP).all():
+            raise ModelError(f"{path}: {name}{UNIT} is out of range")
+        arrays[name] = (kernel * wide[:, None, None, None]).astype(np.float16)
+    return arrays
 
 
 def fingerprint(arrays: Arrays) -> bytes:

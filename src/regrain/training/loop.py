@@ -113,6 +113,8 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     _check_shares(recipe, accelerator.num_processes)
     torch.manual_seed(recipe.seed)
     subject = trainee.of(recipe, accelerator.device)
+    if not (out / LAST).exists():
+        subject.begin()
     state = State(subject.network, recipe.ema, subject.teacher)
     state.resume(out / LAST)
     bar = accelerator.is_main_process and not quiet and sys.stderr.isatty()

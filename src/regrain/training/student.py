@@ -91,13 +91,18 @@ def quantised(model: Model, x: Tensor, quality: Tensor) -> Tensor:
     return y_hat
 
 
-@lru_cache(maxsize=2)
 def _beside(model: Model, device: torch.device) -> tuple[ScaleBranch, MeanBranch, HyperAnalysis]:
     """What of the latents coding runs on the CPU always; training, which needs no wall, has copies on its device."""
-    scale, mean, hyper_analysis = model.latents.scale, model.latents.mean, model.hyper_analysis
-    if device.type != "cpu":
-        scale, mean, hyper_analysis = copy.deepcopy((scale, mean, hyper_analysis))
-    return scale.to(device), mean.to(device), hyper_analysis.to(device)
+    if device.type == "cpu":
+        return model.latents.scale, model.latents.mean, model.hyper_analysis
+    return _copied(model, device)
+
+
+@lru_cache(maxsize=1)
+def _copied(model: Model, device: torch.device) -> tuple[ScaleBranch, MeanBranch, HyperAnalysis]:
+    with torch.inference_mode(False):
+        scale, mean, hyper_analysis = copy.deepcopy((model.latents.scale, model.latents.mean, model.hyper_analysis))
+        return scale.to(device), mean.to(device), hyper_analysis.to(device)
 
 
 class Guide(nn.Module):

@@ -1,6 +1,7 @@
 """What a run trains, seen from the loop: a network, its loss, its held-out figures, and the form in which it ships."""
 
 import copy
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,10 @@ class Trainee(ABC):
         """Move the network where it trains."""
         self.recipe, self.network = recipe, network.to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload]
 
+    def begin(self) -> None:
+        """Called once, before the first step of a run that does not resume."""
+        return
+
     def promotes(self, _stage: Stage) -> bool:
         """Whether the network, averaged, becomes the teacher when this stage begins."""
         return False
@@ -72,18 +77,25 @@ class CodecTrainee(Trainee):
     shown = ("loss", "bpp", "mse", "lpips")
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        """Build it untrained, or as `start` has it. Raises ModelError for weights that cannot be used."""
+        """Build it untrained. Raises ModelError for LPIPS weights that cannot be read."""
         self.codec = ConditionalCodec(recipe.model)
-        if recipe.start:
-            self._thaw(recipe.path(recipe.start))
         self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
         super().__init__(recipe, self.codec, device)
 
-    def _thaw(self, path: Path) -> None:
+    def begin(self) -> None:
+        """Take the weights that the recipe starts from, if any. Raises ModelError for such as cannot be used."""
+        if not self.recipe.start:
+            return
+        path = self.recipe.path(self.recipe.start)
+        if not path.exists():
+            raise ModelError(f"{path}: no weights there; start is a file of weights, or empty to start untrained")
+        tensors, about = checkpoint.load(path)
+        if about.get("config") != json.loads(json.dumps(self.recipe.model.to_dict())):
+            raise ModelError(f"{path}: weights of another [model] than the recipe's")
         try:
-            thaw(self.codec, checkpoint.load(path)[0])
+            thaw(self.codec, tensors)
         except ModelError as error:
-            raise ModelError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+            raise ModelError(f"{path}: {error}") from None
 
     def objective(self) -> Objective:
         """Rate, distortion and perception."""
