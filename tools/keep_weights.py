@@ -1,7 +1,8 @@
 """Keep the weights of a release beside the next one's, small: python tools/keep_weights.py OLD.safetensors
 
 Before new weights of the conditional codec take the place of the package's, which have other latents, the old ones go
-to conditional-FINGERPRINT.safetensors: latents to the bit, so that every file of theirs still decodes, networks in 8 bits.
+to conditional-FINGERPRINT.safetensors: latents to the bit, so that every file of theirs still decodes, networks in 8
+bits.
 """
 
 import argparse

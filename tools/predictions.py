@@ -2,10 +2,11 @@
 
     python tools/predictions.py LPIPS CSV [--steps N]
 
-The latents are those of the weights b52d4b2a in the package, as they are, at one quality. Denoisers of one shape and one seed learn
-behind them side by side: at every step from the same crops, times and noise, on the min-SNR weighted squared error
-alone, which is the same number for a given estimate of x_0 whatever is predicted (see diffusion.parametrize). In the
-codec an x_0-prediction is the sketch and what the network adds to it; "x0 alone" adds nothing, as eps and v do not.
+The latents are those of the weights b52d4b2a in the package, as they are, at one quality. Denoisers of one shape and
+one seed learn behind them side by side: at every step from the same crops, times and noise, on the min-SNR weighted
+squared error alone, which is the same number for a given estimate of x_0 whatever is predicted (see
+diffusion.parametrize). In the codec an x_0-prediction is the sketch and what the network adds to it; "x0 alone" adds
+nothing, as eps and v do not.
 
 Held-out crops are then sampled in 1 to 64 DDIM steps from the same noise, at realism 1: PSNR of the mean squared error
 of all and their mean LPIPS, a row a prediction and count in the CSV, and as a table. Estimates are clamped to [-1, 1]
