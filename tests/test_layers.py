@@ -1,5 +1,8 @@
 """Blocks start harmless: residuals at the identity, upsampling at nearest neighbour."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -52,3 +55,15 @@ def test_windowed_is_the_whole_of_what_sees_no_further_than_the_halo(scale, size
         return blurred.repeat_interleave(int(scale), 1).repeat_interleave(int(scale), 2)
 
     torch.testing.assert_close(windowed(run, x, side=16, halo=8, scale=scale), run(x))
+
+
+def test_weights_are_read_without_torch_s_compiler():
+    """Drawing numbers on tensors without memory would import it: most of a second in every fresh process."""
+    code = """if True:
+        import sys
+        from regrain import models
+        for method in ("conditional", "progressive", "palette"):
+            models.load(method=method)
+        print("torch._dynamo" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -16,8 +16,9 @@ __all__ = ["Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     """Zero-padded convolution that halves the size exactly at stride 2 (even inputs); He initialised, bias zero."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(_bias(layer))
+    if not layer.weight.is_meta:  # torch imports its compiler, for most of a second, to draw numbers that nobody stores
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(_bias(layer))
     return layer
 
 

@@ -58,7 +58,8 @@ class Denoiser(nn.Module):
         self.blocks4 = self._stack(quarter, config.depths[0], config.embedding)
         self.up2 = icnr_(conv(quarter, 4 * config.half), 2)
         self.leave = conv(config.half, 12)
-        nn.init.normal_(self.leave.weight, std=0.003)
+        if not self.leave.weight.is_meta:
+            nn.init.normal_(self.leave.weight, std=0.003)
         icnr_(self.leave, 2)
         self.shuffle = nn.PixelShuffle(2)
         self.norm = PixelNorm()

@@ -51,7 +51,9 @@ class IntegerConv(nn.Module):
         assert 9 * in_channels * WEIGHT_MAX * most + BIAS_MAX < EXACT_BELOW
         self.most = most
         self.shift = shift
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) * (in_channels * 9 / 2) ** -0.5)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
+        if not self.weight.is_meta:
+            nn.init.normal_(self.weight, std=(in_channels * 9 / 2) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def integer_weight(self) -> Tensor:

@@ -67,7 +67,8 @@ class Autoencoder(nn.Module):
         )  # fmt: skip
         quarter, eighth = config.decoder
         leave = conv(config.half, 12)
-        nn.init.normal_(leave.weight, std=0.003)
+        if not leave.weight.is_meta:
+            nn.init.normal_(leave.weight, std=0.003)
         self.decoder = nn.Sequential(
             conv(config.channels, eighth), *_blocks(eighth, config.decoder_depths[1]), PixelNorm(),
             Upsample(eighth, quarter), PixelNorm(), *_blocks(quarter, config.decoder_depths[0]), PixelNorm(),
