@@ -88,7 +88,8 @@ second-set: $(VENV)/.dev-stamp
 	$(foreach KIND,$(KINDS),$(SECOND) && $(PALETTE) && cp runs/second/$(KIND).results/results.csv docs/second-set/$(KIND).csv &&) true
 	$(PY) tools/second_set.py
 
-# The teacher is what recipes/gpu.toml leaves (a GPU makes it: tools/graphed.py); the four students, of the latents before, those of `regrain distill recipes/distill-NAME.toml`.
+# The teacher is what recipes/gpu.toml leaves (a GPU makes it: tools/graphed.py); the four students, of the latents before,
+# are those of `regrain distill recipes/distill-NAME.toml`, and guidance is that of distill-guided.toml.
 FIRST = src/regrain/weights/conditional-b52d4b2a.safetensors
 STUDENTS = $(foreach NAME,none progressive consistency direct,$(NAME)=runs/distill-$(NAME)/weights.safetensors)
 LPIPS_ALEX = $(SHARED)/data/weights/lpips_alex_v0.1.safetensors

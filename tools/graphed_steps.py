@@ -7,7 +7,6 @@ written anew as what a CUDA graph can hold, and do the same (a window of 176 pix
 import random
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -153,7 +152,9 @@ class Codec:
         self.codec, self.recipe, self.pictures, self.stage = codec, recipe, pictures, recipe.stage[0]
         self.device = pictures.photos.device
         self.parameters = list(codec.parameters())
-        self.rules = Rules.at(replace(self.stage, method=""), 0)
+        if any(first != last for first, last in (self.stage.rate, self.stage.perceptual, self.stage.structure)):
+            raise SystemExit(f"{recipe.name}: rate, perceptual and structure of a graph stay as they are; no ramps do")
+        self.rules = Rules.at(self.stage, 0)
         self.objectives = {}
         for view in dict.fromkeys(VIEWS):
             objective = Objective(codec, recipe.loss, lpips)

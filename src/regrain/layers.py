@@ -10,16 +10,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "conv", "icnr_", "windowed"]
+__all__ = ["Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "conv", "icnr_", "normal_", "windowed"]
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     """Zero-padded convolution that halves the size exactly at stride 2 (even inputs); He initialised, bias zero."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
-    if not layer.weight.is_meta:  # torch imports its compiler, for most of a second, to draw numbers that nobody stores
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(_bias(layer))
+    normal_(layer.weight, 2**0.5 / (in_channels * kernel**2) ** 0.5)
+    nn.init.zeros_(_bias(layer))
     return layer
+
+
+def normal_(weight: Tensor, std: float) -> None:
+    """Draw N(0, std^2) into a weight, unless it is without memory: for those torch imports its compiler, most of 1 s."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
 
 
 def icnr_(layer: nn.Conv2d, factor: int) -> nn.Conv2d:

@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv, icnr_
+from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv, icnr_, normal_
 
 __all__ = ["Denoiser", "DenoiserConfig"]
 
@@ -58,8 +58,7 @@ class Denoiser(nn.Module):
         self.blocks4 = self._stack(quarter, config.depths[0], config.embedding)
         self.up2 = icnr_(conv(quarter, 4 * config.half), 2)
         self.leave = conv(config.half, 12)
-        if not self.leave.weight.is_meta:
-            nn.init.normal_(self.leave.weight, std=0.003)
+        normal_(self.leave.weight, 0.003)
         icnr_(self.leave, 2)
         self.shuffle = nn.PixelShuffle(2)
         self.norm = PixelNorm()

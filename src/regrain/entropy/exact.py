@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from regrain.entropy.quantize import clamp_inward, straight_through, straight_through_floor
 from regrain.entropy.tables import LEVELS
 from regrain.errors import ModelError
+from regrain.layers import normal_
 
 __all__ = [
     "ACTIVATION_MAX", "INDEX_STEP", "QUALITY_TOP", "IntegerConv", "ScaleBranch", "interpolate_offsets", "level",
@@ -52,8 +53,7 @@ class IntegerConv(nn.Module):
         self.most = most
         self.shift = shift
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
-        if not self.weight.is_meta:
-            nn.init.normal_(self.weight, std=(in_channels * 9 / 2) ** -0.5)
+        normal_(self.weight, (in_channels * 9 / 2) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def integer_weight(self) -> Tensor:

@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 
 from regrain.errors import ModelError
 
+__all__ = ["Arrays", "fingerprint", "load", "part"]
+
 UNIT = ".unit"
 BYTE_MAX, UNIT_TOP = 127, 65504 / 128 * 127
-
-__all__ = ["Arrays", "fingerprint", "load", "part"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 

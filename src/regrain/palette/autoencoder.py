@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import torch
 from torch import Tensor, nn
 
-from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv, icnr_
+from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv, icnr_, normal_
 
 __all__ = ["STRIDE", "Autoencoder", "AutoencoderConfig", "divergence"]
 
@@ -67,8 +67,7 @@ class Autoencoder(nn.Module):
         )  # fmt: skip
         quarter, eighth = config.decoder
         leave = conv(config.half, 12)
-        if not leave.weight.is_meta:
-            nn.init.normal_(leave.weight, std=0.003)
+        normal_(leave.weight, 0.003)
         self.decoder = nn.Sequential(
             conv(config.channels, eighth), *_blocks(eighth, config.decoder_depths[1]), PixelNorm(),
             Upsample(eighth, quarter), PixelNorm(), *_blocks(quarter, config.decoder_depths[0]), PixelNorm(),
