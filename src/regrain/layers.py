@@ -22,7 +22,7 @@ def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) 
 
 
 def normal_(weight: Tensor, std: float) -> None:
-    """Draw N(0, std^2) into a weight, unless it is without memory: for those torch imports its compiler, most of 1 s."""
+    """Draw N(0, std^2) into a weight, unless it is on the meta device: that imports torch's compiler, most of 1 s."""
     if not weight.is_meta:
         nn.init.normal_(weight, std=std)
 
