@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from regrain import checkpoint
 from regrain.conditional.frozen import freeze, latent_fingerprint
 from regrain.conditional.model import ConditionalCodec
-from regrain.training import trainee
 from regrain.training.config import Recipe, read_recipe
 from regrain.training.muon import orthogonalise
+from regrain.training.trainee import CodecTrainee
 
 LOOK, WARMUP = 100, 100
 
@@ -166,7 +166,7 @@ def main() -> None:
     pictures = Pictures(first, device, options.workers)
     torch.manual_seed(first.seed)
     random.seed(first.seed)
-    whole = trainee.CodecTrainee(first, device)
+    whole = CodecTrainee(first, device)
     whole.begin()
     assert whole.lpips is not None
     print(f"{len(pictures.photos)} pictures after {time.monotonic() - begun:.0f} s", flush=True)

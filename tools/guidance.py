@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from regrain.evaluation.perceptual import Lpips
-from regrain.training import trainee
 from regrain.training.config import read_recipe
 from regrain.training.data import holdout_batch, members
+from regrain.training.decoders import StudentTrainee
 from regrain.training.loop import LAST
 from regrain.training.state import State
 from regrain.training.steps import ladder
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "distill-guided")
     options = parser.parse_args()
     recipe, lpips = read_recipe(options.recipe), Lpips.load(options.lpips)
-    subject = trainee.StudentTrainee(recipe, torch.device("cpu"))
+    subject = StudentTrainee(recipe, torch.device("cpu"))
     state = State(subject.network, recipe.ema, subject.teacher)
     state.resume(options.run / LAST)
     pictures = holdout_batch(

@@ -94,7 +94,7 @@ def test_discrete_step_out_of_range(n):
 
 
 def test_unknown_name():
-    with pytest.raises(UsageError, match="cosine, linear, log-linear are allowed"):
+    with pytest.raises(UsageError, match="cosine, linear, log-linear, truncated are allowed"):
         get("karras")
 
 

@@ -13,7 +13,7 @@ from tiny_student import STAGES, STUDENT_HEAD, write_student, write_teacher
 from regrain import checkpoint
 from regrain.conditional.frozen import Model
 from regrain.errors import ModelError, UsageError
-from regrain.training import distill, loop, trainee
+from regrain.training import decoders, distill, loop
 from regrain.training.config import read_recipe
 from regrain.training.lessons import Objective
 from regrain.training.loop import LAST, WEIGHTS
@@ -176,7 +176,7 @@ def test_dropout_is_written_down_and_guidance_reads_it(tmp_path, shards, monkeyp
     assert checkpoint.load_metadata(trained)["dropout"] == 0.5
     guided = head + GUIDED.replace("teacher.safetensors", str(trained)).replace(first + rest, "", 1)
     path.write_text(guided, encoding="utf-8")
-    trainee.of(read_recipe(path), torch.device("cpu"))
+    decoders.of(read_recipe(path), torch.device("cpu"))
     write_teacher(trained)
     with pytest.raises(UsageError, match=r"weights\.safetensors: trained without dropout, which guidance needs"):
         distill.main(path)

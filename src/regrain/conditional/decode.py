@@ -1,7 +1,8 @@
 """Bytes -> latents -> picture, one line a station.
 
     z_hat = decode    for each pass: symbols = decode(index)    y_hat = (symbols + mean) / gain
-    x_1 = realism init_noise eps    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0
+    x_1 = realism init_noise eps, or alpha_1 sketch + sigma_1 eps where there is a sampler
+    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0
 
 Steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
 """
@@ -19,7 +20,7 @@ from torch import Tensor
 from regrain.conditional import grid, symbols
 from regrain.conditional.frozen import Model
 from regrain.conditional.passes import Pass
-from regrain.diffusion import noise, sampler, schedule
+from regrain.diffusion import noise, sampler
 from regrain.diffusion.budget import Budget, begun
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
@@ -35,13 +36,14 @@ WINDOW, HALO = 64, 4
 
 @dataclass(frozen=True)
 class Knobs:
-    """What the user turns at decode time: steps >= 1 or a time for them, realism and eta in [0, 1], seed; and the
-    window in latents."""
+    """What the user turns at decode time: steps >= 1 or a time for them, realism and eta in [0, 1], seed, and the
+    deviation of the noise that sampling starts from, in units of the schedule's own; and the window in latents."""
 
     steps: int | Budget = 1
     realism: float = 1.0
     eta: float = 0.0
     seed: int = 0
+    init_noise: float = 1.0
     window: int = WINDOW
 
 
@@ -109,8 +111,13 @@ def regrow(
     rows, columns = y_hat.shape[1:]
     windows = list(grid.windows(rows, columns, knobs.window, HALO))
     out = np.empty((*size, 1 if grey else 3), np.uint8)
-    level = knobs.realism * model.config.init_noise
-    read = _noise_reader(level, knobs.seed, 0)
+    level = 1.0 if model.samples(knobs.realism) else knobs.realism * model.config.init_noise
+    initial = _noise_reader(knobs.init_noise if knobs.realism else 0.0, knobs.seed, 0)
+
+    def start(region: grid.Region) -> Tensor:
+        """x_1."""
+        cond = y_hat[:, *region.latents].to(model.device)
+        return model.start(initial(region).to(model.device), cond, knobs.realism).cpu()
 
     def seen(window: grid.Window, t: float, read: Reader) -> tuple[Tensor, Tensor]:
         """x_t in a window, and x_0 as estimated from it."""
@@ -118,8 +125,9 @@ def regrow(
         x_0 = model.denoise(x_t.to(model.device), t, cond.to(model.device), quality, knobs.realism)
         return x_t, x_0.cpu()
 
+    read: Reader = start
     steps, see = begun(knobs.steps, seen, windows[0], 1.0, read, work=grid.work(windows))
-    levels, times = schedule.get(model.config.schedule), sampler.time_grid(steps)
+    levels, times = model.levels(knobs.realism), sampler.time_grid(steps)
     for number, (t, s) in enumerate(pairwise(times), start=1):
         fresh = _noise_reader(level, knobs.seed, number)
         shape = (0,) if s == 0 else (3, rows * grid.STRIDE, columns * grid.STRIDE)

@@ -4,8 +4,10 @@ Tensors are named by room. `latents.*` is all that turns bytes into y_hat, in it
 wall needs them); the latent fingerprint is that part's checksum, and the rest may change under it.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -14,12 +16,21 @@ from torch import Tensor
 
 from regrain import checkpoint
 from regrain.bitstream import Method
-from regrain.conditional.model import HYPER_MAX, ConditionalCodec, ModelConfig, build_denoiser, build_scale
+from regrain.conditional.model import (
+    HYPER_MAX,
+    SAMPLING_SCHEDULE,
+    ConditionalCodec,
+    ModelConfig,
+    build_denoiser,
+    build_sampler,
+    build_scale,
+    sampler_state,
+)
 from regrain.conditional.passes import passes
 from regrain.conditional.transform import Analysis, HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import Read, Walked, walk
 from regrain.diffusion import parametrize, schedule
-from regrain.diffusion.unet import Denoiser
+from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.entropy import tables
 from regrain.entropy.exact import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError
@@ -27,6 +38,7 @@ from regrain.errors import ModelError
 __all__ = ["Latents", "Model", "freeze", "latent_fingerprint", "thaw"]
 
 M = TypeVar("M", bound=torch.nn.Module)
+SAMPLER = "sampler."
 PARTS = {"analysis": "analysis.", "hyper_analysis": "hyper_analysis.", "mean": "latents.mean.", "denoiser": "denoiser."}
 
 
@@ -148,6 +160,7 @@ class Model:
     hyper_analysis: HyperAnalysis
     latents: Latents
     denoiser: Denoiser
+    sampler: SamplingDenoiser | None
     device: torch.device
     method = Method.CONDITIONAL
 
@@ -176,18 +189,53 @@ class Model:
             hyper_analysis=_load(lambda: HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),
             latents=Latents(shape, tensors),
             denoiser=_load(lambda: build_denoiser(shape), tensors, PARTS["denoiser"]).to(where),
+            sampler=_load(lambda: build_sampler(shape), tensors, SAMPLER).to(where) if shape.sampler else None,
             device=where,
         )
 
+    def samples(self, realism: float) -> bool:
+        """Whether pictures at this realism are drawn by the sampler; without one the denoiser makes them all."""
+        return self.sampler is not None and realism > 0
+
+    def levels(self, realism: float) -> schedule.Schedule:
+        """The noise schedule of decoding at this realism."""
+        return schedule.get(SAMPLING_SCHEDULE if self.samples(realism) else self.config.schedule)
+
+    @torch.no_grad()
+    def start(self, noise: Tensor, cond: Tensor, realism: float) -> Tensor:
+        """x_1 (3, H, W) of noise of deviation 1 (3, H, W), and of latents (C, H/16, W/16)."""
+        if self.sampler is None or not self.samples(realism):
+            return noise * (realism * self.config.init_noise)
+        alpha, sigma = self.levels(realism).at(1.0)
+        return alpha * self.sampler.sketch(cond[None])[0] + sigma * noise
+
     @torch.no_grad()
     def denoise(self, x_t: Tensor, t: float, cond: Tensor, quality: int, realism: float) -> Tensor:
-        """The denoiser's estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
+        """The estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
         knobs = torch.tensor([t, quality / QUALITY_TOP, realism], dtype=torch.float32, device=self.device)
         image, cond = (tensor[None].contiguous(memory_format=torch.channels_last) for tensor in (x_t, cond))
+        if self.samples(realism):
+            return _between(self, realism).infer(image, knobs[:1], cond, knobs[1:2], knobs[2:])[0].clamp(-1, 1)
         output = self.denoiser.infer(image, knobs[:1], cond, knobs[1:2], knobs[2:])
-        alpha, sigma = schedule.get(self.config.schedule).at(t)
+        alpha, sigma = self.levels(realism).at(t)
         prediction = cast(parametrize.Prediction, self.config.prediction)
         return parametrize.to_x0(prediction, output, image, alpha, sigma)[0].clamp(-1, 1)
+
+
+@lru_cache(maxsize=2)
+def _between(model: Model, realism: float) -> SamplingDenoiser:
+    """Between the faithful denoiser, at realism 0, and the sampler, at 1: every weight on the line between theirs.
+
+    Network interpolation (Wang et al. 2018, ESRGAN, sec. 3.4): the sampler was trained on from the denoiser, and what
+    lies between two such networks does what lies between their pictures, without mixing these.
+    """
+    assert model.sampler is not None
+    if realism == 1:
+        return model.sampler
+    between = copy.deepcopy(model.sampler)
+    faithful = sampler_state(model.denoiser.state_dict(), between)
+    between.load_state_dict({n: torch.lerp(faithful[n], tensor, realism) for n, tensor in between.state_dict().items()})
+    return between
 
 
 def latent_fingerprint(tensors: dict[str, Tensor]) -> bytes:

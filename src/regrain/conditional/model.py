@@ -5,6 +5,7 @@ form, and nothing else. The denoiser may improve under the same fingerprint.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Self, cast, get_args
 
@@ -16,14 +17,24 @@ from regrain.conditional.passes import Pass, passes
 from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, MeanBranch, TransformConfig, interpolate
 from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
-from regrain.diffusion.unet import Denoiser, DenoiserConfig
+from regrain.diffusion.unet import Denoiser, DenoiserConfig, SamplingDenoiser
 from regrain.entropy import tables
 from regrain.entropy.exact import INDEX_STEP, ScaleBranch
 from regrain.entropy.prior import HyperPrior, gaussian_bits
 from regrain.entropy.quantize import clamp_inward, noisy, straight_through
 from regrain.errors import ModelError, UsageError
 
-__all__ = ["Coded", "ConditionalCodec", "Latents", "ModelConfig", "build_denoiser", "build_scale"]
+__all__ = [
+    "SAMPLING_SCHEDULE",
+    "Coded",
+    "ConditionalCodec",
+    "Latents",
+    "ModelConfig",
+    "build_denoiser",
+    "build_sampler",
+    "build_scale",
+    "sampler_state",
+]
 
 HYPER_MAX = 127
 """Hyper-latents lie within +-127: the integers of the scale branch, and the symbols of z's tables."""
@@ -33,6 +44,7 @@ KNOWN_MAX = 96
 """A context sees at most this many channels of y: the sums of the integer wall stay exact."""
 OFFSET_UNIT = 8.0
 """Offsets are learned in units of e^8: an optimiser moves a parameter by about its learning rate, whatever it means."""
+SAMPLING_SCHEDULE = "truncated"
 LOG_RATIO = math.log(tables.SCALE_MAX / tables.SCALE_MIN) / (tables.LEVELS - 1)
 
 
@@ -45,6 +57,8 @@ class ModelConfig:
     prediction: str = "x0"
     schedule: str = "cosine"
     init_noise: float = 0.8
+    sampler: bool = False
+    """Whether a second denoiser, which reads x_t at every noise level, decodes at any realism above 0."""
 
     def __post_init__(self) -> None:
         """Refuse, with UsageError, a prediction or schedule that does not exist."""
@@ -57,8 +71,9 @@ class ModelConfig:
             raise UsageError(f"slices are {edges}; ascending channels from 1 to {KNOWN_MAX} are allowed")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types."""
-        return asdict(self)
+        """As plain JSON types; a sampler is named where there is one."""
+        table = asdict(self)
+        return table if self.sampler else {name: value for name, value in table.items() if name != "sampler"}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -160,6 +175,18 @@ def build_denoiser(config: ModelConfig) -> Denoiser:
     """The denoiser of these latents, untrained. An x_0-prediction is the DCT's sketch and what the network adds."""
     latent, corrects = config.transform.latent, config.prediction == "x0"
     return Denoiser(config.denoiser, latent, basis.sketch, corrects=corrects)
+
+
+def build_sampler(config: ModelConfig) -> SamplingDenoiser:
+    """The sampling denoiser of these latents, untrained."""
+    return SamplingDenoiser(config.denoiser, config.transform.latent, basis.sketch, schedule.get(SAMPLING_SCHEDULE))
+
+
+def sampler_state(denoiser: Mapping[str, Tensor], sampler: SamplingDenoiser) -> dict[str, Tensor]:
+    """The denoiser's tensors as a sampler's, which then says the same: what enters with x_t is zero."""
+    state = {name: torch.zeros_like(tensor) for name, tensor in sampler.state_dict().items()} | dict(denoiser)
+    state["enter.weight"] = state["enter.weight"][:, -sampler.enter.in_channels :].clone()
+    return state
 
 
 class ConditionalCodec(nn.Module):

@@ -23,7 +23,7 @@ __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 T = TypeVar("T")
 
 MS_SSIM_CROP: Final = 192
-TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student")
+TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "sampler")
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 _MANY: Final = 2**31
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -212,6 +212,8 @@ def _check(recipe: Recipe, path: Path) -> None:
 
 def _taught(recipe: Recipe, path: Path) -> Recipe:
     """The recipe with a method in every stage, if it trains a student."""
+    if recipe.trains == "sampler":
+        return recipe
     if recipe.trains != "student":
         if recipe.distill != DistillConfig() or any(stage.method for stage in recipe.stage):
             raise UsageError(f'{path}: [distill] and a stage\'s method are of recipes with trains = "student" alone')

@@ -28,7 +28,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from regrain import checkpoint
 from regrain.errors import OutputError, RegrainError, UsageError
-from regrain.training import trainee
+from regrain.training import decoders
 from regrain.training.config import Recipe, Stage, read_recipe
 from regrain.training.data import Crops, batches, holdout_batch, members
 from regrain.training.objective import Rules
@@ -112,7 +112,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     )
     _check_shares(recipe, accelerator.num_processes)
     torch.manual_seed(recipe.seed)
-    subject = trainee.of(recipe, accelerator.device)
+    subject = decoders.of(recipe, accelerator.device)
     if not (out / LAST).exists():
         subject.begin()
     state = State(subject.network, recipe.ema, subject.teacher)

@@ -68,9 +68,9 @@ class Draw:
 class Distortion:
     """How far a picture is from the original: squared error, LPIPS and MS-SSIM, each a picture."""
 
-    def __init__(self, config: LossConfig, lpips: Lpips | None) -> None:
-        """Take the weights of their parts. Without `lpips` the perceptual term is 0."""
-        self.config, self.lpips = config, lpips
+    def __init__(self, config: LossConfig, lpips: Lpips | None, *, exact: bool = True) -> None:
+        """Take the weights of their parts. Without `lpips` the perceptual term is 0; `exact` keeps it in float32."""
+        self.config, self.lpips, self.exact = config, lpips, exact
 
     def perceptual_weight(self, rules: Rules) -> float:
         """rho at realism 1."""
@@ -99,7 +99,7 @@ class Distortion:
         if self.lpips is None or not len(picked):
             return distance
         decoded, original = _view(torch.stack([x_hat[picked], x[picked]]))
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=not self.exact and torch.is_autocast_enabled(x.device.type)):
             return distance.index_add(0, picked, self.lpips(decoded, original.detach()))
 
     def structure(self, x_hat: Tensor, x: Tensor, rho: Tensor, scale: float) -> Tensor:

@@ -1,10 +1,8 @@
 """What a run trains, seen from the loop: a network, its loss, its held-out figures, and the form in which it ships."""
 
-import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,21 +12,18 @@ from torch import Tensor, nn
 from regrain import checkpoint
 from regrain.bitstream import MOST_STEPS
 from regrain.conditional.frozen import freeze, latent_fingerprint, thaw
-from regrain.conditional.model import ConditionalCodec, ModelConfig
+from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion.prior import KIND, Prior
-from regrain.diffusion.unet import Denoiser
-from regrain.errors import ModelError, UsageError
+from regrain.errors import ModelError
 from regrain.evaluation.perceptual import Lpips
 from regrain.palette import model as palette
 from regrain.palette.autoencoder import Autoencoder
 from regrain.progressive import walk
-from regrain.training import bound, lessons, reconstruction, steps, validate
+from regrain.training import bound, reconstruction, validate
 from regrain.training.config import Recipe, Stage
-from regrain.training.methods import PROMOTING
 from regrain.training.objective import Objective, Rules
-from regrain.training.student import Origin, Student
 
-__all__ = ["Figures", "Trainee", "of"]
+__all__ = ["AutoencoderTrainee", "CodecTrainee", "Figures", "LatentPriorTrainee", "PriorTrainee", "Trainee"]
 
 
 class Figures(Protocol):
@@ -205,56 +200,6 @@ class LatentPriorTrainee(Trainee):
         return kept | mine, {**about, "config": self.recipe.prior.to_dict()}
 
 
-class StudentTrainee(Trainee):
-    """A denoiser behind latents that stay as they are."""
-
-    shown = ("loss", "mse", "lpips")
-
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        """Start from the teacher's file. Raises ModelError where it or LPIPS's weights cannot be used."""
-        path = recipe.path(recipe.distill.teacher) if recipe.distill.teacher else None
-        self.origin = Origin.load(path, device)
-        self._check(recipe, path)
-        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
-        guided = recipe.distill.guidance_max > 0
-        self.student = Student(self.origin, guided=guided)
-        super().__init__(recipe, self.student, device)
-        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
-
-    def _check(self, recipe: Recipe, path: Path | None) -> None:
-        """What only the teacher's file can tell."""
-        if recipe.model not in (ModelConfig(), self.origin.model.config):
-            raise ModelError(f"{path or 'the package'}: weights of another shape than the recipe's [model]")
-        if recipe.stage[0].method == "guided" and not self.origin.about.get("dropout"):
-            raise UsageError(f"{path or 'the package'}: trained without dropout, which guidance needs of a teacher")
-
-    def promotes(self, stage: Stage) -> bool:
-        """At each halving of the steps, and before guidance."""
-        return stage.method in PROMOTING
-
-    def objective(self) -> lessons.Objective:
-        """The lessons of the recipe's methods."""
-        assert isinstance(self.teacher, Student)
-        taught = lessons.Lessons(self.student, self.teacher, self.recipe.distill, self.recipe.loss)
-        return lessons.Objective(taught, self.origin.model, self.lpips)
-
-    def validate(self, pictures: Tensor) -> Sequence[Figures]:
-        """PSNR and LPIPS over a few steps."""
-        return steps.ladder(self.origin.model, self._shipped(), pictures, self.lpips, (1, 2, 4))
-
-    def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-        """The teacher's file with another denoiser, at the guidance weight that ships."""
-        about = {name: value for name, value in self.origin.about.items() if name not in ("recipe", "step", "dropout")}
-        about["teacher"] = {name: self.origin.about.get(name) for name in ("recipe", "step")}
-        if self.recipe.stage[-1].method == "none" and self.recipe.distill.dropout:
-            about["dropout"] = self.recipe.distill.dropout
-        return self.origin.with_denoiser(self._shipped()), about
-
-    def _shipped(self) -> Denoiser:
-        distill = self.recipe.distill
-        return self.student.at(distill.guidance / distill.guidance_max if distill.guidance_max else 0.0)
-
-
 class OfLatents(nn.Module):
     """An objective of latents as one of pictures."""
 
@@ -267,17 +212,3 @@ class OfLatents(nn.Module):
         """The objective of what x is in latents."""
         scalars: dict[str, Tensor] = self.inner(self.encode(x), rules)
         return scalars
-
-
-_TRAINEES: dict[str, Callable[[Recipe, torch.device], Trainee]] = {
-    "codec": CodecTrainee,
-    "prior": PriorTrainee,
-    "autoencoder": AutoencoderTrainee,
-    "latent-prior": LatentPriorTrainee,
-    "student": StudentTrainee,
-}
-
-
-def of(recipe: Recipe, device: torch.device) -> Trainee:
-    """What `recipe.trains` names."""
-    return _TRAINEES[recipe.trains](recipe, device)

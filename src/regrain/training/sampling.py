@@ -1,0 +1,183 @@
+"""The loss of a decoder that samples: denoising at every noise level, and perception at every noise level.
+
+    x_t = alpha_t x + sigma_t eps at t even in [0, 1], or alpha_1 sketch + sigma_1 eps at t = 1, where decoding starts,
+    or where the sampler's own steps lead from there;      (1 - rho) w(t) |x_hat - x|^2 + rho L_perceptual
+
+w(t) = 1 / (1 - k) is EDM's weight (Karras et al. 2022): what the network itself says counts alike at every level. The
+latents are frozen, so that every file stays as it is, and realism is 1: the faithful picture has a network of its own.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from regrain.conditional.frozen import Model
+from regrain.conditional.model import SAMPLING_SCHEDULE, build_sampler, sampler_state
+from regrain.diffusion import sampler, schedule
+from regrain.diffusion.unet import RESIDUAL, SamplingDenoiser
+from regrain.entropy.exact import QUALITY_TOP
+from regrain.evaluation.perceptual import Lpips
+from regrain.training.config import LossConfig
+from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules, rate_weight
+from regrain.training.student import quantised
+
+__all__ = ["Objective", "Row", "Sampler", "begun", "draw", "validate"]
+
+VIEWS: Final = 2
+"""Noise levels that every crop of a batch is seen at: its latents are computed once."""
+WEIGHT_MAX: Final = 8.0
+LOW_QUALITIES: Final = 0.5
+"""Share of the pictures whose quality is drawn from the lower 0.6 of the range, where there is most to invent."""
+STEPS: Final = (1, 2, 4, 8, 16)
+QUALITY: Final = 0.28
+LEVELS = schedule.get(SAMPLING_SCHEDULE)
+
+
+class Sampler(nn.Module):
+    """What is trained: a sampling denoiser, behind the latents of the file that it was begun from."""
+
+    def __init__(self, denoiser: SamplingDenoiser, lineage: dict[str, Any]) -> None:
+        """Take the network, and what a checkpoint says of it."""
+        super().__init__()
+        self.denoiser, self.lineage = denoiser, lineage
+
+    @property
+    def config(self) -> "Sampler":
+        """Itself, as what says the lineage."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return self.lineage
+
+
+@torch.no_grad()
+def begun(model: Model) -> SamplingDenoiser:
+    """A sampling denoiser to train: the model's, or else its denoiser with a new entry for x_t."""
+    if model.sampler is not None:
+        return copy.deepcopy(model.sampler).requires_grad_(True)
+    new = build_sampler(model.config)
+    fresh = {name: tensor for name, tensor in new.state_dict().items() if name.startswith("enter_x.")}
+    new.load_state_dict(sampler_state(model.denoiser.state_dict(), new) | fresh)
+    return new.to(model.device)
+
+
+def draw(model: Model, cond: Tensor, size: tuple[int, int], steps: int, generator: torch.Generator) -> Tensor:
+    """A sample x_0 (B, 3, *size) at quality 28 of latents (B, C, H/16, W/16), as the decoder draws it."""
+    assert model.sampler is not None
+    denoiser, count = model.sampler, len(cond)
+    alpha, sigma = LEVELS.at(1.0)
+    eps = torch.randn(count, 3, *size, generator=generator).to(cond)
+
+    def denoise(x_t: Tensor, t: float) -> Tensor:
+        knobs = (cond.new_full((count,), value) for value in (t, QUALITY, 1.0))
+        t_, quality, realism = knobs
+        x_0: Tensor = denoiser(x_t, t_, cond, quality, realism)
+        return x_0.clamp(-1, 1)
+
+    return sampler.sample(denoise, alpha * denoiser.sketch(cond) + sigma * eps, LEVELS, steps=steps)
+
+
+class Objective(nn.Module):
+    """The sampler under its loss; the module that is trained."""
+
+    def __init__(self, network: Sampler, model: Model, config: LossConfig, lpips: Lpips | None) -> None:
+        """`model` makes the latents. Without `lpips` the perceptual term is left out."""
+        super().__init__()
+        self.network, self.model, self.config = network, model, config
+        self.distortion = Distortion(config, lpips, exact=False)
+
+    def forward(self, x: Tensor, rules: Rules) -> dict[str, Tensor]:
+        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse to x (on [0, 255]), lpips."""
+        quality = _qualities(len(x), x.device)
+        cond = quantised(self.model, x, quality)
+        x, quality, cond = (part.repeat(VIEWS, *[1] * (part.dim() - 1)) for part in (x, quality, cond))
+        x_t, t = self._noised(x, cond, quality, rules)
+        ones = torch.ones_like(t)
+        x_hat = self.network.denoiser(x_t, t, cond, quality, ones)
+        noise = (-LEVELS.log_snr(t)).exp()
+        weight = ((RESIDUAL**2 + noise) / noise).clamp(max=WEIGHT_MAX)
+        error = weight * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
+        rho = ones * self.distortion.perceptual_weight(rules)
+        total, distance = self.distortion.mix(error, x_hat, x, rho, rules)
+        loss = (total * rate_weight(self.config, quality) ** -self.config.balance).mean()
+        mse = (x_hat.detach() - x).square().mean() * 127.5**2
+        return {"loss": loss, "mse": mse, "lpips": distance.detach().mean()}
+
+    @torch.no_grad()
+    def _noised(self, x: Tensor, cond: Tensor, quality: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
+        """x_t and t of every picture: of the true picture at `continuous` of them, else from where decoding starts."""
+        eps, (anywhere, t) = torch.randn_like(x), torch.rand(2, len(x), device=x.device)
+        t = torch.where(anywhere < rules.continuous, t, 1.0)
+        guide = torch.where((t == 1)[:, None, None, None], self.network.denoiser.sketch(cond), x)
+        alpha, sigma = (level(t)[:, None, None, None] for level in (LEVELS.alpha, LEVELS.sigma))
+        x_t = alpha * guide + sigma * eps
+        picked = (t == 1).nonzero()[:, 0]
+        if rules.sampling_steps > 1 and len(picked):
+            count = 2 ** int(torch.randint(1, rules.sampling_steps.bit_length(), ()))
+            times = sampler.time_grid(count)[: int(torch.randint(count, ())) + 1]
+            x_t = x_t.index_copy(0, picked, self._walked(x_t[picked], cond[picked], quality[picked], times))
+            t = t.index_fill(0, picked, times[-1])
+        return x_t, t
+
+    def _walked(self, x_t: Tensor, cond: Tensor, quality: Tensor, times: tuple[float, ...]) -> Tensor:
+        """Where the sampler itself comes to from x_t along the times."""
+        ones = torch.ones_like(quality)
+        for t, s in pairwise(times):
+            x_0 = self.network.denoiser(x_t, t * ones, cond, quality, ones).clamp(-1, 1)
+            x_t = sampler.ddim_step(x_t, x_0, t, s, LEVELS)
+        return x_t
+
+
+def _qualities(count: int, device: torch.device) -> Tensor:
+    """Qualities that a file can say, (count,) in [0, 1]."""
+    part, low = torch.rand(2, count, device=device)
+    part = torch.where(low < LOW_QUALITIES, 0.6 * part, part)
+    return (part * QUALITY_TOP).round() / QUALITY_TOP
+
+
+@dataclass(frozen=True)
+class Row:
+    """Means over the held-out pictures at quality 28 in so many steps.
+
+    `spread` is the difference of two seeds over sqrt(2) and over the error, root mean squares all.
+    """
+
+    steps: int
+    psnr: float
+    lpips: float | None
+    spread: float
+
+    def scalars(self) -> dict[str, float]:
+        """Names for a log, steps in each."""
+        known = {"psnr": self.psnr, "spread": self.spread} | ({} if self.lpips is None else {"lpips": self.lpips})
+        return {f"{name}/steps{self.steps}": value for name, value in known.items()}
+
+    def __str__(self) -> str:
+        """One line."""
+        distance = "" if self.lpips is None else f"  lpips {self.lpips:.4f}"
+        return f"steps {self.steps:2}  psnr {self.psnr:.2f}  spread {self.spread:.2f}{distance}"
+
+
+@torch.no_grad()
+def validate(model: Model, pictures: Tensor, lpips: Lpips | None, batch: int = 8) -> list[Row]:
+    """A row a count of steps; pictures (N, 3, H, W), multiples of 64."""
+    sums = torch.zeros(len(STEPS), 3, dtype=torch.float64)
+    for number, x in enumerate(torch.split(pictures, batch)):
+        cond = quantised(model, x, x.new_full((len(x),), QUALITY))
+        for row, steps in zip(sums, STEPS, strict=True):
+            seeds = (torch.Generator().manual_seed(1000 * seed + number) for seed in (0, 1))
+            first, second = (draw(model, cond, (x.shape[2], x.shape[3]), steps, seed) for seed in seeds)
+            distance = float(lpips(first, x).sum()) if lpips else math.nan
+            apart = (first - second).square().mean((1, 2, 3)).sum() / 2
+            row += torch.tensor([float((first - x).square().mean((1, 2, 3)).sum()), distance, float(apart)])
+    means = (sums / len(pictures)).clamp(min=1e-10).tolist()
+    return [
+        Row(steps, 10 * math.log10(4 / error), distance if lpips else None, math.sqrt(apart / error))
+        for steps, (error, distance, apart) in zip(STEPS, means, strict=True)
+    ]
