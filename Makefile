@@ -42,9 +42,9 @@ $(VENV)/.demo-stamp: pyproject.toml | $(BIN)/pip
 
 demo: $(VENV)/.demo-stamp
 	@mkdir -p demo-out
-	$(REGRAIN) encode demo/photo.png demo-out/photo.rgn --target-bpp 0.2
-	$(REGRAIN) decode demo-out/photo.rgn demo-out/photo.png
-	$(REGRAIN) compare demo/photo.png demo-out/compare.png --target-bpp 0.2
+	$(REGRAIN) encode demo/photo.png demo-out/photo.rgn --overwrite --target-bpp 0.2
+	$(REGRAIN) decode demo-out/photo.rgn demo-out/photo.png --overwrite
+	$(REGRAIN) compare demo/photo.png demo-out/compare.png --overwrite --target-bpp 0.2
 
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import types
 import warnings
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from regrain import bitstream, image
 from regrain.cli import main
 from regrain.cli.parser import parse, size
 
-COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--no-overwrite", "--help"}
+COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
 FLAGS = {
     "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--max-pixels"},
     "decode": {"--steps", "--budget", "--realism", "--eta", "--seed", "--partial", "--max-pixels", "--max-memory"},
@@ -164,7 +165,9 @@ def test_the_default_name_of_a_decoded_picture_replaces_no_original(photo, codec
     original = photo.read_bytes()
     fails(capsys, ["decode", "photo.rgn"], 7, "photo.png exists")
     assert photo.read_bytes() == original
-    assert main(["decode", "photo.rgn", "photo.png"]) == 0
+    fails(capsys, ["decode", "photo.rgn", "photo.png"], 7, "photo.png exists; --overwrite replaces it")
+    assert photo.read_bytes() == original
+    assert main(["decode", "photo.rgn", "--overwrite"]) == 0
     assert photo.read_bytes() != original
 
 
@@ -207,7 +210,7 @@ def test_a_time_for_the_steps_reaches_the_codec_and_their_number_the_report(phot
     assert main(["encode", "photo.png", "--quiet"]) == 0
     for flag in ("--json", "-v"):
         codec.chosen = 8
-        assert main(["decode", "photo.rgn", "back.png", "--steps", "auto", *flags, flag]) == 0
+        assert main(["decode", "photo.rgn", "back.png", "--overwrite", "--steps", "auto", *flags, flag]) == 0
         assert codec.calls[-1]["steps"].seconds == seconds
     out, err = capsys.readouterr()
     facts = json.loads(out)
@@ -247,14 +250,14 @@ def test_inspect_tells_people_and_programs(photo, capsys):
 def test_quiet_says_nothing_and_verbose_more(photo, capsys):
     assert main(["encode", "photo.png", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert main(["encode", "photo.png", "-v"]) == 0
+    assert main(["encode", "photo.png", "-v", "--overwrite"]) == 0
     assert "latents 01020304" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", regrain.errors.__all__)
 def test_every_error_is_one_line_and_its_exit_code(photo, codec, capsys, name):
     codec.error = getattr(regrain, name)("what went\nwrong")
-    fails(capsys, ["encode", "photo.png"], codec.error.exit_code, "what went wrong")
+    fails(capsys, ["encode", "photo.png"], codec.error.exit_code, r"what went\nwrong")
 
 
 @pytest.mark.parametrize(
@@ -292,6 +295,108 @@ def test_a_full_disk_behind_stdout_is_an_output_error(photo, monkeypatch, capsys
     monkeypatch.setattr(sys, "stdout", Full())
     assert main(arguments) == 7
     assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["encode", "photo.png", "-"], ["decode", "photo.rgn", "-", "-v"]])
+def test_with_stderr_closed_nothing_goes_into_the_picture(photo, codec, monkeypatch, arguments):
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    output, codec.error = Stream(), None
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(arguments) == 0
+    assert output.getvalue().endswith(bytes(9) if arguments[0] == "encode" else b"IEND\xaeB`\x82")
+    output.truncate(output.seek(0))
+    codec.error = regrain.ModelError("none")
+    assert main([*arguments, "-v"]) == 5
+    assert output.getvalue() == b""
+
+
+def test_a_report_on_a_closed_stdout_is_an_error(photo, monkeypatch, capsys):
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["inspect", "photo.rgn"]) == 7
+    assert capsys.readouterr().err == "regrain: error: cannot write stdout: it is closed\n"
+
+
+def test_help_fails_where_it_cannot_be_written(photo, monkeypatch, capsys):
+    class Full(Stream):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main(["encode", "--help"]) == 7
+    assert "No space left" in capsys.readouterr().err
+
+
+NAMES = ["two\nlines", "a\x1b[31mred", "right\u202eleft", "be\x07ep", "back\rover"]
+
+
+@pytest.mark.parametrize("stem", NAMES)
+def test_names_reach_the_terminal_as_one_clean_line(photo, capsys, stem):
+    wanted = stem.encode("unicode_escape").decode()
+    photo.rename(photo.parent / f"{stem}.png")
+    assert main(["encode", f"{stem}.png"]) == 0
+    assert capsys.readouterr().err.startswith(f"{wanted}.png -> {wanted}.rgn: ")
+    (photo.parent / f"{stem}.rgn").write_bytes(b"nothing of ours")
+    fails(capsys, ["decode", f"{stem}.rgn", "x.png"], 4, f"error: {wanted}.rgn: no")
+    fails(capsys, ["inspect", f"{stem}.rgn"], 4, f"error: {wanted}.rgn: no")
+    fails(capsys, ["encode", f"{stem}.rgn", "new"], 3, f"{wanted}.rgn")
+    fails(capsys, ["encode", f"{stem}.none"], 7, f"{wanted}.rgn exists")
+    fails(capsys, ["decode", f"{stem}.none", "x.png"], 4, f"cannot read {wanted}.none")
+    fails(capsys, ["encode", f"{stem}.png", "-q", stem], 2)
+    fails(capsys, ["train", f"{stem}.toml"], 2, wanted)
+
+
+def test_very_long_words_are_shortened(photo, codec, capsys):
+    codec.error = regrain.ModelError(f"tensor {'x' * 10**6} is too much; --model")
+    assert main(["encode", "photo.png"]) == 5
+    err = capsys.readouterr().err
+    assert len(err) < 700
+    assert err.startswith("regrain: error: photo.png: tensor xxx")
+    assert err.endswith("xxx is too much; --model\n")
+
+
+@pytest.mark.parametrize(("command", "code"), [("encode", 3), ("decode", 4), ("inspect", 4), ("compare", 3)])
+def test_stdin_has_a_name_in_errors(photo, monkeypatch, capsys, command, code):
+    monkeypatch.setattr(sys, "stdin", Stream(b"neither nor"))
+    output = {"encode": ["x"], "inspect": []}.get(command, ["x.png"])
+    fails(capsys, [command, "-", *output], code, "error: stdin: no")
+
+
+def test_every_refusal_of_a_file_has_its_name(photo, codec, capsys):
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    for name in ("Corrupt", "ModelError", "LimitError"):
+        codec.error = getattr(regrain, name)("this is wrong")
+        fails(capsys, ["decode", "photo.rgn", "x.png"], codec.error.exit_code, "error: photo.rgn: this is wrong\n")
+        fails(capsys, ["encode", "photo.png", "x.rgn"], codec.error.exit_code, "error: photo.png: this is wrong\n")
+
+
+def test_the_seconds_are_those_that_the_user_waited(photo, codec, capsys, monkeypatch):
+    monkeypatch.setattr("regrain.models.load", lambda path, device: time.sleep(0.3))
+    for arguments in (
+        ["encode", "photo.png", "a.rgn"],
+        ["decode", "a.rgn", "a.png"],
+        ["compare", "photo.png", "s.png"],
+    ):
+        assert main([*arguments, "--json", "--model", "slow"]) == 0
+        assert json.loads(capsys.readouterr().out)["seconds"] >= 0.3
+
+
+def test_stdin_that_has_no_end_is_given_up(photo, codec, monkeypatch, capsys):
+    class Endless(Stream):
+        def read(self, size=-1):
+            assert size > 0, "all of it is asked for"
+            return (super().read(size) or bytes(size))[:size]
+
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    monkeypatch.setattr("regrain.cli.streams._OTHER_BYTES", 2**22)
+    monkeypatch.setattr("regrain._OTHER_BYTES", 2**22)
+    codec.calls.clear()
+    monkeypatch.setattr(sys, "stdin", Endless(b"P6 "))
+    fails(capsys, ["encode", "-", "x", "--max-pixels", "1k"], 6, "stdin", "--max-pixels")
+    monkeypatch.setattr(sys, "stdin", Endless((photo.parent / "photo.rgn").read_bytes()))
+    fails(capsys, ["decode", "-", "x.png"], 4, "stdin: it goes on after")
+    assert codec.calls == []
 
 
 def test_verbose_shows_where_it_failed(photo, codec, capsys):
@@ -347,7 +452,8 @@ def test_usage_errors(photo, codec, capsys, arguments, word):
 def test_outputs_are_checked_before_the_work(photo, codec, capsys, target):
     (photo.parent / "folder").mkdir()
     (photo.parent / "other.png").write_bytes(photo.read_bytes())
-    fails(capsys, ["encode", "other.png", target, "--no-overwrite"], 7, target)
+    fails(capsys, ["encode", "other.png", target], 2 if target == "photo.png" else 7, target)
+    fails(capsys, ["compare", "other.png", target.replace(".rgn", ".png")], 7, target.replace(".rgn", ".png"))
     assert codec.calls == []
 
 
@@ -357,10 +463,75 @@ def test_a_read_only_output_is_refused_before_the_work(photo, codec, capsys, mon
     assert codec.calls == []
 
 
-def test_without_no_overwrite_the_output_is_replaced(photo):
-    (photo.parent / "photo.rgn").write_bytes(b"old")
+@pytest.mark.parametrize("command", ["encode", "decode", "compare"])
+def test_an_output_is_replaced_where_the_flag_says_so_and_nowhere_else(photo, codec, capsys, command):
+    assert main(["encode", "photo.png", "one.rgn", "--quiet"]) == 0
+    names = {"encode": ("photo.png", "out.rgn"), "decode": ("one.rgn", "out.png"), "compare": ("photo.png", "out.png")}
+    arguments = [command, *names[command]]
+    (photo.parent / arguments[2]).write_bytes(b"old")
+    codec.calls.clear()
+    fails(capsys, arguments, 7, "exists; --overwrite replaces it")
+    fails(capsys, [*arguments, "--overwrite", "--no-overwrite"], 7, "exists")
+    assert codec.calls == []
+    assert (photo.parent / arguments[2]).read_bytes() == b"old"
+    assert main([*arguments, "--overwrite", "--quiet"]) == 0
+    assert (photo.parent / arguments[2]).read_bytes() != b"old"
+
+
+@pytest.mark.parametrize("name", ["b.jpg", "b.PNG", "b.heic", "b.svg", "b.psd", "b.tif", "b.pdf"])
+@pytest.mark.parametrize("there", [True, False])
+def test_encode_never_takes_a_second_picture_for_its_output(photo, codec, capsys, name, there):
+    if there:
+        (photo.parent / name).write_bytes(photo.read_bytes())
+    for more in ([], ["--overwrite"]):
+        fails(capsys, ["encode", "photo.png", name, *more], 2, name, "one picture at a time")
+    assert codec.calls == []
+    assert not there or (photo.parent / name).read_bytes() == photo.read_bytes()
+
+
+def test_encode_replaces_no_file_that_is_not_its_own(photo, capsys):
+    for name, content in (("notes", b"a text"), ("new", b""), ("older", bitstream.MAGIC + b"rest"), ("x.rgn", b"bad")):
+        (photo.parent / name).write_bytes(content)
+    fails(capsys, ["encode", "photo.png", "notes", "--overwrite"], 7, "notes exists and is no .rgn file")
+    for name in ("new", "older", "x.rgn"):
+        assert main(["encode", "photo.png", name, "--overwrite", "--quiet"]) == 0
+        assert len((photo.parent / name).read_bytes()) > 900
+
+
+def test_two_inputs_of_one_stem_do_not_end_in_one_file(photo, capsys):
+    (photo.parent / "photo.webp").write_bytes(photo.read_bytes())
     assert main(["encode", "photo.png", "--quiet"]) == 0
-    assert (photo.parent / "photo.rgn").read_bytes().startswith(bitstream.MAGIC)
+    fails(capsys, ["encode", "photo.webp"], 7, "photo.rgn exists")
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_more_than_one_input_is_a_clear_error(photo, codec, capsys, command):
+    fails(capsys, [command, "a.png", "b.png", "c.png"], 2, ".png is one name too many", "at a time")
+    assert codec.calls == []
+
+
+def test_compare_replaces_no_second_picture_and_writes_what_the_suffix_says(photo, codec, capsys):
+    (photo.parent / "b.png").write_bytes(photo.read_bytes())
+    fails(capsys, ["compare", "photo.png", "b.png"], 7, "b.png exists")
+    fails(capsys, ["compare", "photo.png", "b.rgn"], 2, "b.rgn")
+    assert codec.calls == []
+    assert main(["compare", "photo.png", "sheet.jpg", "--quiet"]) == 0
+    assert (photo.parent / "sheet.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+def test_an_output_may_stand_after_the_flags(photo):
+    assert main(["encode", "photo.png", "-q", "20", "out.rgn", "--quiet"]) == 0
+    assert os.path.exists("out.rgn")
+
+
+def test_devices_have_nothing_to_lose(photo):
+    assert main(["encode", "photo.png", os.devnull, "--quiet"]) == 0
+    assert main(["encode", "photo.png", "--quiet"]) == 0
+    os.mkfifo("pipe.png")
+    reader = os.open("pipe.png", os.O_RDWR)
+    assert main(["decode", "photo.rgn", "pipe.png", "--quiet"]) == 0
+    assert os.read(reader, 4) == b"\x89PNG"
+    os.close(reader)
 
 
 @pytest.mark.parametrize(("command", "code"), [("encode", 3), ("decode", 4), ("inspect", 4), ("compare", 3)])
@@ -415,6 +586,8 @@ def test_flags_are_exactly_these(command, capsys):
     assert leaving.value.code == 0
     words = capsys.readouterr().out.replace(",", " ").replace("]", " ").replace("[", " ").split()
     common = COMMON | ({"--model"} if command in ("encode", "decode", "compare", "evaluate") else set())
+    common |= {"--no-overwrite"} if command != "inspect" else set()
+    common |= {"--overwrite"} if command in ("encode", "decode", "compare") else set()
     assert {word for word in words if word.startswith("--")} == FLAGS[command] | common
     assert len(FLAGS[command]) <= 8  # beside the common ones; --model is common to all commands that need weights
 

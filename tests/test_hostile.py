@@ -137,7 +137,7 @@ def fails(capsys):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("arguments", [["decode", "bad", "out.png"], ["decode", "bad", "old.png", "--quiet"]])
+@pytest.mark.parametrize("arguments", [["decode", "bad", "out.png"], ["decode", "bad", "old.png", "--overwrite"]])
 def test_a_bad_file(fails, name, arguments):
     data, code, word = REFUSED[name]
     Path("bad").write_bytes(data)
@@ -235,7 +235,9 @@ def test_no_picture(fails, name, monkeypatch):
         (["decode", "photo.rgn", "old/x.png"], 7),
         (["encode", "photo.png", "x" * 300], 7),
         (["decode", "photo.rgn", "x\0y.png"], 7),
-        (["encode", "photo.png", "old", "--no-overwrite"], 7),
+        (["encode", "photo.png", "old"], 7),
+        (["encode", "photo.png", "old", "--overwrite"], 7),
+        (["decode", "photo.rgn", "photo.png"], 7),
         (["encode", "photo.png", "photo.png"], 2),
         (["decode", "photo.rgn", "photo.rgn"], 2),
         (["encode", "photo.png", "--device", "meta"], 2),
@@ -262,7 +264,11 @@ class Full(io.FileIO):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-WRITES = [["encode", "photo.png", "x.rgn"], ["encode", "photo.png", "old"], ["decode", "photo.rgn", "x.png"]]
+WRITES = [
+    ["encode", "photo.png", "x.rgn"],
+    ["encode", "photo.png", "old.rgn", "--overwrite"],
+    ["decode", "photo.rgn", "x.png"],
+]
 
 
 @pytest.mark.parametrize("arguments", WRITES)

@@ -56,6 +56,9 @@ __all__ = [
 __version__ = "0.1.0"
 
 _START = 64
+_PIECE = 2**20
+_OTHER_BYTES = 2**26
+"""What a file may hold beside its pixels, of which none takes more than 4 bytes: profile, EXIF, XMP."""
 _RANGES: dict[str, tuple[int, int, type]] = {
     "quality": (0, 100, float),
     "target_size": (1, 2**62, int),
@@ -132,8 +135,9 @@ def decode(
     `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it, each with
     fresh noise by `eta`: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32
     steps, the most that should end within `budget` seconds (None: 5) of the call on this machine, where the first step
-    is timed. The same `seed` and number of steps give the same pixels. `partial` decodes what is whole of a damaged
-    file. `max_memory` is in bytes (None: half the machine's). `model` and `device` are as in `encode`.
+    is timed. The same `seed` and number of steps give the same pixels on the same machine and threads. `partial`
+    decodes what is whole of a damaged file. `max_memory` is in bytes (None: half the machine's). `model` and `device`
+    are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -143,7 +147,7 @@ def decode(
     from regrain import codec
 
     picture = codec.decode(
-        _read(data),
+        _read(data, max_pixels),
         steps=chosen,
         realism=realism,
         eta=eta,
@@ -214,23 +218,36 @@ def _within(value: float, low: int, high: int, kind: type) -> bool:
     return not isinstance(value, bool | str) and low <= figure <= high
 
 
-def _read(data: str | Path | bytes | BinaryIO) -> bytes:
-    """All of `data`, or only its start where that shows that it is no .rgn file: a stream may have no end."""
+def _read(data: str | Path | bytes | BinaryIO, max_pixels: int = 2**28) -> bytes:
+    """All of `data`, or only its start where that shows that it cannot be decoded: a stream may have no end."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     if not isinstance(data, str | Path):
-        return _read_stream(data)
+        return _read_stream(data, max_pixels)
     try:
         with Path(data).open("rb") as file:
-            return _read_stream(file)
+            return _read_stream(file, max_pixels)
     except (OSError, ValueError) as error:
         raise BitstreamError(f"cannot read {data}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _read_stream(file: BinaryIO) -> bytes:
-    from regrain.bitstream import MAGIC
+def _read_stream(file: BinaryIO, max_pixels: int) -> bytes:
+    """As `_read`; raises BitstreamError where the header does not pass, or more follows than its pixels can take."""
+    from regrain import bitstream
 
-    start = file.read(_START) if hasattr(file, "read") else None
-    if not isinstance(start, bytes):
+    data = file.read(_START) if hasattr(file, "read") else None
+    if not isinstance(data, bytes):
         raise UsageError(f"data is a {type(file).__name__}; allowed are a path, bytes and a file opened in binary mode")
-    return start + file.read() if start.startswith(MAGIC) else start
+    while len(data) < _START and (piece := file.read(_START - len(data))):  # a pipe gives what it has at the moment
+        data += piece
+    if not data.startswith(bitstream.MAGIC):
+        return data
+    header = bitstream.read_header(data)
+    most = 4 * min(header.width * header.height, max_pixels) + _OTHER_BYTES
+    pieces, size = [data], len(data)
+    while size <= most and (piece := file.read(_PIECE)):
+        pieces.append(piece)
+        size += len(piece)
+    if size > most:
+        raise Corrupt(f"it goes on after {most} bytes, more than {header.width} x {header.height} pixels can take")
+    return b"".join(pieces)

@@ -10,14 +10,14 @@ import io
 import json
 import logging
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import regrain
-from regrain.cli.streams import STANDARD, beside, check_target, put, seekable, source
+from regrain.cli.streams import beside, check_rgn_target, check_target, picture_format, put, seekable, source
+from regrain.cli.terminal import STANDARD, about, clean, say, shown
+from regrain.cli.work import seconds, working
 from regrain.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
     from regrain.models import Model
 
-__all__ = ["decode", "distill", "encode", "inspect", "rate", "report", "say", "shown", "train", "weights"]
+__all__ = ["decode", "distill", "encode", "inspect", "rate", "report", "train", "weights"]
 
 
 def encode(options: argparse.Namespace) -> None:
     """Picture to .rgn file; raises what `regrain.encode` raises, or OutputError."""
     target = options.output or beside(options.input, ".rgn")
-    check_target(target, overwrite=not options.no_overwrite, source=options.input)
-    picture = seekable(options.input)
-    start = perf_counter()
-    data = regrain.encode(
-        picture,
-        **rate(options),
-        method=options.method,
-        model=weights(options),
-        device=options.device,
-        max_pixels=options.max_pixels,
-    )
-    seconds = perf_counter() - start
-    put(data, target, overwrite=not options.no_overwrite)
+    check_rgn_target(target, overwrite=options.overwrite, source=options.input)
+    with about(options.input), working(options, f"encoding {shown(options.input)}"):
+        picture = seekable(options.input, options.max_pixels)
+        data = regrain.encode(
+            picture,
+            **rate(options),
+            method=options.method,
+            model=weights(options),
+            device=options.device,
+            max_pixels=options.max_pixels,
+        )
+    put(data, target, overwrite=options.overwrite)
+    waited = seconds(options)
     info = regrain.inspect(data)
     before = Path(picture).stat().st_size if isinstance(picture, str) else picture.seek(0, io.SEEK_END)
     report(
@@ -53,10 +53,10 @@ def encode(options: argparse.Namespace) -> None:
             "output": target,
             **_facts(info),
             "input_bytes": before,
-            "seconds": round(seconds, 3),
+            "seconds": round(waited, 3),
         },
         f"{shown(options.input)} -> {shown(target, 'stdout')}: {info.size:,} bytes, {info.bpp:.3f} bpp, "
-        f"{before / info.size:.0f}:1, {seconds:.1f} s",
+        f"{before / info.size:.0f}:1, {waited:.1f} s",
         more=_described(info),
         aside=target == STANDARD,
     )
@@ -67,39 +67,45 @@ def decode(options: argparse.Namespace) -> None:
     from regrain import codec, image
 
     target = options.output or beside(options.input, ".png")
-    overwrite = options.output is not None and not options.no_overwrite  # photo.png may be what photo.rgn was made of
-    check_target(target, overwrite=overwrite, source=options.input)
-    kind = image.format_of(target) if target != STANDARD else "PNG"
-    start = perf_counter()
-    data = regrain._read(source(options.input))
-    picture = codec.decode(
-        data,
-        steps=options.steps,
-        realism=options.realism,
-        eta=options.eta,
-        seed=options.seed,
-        partial=options.partial,
-        model=_weights_for(data, options),
-        device=options.device,
-        max_pixels=options.max_pixels,
-        max_memory=options.max_memory,
-    )
-    seconds = perf_counter() - start
-    buffer = io.BytesIO()
-    image.write(picture, buffer, format=kind)
-    put(buffer.getvalue(), target, overwrite=overwrite)
+    kind = picture_format(target)
+    check_target(target, overwrite=options.overwrite, source=options.input)
+    with working(options, f"decoding {shown(options.input)}"):
+        data = _file(options.input, options.max_pixels)
+        with about(options.input):
+            picture = codec.decode(
+                data,
+                steps=options.steps,
+                realism=options.realism,
+                eta=options.eta,
+                seed=options.seed,
+                partial=options.partial,
+                model=_weights_for(data, options),
+                device=options.device,
+                max_pixels=options.max_pixels,
+                max_memory=options.max_memory,
+            )
+        buffer = io.BytesIO()
+        image.write(picture, buffer, format=kind)
+    put(buffer.getvalue(), target, overwrite=options.overwrite)
+    waited = seconds(options)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
     steps, budget = _steps_taken(options.steps)
     knobs = {"steps": steps, "budget": budget and budget.seconds}
     knobs |= {name: getattr(options, name) for name in ("realism", "eta", "seed")}
     report(
         options,
-        {"input": options.input, "output": target, **size, **knobs, "seconds": round(seconds, 3)},
+        {"input": options.input, "output": target, **size, **knobs, "seconds": round(waited, 3)},
         f"{shown(options.input)} -> {shown(target, 'stdout')}: {picture.width} x {picture.height}, "
-        f"steps {steps}, realism {options.realism:g}, seed {options.seed}, {seconds:.1f} s",
+        f"steps {steps}, realism {options.realism:g}, seed {options.seed}, {waited:.1f} s",
         more="" if budget is None else f"  a pass takes {budget.pass_seconds:.2f} s, {budget.seconds:g} s are allowed",
         aside=target == STANDARD,
     )
+
+
+def _file(name: str, max_pixels: int = 2**28) -> bytes:
+    """The bytes of a .rgn file that `name` stands for; raises BitstreamError with its name."""
+    with about(name):
+        return regrain._read(source(name), max_pixels)
 
 
 def _steps_taken(steps: "int | Budget") -> "tuple[int, Budget | None]":
@@ -111,7 +117,9 @@ def _steps_taken(steps: "int | Budget") -> "tuple[int, Budget | None]":
 
 def inspect(options: argparse.Namespace) -> None:
     """Print what a .rgn file says of itself, on stdout; raises BitstreamError."""
-    info = regrain.inspect(source(options.input))
+    data = _file(options.input)
+    with about(options.input):
+        info = regrain.inspect(data)
     if options.json:
         return say(json.dumps(dataclasses.asdict(info)))
     if options.quiet:
@@ -128,7 +136,11 @@ def inspect(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     """Run a recipe, from where a stopped run of it was; raises UsageError, ModelError and OutputError."""
     folder = _training("loop", options).main(options.recipe, out=options.out, quiet=options.quiet)
-    report(options, {"recipe": str(options.recipe), "output": str(folder)}, f"{options.recipe} -> {folder}")
+    report(
+        options,
+        {"recipe": str(options.recipe), "output": str(folder)},
+        f"{clean(str(options.recipe))} -> {clean(str(folder))}",
+    )
 
 
 def distill(options: argparse.Namespace) -> None:
@@ -140,20 +152,29 @@ def distill(options: argparse.Namespace) -> None:
         from regrain.training.steps import table
 
         say(table(found.teacher, found.student))
-    report(options, {**facts, **rows}, f"{options.recipe} -> {found.folder}")
+    report(options, {**facts, **rows}, f"{clean(str(options.recipe))} -> {clean(str(found.folder))}")
 
 
 def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - a module: its main
     """The module of the training room that runs a recipe, once device and log are set for it."""
-    if options.out is not None and options.no_overwrite and options.out.exists():
+    if options.out is not None and not options.overwrite and options.out.exists():
         raise OutputError(f"{options.out} exists, and --no-overwrite forbids to go on there")
     _choose_device(options.device)
     try:
         module = importlib.import_module(f"regrain.training.{name}")
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}; install it with: pip install 'regrain[train]'") from error
-    logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_CleanLines())
+    logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, handlers=[handler])
     return module
+
+
+class _CleanLines(logging.Formatter):
+    """What is said while training, which may have names of members of shards in it, without what a terminal obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(clean(line) for line in super().format(record).split("\n"))
 
 
 def rate(options: argparse.Namespace, **default: float) -> dict[str, Any]:
@@ -177,23 +198,6 @@ def report(
         say(line, aside=True)
         if options.verbose and more:
             say(more, aside=True)
-
-
-def shown(name: str, stream: str = "stdin") -> str:
-    """A path as it was given, and the `stream` by its name."""
-    return stream if name == STANDARD else name
-
-
-def say(text: str, *, aside: bool = False) -> None:
-    """Print on stdout, or `aside` on stderr, what it cannot show escaped; raises OutputError on a full disk."""
-    stream = sys.stderr if aside else sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write the report: {error.strerror or error}") from error
 
 
 def _weights_for(data: bytes, options: argparse.Namespace) -> "Model | None":

@@ -15,8 +15,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import regrain
-from regrain.cli.commands import rate, report, say, shown, weights
-from regrain.cli.streams import STANDARD, beside, check_target, put, seekable
+from regrain.cli.commands import rate, report, weights
+from regrain.cli.streams import beside, check_target, picture_format, put, seekable
+from regrain.cli.terminal import STANDARD, about, say, shown
+from regrain.cli.work import seconds, working
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,33 +59,49 @@ class Row:
 def compare(options: argparse.Namespace) -> None:
     """Draw the sheet and print the table; raises what `regrain.encode` and `regrain.decode` raise, and OutputError."""
     target = options.output or beside(options.input, ".compare.png")
-    check_target(target, overwrite=not options.no_overwrite, source=options.input)
+    kind = picture_format(target)
+    check_target(target, overwrite=options.overwrite, source=options.input)
+    with about(options.input), working(options, f"comparing {shown(options.input)}"):
+        rows, notes, spent, sheet = _compared(options)
+    put(_written(sheet, kind), target, overwrite=options.overwrite)
+    waited = seconds(options)
+    aside = target == STANDARD
+    if not options.json and not options.quiet:
+        say("\n".join([table(rows), *notes]), aside=aside)
+    report(
+        options,
+        {"input": options.input, "output": target, "rows": [asdict(row) for row in rows], "notes": notes}
+        | {**spent, "seconds": round(waited, 3)},
+        f"regrain: quality {rows[-1].quality:g}, encoded in {spent['encode_seconds']:.1f} s, decoded in "
+        f"{spent['decode_seconds']:.1f} s; the comparison is in {shown(target, 'stdout')}, after {waited:.1f} s in all",
+        aside=aside,
+    )
+
+
+def _compared(options: argparse.Namespace) -> "tuple[list[Row], list[str], dict[str, float], Pixels]":
+    """The rows, regrain's last; notes on codecs that are not there or failed; seconds; the sheet."""
     from regrain import image
     from regrain.evaluation import baselines
     from regrain.evaluation.equal import Through, through
 
     original = _rgb(image.read(seekable(options.input)).to_pillow())
     distance = _lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
-    data, decoded, seconds = _through_regrain(original, options)
+    data, decoded, spent = _through_regrain(original, options)
     info = regrain.inspect(data)
     codecs, missing = baselines.present()
     found, failed = through(codecs, original, len(data))
-    notes = [*missing, *failed]
     every = [*found, Through("regrain", info.quality, len(data), decoded)]
     rows = [_measured(one, original, distance) for one in every]
+    return rows, [*missing, *failed], spent, _sheet(original, rows, [one.pixels for one in every])
+
+
+def _written(sheet: "Pixels", kind: str) -> bytes:
+    """The sheet as the bytes of a picture file of that format."""
+    from regrain import image
+
     buffer = io.BytesIO()
-    image.write(image.read(_sheet(original, rows, [one.pixels for one in every])), buffer, format="PNG")
-    put(buffer.getvalue(), target, overwrite=not options.no_overwrite)
-    aside = target == STANDARD
-    if not options.json and not options.quiet:
-        say("\n".join([table(rows), *notes]), aside=aside)
-    report(
-        options,
-        {"input": options.input, "output": target, "rows": [asdict(row) for row in rows], "notes": notes, **seconds},
-        f"regrain: quality {info.quality:g}, encoded in {seconds['encode_seconds']:.1f} s, "
-        f"decoded in {seconds['decode_seconds']:.1f} s; the comparison is in {shown(target, 'stdout')}",
-        aside=aside,
-    )
+    image.write(image.read(sheet), buffer, format=kind)
+    return buffer.getvalue()
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import regrain
-from regrain.cli.commands import report, say
+from regrain.cli.commands import report
+from regrain.cli.terminal import clean, say
+from regrain.cli.work import silent_libraries
 from regrain.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -50,16 +52,17 @@ def evaluate(options: argparse.Namespace) -> None:
     loud = not (options.quiet or options.json)
     for note in notes if loud else ():
         say(note, aside=True)
-    rows = sweep(files, plan, folder / CSV, jobs=options.jobs, progress=loud)
-    every = read(folder / CSV)
-    beside = _beside(plan, options, files, every, folder, kinds.get("inception"))
+    with silent_libraries(wanted=not options.verbose):
+        rows = sweep(files, plan, folder / CSV, jobs=options.jobs, progress=loud)
+        every = read(folder / CSV)
+        beside = _beside(plan, options, files, every, folder, kinds.get("inception"))
     written = draw(every, folder, reference=options.reference, beside=beside)
     failed = sum(bool(row.error) for row in rows)
     facts = {"input": options.input, "output": str(folder), "pictures": len(files), "rows": len(rows), "failed": failed}
     report(
         options,
         {**facts, "files": [str(path) for path in written], "notes": notes},
-        f"{options.input} -> {folder}: pictures {len(files)}, rows {len(rows)}, failed {failed}",
+        f"{clean(options.input)} -> {clean(str(folder))}: pictures {len(files)}, rows {len(rows)}, failed {failed}",
         more="\n".join(f"  {path}" for path in written),
     )
 
@@ -126,7 +129,7 @@ def _folder(options: argparse.Namespace) -> Path:
     given = given if given.name not in ("", "..") else Path(os.path.abspath(given))
     folder = Path(options.output) if options.output else given.with_name(f"{given.name}.results")
     standing = [folder / name for name in (CSV, HTML, MARKDOWN) if (folder / name).exists()]
-    if options.no_overwrite and standing:
+    if standing and not options.overwrite:
         raise OutputError(f"{standing[0]} exists, and --no-overwrite forbids to go on there")
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():

@@ -14,6 +14,7 @@ import regrain
 from regrain.cli.commands import decode, distill, encode, inspect, train
 from regrain.cli.compare import compare
 from regrain.cli.evaluate import evaluate
+from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
 
@@ -35,6 +36,10 @@ class _Parser(argparse.ArgumentParser):
         """Raise UsageError with `message` and where help is."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Print help or version whole, or fail; argparse ignores a full disk."""
+        say(message.rstrip("\n"))
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Options of the command named first in `arguments`; its `run(options)` runs it.
@@ -48,13 +53,29 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (_add_encode, _add_decode, _add_inspect, _add_compare, _add_train, _add_distill, _add_evaluate):
         add(commands)
-    options = parser.parse_args(arguments)
+    options, others = parser.parse_known_args(arguments)
+    _place(others, options)
     given = vars(options)
     if "budget" in given:
         options.steps = regrain._steps(options.steps, options.budget)
         given = given | {"steps": None}
     regrain._check(**{name: value for name, value in given.items() if name in regrain._RANGES})
     return options
+
+
+def _place(others: list[str], options: argparse.Namespace) -> None:
+    """Take an OUT that stands after a flag, which argparse leaves over; raise UsageError for more than one, and flags.
+
+    Every command takes one input: a second one, as a pattern of the shell gives, must not pass for something else.
+    """
+    flag = next((one for one in others if one.startswith("-") and one != "-"), None)
+    if flag is not None:
+        raise UsageError(f"{flag} is no flag of {options.command} (see regrain {options.command} --help)")
+    if others and "output" in vars(options) and options.output is None:
+        options.output = others.pop(0)
+    if others:
+        takes = "one input and one output" if "output" in vars(options) else "one input"
+        raise UsageError(f"{others[0]} is one name too many: {options.command} takes {takes} at a time")
 
 
 def size(text: str) -> int:
@@ -77,8 +98,25 @@ def _command(
     common.add_argument("--quiet", action="store_true", help="say nothing but errors")
     common.add_argument("--device", metavar="NAME", help="as cuda or cpu (default), or onnx, to decode without torch")
     common.add_argument("--threads", metavar="N", type=_threads, help="threads to compute with (default: torch's)")
-    common.add_argument("--no-overwrite", action="store_true", help="refuse to replace an existing output")
     return parser
+
+
+def _add_overwrite(parser: _Parser) -> None:
+    """For a command that writes one file, which is not to cost another."""
+    common = _common(parser)
+    what = "replace an existing output (default: refuse)"
+    common.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help=what)
+
+
+def _add_resume(parser: _Parser) -> None:
+    """For a command that fills a folder, and goes on there when it is started again."""
+    what = "refuse to go on where there are results"
+    _common(parser).add_argument("--no-overwrite", dest="overwrite", action="store_false", help=what)
+
+
+def _common(parser: _Parser) -> argparse._ArgumentGroup:
+    (group,) = (group for group in parser._action_groups if group.title == COMMON)
+    return group
 
 
 def _add_encode(commands: "_Subparsers[_Parser]") -> None:
@@ -89,6 +127,7 @@ def _add_encode(commands: "_Subparsers[_Parser]") -> None:
     methods = "conditional, progressive or palette (default: that of the weights)"
     parser.add_argument("--method", metavar="NAME", help=methods)
     _add_model(parser)
+    _add_overwrite(parser)
     _add_max_pixels(parser)
 
 
@@ -99,7 +138,7 @@ def _add_decode(commands: "_Subparsers[_Parser]") -> None:
         "output",
         metavar="OUT",
         nargs="?",
-        help="default: IN with the suffix .png, if there is no such file; - is stdout (PNG)",
+        help="default: IN with the suffix .png; - is stdout (PNG)",
     )
     _add_realism(parser, _steps, "denoising steps, 1 to 1000 (default: 1); auto is as many as end in --budget")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
@@ -112,6 +151,7 @@ def _add_decode(commands: "_Subparsers[_Parser]") -> None:
         "--max-memory", metavar="BYTES", type=size, help="refuse to need more (default: half the machine's)"
     )
     _add_model(parser)
+    _add_overwrite(parser)
 
 
 def _add_inspect(commands: "_Subparsers[_Parser]") -> None:
@@ -133,6 +173,7 @@ def _add_compare(commands: "_Subparsers[_Parser]") -> None:
         help="LPIPS as safetensors, to measure it too (default: $REGRAIN_LPIPS)",
     )
     _add_model(parser)
+    _add_overwrite(parser)
 
 
 def _add_train(commands: "_Subparsers[_Parser]") -> None:
@@ -147,6 +188,7 @@ def _add_distill(commands: "_Subparsers[_Parser]") -> None:
 def _add_recipe(parser: _Parser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", type=Path, help="a TOML file, as those in recipes/")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where checkpoints and logs go (default: the recipe's)")
+    _add_resume(parser)
 
 
 def _add_evaluate(commands: "_Subparsers[_Parser]") -> None:
@@ -169,6 +211,7 @@ def _add_evaluate(commands: "_Subparsers[_Parser]") -> None:
     reference = "a folder with tables of published points, to be drawn as such"
     parser.add_argument("--reference", metavar="FOLDER", type=Path, help=reference)
     _add_model(parser)
+    _add_resume(parser)
 
 
 def _add_list(
@@ -193,12 +236,14 @@ def _add_realism(
 ) -> None:
     parser.add_argument("--steps", type=steps, default=1, metavar="N", help=what)
     parser.add_argument("--realism", type=float, default=1.0, metavar="R", help="0 faithful to 1 textured (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise; the same gives the same pixels")
+    what = "of the noise; the same gives the same pixels on the same machine and threads"
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help=what)
 
 
 def _add_model(parser: _Parser) -> None:
-    (common,) = (group for group in parser._action_groups if group.title == COMMON)
-    common.add_argument("--model", type=Path, metavar="WEIGHTS", help="a .safetensors file (default: the package's)")
+    _common(parser).add_argument(
+        "--model", type=Path, metavar="WEIGHTS", help="a .safetensors file (default: the package's)"
+    )
 
 
 def _add_max_pixels(parser: _Parser) -> None:

@@ -1,19 +1,25 @@
 """Where bytes come from and go to: a path, or `-` for the standard streams.
 
-An output is checked before any work is done for it, and appears whole or not at all.
+An output is checked before any work is done for it, replaces nothing that nobody said it may, and appears whole or not
+at all.
 """
 
 import io
+import mimetypes
 import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from regrain.errors import OutputError, UsageError
+from regrain.bitstream import EXTENSION, MAGIC
+from regrain.cli.terminal import STANDARD, clean, write_whole
+from regrain.errors import LimitError, OutputError, UsageError
 
-__all__ = ["STANDARD", "beside", "check_target", "put", "seekable", "source"]
+__all__ = ["beside", "check_rgn_target", "check_target", "picture_format", "put", "seekable", "source"]
 
-STANDARD = "-"
+_BYTES_A_PIXEL = 8
+_OTHER_BYTES = 2**26
+_PIECE = 2**20
 
 
 def source(name: str) -> str | BinaryIO:
@@ -23,10 +29,18 @@ def source(name: str) -> str | BinaryIO:
     return sys.stdin.buffer if name == STANDARD else name
 
 
-def seekable(name: str) -> str | BinaryIO:
-    """As `source`, with stdin held in memory."""
+def seekable(name: str, max_pixels: int = 2**28) -> str | BinaryIO:
+    """As `source`, with stdin held in memory; raises LimitError where it is longer than so many pixels ever are."""
     stream = source(name)
-    return stream if isinstance(stream, str) else io.BytesIO(stream.read())
+    if isinstance(stream, str):
+        return stream
+    most, held = _BYTES_A_PIXEL * max_pixels + _OTHER_BYTES, io.BytesIO()
+    while piece := stream.read(_PIECE):
+        held.write(piece)
+        if held.tell() > most:
+            raise LimitError(f"stdin has more than {most} bytes, and so more pixels than --max-pixels allows")
+    held.seek(0)
+    return held
 
 
 def beside(name: str, suffix: str) -> str:
@@ -34,13 +48,64 @@ def beside(name: str, suffix: str) -> str:
     return STANDARD if name == STANDARD else os.path.splitext(name)[0] + suffix
 
 
+def picture_format(target: str) -> str:
+    """The format of a picture that is written to `target`, by its suffix; raises UsageError where that is of none."""
+    from regrain import image
+
+    if target == STANDARD:
+        return "PNG"
+    if target.lower().endswith(EXTENSION):
+        raise UsageError(f"{clean(target)} has the suffix of what is decoded; a picture is written: name it .png or so")
+    return image.format_of(target)
+
+
+def check_rgn_target(target: str, *, overwrite: bool, source: str) -> None:
+    """As `check_target`, for a .rgn file: what is a picture by its name, or no .rgn file, is never replaced by one.
+
+    So a pattern of the shell that stands for two pictures does not cost the second.
+    """
+    if target != STANDARD and os.path.isfile(target):
+        _check_not_input(target, source)
+    if _is_picture_name(target):
+        raise UsageError(
+            f"{clean(target)} has the suffix of a picture, where a {EXTENSION} file is to be written; "
+            "encode takes one picture at a time, and OUT after it"
+        )
+    check_target(target, overwrite=overwrite, source=source)
+    if target != STANDARD and os.path.isfile(target) and not target.lower().endswith(EXTENSION):
+        with open(target, "rb") as file:
+            start = file.read(len(MAGIC))
+        if start not in (b"", MAGIC):
+            raise OutputError(f"{clean(target)} exists and is no {EXTENSION} file; remove it, or name another output")
+
+
+def _is_picture_name(target: str) -> bool:
+    """Whether a name has the suffix of a format of pictures, one that Pillow writes or any other."""
+    from regrain import image
+
+    suffix = os.path.splitext(target)[1].lower()
+    if suffix in ("", EXTENSION):
+        return False
+    try:
+        return bool(image.format_of(f"picture{suffix}"))
+    except UsageError:
+        return (mimetypes.guess_type(f"picture{suffix}")[0] or "").startswith("image/")
+
+
+def _check_not_input(target: str, source: str) -> None:
+    if source != STANDARD and os.path.exists(source) and os.path.samefile(target, source):
+        raise UsageError(f"{clean(target)} is the input; name another output")
+
+
 def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> None:
     """Raise OutputError where `target` cannot be written, and UsageError where it is the input or a terminal.
 
-    Nothing is created: this comes before the work, `put` after it.
+    A file that exists is not to be replaced without `overwrite`; a device or a pipe has nothing to lose. Nothing is
+    created: this comes before the work, `put` after it.
     """
+    name = clean(target)
     if "\0" in target:
-        raise OutputError(f"cannot write {target!r}: no name may hold a zero")
+        raise OutputError(f"cannot write {name}: no name may hold a zero")
     if target == STANDARD:
         if sys.stdout is None:
             raise OutputError("cannot write stdout: it is closed")
@@ -49,32 +114,32 @@ def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> Non
         return
     path = Path(target)
     parent = path.resolve().parent
-    if path.is_dir():
-        raise OutputError(f"cannot write {target}: it is a directory")
-    if not parent.is_dir():
-        raise OutputError(f"cannot write {target}: there is no directory {parent}")
-    if os.path.lexists(path) and not overwrite:
-        raise OutputError(f"{target} exists; to replace it, name it as OUT, without --no-overwrite")
-    if source != STANDARD and path.exists() and os.path.exists(source) and path.samefile(source):
-        raise UsageError(f"{target} is the input; name another output")
     there, device = path.exists(), path.exists() and not path.is_file()
+    if path.is_dir():
+        raise OutputError(f"cannot write {name}: it is a directory")
+    if not parent.is_dir():
+        raise OutputError(f"cannot write {name}: there is no directory {clean(str(parent))}")
+    if there:
+        _check_not_input(target, source)
+    if os.path.lexists(path) and not device and not overwrite:
+        raise OutputError(f"{name} exists; --overwrite replaces it")
     if (there and not os.access(path, os.W_OK)) or (not device and not os.access(parent, os.W_OK)):
-        raise OutputError(f"cannot write {target}: permission denied")
+        raise OutputError(f"cannot write {name}: permission denied")
 
 
 def put(data: bytes, target: str, *, overwrite: bool) -> None:
-    """Write `data` whole: to stdout, or as a file that replaces what stands at `target`.
+    """Write `data` whole: to stdout, or as a file that replaces what stands at `target` if `overwrite`.
 
     Raises OutputError; a closed pipe stays BrokenPipeError, which is no failure of ours.
     """
     try:
         if target == STANDARD:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            write_whole(sys.stdout.buffer, data)
         else:
             from regrain import image
 
-            image.write_bytes(data, Path(target), overwrite=overwrite)
+            device = os.path.exists(target) and not os.path.isfile(target)
+            image.write_bytes(data, Path(target), overwrite=overwrite or device)
     except (BrokenPipeError, OutputError):
         raise
     except OSError as error:
