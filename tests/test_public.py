@@ -139,9 +139,10 @@ def test_two_rates_are_one_too_many(left_out):
 
 
 def test_reading_takes_every_kind_of_source_and_no_more_than_it_needs(tmp_path):
-    from regrain.bitstream import MAGIC
+    from regrain import bitstream
 
-    whole = MAGIC + bytes(1000)
+    header = bitstream.Header(40, 30, 12800, b"\1\2\3\4")
+    whole = bitstream.write(bitstream.Stream(header, (bytes(1000),)))
     (tmp_path / "a.rgn").write_bytes(whole)
     for source in (whole, bytearray(whole), io.BytesIO(whole), tmp_path / "a.rgn", str(tmp_path / "a.rgn")):
         assert regrain._read(source) == whole
@@ -151,7 +152,35 @@ def test_reading_takes_every_kind_of_source_and_no_more_than_it_needs(tmp_path):
             assert size > 0, "read to the end of an endless stream"
             return bytes(size)
 
+    class Trickle(io.RawIOBase):
+        left = whole
+
+        def read(self, size=-1):
+            piece, self.left = self.left[:3], self.left[3:]
+            return piece
+
     assert 0 < len(regrain._read(Endless())) < 1000
+    assert regrain._read(Trickle()) == whole
+
+
+def test_a_file_that_goes_on_for_ever_is_given_up(monkeypatch):
+    from regrain import bitstream
+
+    monkeypatch.setattr(regrain, "_OTHER_BYTES", 2**22)
+    header = bitstream.Header(40, 30, 12800, b"\1\2\3\4")
+    whole = bitstream.write(bitstream.Stream(header, (bytes(1000),)))
+
+    class Endless(io.BytesIO):
+        taken = 0
+
+        def read(self, size=-1):
+            self.taken += size
+            return (super().read(size) or bytes(size))[:size]
+
+    file = Endless(whole)
+    with pytest.raises(regrain.Corrupt, match=r"goes on after \d+ bytes, more than 40 x 30 pixels can take"):
+        regrain.inspect(file)
+    assert file.taken < 2**23
 
 
 @pytest.mark.parametrize("source", [io.StringIO("text"), 17, None])
