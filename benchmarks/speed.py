@@ -170,8 +170,11 @@ def cold(picture: bytes, quality: float, runs: int, weights: Path | None) -> dic
     with tempfile.TemporaryDirectory() as folder:
         source, coded, target = (str(Path(folder, name)) for name in ("in.png", "coded.rgn", "out.png"))
         Path(source).write_bytes(picture)
-        encode = [fresh("-m", "regrain", "encode", source, coded, "-q", str(quality), *named) for _ in range(runs)]
-        decode = [fresh("-m", "regrain", "decode", coded, target, *named) for _ in range(runs)]
+        encode = [
+            fresh("-m", "regrain", "encode", "--overwrite", source, coded, "-q", str(quality), *named)
+            for _ in range(runs)
+        ]
+        decode = [fresh("-m", "regrain", "decode", "--overwrite", coded, target, *named) for _ in range(runs)]
         command = [sys.executable, "-c", COLD, coded, *named[1:]]
         parts = [json.loads(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(runs)]
     result: dict[str, Any] = {"parts": medians(parts)}

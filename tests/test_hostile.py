@@ -240,7 +240,7 @@ def test_no_picture(fails, name, monkeypatch):
         (["decode", "photo.rgn", "photo.png"], 7),
         (["encode", "photo.png", "photo.png"], 2),
         (["decode", "photo.rgn", "photo.rgn"], 2),
-        (["encode", "photo.png", "--device", "meta"], 2),
+        (["encode", "photo.png", "x.rgn", "--device", "meta"], 2),
     ],
 )
 def test_inputs_and_outputs_that_cannot_be(fails, arguments, code):
@@ -346,7 +346,7 @@ def test_a_package_without_its_weights(fails, monkeypatch):
     fails(["encode", "photo.png", "x.rgn"], 5, "reinstall")
 
 
-@pytest.mark.parametrize("arguments", [["encode", "photo.png", "x.rgn"], ["decode", "photo.rgn", "old"]])
+@pytest.mark.parametrize("arguments", [["encode", "photo.png", "x.rgn"], ["decode", "photo.rgn", "old", "--overwrite"]])
 @pytest.mark.parametrize("where", ["compute", "write"])
 def test_ctrl_c(fails, monkeypatch, arguments, where):
     def interrupted(*_, **__):
