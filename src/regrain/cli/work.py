@@ -1,6 +1,6 @@
-"""While the work goes on: the lines that libraries print are kept from the terminal, and a clock is drawn on it.
+"""While the work goes on: what libraries print is kept from the standard streams, and a clock is drawn on a terminal.
 
-Invariant: afterwards standard error is what it was, and the line of the clock is gone.
+Invariant: afterwards both streams are what they were, nothing was added to stdout, and the line of the clock is gone.
 """
 
 import argparse
@@ -35,27 +35,29 @@ def working(options: argparse.Namespace, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def silent_libraries(*, wanted: bool = True) -> Iterator[None]:
-    """Lose what compiled libraries write to descriptor 2, past Python; `sys.stderr` goes where it went.
+    """Lose what libraries print to stdout, where a picture may go, and compiled ones to stderr; `sys.stderr` works.
 
-    libtiff does so, up to 197 lines a broken file, and nothing that Pillow offers turns it off.
+    libtiff writes to descriptor 2, past Python, up to 197 lines a broken file, and nothing that Pillow offers turns it
+    off. Where this is not `wanted` all of it is on stderr.
     """
-    if not wanted or sys.stderr is None:
-        yield
-        return
-    stream, sys_stream_is_2 = sys.stderr, _descriptor(sys.stderr) == 2
-    stream.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    streams, kept, nowhere = (sys.stdout, sys.stderr), (os.dup(1), os.dup(2)), os.open(os.devnull, os.O_WRONLY)
+    ours = [text_stream(kept[1], streams[1]), text_stream(nowhere, streams[0])]
     try:
-        if sys_stream_is_2:
-            sys.stderr = text_stream(kept, stream)
-        os.dup2(nowhere, 2)
+        if _descriptor(sys.stderr) == 2:
+            sys.stderr.flush()
+            sys.stderr = ours[0]
+        sys.stdout = ours[1] if wanted else sys.stderr
+        os.dup2(nowhere if wanted else 2, 1)
+        os.dup2(nowhere if wanted else 2, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        if sys_stream_is_2:
-            sys.stderr = stream
-        os.close(kept)
-        os.close(nowhere)
+        for stream in ours:
+            stream.close()  # before another file has the number of its descriptor
+        sys.stdout, sys.stderr = streams
+        for number, descriptor in enumerate(kept, 1):
+            os.dup2(descriptor, number)
+        for descriptor in (*kept, nowhere):
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
