@@ -36,6 +36,12 @@ def test_the_commands_parse(line):
     parse(shlex.split(line, comments=True)[1:])
 
 
+def test_the_demo_can_be_run_again():
+    lines = re.findall(r"^\t\$\(REGRAIN\) (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == 3
+    assert all(parse(shlex.split(line)).overwrite for line in lines)
+
+
 def test_every_file_that_is_named_exists():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target

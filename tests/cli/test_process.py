@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import logging
 import os
 import signal
 import struct
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from regrain.cli import main, work
-from regrain.cli.process import Stop, _signals_that_stop
+from regrain.cli.process import Stop, _one_line_logs, _signals_that_stop
 from regrain.image import writing
 
 EARLY = """
@@ -117,6 +118,17 @@ def test_what_a_library_prints_goes_into_no_picture(wanted):
     assert sorted(set(done.stderr.splitlines())) == ([] if wanted else ["compiled"]) + ["ours", "ours after"] + (
         [] if wanted else ["python"]
     )
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_what_is_logged_is_one_clean_line_and_a_librarys_only_where_all_is_said(verbose, capsys):
+    with _one_line_logs(verbose):
+        for name in ("PIL.TiffImagePlugin", "regrain.palette.pipelines"):
+            record = logging.LogRecord(name, logging.WARNING, "", 1, "%s: odd", ("a\nb",), None)
+            logging.lastResort.handle(record)
+    line = "regrain: warning: a\\nb: odd\n"
+    assert capsys.readouterr().err == (2 * line if verbose else line)
+    assert type(logging.lastResort).__module__ == "logging"
 
 
 class Terminal(io.StringIO):

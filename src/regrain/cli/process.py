@@ -1,6 +1,7 @@
 """One command as a process: signals, warnings and errors in, one line and an exit code out."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -36,8 +37,9 @@ def run(arguments: Sequence[str], start: float) -> int:
     Raises SystemExit(0) after `--help` and `--version`.
     """
     _open_standard_descriptors()
+    verbose = bool({"-v", "--verbose"} & set(arguments))
     try:
-        with _signals_that_stop(), _one_line_warnings():
+        with _signals_that_stop(), _one_line_warnings(), _one_line_logs(verbose):
             options = parse(arguments)
             options.start = start
             _use_threads(options.threads)
@@ -51,7 +53,7 @@ def run(arguments: Sequence[str], start: float) -> int:
         _detach_stdout()
         return _CLOSED_PIPE
     except Exception as error:
-        if {"-v", "--verbose"} & set(arguments):
+        if verbose:
             with contextlib.suppress(OSError):
                 say(traceback.format_exc().rstrip(), aside=True)
         known = _as_regrain(error)
@@ -139,3 +141,26 @@ def _one_line_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = _show
         yield
+
+
+class _OneLine(logging.Handler):
+    """Each record as one line of ours; of a library only where all is to be said, for its words add to an error's."""
+
+    def __init__(self, verbose: bool) -> None:
+        super().__init__(logging.WARNING)
+        self.verbose = verbose
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.verbose or record.name.partition(".")[0] == "regrain":
+            with contextlib.suppress(OSError):
+                say(f"regrain: warning: {one_line(record.getMessage())}", aside=True)
+
+
+@contextlib.contextmanager
+def _one_line_logs(verbose: bool) -> Iterator[None]:
+    """Show in our way what is logged while nobody has set up logging; a run of training does."""
+    before, logging.lastResort = logging.lastResort, _OneLine(verbose)
+    try:
+        yield
+    finally:
+        logging.lastResort = before
