@@ -64,7 +64,7 @@ def encode(options: argparse.Namespace) -> None:
 
 def decode(options: argparse.Namespace) -> None:
     """.rgn file to picture, in the format of its suffix; raises what `regrain.decode` raises, or OutputError."""
-    from regrain import codec, image
+    from regrain import bitstream, codec, image
 
     target = options.output or beside(options.input, ".png")
     overwrite = options.output is not None and not options.no_overwrite  # photo.png may be what photo.rgn was made of
@@ -72,6 +72,8 @@ def decode(options: argparse.Namespace) -> None:
     kind = image.format_of(target) if target != STANDARD else "PNG"
     start = perf_counter()
     data = regrain._read(source(options.input))
+    header = bitstream.read_header(data)
+    image.check_format(kind, header.width, header.height, alpha=header.alpha, name=target)
     picture = codec.decode(
         data,
         steps=options.steps,

@@ -62,7 +62,7 @@ def compare(options: argparse.Namespace) -> None:
     from regrain.evaluation import baselines
     from regrain.evaluation.equal import Through, through
 
-    original = _rgb(image.read(seekable(options.input)).to_pillow())
+    original = _rgb(image.upright(image.read(seekable(options.input))).to_pillow())
     distance = _lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
     data, decoded, seconds = _through_regrain(original, options)
     info = regrain.inspect(data)
