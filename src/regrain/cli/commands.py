@@ -30,18 +30,21 @@ __all__ = ["decode", "distill", "encode", "inspect", "rate", "report", "say", "s
 
 def encode(options: argparse.Namespace) -> None:
     """Picture to .rgn file; raises what `regrain.encode` raises, or OutputError."""
+    from regrain import image
+
     target = options.output or beside(options.input, ".rgn")
     check_target(target, overwrite=not options.no_overwrite, source=options.input)
     picture = seekable(options.input)
     start = perf_counter()
-    data = regrain.encode(
-        picture,
-        **rate(options),
-        method=options.method,
-        model=weights(options),
-        device=options.device,
-        max_pixels=options.max_pixels,
-    )
+    with image.pillow_limited(options.max_pixels):
+        data = regrain.encode(
+            picture,
+            **rate(options),
+            method=options.method,
+            model=weights(options),
+            device=options.device,
+            max_pixels=options.max_pixels,
+        )
     seconds = perf_counter() - start
     put(data, target, overwrite=not options.no_overwrite)
     info = regrain.inspect(data)
@@ -73,7 +76,7 @@ def decode(options: argparse.Namespace) -> None:
     start = perf_counter()
     data = regrain._read(source(options.input))
     header = bitstream.read_header(data)
-    image.check_format(kind, header.width, header.height, alpha=header.alpha, name=target)
+    image.check_format(kind, header.width, header.height, alpha=header.alpha, name=shown(target, "stdout"))
     picture = codec.decode(
         data,
         steps=options.steps,
@@ -88,7 +91,7 @@ def decode(options: argparse.Namespace) -> None:
     )
     seconds = perf_counter() - start
     buffer = io.BytesIO()
-    image.write(picture, buffer, format=kind)
+    image.write(picture, buffer, format=kind, name=shown(target, "stdout"))
     put(buffer.getvalue(), target, overwrite=overwrite)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
     steps, budget = _steps_taken(options.steps)

@@ -3,7 +3,7 @@
     picture   what a picture is here          reading, convert   any file or array -> picture
     pixels    the signed range, edges         writing            picture or bytes -> a file, whole or not at all
     alpha     alpha <-> bytes, lossless          formats            what each format can hold
-    exif, profiles    what metadata says of the pixels
+    metadata, exif, profiles    what is said of the pixels
 
 The only room, beside the Pillow plugin and the baselines, that knows Pillow.
 """

@@ -15,18 +15,17 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from regrain.errors import ImageError
-from regrain.image import exif, profiles
-from regrain.image.picture import EXIF_MARK, U8, Metadata, Picture
+from regrain.image.metadata import Unread, metadata_of
+from regrain.image.picture import U8, Metadata, Picture
+from regrain.image.profiles import GREY, space_of
 
 log = logging.getLogger(__name__)
 
 _TARGETS = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
 _TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64", "bool")
-_OWN_SPACE = ("CMYK", "LAB")
 _ROWS = 256
 """Rows that are converted at a time, so that no wider copy of a whole picture is made."""
 _SAMPLE_SCALES = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}
-_XMP_KEY = "XML:com.adobe.xmp"
 
 
 def eight_bit(values: npt.NDArray[Any], full: int | None = None) -> U8:
@@ -84,11 +83,11 @@ def from_pillow(image: Image.Image, name: str = "picture") -> Picture:
     CMYK and LAB become sRGB and lose their profile (CMYK goes through it); every other mode keeps its profile.
     What is not kept is one line of the log that begins with `name`.
     """
-    key, tags, points, rawmode = _colour_key(image), exif.tags_of(image), _code_points(image), _rawmode(image)
+    key, rawmode, unread = _colour_key(image), _rawmode(image), Unread.of(image)
     image.load()
     planes = _planes(image, rawmode, key, name)
-    metadata = _metadata(image, tags, points, grey=planes.shape[2] < 3, name=name)
-    if profiles.space_of(metadata.icc) == profiles.GREY and planes.shape[2] >= 3:
+    metadata = metadata_of(image, unread, grey=planes.shape[2] < 3, name=name)
+    if space_of(metadata.icc) == GREY and planes.shape[2] >= 3:
         planes = np.delete(planes, (1, 2), axis=2)  # all three are equal, or the profile had been left out
     return _split(planes, metadata)
 
@@ -161,25 +160,6 @@ def _rawmode(image: Image.Image) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _code_points(image: Image.Image) -> bytes | None:
-    """The four bytes of a PNG's cICP chunk, which Pillow does not read; it stands before the pixels."""
-    file = getattr(image, "fp", None)
-    if image.format != "PNG" or file is None:
-        return None
-    place = file.tell()
-    try:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-            length = int.from_bytes(head[:4])
-            if head[4:] == b"cICP" and length == 4:
-                points = file.read(4)
-                return bytes(points) if len(points) == 4 else None
-            file.seek(length + 4, io.SEEK_CUR)
-    finally:
-        file.seek(place)
-    return None
-
-
 def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
     """CMYK to RGB through the image's own profile, or plainly when it has none that fits."""
     try:
@@ -188,43 +168,3 @@ def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
     except (KeyError, TypeError, ValueError, OSError, ImportError, ImageCms.PyCMSError):
         converted = None
     return converted or image.convert("RGB")
-
-
-def _metadata(image: Image.Image, tags: bytes | None, points: bytes | None, *, grey: bool, name: str) -> Metadata:
-    """ICC (unless the pixels leave its colour space), EXIF and XMP of a loaded image; empty ones are None."""
-    info = image.info
-    xmp = info.get("xmp", info.get(_XMP_KEY))
-    xmp = xmp.encode() if isinstance(xmp, str) else xmp
-    icc, block, xmp = (
-        bytes(entry) if isinstance(entry, bytes | bytearray) else b""
-        for entry in (info.get("icc_profile"), info.get("exif", tags), xmp)
-    )
-    kept = exif.readable_block(block) if block else None
-    if block and not kept and block != EXIF_MARK:
-        log.warning("%s: its EXIF cannot be read and is left out", name)
-    profile = None if image.mode in _OWN_SPACE else _profile(image, icc, points, grey=grey, name=name)
-    return Metadata(profile or None, kept, xmp or None)
-
-
-def _profile(image: Image.Image, icc: bytes, points: bytes | None, *, grey: bool, name: str) -> bytes | None:
-    """The profile of a loaded image, by PNG's order: cICP, iCCP, sRGB, then gAMA with cHRM."""
-    if points is not None:
-        if points[1] in (profiles.PQ, profiles.HLG):
-            log.warning("%s: it is of high dynamic range (cICP), of which 8 bits and a profile are kept", name)
-        if profiles.has_profile(points):
-            return profiles.profile_of_points(points, grey=grey)
-        log.warning("%s: the colours that its cICP chunk names are not known, so it is left out", name)
-    if not icc:
-        named = None if "srgb" in image.info else (image.info.get("gamma"), image.info.get("chromaticity"))
-        return named and profiles.profile_of_chunks(*named, grey=grey)
-    space = profiles.space_of(icc)
-    if space in (None, profiles.RGB) or (space == profiles.GREY and (grey or _without_colour(image))):
-        return icc
-    log.warning("%s: its colour profile is not for pixels of this kind and is left out", name)
-    return None
-
-
-def _without_colour(image: Image.Image) -> bool:
-    """Whether red, green and blue of an image are equal everywhere."""
-    pixels = np.asarray(image.convert("RGB"))
-    return bool((pixels == pixels[..., :1]).all())

@@ -65,7 +65,7 @@ def format_of(target: PathName | BinaryIO, format: str | None = None) -> str:
 
 
 def check_format(format: str, width: int, height: int, *, alpha: bool, name: str) -> None:
-    """Raise `OutputError`, of the file `name`, where a format cannot hold a picture of this size, with alpha or without.
+    """Raise `OutputError`, of the file `name`, where a format cannot hold a picture of this size, or alpha.
 
     This needs no pixels, so that it can come before they are decoded.
     """

@@ -59,11 +59,19 @@ def to_srgb(pixels: U8, icc: bytes) -> U8:
     profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     if ImageCms.getProfileDescription(profile).startswith("sRGB"):
         return pixels
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    image = image.convert("L" if space_of(icc) == GREY else "RGB")
-    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    if pixels.shape[2] == 3:
+        return _transform(Image.fromarray(pixels), profile, ImageCms.Flags.NONE)
+    levels = Image.fromarray(np.arange(256, dtype=np.uint8)[:, None]).convert("L" if space_of(icc) == GREY else "RGB")
+    # 256 levels need no quick way, which is 10 levels off in the shadows of a linear grey
+    return _transform(levels, profile, ImageCms.Flags.NOOPTIMIZE)[:, 0, 1][pixels]
+
+
+def _transform(image: Image.Image, profile: ImageCms.ImageCmsProfile, flags: ImageCms.Flags) -> U8:
+    """The pixels (h, w, 3) of sRGB."""
+    target = ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB", flags=flags)
     assert converted is not None
-    return np.ascontiguousarray(np.asarray(converted)[..., 1:2] if pixels.shape[2] == 1 else np.asarray(converted))
+    return np.array(converted)
 
 
 def profile_of_chunks(gamma: object, places: object, *, grey: bool) -> bytes | None:

@@ -37,17 +37,19 @@ def write(
     *,
     format: str | None = None,
     overwrite: bool = True,
+    name: str | None = None,
     **options: object,
 ) -> None:
     """Write a picture file with its ICC profile, EXIF and XMP, as far as its format has a place for them.
 
     Where there is none, the pixels are turned upright and brought to sRGB (`regrain.image.formats`), and a line of the
     log says which blocks are left out; so too where the writer refuses a block, such as EXIF over 64 kB in a JPEG.
-    The format is that of `format_of`. `options` go to Pillow's writer; without any, WebP is lossless and JPEG (95) and
-    AVIF (90) have full colour resolution. A path is written as by `write_bytes`; an open file is left open.
+    The format is that of `format_of`. Errors and log begin with `name` (None: the path, or "output"). `options` go to
+    Pillow's writer; without any, WebP is lossless, and JPEG (95) and AVIF (90) have full colour resolution. A path is
+    written as by `write_bytes`; an open file is left open.
     Raises `OutputError` (also when the format cannot hold the picture), or `UsageError` for an unknown format.
     """
-    name = shown(target) if isinstance(target, str | os.PathLike) else "output"
+    name = name or (shown(target) if isinstance(target, str | os.PathLike) else "output")
     with _errors(name):
         data = _encoded(picture, format_of(target, format), options, name)
         if isinstance(target, str | os.PathLike):
