@@ -11,9 +11,11 @@ import time
 import types
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import regrain
 from regrain import bitstream, image
@@ -671,6 +673,47 @@ def test_compare_draws_and_counts(photo, codec, capsys):
     assert all(row["lpips"] is None for row in facts["rows"])
     sheet = image.read("photo.compare.png").pixels
     assert sheet.shape[1] > 64 * len(facts["rows"])
+
+
+def test_compare_turns_the_picture_upright(photo, codec, monkeypatch):
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    picture = image.Picture(image.read("photo.png").pixels, None, image.Metadata(exif=exif))
+    image.write(picture, "turned.png")
+    sizes, encode = [], codec.encode
+
+    def watched(picture, **rest):
+        sizes.append(picture.pixels.shape)
+        return encode(picture, **rest)
+
+    monkeypatch.setattr(codec, "encode", watched)
+    assert main(["compare", "turned.png", "--quiet"]) == 0
+    assert sizes == [(64, 48, 3)]
+
+
+@pytest.mark.parametrize(("target", "words"), [("out.jpg", "cannot hold alpha"), ("out.ico", "allowed are png")])
+def test_a_format_that_cannot_hold_the_picture_is_refused_before_the_work(photo, codec, capsys, target, words):
+    header = bitstream.Header(64, 48, 12800, b"\1\2\3\4", tile=64, alpha=True)
+    Path("photo.rgn").write_bytes(bitstream.write(bitstream.Stream(header, (bytes(900),), alpha=b"\0\7")))
+    code = 7 if words == "cannot hold alpha" else 2
+    fails(capsys, ["decode", "photo.rgn", target], code, target.removeprefix("out"), words)
+    assert not codec.calls
+
+
+def test_what_encode_does_not_keep_is_a_line_with_the_name_of_the_file(photo, capsys, caplog):
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "green")]
+    frames[0].save("pages.tif", save_all=True, append_images=frames[1:])
+    before = Image.MAX_IMAGE_PIXELS
+    assert main(["encode", "pages.tif", "--max-pixels", "5k"]) == 0
+    assert caplog.messages == ["pages.tif: only the first of its frames or pages is kept"]
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_what_a_format_has_no_place_for_is_a_line_with_the_name_of_the_file(photo, codec, caplog):
+    main(["encode", "photo.png"])
+    pixels, exif = np.zeros((48, 64, 3), np.uint8), b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
+    codec.decode = lambda data, **rest: image.Picture(pixels, None, image.Metadata(exif=exif))
+    assert main(["decode", "photo.rgn", "out.bmp"]) == 0
+    assert caplog.messages == ["out.bmp: BMP has no place for EXIF, left out"]
 
 
 def test_compare_prints_a_table(photo, capsys):

@@ -53,6 +53,18 @@ def test_the_picture_is_recognised(photo, data):
     assert 10 * np.log10(255**2 / error) > 20
 
 
+def test_what_alpha_hides_costs_no_byte_and_touches_nothing_that_is_seen(photo):
+    alpha = np.full((150, 200), 255, np.uint8)
+    alpha[40:110, 60:140] = 0
+    noise = np.random.default_rng(3).integers(0, 256, photo.pixels.shape, np.uint8)
+    one, other = (
+        codec.encode(Picture(np.where(alpha[..., None] == 0, hidden, photo.pixels), alpha), quality=40)
+        for hidden in (noise, np.uint8(255))
+    )
+    assert one == other
+    assert len(one) < len(codec.encode(photo, quality=40)) + 200
+
+
 def test_alpha_and_metadata_come_back_exactly(photo):
     alpha = np.random.default_rng(1).integers(0, 256, (150, 200), dtype=np.uint8)
     extras = Metadata(icc=b"profile", exif=b"MM\0*\0\0\0\x08", xmp=b"<x/>")

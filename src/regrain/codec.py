@@ -95,15 +95,16 @@ def encode(
     Raises UsageError for a target that is too small, a tile that is no power of two from 64 to 32768, or a method that
     is not there or not the model's.
     """
-    from regrain.image import encode_alpha
+    from regrain.image import encode_alpha, fill_hidden
 
     which = models.method_of(method, model)
     model = models.choose(model, which, device)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
     header = bitstream.Header(*size, 0, model.fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     _check_memory("encoding", header, 1, None)
+    pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
     with models.untouched():
-        payloads = models.room(which, model).encoder(model, picture.pixels, tile)
+        payloads = models.room(which, model).encoder(model, pixels, tile)
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
     meta = picture.metadata
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from regrain import image
 from regrain.errors import LimitError, ModelError, UsageError
 from regrain.evaluation import baselines, sweep
 from regrain.evaluation.contestants import Bench, Contestant, Knobs, baseline
@@ -272,6 +273,13 @@ def test_everybody_gets_rgb_of_8_bits(tmp_path):
     for name in ("sixteen.png", "rgba.png"):
         assert np.array_equal(pixels_of(tmp_path / name), wanted)
         assert pixels_of(tmp_path / name).flags.c_contiguous
+
+
+def test_everybody_gets_the_picture_upright(tmp_path):
+    pixels = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0\0\0\0\0"
+    image.write(image.Picture(pixels, None, image.Metadata(exif=exif)), tmp_path / "turned.png")
+    assert np.array_equal(pixels_of(tmp_path / "turned.png"), np.rot90(pixels))
 
 
 def test_the_bar_is_for_terminals_alone(folder, monkeypatch, capsys):

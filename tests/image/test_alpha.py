@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regrain.errors import Corrupt
-from regrain.image import decode_alpha, encode_alpha
+from regrain.image import decode_alpha, encode_alpha, fill_hidden
 
+PHOTO = np.random.default_rng(2).integers(0, 256, (40, 37, 3), np.uint8)
 SHAPES = st.tuples(st.integers(1, 20), st.integers(1, 20))
 MASK = (np.add.outer(np.arange(40) ** 2, np.arange(37) ** 2) < 900).astype(np.uint8) * 255
 SLOPE = (np.add.outer(3 * np.arange(40), 5 * np.arange(37)) % 256).astype(np.uint8)
@@ -90,3 +91,30 @@ def test_a_bomb_is_not_unpacked():
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+@given(arrays(np.uint8, SHAPES, elements=st.sampled_from([0, 1, 255])), st.sampled_from([1, 3]))
+def test_what_is_seen_stays_and_the_hidden_lies_between(alpha, channels):
+    pixels = PHOTO[: alpha.shape[0], : alpha.shape[1], :channels]
+    filled, seen = fill_hidden(pixels, alpha), alpha > 0
+    np.testing.assert_array_equal(filled[seen], pixels[seen])
+    hidden = np.where(seen[..., None], pixels, np.uint8(77))
+    np.testing.assert_array_equal(fill_hidden(hidden, alpha), filled)
+    if seen.any():
+        least, most = pixels[seen].min(axis=0).astype(int), pixels[seen].max(axis=0).astype(int)
+        assert (filled >= least - 3).all()
+        assert (filled <= most + 3).all()
+
+
+def test_hidden_pixels_are_like_those_beside_them_and_smooth():
+    pixels = np.repeat(np.linspace(50, 200, 64).astype(np.uint8)[:, None, None], 64, axis=1)
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[:, :20] = alpha[:, 44:] = 255
+    filled = fill_hidden(np.where(alpha[..., None] == 0, np.uint8(0), pixels), alpha).astype(int)
+    assert np.abs(filled - pixels).max() < 30
+    assert np.abs(np.diff(filled, axis=0)).max() < 20
+
+
+def test_without_anything_hidden_or_seen_there_is_nothing_to_fill():
+    assert fill_hidden(PHOTO, np.ones((40, 37), np.uint8)) is PHOTO
+    assert not fill_hidden(PHOTO, np.zeros((40, 37), np.uint8)).any()

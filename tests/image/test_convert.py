@@ -1,3 +1,4 @@
+import io
 import struct
 
 import numpy as np
@@ -6,7 +7,7 @@ from pictures import ALPHA, GREY, RGB, SRGB, photo_exif, png, saved
 from PIL import Image, ImageCms, PngImagePlugin
 
 from regrain.errors import ImageError
-from regrain.image import Metadata, Picture, read
+from regrain.image import Metadata, Picture, read, upright
 
 
 @pytest.mark.parametrize("colour", [RGB, GREY], ids=["rgb", "grey"])
@@ -60,6 +61,76 @@ def test_floats_are_unit_or_byte_range():
     for source in (Image.fromarray(unit), unit, unit.astype(np.float64), saved(Image.fromarray(unit), "TIFF")):
         assert read(source).pixels[0, :, 0].tolist() == [0, 128, 255]
     assert read(np.array([[0, 1.4, 254.6]])).pixels[0, :, 0].tolist() == [0, 1, 255]
+    assert read(np.array([[-0.001, 0.5, 1.0019]])).pixels[0, :, 0].tolist() == [0, 128, 255], "what rounds into it"
+    assert read(np.array([[-0.4, 3, 255.4]])).pixels[0, :, 0].tolist() == [0, 3, 255]
+
+
+@pytest.mark.parametrize("most", [1.003, 1.02, 1.998])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_float_array_between_both_ranges_is_an_error_that_says_what_to_do(most, dtype):
+    values = np.array([[0, 0.5, most]], dtype)
+    for source in (values, Image.fromarray(values.astype(np.float32))):
+        with pytest.raises(ImageError, match=r"values go up to 1\..*clip them to \[0, 1\], or give them as uint8"):
+            read(source)
+
+
+def test_the_scale_of_a_float_file_is_not_guessed_and_clipping_is_said(caplog):
+    for values, pixels in (
+        ([0, 0.5, 1.02], [0, 128, 255]),
+        ([-0.3, 0.1, 2], [0, 26, 255]),
+        ([0, 0.001, 0.002], [0, 0, 1]),
+    ):
+        caplog.clear()
+        data = saved(Image.fromarray(np.array([values], np.float32)), "TIFF")
+        assert read(data).pixels[0, :, 0].tolist() == pixels
+        assert ("outside 0 to 1 are clipped" in caplog.text) == (max(values) > 1)
+    for values in ([0, 0.5, 254], [0, 0.5, np.nan], [-2, 0, 1]):
+        with pytest.raises(ImageError, match=r"allowed is 0 to 1$"):
+            read(saved(Image.fromarray(np.array([values], np.float32)), "TIFF"))
+
+
+def test_a_dark_file_of_16_bits_stays_dark():
+    dark = np.array([[0, 128, 200, 255]])
+    pgm = b"P5 4 1 65535 " + dark.astype(">u2").tobytes()
+    plain = b"P2 4 1 1000\n0 2 3 4\n"
+    for source in (pgm, saved(Image.fromarray(dark.astype(np.int32)), "TIFF"), plain):
+        with Image.open(io.BytesIO(source)) as opened:
+            for picture in (read(source), read(opened)):
+                assert picture.pixels[0, :, 0].tolist() == [0, 0, 1, 1] or picture.pixels[0, :, 0].tolist() == [
+                    0,
+                    1,
+                    1,
+                    1,
+                ]
+
+
+def test_12_bits_of_a_tiff_are_full_at_4095():
+    data = bytearray(saved(Image.fromarray(np.zeros((1, 2), np.uint16)), "TIFF"))
+    with Image.open(io.BytesIO(data)) as image:
+        (start,) = image.tag_v2[273]
+    directory = int.from_bytes(data[4:8], "little")
+    for entry in range(directory + 2, directory + 2 + 12 * data[directory], 12):
+        if data[entry : entry + 2] == (258).to_bytes(2, "little"):
+            data[entry + 8] = 12
+    data[start : start + 3] = b"\xff\xf8\x00"  # 4095 and 2048, the first in the high bits
+    assert read(bytes(data)).pixels[0, :, 0].tolist() == [255, 128]
+
+
+def test_16_bit_grey_with_alpha_is_grey():
+    row = b"\0" + struct.pack(">4H", 257 * 7, 65535, 257 * 200, 257 * 3)
+    picture = read(png(2, 1, 16, 4, row))
+    assert (picture.pixels.tolist(), picture.alpha.tolist()) == ([[[7], [200]]], [[255, 3]])
+
+
+def test_depth_that_is_not_kept_is_said_once_by_name(tmp_path, caplog):
+    (tmp_path / "deep.png").write_bytes(png(1, 1, 16, 2, b"\0" + bytes(6)))
+    (tmp_path / "grey.png").write_bytes(png(1, 1, 16, 0, b"\0" + bytes(2)))
+    for name in ("deep.png", "grey.png"):
+        caplog.clear()
+        read(tmp_path / name)
+        (line,) = caplog.messages
+        assert line.startswith(f"{tmp_path / name}: its samples of ")
+        assert line.endswith("are kept as 8 bits")
 
 
 @pytest.mark.parametrize("wild", [np.nan, np.inf, -0.1, 256])
@@ -144,6 +215,53 @@ def test_profiles_of_grey_stay_and_xmp_may_be_text():
     image = Image.fromarray(GREY[..., 0])
     image.info.update(icc_profile=SRGB, xmp="<x/>", exif=b"")
     assert read(image).metadata == Metadata(SRGB, None, b"<x/>")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_turned_tiff_is_read_as_pillow_shows_it(orientation, compression):
+    exif = Image.Exif()
+    exif.load(photo_exif(orientation))
+    if compression is None:  # Pillow's compressing writer refuses folders of tags
+        exif[0x8825] = {1: "N"}
+    data = saved(Image.fromarray(RGB), "TIFF", exif=exif.tobytes(), compression=compression)
+    with Image.open(io.BytesIO(data)) as image:
+        before = dict(image.getexif())
+        picture = read(image)
+        assert before | dict(image.getexif()) == before
+        assert len(before) - len(image.getexif()) <= 1, "Pillow takes the orientation that it applied"
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        np.testing.assert_array_equal(picture.pixels, np.asarray(image))
+    assert upright(picture).pixels.shape == picture.pixels.shape
+    kept = Image.Exif()
+    kept.load(picture.metadata.exif)
+    assert kept[0x010F] == "maker"
+    assert kept.get_ifd(0x8825) == ({1: "N"} if compression is None else {})
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"\xff\xff\xff\xff\0\0\0\x08\0\x04\x01\x12\0\x03\0\0\0\x01\0\x06\0\0",
+        b"MM\0*\0\0\0",
+        b"MM\0+\0\x08\0\0" + bytes(30),
+        b"nonsense",
+    ],
+)
+def test_exif_that_is_none_is_left_out_with_a_line(block, caplog):
+    image = Image.fromarray(RGB)
+    image.info["exif"] = b"Exif\0\0" + block
+    assert read(image).metadata.exif is None
+    assert caplog.messages == ["picture: its EXIF cannot be read and is left out"]
+
+
+def test_a_mark_before_exif_is_no_part_of_it_however_often_it_stands_there():
+    image = Image.fromarray(RGB)
+    image.info["exif"] = b"Exif\0\0" + photo_exif()
+    assert read(image).metadata.exif == photo_exif()[6:]
+    image.info["exif"] = b"Exif\0\0"
+    assert read(image).metadata.exif is None
 
 
 def test_tiff_tags_that_describe_the_photo_become_exif():

@@ -11,7 +11,7 @@ from pictures import GREY, RGB, png, saved
 from PIL import Image, ImageFile
 
 from regrain.errors import ImageError, LimitError, RegrainError
-from regrain.image import read
+from regrain.image import pillow_limited, read
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP", "PPM", "TGA"])
@@ -40,11 +40,18 @@ def test_a_pipe_is_read(tmp_path):
     os.close(reader)
 
 
-def test_the_first_frame_of_an_animation_is_read():
+def test_the_first_frame_of_an_animation_is_read(caplog):
     frames = [Image.fromarray(np.full((4, 4, 3), value, np.uint8)) for value in (10, 200)]
     for format in ("GIF", "PNG", "WEBP", "TIFF"):
         data = saved(frames[0], format, save_all=True, append_images=frames[1:])
+        caplog.clear()
         assert np.abs(read(data).pixels.astype(int) - 10).max() <= 3
+        assert caplog.messages == ["picture: only the first of its frames or pages is kept"]
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.seek(1)
+            caplog.clear()
+            assert np.abs(read(opened).pixels.astype(int) - 200).max() <= 3, "the frame that the caller chose"
+            assert not caplog.messages
 
 
 @pytest.mark.parametrize("max_pixels", [29, 1])
@@ -53,6 +60,37 @@ def test_the_size_is_checked_before_pixels_are_decoded(max_pixels, monkeypatch):
     for source in (saved(Image.fromarray(RGB), "PNG"), RGB):
         with pytest.raises(LimitError, match=f"30 pixels, allowed are {max_pixels}; .*--max-pixels"):
             read(source, max_pixels=max_pixels)
+
+
+def test_settings_of_the_process_are_left_alone_and_heeded(monkeypatch):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    cut = saved(noise, "JPEG")[:-900]
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
+    seen, load = [], ImageFile.ImageFile.load
+    monkeypatch.setattr(
+        ImageFile.ImageFile, "load", lambda self: [seen.append((_settings(), list(warnings.filters))), load(self)][1]
+    )
+    before = _settings(), list(warnings.filters)
+    assert read(cut).pixels.shape == (64, 64, 3)
+    assert all(settings == before for settings in seen)
+    assert seen
+
+
+def _settings():
+    return Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_a_large_picture_needs_no_limit_of_pillow(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
+    for format in ("PNG", "JPEG", "BMP", "GIF"):
+        assert read(saved(Image.fromarray(RGB), format)).width == 5
+    data = saved(Image.fromarray(RGB), "TIFF")
+    with pytest.raises(LimitError, match="30 pixels, allowed are 14"):
+        read(data)
+    with pillow_limited(30):
+        assert read(data, max_pixels=30).width == 5
+    assert Image.MAX_IMAGE_PIXELS == 7
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000, 2**31 - 1])

@@ -85,10 +85,12 @@ def test_unknown_formats_are_a_usage_error(tmp_path):
 
 
 def test_what_a_format_cannot_hold_is_an_output_error(tmp_path):
-    with pytest.raises(OutputError, match=r"a\.jpg: cannot be written: cannot write mode RGBA as JPEG"):
+    with pytest.raises(OutputError, match=r"a\.jpg: JPEG cannot hold alpha"):
         write(Picture(RGB, ALPHA), tmp_path / "a.jpg")
-    with pytest.raises(OutputError, match="cannot be written"):
-        write(Picture(RGB, None, Metadata(exif=bytes(70_000))), tmp_path / "a.jpg")
+    with pytest.raises(OutputError, match=r"^b: JPEG cannot hold alpha"):
+        write(Picture(RGB, ALPHA), tmp_path / "a.jpg", name="b")
+    with pytest.raises(OutputError, match=r"a\.jpg: cannot be written: "):
+        write(Picture(RGB, None, METADATA), tmp_path / "a.jpg", quality="none")
     assert not list(tmp_path.iterdir())
 
 

@@ -30,9 +30,12 @@ __all__ = ["decode", "distill", "encode", "inspect", "rate", "report", "train", 
 
 def encode(options: argparse.Namespace) -> None:
     """Picture to .rgn file; raises what `regrain.encode` raises, or OutputError."""
+    from regrain import image
+
     target = options.output or beside(options.input, ".rgn")
     check_rgn_target(target, overwrite=options.overwrite, source=options.input)
-    with about(options.input), working(options, f"encoding {shown(options.input)}"):
+    limited = image.pillow_limited(options.max_pixels)
+    with about(options.input), working(options, f"encoding {shown(options.input)}"), limited:
         picture = seekable(options.input, options.max_pixels)
         data = regrain.encode(
             picture,
@@ -64,7 +67,7 @@ def encode(options: argparse.Namespace) -> None:
 
 def decode(options: argparse.Namespace) -> None:
     """.rgn file to picture, in the format of its suffix; raises what `regrain.decode` raises, or OutputError."""
-    from regrain import codec, image
+    from regrain import bitstream, codec, image
 
     target = options.output or beside(options.input, ".png")
     kind = picture_format(target)
@@ -72,6 +75,8 @@ def decode(options: argparse.Namespace) -> None:
     with working(options, f"decoding {shown(options.input)}"):
         data = _file(options.input, options.max_pixels)
         with about(options.input):
+            header = bitstream.read_header(data)
+            image.check_format(kind, header.width, header.height, alpha=header.alpha, name=shown(target, "stdout"))
             picture = codec.decode(
                 data,
                 steps=options.steps,
@@ -85,7 +90,7 @@ def decode(options: argparse.Namespace) -> None:
                 max_memory=options.max_memory,
             )
         buffer = io.BytesIO()
-        image.write(picture, buffer, format=kind)
+        image.write(picture, buffer, format=kind, name=shown(target, "stdout"))
     put(buffer.getvalue(), target, overwrite=options.overwrite)
     waited = seconds(options)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}

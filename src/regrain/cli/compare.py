@@ -84,7 +84,7 @@ def _compared(options: argparse.Namespace) -> "tuple[list[Row], list[str], dict[
     from regrain.evaluation import baselines
     from regrain.evaluation.equal import Through, through
 
-    original = _rgb(image.read(seekable(options.input)).to_pillow())
+    original = _rgb(image.upright(image.read(seekable(options.input))).to_pillow())
     distance = _lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
     data, decoded, spent = _through_regrain(original, options)
     info = regrain.inspect(data)

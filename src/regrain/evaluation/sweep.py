@@ -74,8 +74,8 @@ def pictures(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def pixels_of(path: Path) -> Pixels:
-    """A picture as codecs get it: uint8 (h, w, 3); grey three times, 16 bit as 8, alpha dropped."""
-    pixels = image.read(path).pixels
+    """A picture as codecs get it: uint8 (h, w, 3), turned upright; grey three times, 16 bit as 8, alpha dropped."""
+    pixels = image.upright(image.read(path)).pixels
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 

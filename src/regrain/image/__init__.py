@@ -2,27 +2,33 @@
 
     picture   what a picture is here          reading, convert   any file or array -> picture
     pixels    the signed range, edges         writing            picture or bytes -> a file, whole or not at all
-    alpha     alpha <-> bytes, lossless
+    alpha     alpha <-> bytes, lossless          formats            what each format can hold
+    metadata, exif, profiles    what is said of the pixels
 
 The only room, beside the Pillow plugin and the baselines, that knows Pillow.
 """
 
-from regrain.image.alpha import decode_alpha, encode_alpha
+from regrain.image.alpha import decode_alpha, encode_alpha, fill_hidden
+from regrain.image.formats import check_format, format_of, upright
 from regrain.image.picture import Metadata, Picture
 from regrain.image.pixels import pad_edge, to_bytes, to_signed
-from regrain.image.reading import read
-from regrain.image.writing import format_of, write, write_bytes
+from regrain.image.reading import pillow_limited, read
+from regrain.image.writing import write, write_bytes
 
 __all__ = [
     "Metadata",
     "Picture",
+    "check_format",
     "decode_alpha",
     "encode_alpha",
+    "fill_hidden",
     "format_of",
     "pad_edge",
+    "pillow_limited",
     "read",
     "to_bytes",
     "to_signed",
+    "upright",
     "write",
     "write_bytes",
 ]

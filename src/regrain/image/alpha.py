@@ -6,12 +6,16 @@
 
 Invariant: `decode_alpha(encode_alpha(a), *a.shape)` equals a; other bytes end in `Corrupt`, in memory bounded by the
 size asked for. A cumulative sum undoes a difference, whatever its direction, so decoding has no loop over pixels.
+
+Colours under alpha 0, which nobody sees, are filled from those around them, or they would cost bytes and bleed into
+what is seen.
 """
 
 import zlib
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from regrain.errors import Corrupt
 
@@ -48,6 +52,33 @@ def decode_alpha(data: bytes, height: int, width: int) -> U8:
     for axis in _AXES[kind]:
         plane = np.add.accumulate(plane, axis=axis, dtype=np.uint8)
     return plane
+
+
+def fill_hidden(pixels: U8, alpha: U8) -> U8:
+    """Pixels (height, width, 1 or 3) where those under alpha 0 are a smooth continuation of the others, which stay.
+
+    Averages of what is seen, over squares of 2, 4, 8, ... pixels, fill what the finer squares leave open (the pyramid
+    of Gortler et al., "The Lumigraph", 1996). All are 0 where nothing is seen.
+    """
+    seen = alpha > 0
+    if seen.all():
+        return pixels
+    if not seen.any():
+        return np.zeros_like(pixels)
+    planes = np.concatenate([pixels, np.where(seen, np.uint8(255), np.uint8(0))[..., None]], axis=2)
+    return np.ascontiguousarray(np.asarray(_fill(Image.fromarray(planes)))[..., :-1])
+
+
+def _fill(image: Image.Image) -> Image.Image:
+    """An image in mode LA or RGBA with the pixels of alpha 0 filled and alpha 255. Pillow weights by alpha."""
+    mask = image.getchannel("A").point([0] + [255] * 255)
+    image.putalpha(mask)
+    if mask.getextrema() == (255, 255):
+        return image
+    width, height = image.size
+    coarse = _fill(image.reduce(2))
+    fine = coarse.resize(image.size, Image.Resampling.BILINEAR, box=(0, 0, width / 2, height / 2))
+    return Image.composite(image, fine, mask)
 
 
 def _differences(alpha: U8, kind: int) -> U8:

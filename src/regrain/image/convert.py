@@ -1,11 +1,13 @@
 """Any Pillow image or array -> uint8 pixels, alpha, metadata; knowingly, mode by mode.
 
-    8 bit = round(16 bit / 257)        float in [0, 1]: round(255 v)        float in [0, 255]: round(v)
+    8 bit = round(255 v / full scale)        16 bits: 65535        floats: 1, or 255 in arrays
 
-Invariants: 0 and full scale map to 0 and 255; nothing is clipped in silence: a value out of range is an `ImageError`.
+Invariants: 0 and full scale map to 0 and 255; the scale of a file is that of its format, never guessed from its values;
+nothing is clipped in silence: a value that does not round into the range is an `ImageError`.
 """
 
 import io
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,23 +15,25 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from regrain.errors import ImageError
-from regrain.image.picture import EXIF_MARK, U8, Metadata, Picture
+from regrain.image.metadata import Unread, metadata_of
+from regrain.image.picture import U8, Metadata, Picture
+from regrain.image.profiles import GREY, space_of
+
+log = logging.getLogger(__name__)
 
 _TARGETS = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
 _TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64", "bool")
-_OWN_SPACE = ("CMYK", "LAB")
 _ROWS = 256
 """Rows that are converted at a time, so that no wider copy of a whole picture is made."""
 _SAMPLE_SCALES = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}
-_TIFF_EXIF_TAGS = frozenset({270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853})
-_XMP_KEY = "XML:com.adobe.xmp"
 
 
-def eight_bit(values: npt.NDArray[Any]) -> U8:
-    """An array of bool, uint8, uint16, int32 or float to uint8 of the same shape.
+def eight_bit(values: npt.NDArray[Any], full: int | None = None) -> U8:
+    """An array of bool, uint8, uint16, int32 or float to uint8 of the same shape; `full` becomes 255.
 
-    int32 is 16-bit when a value exceeds 255, else 8-bit; floats are in [0, 1] when none exceeds 1, else in [0, 255].
-    Raises `ImageError` for another type, a value out of range, NaN.
+    None stands for what arrays mean: int32 is 16-bit when a value exceeds 255, else 8-bit; floats are in [0, 1] when
+    none exceeds 1, in [0, 255] when one is 2 or more. Raises `ImageError` for floats between these, for another type,
+    and for a value out of range (by half a level or more) or NaN.
     """
     if (kind := values.dtype.name) not in _TYPES:
         raise ImageError(f"values are {kind}; allowed are {', '.join(_TYPES)}")
@@ -37,19 +41,32 @@ def eight_bit(values: npt.NDArray[Any]) -> U8:
         return np.ascontiguousarray(values, np.uint8)
     if kind == "bool":
         return np.where(values, np.uint8(255), np.uint8(0))
-    least, most, top = values.min(), values.max(), 255 if kind.startswith("float") else 65535
-    if not (least >= 0 and most <= top):
+    least, most = values.min(), values.max()
+    top = full or (255 if kind.startswith("float") else 65535)
+    full = full or _full_scale_of_array(kind, most)
+    slack = full / 510 if kind.startswith("float") else 0
+    if not (least >= -slack and most <= full + slack):
         raise ImageError(f"values go from {least} to {most}; allowed is 0 to {top}")
-    if kind == "int32" and most <= 255:
-        return values.astype(np.uint8)
     pixels = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _ROWS):
         rows = values[start : start + _ROWS]
-        if top == 255:
-            pixels[start : start + _ROWS] = np.rint(rows * 255 if most <= 1 else rows)
+        if kind.startswith("float"):
+            pixels[start : start + _ROWS] = np.rint(rows * (255 // full)).clip(0, 255)
         else:
-            pixels[start : start + _ROWS] = (rows.astype(np.uint32) + 128) // 257
+            pixels[start : start + _ROWS] = (rows.astype(np.uint32) * 255 + full // 2) // full
     return pixels
+
+
+def _full_scale_of_array(kind: str, most: float) -> int:
+    """The full scale of an array of this type whose largest value is `most`."""
+    if not kind.startswith("float"):
+        return 255 if kind == "int32" and most <= 255 else 65535
+    if 1 + 1 / 510 < most < 2:
+        raise ImageError(
+            f"values go up to {most}, too far for [0, 1] and not far enough for [0, 255]; clip them to [0, 1], "
+            "or give them as uint8"
+        )
+    return 255 if most >= 2 else 1
 
 
 def from_array(values: npt.NDArray[Any]) -> Picture:
@@ -60,26 +77,50 @@ def from_array(values: npt.NDArray[Any]) -> Picture:
     return _split(pixels, Metadata())
 
 
-def from_pillow(image: Image.Image) -> Picture:
+def from_pillow(image: Image.Image, name: str = "picture") -> Picture:
     """A Pillow image to a picture, loading it; raises `ImageError`, and whatever Pillow raises on a broken file.
 
     CMYK and LAB become sRGB and lose their profile (CMYK goes through it); every other mode keeps its profile.
+    What is not kept is one line of the log that begins with `name`.
     """
-    key, exif = _colour_key(image), _exif(image)
+    key, rawmode, unread = _colour_key(image), _rawmode(image), Unread.of(image)
     image.load()
-    metadata = _metadata(image, exif)
+    planes = _planes(image, rawmode, key, name)
+    metadata = metadata_of(image, unread, grey=planes.shape[2] < 3, name=name)
+    if space_of(metadata.icc) == GREY and planes.shape[2] >= 3:
+        planes = np.delete(planes, (1, 2), axis=2)  # all three are equal, or the profile had been left out
+    return _split(planes, metadata)
+
+
+def _planes(image: Image.Image, rawmode: str, key: tuple[int, ...] | None, name: str) -> U8:
+    """The samples of a loaded image, uint8 (h, w, 1 to 4), the `key` as alpha; `rawmode` is how a file had them."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         samples = np.asarray(image)
-        return _split(_keyed(eight_bit(samples)[..., None], samples[..., None], key), metadata)
+        full = None if image.format is None else 1 if image.mode == "F" else 4095 if rawmode == "I;12" else 65535
+        if image.format is not None:
+            log.warning("%s: its samples of more than 8 bits are kept as 8 bits", name)
+            samples = _clipped(samples, name) if full == 1 else samples
+        return _keyed(eight_bit(samples, full)[..., None], samples[..., None], key)
+    if "16" in rawmode:
+        log.warning("%s: its samples of 16 bits are kept as 8 bits", name)
     if image.mode == "P":
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     elif image.mode == "CMYK":
         image = _cmyk_to_srgb(image)
-    elif image.mode != (target := _TARGETS.get(image.mode, "RGB")):
+    elif image.mode != (target := "LA" if rawmode == "LA;16B" else _TARGETS.get(image.mode, "RGB")):
         image = image.convert(target)
     pixels = np.array(image)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    return _split(_keyed(pixels, pixels, key), metadata)
+    return _keyed(pixels, pixels, key)
+
+
+def _clipped(samples: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Floats of a file, which are in [0, 1]; what a filter overshoots by is clipped, more is left to be refused."""
+    least, most = samples.min(), samples.max()
+    if least >= -1 and most <= 2 and not (least >= 0 and most <= 1):
+        log.warning("%s: its values go from %g to %g, those outside 0 to 1 are clipped", name, least, most)
+        return samples.clip(0, 1)
+    return samples
 
 
 def _split(planes: U8, metadata: Metadata) -> Picture:
@@ -108,9 +149,15 @@ def _colour_key(image: Image.Image) -> tuple[int, ...] | None:
     key = image.info.get("transparency")
     if image.mode == "P" or not isinstance(key, int | tuple):
         return None
-    arguments = getattr(next(iter(getattr(image, "tile", [])), None), "args", None)
-    scale = _SAMPLE_SCALES.get(arguments, 1) if isinstance(arguments, str) else 1
+    scale = _SAMPLE_SCALES.get(_rawmode(image), 1)
     return tuple(int(value * scale) for value in ((key,) if isinstance(key, int) else key))
+
+
+def _rawmode(image: Image.Image) -> str:
+    """Pillow's name of how the file has its samples, such as "RGB;16B"; empty for what is loaded, or is no file."""
+    arguments = getattr(next(iter(getattr(image, "tile", [])), None), "args", None)
+    name = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return name if isinstance(name, str) else ""
 
 
 def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
@@ -121,30 +168,3 @@ def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
     except (KeyError, TypeError, ValueError, OSError, ImportError, ImageCms.PyCMSError):
         converted = None
     return converted or image.convert("RGB")
-
-
-def _metadata(image: Image.Image, exif: bytes | None) -> Metadata:
-    """ICC (unless the pixels leave its colour space), EXIF and XMP of a loaded image; empty ones are None."""
-    info = image.info
-    icc = None if image.mode in _OWN_SPACE else info.get("icc_profile")
-    exif = info.get("exif", exif)
-    xmp = info.get("xmp", info.get(_XMP_KEY))
-    xmp = xmp.encode() if isinstance(xmp, str) else xmp
-    kept = [bytes(block) if isinstance(block, bytes | bytearray) else b"" for block in (icc, exif, xmp)]
-    return Metadata(kept[0] or None, kept[1].removeprefix(EXIF_MARK) or None, kept[2] or None)
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    """EXIF where Pillow has no block of it: a TIFF's own tags that describe the photo, an old PNG's text chunk.
-
-    The orientation of a TIFF is not among them, since Pillow turns such pixels itself. Tags it cannot write are lost.
-    """
-    if image.format != "TIFF" and "Raw profile type exif" not in image.info:
-        return None
-    try:
-        exif = image.getexif()
-        for tag in set(exif) - _TIFF_EXIF_TAGS if image.format == "TIFF" else set():
-            del exif[tag]
-        return exif.tobytes() if len(exif) else None
-    except Exception:
-        return None

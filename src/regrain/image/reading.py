@@ -1,21 +1,22 @@
 """A path, a binary file, bytes, a Pillow image or an array -> picture.
 
 Invariants: the size is known to be allowed before a pixel is decoded; whatever Pillow raises on a bad file is one line
-of `ImageError` or `LimitError`; Pillow's global settings are afterwards as they were before.
+of `ImageError` or `LimitError`; Pillow's settings, which are those of the whole process, are read and never changed.
 """
 
 import io
+import logging
 import os
 import re
-import threading
+import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from regrain.errors import ImageError, LimitError, RegrainError
 from regrain.image.convert import from_array, from_pillow
@@ -23,18 +24,27 @@ from regrain.image.picture import PathName, Picture, one_line, shown
 
 Source = PathName | bytes | BinaryIO | Image.Image | npt.NDArray[Any]
 
+log = logging.getLogger(__name__)
+
 _PROGRAMS = ("EPS", "WMF")
-_PILLOW_GLOBALS = threading.RLock()
+_PREFIX = 16
+"""Bytes that Pillow's plugins want to see of a file to know their own."""
 
 
 def read(source: Source, *, max_pixels: int = 100_000_000) -> Picture:
     """Read a picture: of an animation the first frame; pixels as stored, an EXIF orientation stays a tag.
 
-    Arrays are (h, w) or (h, w, 1, 3 or 4) of uint8, uint16 (round(v / 257)), bool or float; floats, Pillow's mode F
-    too, are in [0, 1] when none exceeds 1, else in [0, 255]; Pillow's mode I is 16-bit when a value exceeds 255.
-    CMYK goes to sRGB through its own profile when it has one; ICC profiles of grey and RGB stay. A colour key becomes
-    alpha; alpha that is 255 everywhere is dropped. A file that is a program (EPS, WMF) is never run.
+    Arrays are (h, w) or (h, w, 1, 3 or 4) of uint8, uint16 (round(v / 257)), bool or float. Floats are in [0, 1] when
+    none exceeds 1, in [0, 255] when one is 2 or more, and an error between; int32 is 16-bit when a value exceeds 255.
+    Pillow images that come from no file (modes F and I) are as arrays are. The scale of a file is never guessed from
+    its values: whole numbers of more than 8 bits are 16-bit (12-bit in a TIFF of that depth), floats are in [0, 1],
+    and what leaves that by no more than 1 is clipped, with a line of the log.
+    CMYK goes to sRGB through its own profile when it has one; ICC profiles of grey and RGB stay, and a PNG's gAMA, cHRM
+    and cICP become one. A colour key becomes alpha; alpha that is 255 everywhere is dropped. A file that is a program
+    (EPS, WMF) is never run. What cannot be kept (further frames, depth, EXIF that is none) is a line of the log.
 
+    Pillow's limits hold beside `max_pixels`: PIL.Image.MAX_IMAGE_PIXELS where it decodes while it opens, and
+    PIL.ImageFile.LOAD_TRUNCATED_IMAGES says whether a file that breaks off is read.
     Raises `ImageError` (missing, no picture, broken, cut short, out of range) or `LimitError` (over `max_pixels`).
     """
     name = shown(source) if isinstance(source, str | os.PathLike) else "picture"
@@ -42,11 +52,13 @@ def read(source: Source, *, max_pixels: int = 100_000_000) -> Picture:
         if isinstance(source, np.ndarray):
             _check_size(source.shape[1::-1], max_pixels)
             return from_array(source)
-        with _pillow_guard(max_pixels), _opened(source) as image:
+        with _opened(source) as image:
             _check_size(image.size, max_pixels)
             if image.format in _PROGRAMS:
                 raise ImageError(f"{image.format} is a program that draws, not a picture")
-            return from_pillow(image)
+            if image is not source and getattr(image, "is_animated", False):
+                log.warning("%s: only the first of its frames or pages is kept", name)
+            return from_pillow(image, name)
 
 
 def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
@@ -71,26 +83,47 @@ def _opened(source: PathName | bytes | BinaryIO | Image.Image) -> Iterator[Image
     else:
         file = io.BytesIO(source if isinstance(source, bytes | bytearray | memoryview) else source.read())
     with file:
-        if file.seekable() and not file.read(1):
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        if not file.read(1):
             raise ImageError("the file is empty")
-        with Image.open(file) as image:
+        file.seek(0)
+        with _identified(file) as image:
             yield image
 
 
-@contextmanager
-def _pillow_guard(max_pixels: int) -> Iterator[None]:
-    """No warnings inside, and Pillow's own limit, an error from twice its figure on, put to about `max_pixels`.
+def _identified(file: BinaryIO) -> Image.Image:
+    """The image of a file by the plugin of Pillow that knows it.
 
-    One thread at a time; all settings come back after. Some formats (ICO, WebP) decode while they are opened.
+    `PIL.Image.open` would ask the size of PIL.Image.MAX_IMAGE_PIXELS, too, and warn of today's phones.
     """
-    with _PILLOW_GLOBALS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, truncated = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels // 2 + 1, False
+    prefix = file.read(_PREFIX)
+    for load in (Image.preinit, Image.init):
+        load()
+        for factory, accept in [Image.OPEN[format] for format in Image.ID]:
+            answer = accept is None or accept(prefix)
+            if answer and not isinstance(answer, str):
+                file.seek(0)
+                with suppress(SyntaxError, IndexError, TypeError, struct.error):
+                    return factory(file, "")
+    raise UnidentifiedImageError
+
+
+@contextmanager
+def pillow_limited(max_pixels: int) -> Iterator[None]:
+    """Inside, Pillow's own limit is about `max_pixels`, and its warnings are silent: for a process that is ours alone.
+
+    A library must not do this, since these settings are the whole process's. Pillow's limit is an error from twice its
+    figure on; it is what protects where a format (ICO, TIFF, WebP) decodes before its size is known here.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        Image.MAX_IMAGE_PIXELS = max_pixels // 2 + 1
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, truncated
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 @contextmanager
@@ -104,7 +137,8 @@ def _errors(name: str, max_pixels: int) -> Iterator[None]:
         raise ImageError(f"{name}: not a picture of a known format") from None
     except Image.DecompressionBombError as error:
         figure = re.search(r"\d+", str(error))
-        raise LimitError(f"{name}: {_too_large(figure[0] if figure else 'too many', max_pixels)}") from None
+        limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
+        raise LimitError(f"{name}: {_too_large(figure[0] if figure else 'too many', limit)}") from None
     except MemoryError:
         raise LimitError(f"{name}: the memory does not suffice; lower --max-pixels to refuse such pictures") from None
     except FileNotFoundError:

@@ -5,19 +5,23 @@ in the same folder is removed.
 """
 
 import io
+import logging
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
-from regrain.errors import OutputError, RegrainError, UsageError
+from regrain.errors import OutputError, RegrainError
+from regrain.image.formats import fit, format_of, upright
 from regrain.image.picture import PathName, Picture, one_line, shown
 
-_ALIASES = {"JPG": "JPEG", "TIF": "TIFF"}
+log = logging.getLogger(__name__)
+
 _XMP_KEY = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -33,35 +37,26 @@ def write(
     *,
     format: str | None = None,
     overwrite: bool = True,
+    name: str | None = None,
     **options: object,
 ) -> None:
     """Write a picture file with its ICC profile, EXIF and XMP, as far as its format has a place for them.
 
-    The format is that of `format_of`. `options` go to Pillow's writer; without any, WebP is lossless and JPEG (95) and
-    AVIF (90) have full colour resolution. A path is written as by `write_bytes`; an open file is left open.
+    Where there is none, the pixels are turned upright and brought to sRGB (`regrain.image.formats`), and a line of the
+    log says which blocks are left out; so too where the writer refuses a block, such as EXIF over 64 kB in a JPEG.
+    The format is that of `format_of`. Errors and log begin with `name` (None: the path, or "output"). `options` go to
+    Pillow's writer; without any, WebP is lossless, and JPEG (95) and AVIF (90) have full colour resolution. A path is
+    written as by `write_bytes`; an open file is left open.
     Raises `OutputError` (also when the format cannot hold the picture), or `UsageError` for an unknown format.
     """
-    with _errors("output" if not isinstance(target, str | os.PathLike) else shown(target)):
-        data = _encoded(picture, format_of(target, format), options)
+    name = name or (shown(target) if isinstance(target, str | os.PathLike) else "output")
+    with _errors(name):
+        data = _encoded(picture, format_of(target, format), options, name)
         if isinstance(target, str | os.PathLike):
             write_bytes(data, target, overwrite=overwrite)
         else:
             target.write(data)
             target.flush()
-
-
-def format_of(target: PathName | BinaryIO, format: str | None = None) -> str:
-    """Pillow's name of the format that `write` uses: `format`, else that of the suffix, else PNG.
-
-    Raises `UsageError` when Pillow cannot write it.
-    """
-    suffix = os.path.splitext(os.fspath(target))[1].lower() if isinstance(target, str | os.PathLike) else ""
-    Image.init()
-    asked = (format or "").lstrip(".").upper()
-    found = _ALIASES.get(asked, asked) if asked else Image.registered_extensions().get(suffix, "") if suffix else "PNG"
-    if found not in Image.SAVE:
-        raise UsageError(f"picture format is {format or suffix!r}; allowed are png, jpg, webp, avif, tif and the like")
-    return found
 
 
 def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True) -> None:
@@ -112,8 +107,33 @@ def _linked(beside: str, path: str) -> bool:
     return True
 
 
-def _encoded(picture: Picture, format: str, options: dict[str, object]) -> bytes:
-    """The bytes of a picture file."""
+def _encoded(picture: Picture, format: str, options: dict[str, object], name: str) -> bytes:
+    """The bytes of a picture file, without those of its blocks that the writer refuses: the picture comes first."""
+    picture = fit(picture, format, name)
+    try:
+        return _saved(picture, format, options)
+    except (MemoryError, RegrainError):
+        raise
+    except Exception as error:
+        refusal = error
+    present = [block for block in ("exif", "xmp", "icc") if getattr(picture.metadata, block)]
+    for blocks in (*((block,) for block in present), tuple(present)):
+        with suppress(Exception):
+            data = _saved(_without(picture, blocks), format, options)
+            what = " and ".join(block.upper() for block in blocks)
+            log.warning("%s: %s cannot hold its %s, which is left out: %s", name, format, what, one_line(refusal))
+            return data
+    raise refusal
+
+
+def _without(picture: Picture, blocks: tuple[str, ...]) -> Picture:
+    """The picture without some of its metadata; without EXIF it is turned as that said."""
+    picture = upright(picture) if "exif" in blocks else picture
+    return replace(picture, metadata=replace(picture.metadata, **dict.fromkeys(blocks)))
+
+
+def _saved(picture: Picture, format: str, options: dict[str, object]) -> bytes:
+    """What Pillow's writer makes of a picture."""
     buffer = io.BytesIO()
     chosen: dict[str, Any] = _metadata_options(picture, format) | (options or _DEFAULTS.get(format, {}))
     picture.to_pillow().save(buffer, format=format, **chosen)
