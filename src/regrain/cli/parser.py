@@ -16,6 +16,7 @@ from regrain.cli.compare import compare
 from regrain.cli.evaluate import evaluate
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
+from regrain.options import RANGES, checked
 
 __all__ = ["parse", "size"]
 
@@ -49,11 +50,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for add in (_add_encode, _add_decode, _add_inspect, _add_compare, _add_train, _add_distill, _add_evaluate):
         add(commands)
     options = parser.parse_args(arguments)
-    given = vars(options)
-    if "budget" in given:
-        options.steps = regrain._steps(options.steps, options.budget)
-        given = given | {"steps": None}
-    regrain._check(**{name: value for name, value in given.items() if name in regrain._RANGES})
+    vars(options).update(checked(**{name: value for name, value in vars(options).items() if name in RANGES}))
     return options
 
 

@@ -22,6 +22,7 @@ _ROWS = 256
 """Rows that are converted at a time, so that no wider copy of a whole picture is made."""
 _SAMPLE_SCALES = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}
 _TIFF_EXIF_TAGS = frozenset({270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853})
+_IFDS = (34665, 34853)
 _XMP_KEY = "XML:com.adobe.xmp"
 
 
@@ -142,9 +143,10 @@ def _exif(image: Image.Image) -> bytes | None:
     if image.format != "TIFF" and "Raw profile type exif" not in image.info:
         return None
     try:
-        exif = image.getexif()
-        for tag in set(exif) - _TIFF_EXIF_TAGS if image.format == "TIFF" else set():
-            del exif[tag]
-        return exif.tobytes() if len(exif) else None
+        exif, kept = image.getexif(), Image.Exif()  # a new one: the image's own is the caller's
+        kept.endian = exif.endian
+        for tag in set(exif) & _TIFF_EXIF_TAGS if image.format == "TIFF" else set(exif):
+            kept[tag] = exif.get_ifd(tag) if tag in _IFDS else exif[tag]
+        return kept.tobytes() if len(kept) else None
     except Exception:
         return None
