@@ -248,7 +248,7 @@ def test_damaged_metadata_is_left_out_at_open_and_said_by_verify(codec):
 def test_save_refuses_names_that_encode_does_not_have(codec, tmp_path, options):
     with pytest.raises(UsageError, match=rf"^{next(iter(options))} is no option of save; allowed are .*quality"):
         codec.picture.to_pillow().save(tmp_path / "a.rgn", **options)
-    with pytest.raises(UsageError, match="is no option of load; allowed are .*budget"):
+    with pytest.raises(UsageError, match=r"is no option of load; allowed are .*budget"):
         Image.open(io.BytesIO(file_of(codec.picture))).load(quality=4)
     assert codec.calls == list(tmp_path.iterdir()) == []
 

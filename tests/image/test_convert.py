@@ -1,3 +1,4 @@
+import io
 import struct
 
 import numpy as np
@@ -153,6 +154,16 @@ def test_tiff_tags_that_describe_the_photo_become_exif():
     assert exif[0x010F] == "maker"
     assert not set(exif) & {256, 257, 273, 274, 34675}
     assert picture.metadata.icc == SRGB
+
+
+def test_reading_leaves_the_callers_exif_alone():
+    image = Image.open(io.BytesIO(saved(Image.fromarray(RGB), "TIFF", exif=photo_exif(1), icc_profile=SRGB)))
+    image.load()
+    before = dict(image.getexif())
+    first, second = read(image), read(image)
+    assert dict(image.getexif()) == before
+    assert first.metadata == second.metadata
+    assert first.metadata.exif
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 5, 2), (6, 5, 5), (0, 5, 3), (1, 6, 5, 3)])
