@@ -172,6 +172,20 @@ def test_a_path_that_cannot_be_read_is_one_line(tmp_path, name):
         regrain._read(str(tmp_path / name))
 
 
+def test_a_stream_that_cannot_be_read_is_one_line(tmp_path):
+    closed = io.BytesIO()
+    closed.close()
+    with pytest.raises(regrain.BitstreamError, match=r"^cannot read the BytesIO: I/O operation on closed file"):
+        regrain.decode(closed)
+    with (tmp_path / "a").open("wb") as file, pytest.raises(regrain.BitstreamError, match=r"^cannot read the Buffered"):
+        regrain.inspect(file)
+
+
+def test_a_huge_number_is_refused_in_few_words():
+    with pytest.raises(regrain.UsageError, match=r"^seed is (a huge int|\d[^;]{0,60}); allowed is"):
+        regrain.decode("there is no such file", seed=10**5000)
+
+
 def test_the_weights_keep_to_their_sizes():
     """16 MB a method, 8 of them the palette's at most, and 40 in all."""
     sizes = {

@@ -166,23 +166,27 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
     None stands for where torch is not installed. Raises ModelError when the weights are missing or unreadable, and
     UsageError for a device that is not there.
     """
-    checked(path=path, device=device)
+    named = checked(path=path, device=device)
     from regrain import models
 
-    return models.load(path, device)
+    return models.load(named["path"], named["device"])
 
 
 def _read(data: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     """All of `data`, or only its start where that shows that it is no .rgn file: a stream may have no end."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    if not isinstance(data, str | os.PathLike):
-        return _read_stream(data)
     try:
+        if not isinstance(data, str | os.PathLike):
+            return _read_stream(data)
         with Path(data).open("rb") as file:
             return _read_stream(file)
-    except (OSError, ValueError) as error:
-        raise BitstreamError(f"cannot read {data}: {getattr(error, 'strerror', None) or error}") from error
+    except UsageError:
+        raise
+    except (OSError, TypeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        name = data if isinstance(data, str | os.PathLike) else f"the {type(data).__name__}"
+        raise BitstreamError(f"cannot read {name}: {reason}") from error
 
 
 def _read_stream(file: BinaryIO) -> bytes:

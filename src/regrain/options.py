@@ -97,8 +97,11 @@ def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a 
 
 
 def _shown(value: object) -> str:
-    """A value on one short line."""
-    return " ".join(reprlib.repr(value).split())
+    """A value on one short line, or its type where it is too long to be spelt."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:
+        return f"a huge {type(value).__name__}"
 
 
 def _with_budget(values: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _array(tensor: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - of any library
     """A tensor's values in main memory, its gradient left behind."""
     try:
         return np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else tensor)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:
         raise UsageError(
             f"image is a {type(tensor).__name__} that gives no array ({one_line(error)}); allowed are values of uint8 "
             "or float32"
