@@ -226,3 +226,34 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
     assert codec.inspect(new).fingerprint != codec.inspect(data).fingerprint
     assert (codec.decode(data).pixels == expected).all()
     assert codec.decode(new).pixels.shape == expected.shape
+
+
+@pytest.mark.parametrize("method", ["conditional", "progressive", "palette"])
+def test_a_method_names_the_weights_of_the_package(method):
+    model = regrain.load(method)
+    assert (model.method.name.lower(), model.fingerprint) == (method, models.packaged_fingerprint(model.method))
+    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on cpu>"
+    assert models.resolve(method, None) is models.resolve(method, "cpu")
+
+
+def test_a_path_that_looks_like_a_method_is_a_path():
+    with pytest.raises(RegrainError, match="palette"):
+        regrain.load(Path("nowhere") / "palette.safetensors")
+
+
+def test_a_model_may_be_a_name(photo, data):
+    dot = picture(1, 1)
+    assert codec.encode(dot, model="conditional") == codec.encode(dot)
+    for name in ("pixel", "lowest-2"):
+        file = (Path(__file__).parent / "golden" / f"{name}.rgn").read_bytes()
+        assert np.array_equal(codec.decode(file, model="conditional").pixels, codec.decode(file).pixels)
+    with pytest.raises(ModelError, match="fingerprint"):
+        codec.decode(data, model="palette")
+    with pytest.raises(UsageError, match=r"'palette'.*'conditional'"):
+        codec.encode(photo, method="palette", model="conditional")
+
+
+def test_a_model_that_is_missing_is_named(photo, data, tmp_path):
+    for call in (lambda where: codec.encode(photo, model=where), lambda where: codec.decode(data, model=where)):
+        with pytest.raises(ModelError, match=r"none\.safetensors"):
+            call(tmp_path / "none.safetensors")

@@ -1,11 +1,15 @@
+import inspect
 import io
+import mimetypes
+import pickle
 import subprocess
 import sys
 import types
+import typing
 
 import numpy as np
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 import regrain
 import regrain.pillow
@@ -22,7 +26,8 @@ def file_of(picture, tile=b"latents"):
         picture.width, picture.height, 0, b"four", grey=picture.grey, alpha=picture.alpha is not None
     )
     alpha = None if picture.alpha is None else b"alpha"
-    return bitstream.write(bitstream.Stream(header, (tile,), alpha))
+    meta = picture.metadata
+    return bitstream.write(bitstream.Stream(header, (tile,), alpha, meta.icc, meta.exif, meta.xmp))
 
 
 @pytest.fixture
@@ -31,9 +36,10 @@ def codec(monkeypatch):
     fake = types.ModuleType("regrain.codec")
     fake.picture, fake.calls, fake.error = Picture(RGB, None, METADATA), [], None
 
-    def decode(data, *, steps, realism, seed, max_pixels):
+    def decode(data, *, steps, realism, seed, max_pixels, **others):
         assert max_pixels == fake.picture.width * fake.picture.height
         fake.calls.append((data, steps, realism, seed))
+        fake.others = others
         if fake.error:
             raise fake.error
         return fake.picture
@@ -195,3 +201,134 @@ def test_imageio_opens_it(codec, tmp_path):
     np.testing.assert_array_equal(iio.imread(file_of(codec.picture)), RGB)
     iio.imwrite(tmp_path / "b.rgn", RGB, quality=40)
     assert codec.calls[-1][1] == {"quality": 40}
+
+
+def with_orientation(turn=6):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    return Picture(RGB, None, Metadata(b"profile", exif.tobytes().removeprefix(b"Exif\0\0"), b"<x/>"))
+
+
+def test_metadata_is_there_at_open_and_stays(codec):
+    codec.picture = with_orientation()
+    image = Image.open(io.BytesIO(file_of(codec.picture)))
+    assert (image.info["icc_profile"], image.info["xmp"], image.getexif()[0x0112]) == (b"profile", b"<x/>", 6)
+    assert codec.calls == []
+    image.load()
+    assert image.getexif()[0x0112] == 6
+    assert ImageOps.exif_transpose(image).size == (6, 5)
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(file_of(codec.picture)))).size == (6, 5)
+
+
+def test_what_is_taken_out_of_info_does_not_come_back_by_loading(codec):
+    image = Image.open(io.BytesIO(file_of(codec.picture)))
+    del image.info["exif"]
+    image.load()
+    assert set(image.info) == {"icc_profile", "xmp"}
+
+
+def test_metadata_longer_than_the_first_read_is_there_and_tiles_are_not_read(codec):
+    picture = Picture(RGB, None, Metadata(bytes(100_000), METADATA.exif, b"<x/>"))
+    file = io.BytesIO(file_of(picture, bytes(10**7)))
+    image = Image.open(file)
+    assert (len(image.info["icc_profile"]), image.info["xmp"]) == (100_000, b"<x/>")
+    assert file.tell() < 500_000
+
+
+def test_damaged_metadata_is_left_out_at_open_and_said_by_verify(codec):
+    data = bytearray(file_of(codec.picture))
+    data[data.index(b"profile")] ^= 1
+    image = Image.open(io.BytesIO(bytes(data)))
+    assert set(image.info) == {"exif", "xmp"}
+    with pytest.raises(OSError, match="icc"):
+        image.verify()
+
+
+@pytest.mark.parametrize("options", [{"qualty": 4}, {"steps": 3}, {"optimize": True}])
+def test_save_refuses_names_that_encode_does_not_have(codec, tmp_path, options):
+    with pytest.raises(UsageError, match=rf"^{next(iter(options))} is no option of save; allowed are .*quality"):
+        codec.picture.to_pillow().save(tmp_path / "a.rgn", **options)
+    with pytest.raises(UsageError, match=r"is no option of load; allowed are .*budget"):
+        Image.open(io.BytesIO(file_of(codec.picture))).load(quality=4)
+    assert codec.calls == list(tmp_path.iterdir()) == []
+
+
+def test_save_and_load_take_what_encode_and_decode_take(codec):
+    given = {"tile": 64, "method": "palette", "model": "progressive", "device": "cpu", "quality": 3}
+    codec.picture.to_pillow().save(io.BytesIO(), "RGN", **given, max_pixels=1000)
+    assert codec.calls[-1][1] == given
+    image = Image.open(io.BytesIO(file_of(codec.picture)))
+    others = {"eta": 0.5, "partial": True, "model": "palette", "device": "cpu", "max_memory": 10**9}
+    image.load(**others)
+    assert codec.others == others
+    image.load(steps="auto", budget=2)
+    assert codec.calls[-1][1].seconds == 2
+    image.load(steps=3)
+    assert codec.calls[-1][1] == 3
+    knobs = set(inspect.signature(regrain.decode).parameters) - {"data"}
+    assert set(image._settings) == knobs
+
+
+def test_steps_by_the_clock_are_taken_once(codec):
+    image = Image.open(io.BytesIO(file_of(codec.picture)))
+    image.load(steps="auto")
+    for _ in range(3):
+        image.getpixel((0, 0))
+    image.load(steps="auto")
+    assert len(codec.calls) == 1
+
+
+def test_pillows_flag_for_truncated_files_is_heeded(codec, monkeypatch):
+    for flag, given, wanted in ((False, {}, False), (True, {}, True), (True, {"partial": False}, False)):
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", flag)
+        Image.open(io.BytesIO(file_of(codec.picture))).load(**given)
+        assert codec.others["partial"] is wanted
+
+
+def test_a_cut_file_is_loaded_as_far_as_it_goes(monkeypatch):
+    data = regrain.encode(np.zeros((64, 160, 3), np.uint8), tile=64)[:-3]
+    with pytest.raises(OSError, match="cut short"):
+        Image.open(io.BytesIO(data)).load()
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    assert image.getpixel((0, 0))[0] < 30
+
+
+@pytest.mark.parametrize("name", ["RGN", "REGRAIN", "rgn"])
+def test_both_names_of_the_format(codec, name):
+    file = io.BytesIO()
+    codec.picture.to_pillow().save(file, name)
+    assert Image.open(file, formats=[name]).format == "REGRAIN"
+    assert Image.MIME[name.upper()] == mimetypes.guess_type("a.rgn")[0] == "image/x-regrain"
+
+
+def test_one_picture_alone_is_saved(codec):
+    image = codec.picture.to_pillow()
+    image.save(io.BytesIO(), "RGN", save_all=True)
+    with pytest.raises(UsageError, match="append_images"):
+        image.save(io.BytesIO(), "RGN", save_all=True, append_images=[image])
+    frames = io.BytesIO()
+    Image.new("L", (4, 4)).save(frames, "GIF", save_all=True, append_images=[Image.new("L", (4, 4), 9)])
+    with pytest.raises(UsageError, match="2 frames; allowed is one"):
+        Image.open(frames).save(io.BytesIO(), "RGN", save_all=True)
+
+
+def test_a_pickled_image_is_loaded_again_with_other_settings(codec):
+    codec.picture = with_orientation()
+    image = Image.open(io.BytesIO(file_of(codec.picture)))
+    image.load(seed=3, model="palette")
+    image._settings["model"] = types.SimpleNamespace(fingerprint=b"four")
+    again = pickle.loads(pickle.dumps(image))
+    again.load()
+    assert len(codec.calls) == 1
+    np.testing.assert_array_equal(np.asarray(again), RGB)
+    again.load(steps=4)
+    assert codec.calls[-1][1:] == (4, 1.0, 3)
+    assert codec.others["model"] is None
+    assert again.getexif()[0x0112] == 6
+    again.close()
+
+
+def test_types_are_resolved():
+    assert typing.get_type_hints(regrain.pillow.RegrainImageFile.load)["settings"] is typing.Any

@@ -5,9 +5,14 @@ import io
 import subprocess
 import sys
 import tomllib
+import typing
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import regrain
 from regrain import errors
@@ -25,6 +30,7 @@ ERRORS = {
     "LimitError": (errors.RegrainError, 6),
     "OutputError": (errors.RegrainError, 7),
 }
+TYPES = {"Info", "Model", "Picturelike"}
 SIGNATURES = {
     "encode": {
         "image": inspect.Parameter.empty,
@@ -56,7 +62,7 @@ SIGNATURES = {
 
 
 def test_names():
-    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, "__version__"}
+    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, *TYPES, "__version__"}
     ours = {name for name, value in vars(regrain).items() if getattr(value, "__module__", None) == "regrain"}
     assert {name for name in ours if not name.startswith("_")} == set(SIGNATURES)
 
@@ -195,6 +201,20 @@ def test_a_path_that_cannot_be_read_is_one_line(tmp_path, name):
         regrain._read(str(tmp_path / name))
 
 
+def test_a_stream_that_cannot_be_read_is_one_line(tmp_path):
+    closed = io.BytesIO()
+    closed.close()
+    with pytest.raises(regrain.BitstreamError, match=r"^cannot read the BytesIO: I/O operation on closed file"):
+        regrain.decode(closed)
+    with (tmp_path / "a").open("wb") as file, pytest.raises(regrain.BitstreamError, match=r"^cannot read the Buffered"):
+        regrain.inspect(file)
+
+
+def test_a_huge_number_is_refused_in_few_words():
+    with pytest.raises(regrain.UsageError, match=r"^seed is (a huge int|\d[^;]{0,60}); allowed is"):
+        regrain.decode("there is no such file", seed=10**5000)
+
+
 def test_the_weights_keep_to_their_sizes():
     """16 MB a method, 8 of them the palette's at most, and 40 in all."""
     sizes = {
@@ -204,3 +224,67 @@ def test_the_weights_keep_to_their_sizes():
     assert max(sizes.values()) <= 16e6
     assert sizes["palette"] <= 8e6
     assert sum(sizes.values()) <= 40e6
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_type_hints_are_resolved(name):
+    hints = typing.get_type_hints(getattr(regrain, name))
+    assert set(hints) == {*SIGNATURES[name], "return"}
+    assert hints["return"] == {"encode": bytes, "decode": Image.Image, "inspect": regrain.Info}.get(name, regrain.Model)
+
+
+def test_types_are_importable_and_other_names_are_not():
+    assert {name for name in TYPES if hasattr(regrain, name)} == TYPES
+    for module in (regrain, regrain.types):
+        with pytest.raises(AttributeError, match="Elsewhat"):
+            module.Elsewhat  # noqa: B018
+    assert typing.get_type_hints(regrain.Info)["quality"] is float
+
+
+WRONG = [
+    ("tile", [None, "64", 64.0]),
+    ("method", ["jpeg", 3, b"palette"]),
+    ("device", [3, torch.device("cpu"), b"cpu"]),
+    ("model", [3, b"palette", ["palette"]]),
+    ("max_pixels", [None, np.ones(2, int), 1e6]),
+    ("quality", [b"5", np.bool_(True), np.ones(1), torch.ones(1), 1j]),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), WRONG)
+def test_encode_refuses_wrong_types_before_it_reads(name, values):
+    for value in values:
+        with pytest.raises(regrain.UsageError, match=rf"^{name} is [^\n]*; allowed (is|are) [^\n]*$"):
+            regrain.encode("there is no such file", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("steps", [None, np.float64(2), "Auto"]),
+        ("realism", [None]),
+        ("eta", [None]),
+        ("seed", [None]),
+        ("partial", [None, "no", 1]),
+        ("max_pixels", [None]),
+        ("model", [3]),
+        ("device", [3]),
+    ],
+)
+def test_decode_refuses_wrong_types_before_it_reads(name, values):
+    for value in values:
+        with pytest.raises(regrain.UsageError, match=rf"^{name} is [^\n]*; allowed (is|are) [^\n]*$"):
+            regrain.decode("there is no such file", **{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("path", 3), ("path", b"palette"), ("device", 3)])
+def test_load_refuses_wrong_types(name, value):
+    with pytest.raises(regrain.UsageError, match=f"^{name} is .*; allowed is "):
+        regrain.load(**{name: value})
+
+
+def test_numbers_of_other_libraries_are_taken_as_python_has_them():
+    given = {"quality": torch.tensor(30), "tile": np.int64(64), "seed": torch.tensor(7), "realism": Fraction(1, 2)}
+    values = regrain.options.checked(**given, eta=np.float32(0.5), partial=np.True_)
+    assert values == {"quality": 30.0, "tile": 64, "seed": 7, "realism": 0.5, "eta": 0.5, "partial": True}
+    assert [type(value) for value in values.values()] == [float, int, int, float, float, bool]

@@ -2,14 +2,15 @@
 
     decode(encode(image, quality=q), realism=r)        q in [0, 100] is chosen once, r in [0, 1] every time
 
-These four functions and the errors are the whole public face. Importing it imports neither torch nor numpy nor Pillow;
-arguments are checked here, before anything is read or loaded.
+These four functions, the types that they take and return, and the errors are the whole public face. Importing it
+imports neither torch nor numpy nor Pillow; arguments are checked by `options`, before anything is read or loaded.
 """
 
-import operator
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from regrain import types
 from regrain.errors import (
     BitstreamError,
     Corrupt,
@@ -23,25 +24,29 @@ from regrain.errors import (
     UnsupportedVersion,
     UsageError,
 )
+from regrain.options import checked
 
 if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
+    from regrain.types import Info, Model, Picturelike
+else:
 
-    from regrain.codec import Info
-    from regrain.diffusion.budget import Budget
-    from regrain.models import Model
+    def __getattr__(name: str) -> object:
+        if name not in ("Info", "Model", "Picturelike"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(types, name)
 
-    Picturelike: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
 
 __all__ = [
     "BitstreamError",
     "Corrupt",
     "ImageError",
+    "Info",
     "LimitError",
+    "Model",
     "ModelError",
     "NotRegrain",
     "OutputError",
+    "Picturelike",
     "RegrainError",
     "Truncated",
     "UnsupportedVersion",
@@ -59,53 +64,34 @@ _START = 64
 _PIECE = 2**20
 _OTHER_BYTES = 2**26
 """What a file may hold beside its pixels, of which none takes more than 4 bytes: profile, EXIF, XMP."""
-_RANGES: dict[str, tuple[int, int, type]] = {
-    "quality": (0, 100, float),
-    "target_size": (1, 2**62, int),
-    "target_bpp": (0, 1000, float),
-    "tile": (64, 32768, int),
-    "steps": (1, 1000, int),
-    "budget": (0, 86400, float),
-    "realism": (0, 1, float),
-    "eta": (0, 1, float),
-    "seed": (0, 2**64 - 1, int),
-    "max_pixels": (1, 2**62, int),
-    "max_memory": (1, 2**62, int),
-}
-_RATES = ("quality", "target_size", "target_bpp")
 
 
 def encode(
-    image: "Picturelike",
+    image: "types.Picturelike",
     *,
     quality: float | None = None,
     target_size: int | None = None,
     target_bpp: float | None = None,
     tile: int = 1024,
     method: str | None = None,
-    model: "Model | None" = None,
+    model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 100_000_000,
 ) -> bytes:
     """The .rgn file of a picture: a path, the bytes of its file, a binary file, a Pillow image or an array.
 
-    Arrays are (H, W[, 1, 3 or 4]), of uint8, uint16, bool or float in [0, 1] or [0, 255]. At most one of three chooses
+    Arrays, torch's tensors too, are (H, W[, 1, 3 or 4]), of uint8, uint16, bool or float in [0, 1] or [0, 255], or of
+    any whole numbers from 0 to 255. At most one of three chooses
     the rate: `quality` in [0, 100] (50 where none is given), `target_size` in bytes, or `target_bpp` in bits a pixel of
     the whole file, which is never above a target. `tile` is the side of an independent stream in pixels, a power of two
     from 64 to 32768. `method` is "conditional", "progressive" or "palette" (None: the model's, else the first). `model`
-    comes from `load` and stays on its device; without it, the one in the package runs on `device`, a name of torch's
-    (None: the CPU).
+    comes from `load` and stays on its device, or is what `load` takes, a method's name or a path, which is read at each
+    call. Without a model, the one in the package runs on `device`, a name of torch's (None: the CPU).
 
     Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
     LimitError above `max_pixels`, ModelError without weights.
     """
-    _check(quality=quality, target_size=target_size, target_bpp=target_bpp, tile=tile, max_pixels=max_pixels)
-    from regrain import codec
-    from regrain import image as pictures
-
-    picture = pictures.read(image, max_pixels=max_pixels)
-    return codec.encode(
-        picture,
+    knobs = checked(
         quality=quality,
         target_size=target_size,
         target_bpp=target_bpp,
@@ -113,23 +99,29 @@ def encode(
         method=method,
         model=model,
         device=device,
+        max_pixels=max_pixels,
     )
+    from regrain import codec
+    from regrain import image as pictures
+
+    picture = pictures.read(pictures.as_source(image), max_pixels=knobs.pop("max_pixels"))
+    return codec.encode(picture, **knobs)
 
 
 def decode(
-    data: str | Path | bytes | BinaryIO,
+    data: str | os.PathLike[str] | bytes | BinaryIO,
     *,
-    steps: "int | Literal['auto']" = 1,
+    steps: int | Literal["auto"] = 1,
     budget: float | None = None,
     realism: float = 1.0,
     eta: float = 0.0,
     seed: int = 0,
     partial: bool = False,
-    model: "Model | None" = None,
+    model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 100_000_000,
     max_memory: int | None = None,
-) -> "Image.Image":
+) -> "types.Image":
     """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
 
     `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it, each with
@@ -142,13 +134,9 @@ def decode(
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
     """
-    _check(realism=realism, eta=eta, seed=seed, max_pixels=max_pixels, max_memory=max_memory)
-    chosen = _steps(steps, budget)
-    from regrain import codec
-
-    picture = codec.decode(
-        _read(data, max_pixels),
-        steps=chosen,
+    knobs = checked(
+        steps=steps,
+        budget=budget,
         realism=realism,
         eta=eta,
         seed=seed,
@@ -158,77 +146,51 @@ def decode(
         max_pixels=max_pixels,
         max_memory=max_memory,
     )
-    return picture.to_pillow()
+    from regrain import codec
+
+    return codec.decode(_read(data, knobs["max_pixels"]), **knobs).to_pillow()
 
 
-def inspect(data: str | Path | bytes | BinaryIO) -> "Info":
-    """What a .rgn file says about itself, without torch and without decoding it; raises BitstreamError."""
+def inspect(data: str | os.PathLike[str] | bytes | BinaryIO) -> "types.Info":
+    """What a .rgn file says about itself, without torch and without decoding it; raises BitstreamError.
+
+    The file must be whole, but for a progressive one: where that is cut short, what is there is told.
+    """
     from regrain import codec
 
     return codec.inspect(_read(data))
 
 
-def load(path: str | Path | None = None, device: str | None = None) -> "Model":
+def load(path: str | os.PathLike[str] | None = None, device: str | None = None) -> "types.Model":
     """Weights, ready for `encode` and `decode`, from a .safetensors file, or a Stable Diffusion's
-    folder or hub id (for the palette method); None: those in the package.
+    folder or hub id (for the palette method). The words "conditional", "progressive" and "palette" stand for the
+    package's own weights of that method, None for those of the first.
 
     `device` is a name of torch's (None: the CPU), or "onnx": ONNX Runtime, which decodes the default method and is what
     None stands for where torch is not installed. Raises ModelError when the weights are missing or unreadable, and
     UsageError for a device that is not there.
     """
+    named = checked(path=path, device=device)
     from regrain import models
 
-    return models.load(path, device)
+    return models.load(named["path"], named["device"])
 
 
-def _check(**knobs: float | None) -> None:
-    """Raise UsageError where an argument of `encode` or `decode` is out of its range; None stands for not given.
-
-    Of quality, target_size and target_bpp at most one may be given.
-    """
-    for name, value in knobs.items():
-        low, high, kind = _RANGES[name]
-        if value is not None and not _within(value, low, high, kind):
-            what = "a number" if kind is float else "a whole number"
-            raise UsageError(f"{name} is {value!r}; allowed is {what} from {low} to {high}")
-    given = [name for name in _RATES if knobs.get(name) is not None]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} are given together; at most one of them is allowed")
-
-
-def _steps(steps: "int | Literal['auto']", budget: float | None) -> "int | Budget":
-    """The steps of `decode`, or a clock that starts now."""
-    if steps != "auto":
-        _check(steps=steps)
-        if budget is not None:
-            raise UsageError(f"budget is {budget!r} and steps are {steps}; a budget is allowed with steps 'auto' alone")
-        return steps
-    from regrain.diffusion.budget import SECONDS, Budget
-
-    _check(budget=budget)
-    return Budget(SECONDS if budget is None else budget)
-
-
-def _within(value: float, low: int, high: int, kind: type) -> bool:
-    """Whether `value` is of `kind` (a bool is of neither) and in [low, high]; NaN is not."""
-    try:
-        figure = float(value) if kind is float else operator.index(cast("int", value))
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return not isinstance(value, bool | str) and low <= figure <= high
-
-
-def _read(data: str | Path | bytes | BinaryIO, max_pixels: int = 2**28) -> bytes:
+def _read(data: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int = 2**28) -> bytes:
     """All of `data`, or only its start where that shows that it cannot be decoded: a stream may have no end."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    if not isinstance(data, str | Path):
-        return _read_stream(data, max_pixels)
     try:
+        if not isinstance(data, str | os.PathLike):
+            return _read_stream(data, max_pixels)
         with Path(data).open("rb") as file:
             return _read_stream(file, max_pixels)
-    except (OSError, ValueError) as error:
-        raise BitstreamError(f"cannot read {data}: {getattr(error, 'strerror', None) or error}") from error
+    except RegrainError:
+        raise
+    except (OSError, TypeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        name = data if isinstance(data, str | os.PathLike) else f"the {type(data).__name__}"
+        raise BitstreamError(f"cannot read {name}: {reason}") from error
 
 
 def _read_stream(file: BinaryIO, max_pixels: int) -> bytes:

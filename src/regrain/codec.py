@@ -7,7 +7,7 @@ before torch is imported and before anything of the size the header claims is al
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from regrain import bitstream, models
@@ -35,8 +35,9 @@ UNKNOWN_MEMORY = 4_000_000_000
 class Info:
     """What a file says about itself. Sizes in pixels, `size` in bytes, `quality` 0 to 100, `fingerprint` in hex.
 
-    Each of `sections` has its name, tile (or step, None where it is of neither), offset and length in bytes, and the
-    PSNR in dB to expect of what is decoded up to there, None where nothing is known of it.
+    Each of `sections` has its name, tile (or step, None where it is of neither), offset and length in bytes, whether it
+    is whole (in a progressive file that is cut short the last one may not be), and the PSNR in dB to expect of what is
+    decoded up to there, None where nothing is known of it.
     """
 
     width: int
@@ -55,13 +56,15 @@ class Info:
 
 
 def inspect(data: bytes) -> Info:
-    """Header and sections of a file, without torch. Raises BitstreamError if the file is not whole."""
-    header = bitstream.read(data, max_pixels=2**62).header
+    """Header and sections of a file, without torch. Raises BitstreamError if the file is not whole.
+
+    A progressive file may be cut short, since it decodes after any of its steps.
+    """
+    header = bitstream.read_header(data)
+    with suppress(*(Truncated,) if header.method == bitstream.Method.PROGRESSIVE else ()):
+        bitstream.read(data, max_pixels=2**62)
     expected: dict[int | None, float] = dict(enumerate(models.expected_psnr(header.method, header.fingerprint)))
-    sections = tuple(
-        {"name": s.name, "tile": s.tile, "offset": s.offset, "length": s.length, "psnr": expected.get(s.tile)}
-        for s in bitstream.layout(data)
-    )
+    sections = tuple({**asdict(section), "psnr": expected.get(section.tile)} for section in bitstream.layout(data))
     return Info(
         width=header.width,
         height=header.height,
@@ -87,7 +90,7 @@ def encode(
     target_bpp: float | None = None,
     tile: int = 1024,
     method: str | None = None,
-    model: "Model | None" = None,
+    model: "Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
 ) -> bytes:
     """The file of a picture, at a quality (50 unless one of the three is given) or as large as a target allows.
@@ -97,8 +100,9 @@ def encode(
     """
     from regrain.image import encode_alpha, fill_hidden
 
-    which = models.method_of(method, model)
-    model = models.choose(model, which, device)
+    given = models.resolve(model, device)
+    which = models.method_of(method, given)
+    model = models.choose(given, which, device)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
     header = bitstream.Header(*size, 0, model.fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     _check_memory("encoding", header, 1, None)
@@ -154,7 +158,7 @@ def decode(
     eta: float = 0.0,
     seed: int = 0,
     partial: bool = False,
-    model: "Model | None" = None,
+    model: "Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 100_000_000,
     max_memory: int | None = None,
@@ -166,10 +170,11 @@ def decode(
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
     _check_memory("decoding", header, STEPS[-1] if isinstance(steps, Budget) else steps, max_memory)
     wanted = header.fingerprint
-    _check_fingerprint(wanted, model.fingerprint if model else models.packaged_fingerprint(header.method, wanted))
+    given = models.resolve(model, device, wanted)
+    _check_fingerprint(wanted, given.fingerprint if given else models.packaged_fingerprint(header.method, wanted))
     from regrain.image import Metadata, Picture
 
-    model = models.choose(model, header.method, device, wanted)
+    model = models.choose(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
     with models.untouched():
         pixels = models.room(header.method, model).decode(

@@ -1,6 +1,7 @@
 """Which room writes and reads a method's files, and which weights it does so with."""
 
 import json
+import os
 import struct
 import sys
 from collections.abc import Iterator
@@ -11,26 +12,21 @@ from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol
 
 from regrain.bitstream import Method
 from regrain.errors import ModelError, UsageError
-
-if TYPE_CHECKING:
-    from regrain.conditional.frozen import Model as ConditionalModel
-    from regrain.onnx.model import Model as OnnxModel
-    from regrain.palette.model import Model as PaletteModel
-    from regrain.progressive.model import Model as ProgressiveModel
-
-    Model: TypeAlias = ConditionalModel | OnnxModel | PaletteModel | ProgressiveModel
+from regrain.options import METHODS
 
 __all__ = [
+    "Model",
     "choose",
     "expected_psnr",
     "load",
     "method_of",
     "packaged",
     "packaged_fingerprint",
+    "resolve",
     "room",
     "untouched",
 ]
@@ -41,9 +37,31 @@ WITHOUT_TORCH = "onnx"
 _KINDS = {"prior": Method.PROGRESSIVE, "palette": Method.PALETTE}
 
 
-def load(path: str | Path | None = None, device: str | None = None, method: str = DEFAULT_METHOD) -> "Model":
+class Model(Protocol):
+    """Weights ready for use, as `regrain.load` returns them; each method has its own."""
+
+    @property
+    def method(self) -> Method:
+        """The method whose files they read and write."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """4 bytes that name the latents; a file is decoded by weights of its fingerprint alone."""
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe that trained them."""
+
+    @property
+    def device(self) -> object:
+        """Where they compute: a device of torch's, or "onnx"."""
+
+
+def load(path: str | os.PathLike[str] | None = None, device: str | None = None, method: str = DEFAULT_METHOD) -> Model:
     """Weights from a file, of whatever method, or those in the package, of `method`; a Stable Diffusion's folder or
-    hub id is for the palette method. Raises ModelError."""
+    hub id is for the palette method. A method's name as `path` is `method`. Raises ModelError."""
+    if isinstance(path, str) and path in METHODS:
+        return load(None, device, path)
     with untouched(), as_file(packaged(Method[method.upper()])) as shipped:
         where = shipped if path is None else Path(path)
         device = _device(device)
@@ -74,7 +92,7 @@ def packaged(method: Method, fingerprint: bytes = b"") -> Traversable:
     return earlier if fingerprint and earlier.is_file() else folder / f"{name}.safetensors"
 
 
-def room(method: Method, model: "Model | None" = None) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
+def room(method: Method, model: Model | None = None) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
     """The room that writes and reads a method's files, with this model."""
     return import_module(f"regrain.{getattr(model, 'room', method.name.lower())}.method")
 
@@ -93,12 +111,12 @@ def untouched() -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _shipped(path: Path, device: str | None) -> "Model":
+def _shipped(path: Path, device: str | None) -> Model:
     """The package's models that were asked for last, on their devices (None is the CPU), 10 to 35 MB each."""
     return load(path, device)
 
 
-def choose(given: "Model | None", method: Method, device: str | None, fingerprint: bytes = b"") -> "Model":
+def choose(given: Model | None, method: Method, device: str | None, fingerprint: bytes = b"") -> Model:
     """The model that was given, where it is, or the package's own on `device`, of that fingerprint if it has it."""
     if given:
         return given
@@ -106,13 +124,23 @@ def choose(given: "Model | None", method: Method, device: str | None, fingerprin
         return _shipped(path, None if device == "cpu" else device)
 
 
-def method_of(name: str | None, model: "Model | None") -> Method:
+def resolve(
+    model: "Model | str | os.PathLike[str] | None", device: str | None, fingerprint: bytes = b""
+) -> Model | None:
+    """The model that a caller names: itself, the package's of a method (of that fingerprint if it has it), a file's."""
+    if model is None or not isinstance(model, str | os.PathLike):
+        return model
+    if isinstance(model, str) and model in METHODS:
+        return choose(None, Method[model.upper()], device, fingerprint)
+    return load(model, device)
+
+
+def method_of(name: str | None, model: Model | None) -> Method:
     """The method named, or else the model's, or else the default; UsageError where name and model disagree."""
     if name is None:
         return Method[DEFAULT_METHOD.upper()] if model is None else model.method
-    known = [method.name.lower() for method in Method]
-    if name not in known:
-        raise UsageError(f"method is {name!r}; allowed are {', '.join(known)}")
+    if name not in METHODS:
+        raise UsageError(f"method is {name!r}; allowed are {', '.join(METHODS)}")
     if model is not None and model.method.name.lower() != name:
         raise UsageError(f"method is {name!r}, and the weights given are for {model.method.name.lower()!r}")
     return Method[name.upper()]

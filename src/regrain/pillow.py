@@ -1,6 +1,7 @@
 """The Pillow plugin: after `import regrain.pillow`, `Image.open` reads .rgn and `save` writes it; imageio follows.
 
-Invariants: opening reads the few bytes of the header and imports no network; pixels are decoded at the first `load`.
+Invariants: opening reads what stands before the first tile (header, ICC profile, EXIF, XMP) and imports no network;
+pixels are decoded at the first `load`. `load` takes what `regrain.decode` takes, `save` what `regrain.encode` takes.
 
     with Image.open("photo.rgn") as image:
         image.load(steps=4, realism=0.5, seed=7)        may be left out: steps=1, realism=1, seed=0
@@ -11,66 +12,105 @@ A file with another magic is left to Pillow's other plugins. A broken one is an 
 `RegrainError` behind it; an option out of range is a `UsageError`, which is a `ValueError`.
 """
 
+import mimetypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING
+from inspect import signature
+from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from regrain import _RATES, _check, bitstream
+import regrain
+from regrain import bitstream
 from regrain.errors import RegrainError, UsageError
-from regrain.image import Metadata, Picture, read
+from regrain.image import Metadata, read
 from regrain.image.picture import EXIF_MARK
+from regrain.options import check_names, checked
+from regrain.varint import get_varint
 
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess
+else:
+    PixelAccess = Any  # a type that Pillow's stubs alone have
 
-FORMAT = "REGRAIN"
+FORMAT, SHORT = "REGRAIN", "RGN"
+"""The format's names: either will do for `save` and `open`."""
 _MODES = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}
+_METADATA = ("icc_profile", "exif", "xmp")
+_ENCODING = [name for name in signature(regrain.encode).parameters if name != "image"]
+_DECODING = {name: knob.default for name, knob in signature(regrain.decode).parameters.items() if name != "data"}
+_PILLOWS = {"partial": None, "max_pixels": None}
+"""Settings that follow Pillow where nobody gives them: LOAD_TRUNCATED_IMAGES, and the size that `open` let pass."""
+_FRONT = 4096
+"""Bytes to read first: header and metadata of most files."""
 
 
 class RegrainImageFile(ImageFile.ImageFile):
-    """A .rgn file opened by Pillow: size and mode (L, LA, RGB or RGBA) from its header, pixels at the first `load`."""
+    """A .rgn file opened by Pillow: size, mode (L, LA, RGB or RGBA) and `info` at once, pixels at the first `load`."""
 
     format = FORMAT
     format_description = "regrain, a diffusion image codec"
-    _settings: tuple[int, float, int] = (1, 1.0, 0)
+    _settings: dict[str, Any] = {**_DECODING, **_PILLOWS}  # noqa: RUF012 - replaced, never changed
     _file: bytes | None = None
 
     def _open(self) -> None:
-        """Read the header; `UnidentifiedImageError` with the reason when it is broken."""
+        """Read header and metadata; `UnidentifiedImageError` with the reason when the header is broken."""
         assert self.fp is not None
         try:
-            header = bitstream.read_header(self.fp.read(bitstream.MAX_HEADER_BYTES))
+            front = _front(self.fp)
+            header = bitstream.read_header(front)
         except RegrainError as error:
             raise UnidentifiedImageError(str(error)) from error
         self._size = header.width, header.height
         self._mode = _MODES[header.grey, header.alpha]
+        self.info.update(_front_metadata(front).info())
 
-    def load(
-        self, *, steps: int | None = None, realism: float | None = None, seed: int | None = None
-    ) -> "PixelAccess | None":
-        """Decode the pixels, and put ICC profile, EXIF and XMP into `info`; returns Pillow's access to the pixels.
+    def load(self, **settings: Any) -> PixelAccess | None:  # noqa: ANN401 - those of `regrain.decode`
+        """Decode the pixels with the `settings` that `regrain.decode` takes; returns Pillow's access to the pixels.
 
-        `steps` (1 or more, at first 1), `realism` (in [0, 1], at first 1) and `seed` (0 or more, at first 0) stay as
-        they were where not given; a later call decodes again when one of them changes.
-        Raises `OSError` on a broken file or missing weights, `UsageError` for a value out of range.
+        A setting that is not given, or None, stays as it was: at first what it is in `decode`, but for `partial`, which
+        is Pillow's LOAD_TRUNCATED_IMAGES. A later call decodes again when a setting changes.
+        Raises `OSError` on a broken file or missing weights, `UsageError` for a value out of range or another name.
         """
-        _check(steps=steps, realism=realism, seed=seed)
-        asked = zip((steps, realism, seed), self._settings, strict=True)
-        wanted_steps, wanted_realism, wanted_seed = (old if new is None else new for new, old in asked)
-        wanted = int(wanted_steps), float(wanted_realism), int(wanted_seed)
-        if self._im is None or wanted != self._settings:
-            self._show(_decoded(self._whole_file(), self.width * self.height, *wanted))
-            self._settings = wanted
+        check_names(settings, _DECODING, "load")
+        given = {name: value for name, value in settings.items() if value is not None}
+        if self._im is None or given:
+            kept = self._settings | ({"budget": None} if "steps" in given else {})
+            self._decode(kept | given)
         return Image.Image.load(self)
+
+    def _decode(self, wanted: dict[str, Any]) -> None:
+        """Become the picture that these settings make of the file, unless that is what this is."""
+        own = {"partial": bool(ImageFile.LOAD_TRUNCATED_IMAGES), "max_pixels": self.width * self.height}
+        knobs = wanted | {name: value for name, value in own.items() if wanted[name] is None}
+        checked(**knobs)
+        if self._im is not None and wanted == self._settings:
+            return
+        with _as_os_errors():
+            decoded = regrain.decode(self._whole_file(), **knobs)
+        self.im, self._mode, self._size = decoded.im, decoded.mode, decoded.size
+        self.readonly = decoded.readonly
+        self._settings = wanted
 
     def verify(self) -> None:
         """Check every length and checksum without decoding; raises `OSError` when one is wrong."""
         with _as_os_errors():
             bitstream.read(self._whole_file(), max_pixels=self.width * self.height)
         super().verify()
+
+    def __getstate__(self) -> list[Any]:
+        """Pixels, file and settings; a model is left out unless it is a name or a path."""
+        state, model = super().__getstate__(), self._settings["model"]
+        named = model if isinstance(model, str | os.PathLike) else None
+        return [*state, (self._file, self._settings | {"model": named})]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        """The inverse: the picture is loaded, and may be loaded again with other settings."""
+        *rest, (self._file, self._settings) = state
+        self.fp = None
+        super().__setstate__(rest)
 
     def _whole_file(self) -> bytes:
         """The bytes of the file, kept (they are few) so that other settings can decode them again; closes it."""
@@ -84,12 +124,25 @@ class RegrainImageFile(ImageFile.ImageFile):
             self.fp = None
         return self._file
 
-    def _show(self, picture: Picture) -> None:
-        """Become this picture."""
-        decoded = picture.to_pillow()
-        self.im, self._mode, self._size = decoded.im, decoded.mode, decoded.size
-        self.readonly = decoded.readonly
-        self.info.update(decoded.info)
+
+def _front(file: IO[bytes]) -> bytes:
+    """A file up to its first tile and somewhat further: its header and all metadata."""
+    front = file.read(_FRONT)
+    while not any(section.name in ("latents", "unreadable") for section in bitstream.layout(front)):
+        if not (more := file.read(len(front))):
+            break
+        front += more
+    return front
+
+
+def _front_metadata(front: bytes) -> Metadata:
+    """The metadata in the first bytes of a file, as far as it is whole."""
+    blocks: dict[str, bytes] = {}
+    for section in bitstream.layout(front):
+        if section.whole and section.name in ("icc", "exif", "xmp"):
+            end = section.offset + section.length
+            blocks[section.name] = front[end - get_varint(front, section.offset + 1)[0] : end]
+    return Metadata(**blocks)
 
 
 @contextmanager
@@ -103,31 +156,29 @@ def _as_os_errors() -> Iterator[None]:
         raise OSError(str(error)) from error
 
 
-def _decoded(data: bytes, pixels: int, steps: int, realism: float, seed: int) -> Picture:
-    """The picture of a file of so many pixels, which Pillow's own limit let pass; the codec is imported only here."""
-    from regrain import codec
-
-    with _as_os_errors():
-        picture: Picture = codec.decode(data, steps=steps, realism=realism, seed=seed, max_pixels=pixels)
-    return picture
-
-
 def _accept(prefix: bytes) -> bool:
     """Whether a file that begins so is ours."""
     return prefix.startswith(bitstream.MAGIC)
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """Pillow's save: rate options go to the codec; icc_profile, exif and xmp replace those of `info`."""
+    """Pillow's save: options go to the codec, None is not given; icc_profile, exif and xmp replace those of `info`."""
     from regrain import codec
 
     options = image.encoderinfo
-    rate = {name: options[name] for name in _RATES if options.get(name) is not None}
-    _check(**rate)
+    check_names(options, [*_ENCODING, *_METADATA], "save")
+    knobs = checked(**{name: options[name] for name in _ENCODING if options.get(name) is not None})
     with _as_os_errors():
-        picture = read(image, max_pixels=image.width * image.height)
+        picture = read(image, max_pixels=knobs.pop("max_pixels", image.width * image.height))
         picture = replace(picture, metadata=_metadata(picture.metadata, options))
-        file.write(codec.encode(picture, **rate))
+        file.write(codec.encode(picture, **knobs))
+
+
+def _save_all(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """Pillow's save with `save_all`, of one picture; raises `UsageError` for several."""
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise UsageError(f"the picture has {frames} frames; allowed is one, as without save_all")
+    _save(image, file, filename)
 
 
 def _metadata(own: Metadata, options: dict[str, object]) -> Metadata:
@@ -140,11 +191,14 @@ def _metadata(own: Metadata, options: dict[str, object]) -> Metadata:
 
 
 def register() -> None:
-    """Make Pillow know the format; importing this module does it."""
-    Image.register_open(FORMAT, RegrainImageFile, _accept)
-    Image.register_save(FORMAT, _save)
+    """Make Pillow know the format, and `mimetypes` its type; importing this module does it."""
+    for name in (FORMAT, SHORT):
+        Image.register_open(name, RegrainImageFile, _accept)
+        Image.register_save(name, _save)
+        Image.register_save_all(name, _save_all)
+        Image.register_mime(name, bitstream.MIME)
     Image.register_extension(FORMAT, bitstream.EXTENSION)
-    Image.register_mime(FORMAT, bitstream.MIME)
+    mimetypes.add_type(bitstream.MIME, bitstream.EXTENSION)
 
 
 register()

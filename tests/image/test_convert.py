@@ -273,6 +273,16 @@ def test_tiff_tags_that_describe_the_photo_become_exif():
     assert picture.metadata.icc == SRGB
 
 
+def test_reading_leaves_the_callers_exif_alone():
+    image = Image.open(io.BytesIO(saved(Image.fromarray(RGB), "TIFF", exif=photo_exif(1), icc_profile=SRGB)))
+    image.load()
+    before = dict(image.getexif())
+    first, second = read(image), read(image)
+    assert dict(image.getexif()) == before
+    assert first.metadata == second.metadata
+    assert first.metadata.exif
+
+
 @pytest.mark.parametrize("shape", [(6,), (6, 5, 2), (6, 5, 5), (0, 5, 3), (1, 6, 5, 3)])
 def test_arrays_of_other_shapes_are_an_error(shape):
     with pytest.raises(ImageError, match="allowed is"):

@@ -62,3 +62,7 @@ def test_a_codec_of_any_shape(latent, hyper, slices, anchors, prediction, qualit
     one = model.denoise(x_t, 0.7, cond, quality, 0.5)
     other = torch_model.denoise(torch.from_numpy(x_t), 0.7, wanted, quality, 0.5)
     np.testing.assert_allclose(one, other.numpy(), atol=2e-3)
+
+
+def test_a_model_is_one_line(onnx_model):
+    assert repr(onnx_model) == f"<conditional model, latents {onnx_model.fingerprint.hex()}, on onnx>"

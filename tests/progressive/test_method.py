@@ -83,6 +83,29 @@ def test_alpha_profile_and_grey_are_kept(model, photo):
     assert regrain.decode(regrain.encode(photo[:, :, 0], quality=5, model=model), model=model).mode == "L"
 
 
+def test_inspect_tells_what_is_there_of_a_cut_file(file, tmp_path, capsys):
+    ends = [part.offset + part.length for part in bitstream.layout(file)]
+    whole = regrain.inspect(file)
+    assert all(section["whole"] for section in whole.sections)
+    for cut, sections in ((ends[0], 1), (ends[12], 13), (ends[12] + 3, 14), (len(file) - 1, 21)):
+        info = regrain.inspect(file[:cut])
+        assert (info.width, info.tiles, info.size, len(info.sections)) == (whole.width, 20, cut, sections)
+        assert info.sections[-1]["whole"] is (cut in ends)
+        assert info.sections[:-1] == whole.sections[: sections - 1]
+    (tmp_path / "a.rgn").write_bytes(file[:-1])
+    assert main(["inspect", str(tmp_path / "a.rgn")]) == 0
+    assert capsys.readouterr().out.endswith(", cut short\n")
+
+
+def test_inspect_refuses_what_is_damaged_or_has_no_header(file):
+    hurt = bytearray(file)
+    hurt[len(file) // 2] ^= 1
+    with pytest.raises(regrain.Corrupt):
+        regrain.inspect(bytes(hurt))
+    with pytest.raises(regrain.Truncated):
+        regrain.inspect(file[:12])
+
+
 def test_weights_and_method_must_agree(file, model, photo):
     with pytest.raises(regrain.ModelError, match="fingerprint"):
         regrain.decode(file, model=regrain.load())
@@ -118,3 +141,8 @@ def test_the_package_has_weights_and_says_what_to_expect_of_them(photo, tmp_path
 
 def test_other_weights_promise_nothing(file):
     assert {section["psnr"] for section in regrain.inspect(file).sections} == {None}
+
+
+def test_a_model_may_be_its_path(file, weights, photo, model):
+    assert regrain.encode(photo, quality=50, tile=64, model=weights) == file
+    assert np.array_equal(pixels(file, str(weights)), pixels(file, model))

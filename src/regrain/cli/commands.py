@@ -134,7 +134,8 @@ def inspect(options: argparse.Namespace) -> None:
     for section in info.sections:
         tile = "" if section["tile"] is None else f" {section['tile']}"
         expected = "" if section["psnr"] is None else f", about {section['psnr']:.1f} dB"
-        say(f"  {section['name'] + tile:<16} {section['length']:>10,} bytes from {section['offset']:,}{expected}")
+        cut = "" if section["whole"] else ", cut short"
+        say(f"  {section['name'] + tile:<16} {section['length']:>10,} bytes from {section['offset']:,}{expected}{cut}")
     return None
 
 

@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import regrain
 from regrain.cli.commands import report
 from regrain.cli.terminal import clean, say
 from regrain.cli.work import silent_libraries
 from regrain.errors import OutputError, UsageError
+from regrain.options import checked
 
 if TYPE_CHECKING:
     from regrain.evaluation.contestants import Plan
@@ -94,7 +94,7 @@ def _check(options: argparse.Namespace) -> None:
     """All that can be refused before anything is loaded."""
     for name, values in (("quality", options.qualities), ("realism", options.realisms), ("steps", options.step_counts)):
         for value in values:
-            regrain._check(**{name: value})
+            checked(**{name: value})
     if not 1 <= options.jobs <= 1024:
         raise UsageError(f"jobs is {options.jobs}; allowed is a whole number from 1 to 1024")
     if options.reference is not None and not options.reference.is_dir():

@@ -17,6 +17,7 @@ from regrain.cli.evaluate import evaluate
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
+from regrain.options import RANGES, checked
 
 __all__ = ["parse", "size"]
 
@@ -55,11 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         add(commands)
     options, others = parser.parse_known_args(arguments)
     _place(others, options)
-    given = vars(options)
-    if "budget" in given:
-        options.steps = regrain._steps(options.steps, options.budget)
-        given = given | {"steps": None}
-    regrain._check(**{name: value for name, value in given.items() if name in regrain._RANGES})
+    vars(options).update(checked(**{name: value for name, value in vars(options).items() if name in RANGES}))
     return options
 
 

@@ -5,7 +5,6 @@ at all.
 """
 
 import io
-import mimetypes
 import os
 import sys
 from pathlib import Path
@@ -84,12 +83,7 @@ def _is_picture_name(target: str) -> bool:
     from regrain import image
 
     suffix = os.path.splitext(target)[1].lower()
-    if suffix in ("", EXTENSION):
-        return False
-    try:
-        return bool(image.format_of(f"picture{suffix}"))
-    except UsageError:
-        return (mimetypes.guess_type(f"picture{suffix}")[0] or "").startswith("image/")
+    return suffix not in ("", EXTENSION) and image.is_picture_suffix(suffix)
 
 
 def _check_not_input(target: str, source: str) -> None:

@@ -4,6 +4,7 @@ Invariant: what a format cannot hold is refused, or goes into the pixels (orient
 """
 
 import logging
+import mimetypes
 import os
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -62,6 +63,13 @@ def format_of(target: PathName | BinaryIO, format: str | None = None) -> str:
         suffixes = ", ".join(entry.suffix for name, entry in FORMATS.items() if name in Image.SAVE)
         raise UsageError(f"picture format is {format or suffix!r}; allowed are {suffixes}")
     return name
+
+
+def is_picture_suffix(suffix: str) -> bool:
+    """Whether a lower-case suffix such as ".jpg" is that of a format that Pillow reads or writes, or of any image."""
+    Image.init()
+    kind = mimetypes.guess_type(f"picture{suffix}")[0] or ""
+    return suffix in Image.registered_extensions() or kind.startswith("image/")
 
 
 def check_format(format: str, width: int, height: int, *, alpha: bool, name: str) -> None:

@@ -97,6 +97,10 @@ class Model:
     method = Method.CONDITIONAL
     room = device = "onnx"
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<{self.method.name.lower()} model, latents {self.fingerprint.hex()}, on {self.device}>"
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a shipped weights file. Raises ModelError if it is damaged, UsageError for one of another method."""

@@ -111,6 +111,10 @@ class Model:
     device: torch.device
     method = Method.PALETTE
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<{self.method.name.lower()} model, latents {self.fingerprint.hex()}, on {self.device}>"
+
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
         """Read a weights file of this package. Raises ModelError if it is missing, damaged or of another kind."""

@@ -1,0 +1,116 @@
+"""What the arguments of the public functions may be; the functions, the command line and Pillow all ask here.
+
+    argument -> its value as a plain Python object, or UsageError with its name, its value and what is allowed
+
+None stands for "not given" where it is a default, and is refused everywhere else.
+"""
+
+import operator
+import os
+import reprlib
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from regrain.bitstream import Method
+from regrain.errors import UsageError
+
+__all__ = ["METHODS", "NAMES", "RANGES", "RATES", "check_names", "checked"]
+
+METHODS = tuple(method.name.lower() for method in Method)
+RANGES: dict[str, tuple[int, int, type]] = {
+    "quality": (0, 100, float),
+    "target_size": (1, 2**62, int),
+    "target_bpp": (0, 1000, float),
+    "tile": (64, 32768, int),
+    "steps": (1, 1000, int),
+    "budget": (0, 86400, float),
+    "realism": (0, 1, float),
+    "eta": (0, 1, float),
+    "seed": (0, 2**64 - 1, int),
+    "max_pixels": (1, 2**62, int),
+    "max_memory": (1, 2**62, int),
+}
+RATES = ("quality", "target_size", "target_bpp")
+_CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "partial": (lambda value: isinstance(value, bool), "is True or False"),
+    "method": (lambda value: isinstance(value, str) and value in METHODS, f"are {', '.join(METHODS)}"),
+    "device": (lambda value: isinstance(value, str), "is a name such as cpu, cuda or onnx"),
+    "model": (
+        lambda value: isinstance(value, str | os.PathLike) or hasattr(value, "fingerprint"),
+        f"is what regrain.load returns, a path, or one of {', '.join(METHODS)}",
+    ),
+    "path": (lambda value: isinstance(value, str | os.PathLike), f"is a path, or one of {', '.join(METHODS)}"),
+}
+_OPTIONAL = {*RATES, "budget", "max_memory", "method", "device", "model", "path"}
+NAMES = frozenset(RANGES) | frozenset(_CHOICES)
+
+
+def checked(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a caller passes
+    """The arguments, whose names are among `NAMES`, with numbers of NumPy and torch as Python's; raises UsageError.
+
+    Of quality, target_size and target_bpp at most one may be given. Where `steps` is among the arguments, `budget` is
+    not among the results: steps "auto" become a `Budget` of so many seconds, whose clock starts now.
+    """
+    values = {name: _value(name, value) for name, value in arguments.items()}
+    rates = [name for name in RATES if values.get(name) is not None]
+    if len(rates) > 1:
+        raise UsageError(f"{' and '.join(rates)} are given together; at most one of them is allowed")
+    return _with_budget(values) if "steps" in values else values
+
+
+def check_names(given: Iterable[str], allowed: Collection[str], function: str) -> None:
+    """Raise UsageError where `function` does not know one of the names given."""
+    if unknown := sorted(set(given) - set(allowed)):
+        raise UsageError(f"{unknown[0]} is no option of {function}; allowed are {', '.join(sorted(allowed))}")
+
+
+def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a caller passes
+    """One argument, checked."""
+    if value is None and name in _OPTIONAL:
+        return None
+    if getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's
+        value = value.item()
+    if name in RANGES:
+        if name == "steps" and isinstance(value, str) and value == "auto":
+            return value
+        return _number(name, value)
+    allows, allowed = _CHOICES[name]
+    if not allows(value):
+        raise UsageError(f"{name} is {_shown(value)}; allowed {allowed}")
+    return value
+
+
+def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a caller passes
+    """A number in its range; neither a bool, a text, an array nor NaN is one."""
+    low, high, kind = RANGES[name]
+    figure: float | int | None = None
+    if not isinstance(value, bool | str | bytes | bytearray) and not hasattr(value, "ndim"):
+        try:
+            figure = float(value) if kind is float else operator.index(value)
+        except (TypeError, ValueError, OverflowError):
+            figure = None
+    if figure is None or not low <= figure <= high:
+        what = "a number" if kind is float else "a whole number"
+        word = " or 'auto'" if name == "steps" else ""
+        raise UsageError(f"{name} is {_shown(value)}; allowed is {what} from {low} to {high}{word}")
+    return figure
+
+
+def _shown(value: object) -> str:
+    """A value on one short line, or its type where it is too long to be spelt."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:
+        return f"a huge {type(value).__name__}"
+
+
+def _with_budget(values: dict[str, Any]) -> dict[str, Any]:
+    """The same without `budget`, which becomes the steps if these are "auto"."""
+    budget, steps = values.pop("budget", None), values["steps"]
+    if steps != "auto":
+        if budget is not None:
+            raise UsageError(f"budget is {budget:g} and steps are {steps}; a budget is allowed with steps 'auto' alone")
+        return values
+    from regrain.diffusion.budget import SECONDS, Budget
+
+    return {**values, "steps": Budget(SECONDS if budget is None else budget)}

@@ -1,0 +1,28 @@
+"""The types that the public functions take and return, each imported only once somebody asks for it.
+
+So `import regrain` stays light, and `typing.get_type_hints` works on every public function all the same.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__all__ = ["Image", "Info", "Model", "Picturelike"]
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from regrain.codec import Info
+    from regrain.image.sources import Picturelike
+    from regrain.models import Model
+else:
+    _MODULES = {
+        "Image": "PIL.Image",
+        "Info": "regrain.codec",
+        "Model": "regrain.models",
+        "Picturelike": "regrain.image.sources",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
