@@ -5,13 +5,17 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 _SHARED = Path(os.environ.get("REGRAIN_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 
 
-# The same examples every time; new ones are looked for where REGRAIN_FUZZ says how many (test_fuzz).
-settings.register_profile("the same", derandomize="REGRAIN_FUZZ" not in os.environ)
+# The same examples every time; new ones are looked for where REGRAIN_FUZZ says how many (test_fuzz). A busy machine is
+# no failure.
+_SLOW = [HealthCheck.too_slow]
+settings.register_profile(
+    "the same", derandomize="REGRAIN_FUZZ" not in os.environ, deadline=None, suppress_health_check=_SLOW
+)
 settings.load_profile("the same")
 
 
