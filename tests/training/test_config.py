@@ -54,7 +54,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path, monkeypatch):
         ("[data]", "[loss]\nlpips = 1\n[data]", "loss: lpips: expected str, got 1"),
         ('licence_classes = ["free"]', 'licence_classes = "free"', "licence_classes: expected a list, got 'free'"),
         ("rate = [0.02, 0.2]", "rate = [0.02]", "stage 1: rate: expected 2 values, got 1"),
-        ("widths = [4, 8, 8]", "widths = [4, 8, 0]", "widths 3 is 0; 1 to 65536 is allowed"),
+        ("widths = [4, 8, 8]", "widths = [4, 8, 0]", "widths 3 is 0; 1 to 4096 is allowed"),
         ("continuous = 0.5", "continuous = 1.5", "stage 3: continuous is 1.5; 0 to 1 is allowed"),
         ("ema = 0.9", "ema = nan", "ema is nan; 0 to 1 is allowed"),
         ("rate = [0.02, 0.2]", "rate = [0, inf]", "rate 2 is inf"),

@@ -6,7 +6,6 @@ nothing is remembered between steps, so a run that resumes at step k sees exactl
 
 import csv
 import logging
-import signal
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from regrain.image import read, to_signed
 from regrain.training.config import DataConfig
 from regrain.training.drawings import draw
 from regrain.training.shards import entries
+from regrain.training.stopping import leave_signals_alone
 from regrain.training.words import escaped
 
 __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
@@ -185,7 +185,7 @@ def batches(
     """
     sampler = _Steps(first, stride, steps, batch, crop)
     loader = DataLoader(
-        crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_loop,
+        crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=leave_signals_alone,
         pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
     failed = ""
@@ -196,10 +196,6 @@ def batches(
         traceback.clear_frames(error.__traceback__)
     if failed:
         raise UsageError(failed)
-
-
-def _leave_interrupts_to_the_loop(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def holdout_batch(pictures: list[Member], count: int) -> Tensor:
