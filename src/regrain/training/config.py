@@ -20,6 +20,7 @@ from regrain.training.words import escaped
 __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 MS_SSIM_CROP: Final = 192
+NAME_MAX: Final = 200
 PIXELS_MAX: Final = 2**27
 """Of a step, over all processes."""
 TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "sampler")
@@ -181,8 +182,8 @@ def _check(recipe: Recipe) -> None:
         raise UsageError(f"start is {recipe.start!r}; only recipes that train a codec go on from weights")
     if not recipe.stage:
         raise UsageError("a recipe needs at least one [[stage]]")
-    if recipe.name in ("", ".", "..") or set(recipe.name) & set("/\\"):
-        raise UsageError(f"name is {recipe.name!r}; the name of a folder is allowed")
+    if recipe.name in ("", ".", "..") or set(recipe.name) & set("/\\") or len(recipe.name.encode()) > NAME_MAX:
+        raise UsageError(f"name is {recipe.name!r}; the name of a folder is allowed, up to {NAME_MAX} bytes")
     for stage in recipe.stage:
         where = f"stage {stage.name!r}"
         if stage.crop % 64:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from regrain.errors import ImageError, LimitError, UsageError
+from regrain.errors import ImageError, LimitError, RegrainError, UsageError
 from regrain.image import read, to_signed
 from regrain.training.config import DataConfig
 from regrain.training.drawings import draw
@@ -70,7 +70,10 @@ def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]
     index does not. Raises UsageError if no picture is left, or if shards or index cannot be read. Suffixes may be in
     upper case, as cameras write them.
     """
-    shards = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
+    try:
+        shards = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
+    except OSError as error:
+        raise UsageError(f"{escaped(folder)}: {error.strerror or error}") from None
     rows = _index(folder / "index.csv")
     known = {row["repository"] for row in rows.values()}
     for name in sorted({*config.exclude, *config.holdout} - known):
@@ -181,7 +184,7 @@ def batches(
 ) -> Iterator[Tensor]:
     """`steps` batches (batch, 3, crop, crop); batch k begins with sample number `first + k stride`.
 
-    Raises UsageError if too many pictures in a row are of no use.
+    Raises UsageError if too many pictures in a row are of no use, RegrainError if a worker is killed.
     """
     sampler = _Steps(first, stride, steps, batch, crop)
     loader = DataLoader(
@@ -194,6 +197,11 @@ def batches(
     except UsageError as error:  # a worker's comes with its traceback as text, and frames that hold the workers
         failed = str(error).strip().splitlines()[-1].rpartition("UsageError: ")[2]
         traceback.clear_frames(error.__traceback__)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        said = str(error).partition("\n")[0]
+        raise RegrainError(f"a process that reads pictures ended ({said}): fewer workers need less memory") from None
     if failed:
         raise UsageError(failed)
 
