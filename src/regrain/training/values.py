@@ -40,7 +40,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "init_noise": (0, _MUCH), "widths": (1, 4096), "depths": (1, 64), "embedding": (1, 4096), "half": (1, 4096),
     "latent": (1, 768), "encoder": (1, 4096), "decoder": (1, 4096), "encoder_depths": (1, 64),
     "decoder_depths": (1, 64), "channels": (1, 64), "patch": (1, 8),
-    "hyper": (1, 64), "hyper_width": (1, 4096), "anchors": (2, 1024), "slices": (1, 768), "context": (1, 4096),
+    "hyper": (1, 64), "hyper_width": (1, 4096), "anchors": (2, 64), "slices": (1, 768), "context": (1, 4096),
     "shared": (1, 4096),
 }  # fmt: skip
 """What each number of a recipe may be, both ends included; every number has a range."""
