@@ -102,6 +102,20 @@ def test_what_is_wrong_is_named(tmp_path, old, new, complaint):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("trains", "prior", "complaint"),
+    [
+        ("prior", "channels = 4", "prior: channels is 4; pictures have 3"),
+        ("prior", "patch = 3", "stage 'warm-up': crop is 64; with patch 3 a multiple of 12 does"),
+        ("latent-prior", "channels = 4\npatch = 4", "stage 'warm-up': crop is 64; with patch 4 a multiple of 128 does"),
+    ],
+)
+def test_a_prior_fits_its_crops(tmp_path, trains, prior, complaint):
+    text = HEAD.replace("seed = 3", f'seed = 3\ntrains = "{trains}"').replace("[data]", f"[prior]\n{prior}\n[data]")
+    with pytest.raises(UsageError, match=complaint):
+        read_recipe(write_recipe(tmp_path, text + STAGES))
+
+
 @pytest.mark.parametrize("stages", ["", "stage = []\n"])
 def test_a_recipe_has_stages(tmp_path, stages):
     with pytest.raises(UsageError, match="stage"):

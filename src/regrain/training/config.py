@@ -20,6 +20,7 @@ from regrain.training.words import escaped
 __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 MS_SSIM_CROP: Final = 192
+COLOURS: Final = 3
 NAME_MAX: Final = 200
 PIXELS_MAX: Final = 2**27
 """Of a step, over all processes."""
@@ -184,8 +185,14 @@ def _check(recipe: Recipe) -> None:
         raise UsageError("a recipe needs at least one [[stage]]")
     if recipe.name in ("", ".", "..") or set(recipe.name) & set("/\\") or len(recipe.name.encode()) > NAME_MAX:
         raise UsageError(f"name is {recipe.name!r}; the name of a folder is allowed, up to {NAME_MAX} bytes")
+    if recipe.trains == "prior" and recipe.prior.channels != COLOURS:
+        raise UsageError(f"prior: channels is {recipe.prior.channels}; pictures have {COLOURS}")
     for stage in recipe.stage:
         where = f"stage {stage.name!r}"
+        if recipe.trains in ("prior", "latent-prior") and stage.crop % (unit := _unit(recipe)):
+            raise UsageError(
+                f"{where}: crop is {stage.crop}; with patch {recipe.prior.patch} a multiple of {unit} does"
+            )
         if stage.crop % 64:
             raise UsageError(f"{where}: crop is {stage.crop}; a multiple of 64 is allowed")
         if stage.batch * stage.crop**2 > PIXELS_MAX:
@@ -194,6 +201,11 @@ def _check(recipe: Recipe) -> None:
             raise UsageError(f"{where}: crop is {stage.crop}; structure_scale needs {MS_SSIM_CROP} or more")
         if max(stage.perceptual) * recipe.loss.perceptual_weight > 1:
             raise UsageError(f"{where}: perceptual is {max(stage.perceptual)}; perceptual_weight times it must be <= 1")
+
+
+def _unit(recipe: Recipe) -> int:
+    """What the prior halves twice behind its patches, in pixels: latents are at 1/8."""
+    return 4 * recipe.prior.patch * (8 if recipe.trains == "latent-prior" else 1)
 
 
 def _taught(recipe: Recipe) -> Recipe:
