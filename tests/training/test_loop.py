@@ -1,12 +1,12 @@
 """A run ends in the same bits whatever stopped it on the way, and leaves a good checkpoint whenever it stops."""
 
+import csv
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from regrain.conditional.frozen import Model
 from regrain.errors import ModelError, OutputError, RegrainError, UsageError
 from regrain.training import loop
 from regrain.training.config import Stage, read_recipe
+from regrain.training.journal import CSV
 from regrain.training.loop import LAST, WEIGHTS, learning_rate, main, position
 from regrain.training.objective import Objective
 
@@ -45,6 +46,12 @@ def unbroken(tmp_path_factory, shards) -> Path:
 def same(first: Path, second: Path) -> bool:
     ours, theirs = load_file(first), load_file(second)
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's CSV."""
+    with (folder / CSV).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def kill_before(monkeypatch, step):
@@ -75,7 +82,7 @@ def poison(monkeypatch, *steps):
 
 
 def test_a_run_leaves_checkpoint_weights_and_log(unbroken):
-    assert {entry.name for entry in unbroken.iterdir()} == {LAST, WEIGHTS, "log"}
+    assert {entry.name for entry in unbroken.iterdir()} == {LAST, WEIGHTS, CSV, "log"}
     assert unbroken.name == "tiny"
     assert checkpoint.load_metadata(unbroken / LAST)["step"] == STEPS
     about = checkpoint.load_metadata(unbroken / WEIGHTS)
@@ -105,6 +112,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(recipe, unbroken, monkeypatch, st
     assert same(out / WEIGHTS, unbroken / WEIGHTS)
     log = EventAccumulator(str(out / "log")).Reload()
     assert [event.step for event in log.Scalars("train/loss")] == list(range(1, STEPS + 1))
+    ours, theirs = (table(folder) for folder in (out, unbroken))
+    assert [row.pop("seconds") is not None and row for row in ours] == [row.pop("seconds") and row for row in theirs]
 
 
 def test_a_finished_run_stays_as_it_is(recipe, unbroken):
@@ -124,52 +133,104 @@ def test_the_latents_that_ship_are_frozen_with_the_stage(recipe, unbroken):
     assert "denoiser.leave.weight" not in kept
 
 
-@posix
-def test_ctrl_c_finishes_the_step_and_writes_it_down(recipe, unbroken, caplog):
-    caplog.set_level(logging.INFO)
+def at_step(patch, number, act):
+    """Call `act` in the forward pass of the step of this number, the first being 1."""
     forward = Objective.forward
-    with pytest.MonkeyPatch.context() as patch:
-        steps = []
+    steps = []
 
-        def pressing(self, x, rules):
-            steps.append(x)
-            if len(steps) == 5:
-                os.kill(os.getpid(), signal.SIGINT)
-            return forward(self, x, rules)
+    def acting(self, x, rules):
+        steps.append(x)
+        if len(steps) == number:
+            act()
+        return forward(self, x, rules)
 
-        patch.setattr(Objective, "forward", pressing)
-        with pytest.raises(KeyboardInterrupt):
-            main(recipe)
-    out = recipe.parent / "runs" / "tiny"
+    patch.setattr(Objective, "forward", acting)
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_being_asked_to_stop_finishes_the_step_and_writes_it_down(recipe, unbroken, monkeypatch, caplog, name):
+    """Once all is written the signal does what it would have done; then the run goes on to the same bits."""
+    caplog.set_level(logging.INFO)
+    number, out = getattr(signal, name), recipe.parent / "runs" / "tiny"
+    steps = []
+    before = signal.getsignal(number)
+    if number != signal.SIGINT:
+        signal.signal(number, lambda *_: steps.append(checkpoint.load_metadata(out / LAST)["step"]))
+    try:
+        with monkeypatch.context() as patch:
+            at_step(patch, 5, lambda: os.kill(os.getpid(), number))
+            with pytest.raises(KeyboardInterrupt):
+                main(recipe)
+    finally:
+        signal.signal(number, before)
+    assert steps == ([] if number == signal.SIGINT else [5])
     assert checkpoint.load_metadata(out / LAST)["step"] == 5
+    assert [row["step"] for row in table(out)] == ["1", "2", "3", "4", "5"]
     assert "interrupted at step 5" in caplog.text
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if number == signal.SIGTERM:
+        main(recipe)
+        assert same(out / LAST, unbroken / LAST)
+
+
+def test_an_error_between_two_steps_costs_none(recipe, unbroken, monkeypatch):
+    """Whatever it is: what was trained since the last checkpoint, at step 4, is written down."""
+
+    def fail():
+        raise RuntimeError("out of luck")
+
+    out = recipe.parent / "runs" / "tiny"
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, fail)
+        with pytest.raises(RuntimeError, match="out of luck"):
+            main(recipe)
+    assert checkpoint.load_metadata(out / LAST)["step"] == 5
     main(recipe)
     assert same(out / LAST, unbroken / LAST)
 
 
-@posix
-def test_a_second_ctrl_c_does_not_wait():
-    with loop.held_interrupt() as asked:
-        assert not asked()
-        os.kill(os.getpid(), signal.SIGINT)
-        assert asked()
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_a_step_that_is_half_taken_is_not_written_down(recipe, monkeypatch):
+    take = loop.State.update
+
+    def fail(self, rate):
+        take(self, rate)
+        if self.step == 3:
+            raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(loop.State, "update", fail)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        main(recipe)
+    assert checkpoint.load_metadata(recipe.parent / "runs" / "tiny" / LAST)["step"] == 2
 
 
-def test_outside_the_main_thread_signals_are_left_alone():
-    said = []
+@pytest.mark.parametrize("failing", [{2, 4}, {2, 4, 6}])
+def test_a_disk_that_is_full_for_a_while_stops_nothing(recipe, unbroken, monkeypatch, caplog, failing):
+    save = loop.State.save
 
-    def hold():
-        with loop.held_interrupt() as asked:
-            said.append(asked())
+    def full(self, path):
+        if self.step in failing:
+            raise OutputError("No space left on device")
+        save(self, path)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    thread.join()
-    assert said == [False]
+    monkeypatch.setattr(loop.State, "save", full)
+    if len(failing) == loop.UNSAVED_IN_A_ROW:
+        with pytest.raises(OutputError, match="No space"):
+            main(recipe)
+        return
+    assert same(main(recipe) / LAST, unbroken / LAST)
+    assert ["next checkpoint is tried again" in message for message in caplog.messages if "space" in message] == [
+        True, True,
+    ]  # fmt: skip
+
+
+def test_lines_with_the_loss_where_there_is_no_terminal(recipe, caplog):
+    caplog.set_level(logging.INFO)
+    recipe.write_text("report_every = 3\n" + recipe.read_text())
+    rows = table(main(recipe))
+    said = [message for message in caplog.messages if "of 8: loss" in message]
+    assert [message.split(":")[0] for message in said] == ["step 3 of 8", "step 6 of 8"]
+    mean = sum(float(row["loss"]) for row in rows[3:6]) / 3
+    assert f"loss {mean:.4g}  bpp " in said[1]
 
 
 @pytest.mark.slow

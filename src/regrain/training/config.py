@@ -4,45 +4,28 @@ Every table of the recipe is one dataclass below; an unknown name, a value of th
 UsageError that says where it stands. Paths are relative to the recipe's own folder.
 """
 
-import math
-import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Final
 
 from regrain.conditional.model import ModelConfig
 from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
 from regrain.errors import UsageError
 from regrain.palette.autoencoder import AutoencoderConfig
-from regrain.training import methods
+from regrain.training import methods, values
 from regrain.training.methods import DistillConfig
+from regrain.training.words import escaped
 
 __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
-T = TypeVar("T")
-
 MS_SSIM_CROP: Final = 192
+COLOURS: Final = 3
+NAME_MAX: Final = 200
+PIXELS_MAX: Final = 2**27
+"""Of a step, over all processes."""
 TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "sampler")
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
-_MANY: Final = 2**31
-_RANGES: Final[dict[str, tuple[float, float]]] = {
-    "seed": (0, 2**22), "ema": (0, 1), "clip": (1e-9, math.inf), "warmup": (0, _MANY), "checkpoint_every": (1, _MANY),
-    "validate_every": (1, _MANY), "holdout_crops": (1, _MANY), "workers": (0, 1024), "faded": (0, 1),
-    "reduced": (0, 1), "drawn": (0, 1),
-    "steps": (1, _MANY), "batch": (1, 65536), "crop": (64, 65536), "learning_rate": (0, 1), "continuous": (0, 1),
-    "rate": (0, math.inf), "perceptual": (0, math.inf), "perceptual_weight": (0, 1), "perceptual_scale": (0, math.inf),
-    "structure": (0, math.inf), "structure_scale": (0, math.inf),
-    "rate_weight": (1e-9, math.inf), "balance": (0, 1), "tone_weight": (0, math.inf),
-    "lattice_weight": (0, math.inf), "min_snr_gamma": (1e-9, math.inf), "min_weight": (0, math.inf),
-    "simple_weight": (0, math.inf), "vlb_weight": (0, math.inf), "sampling_steps": (1, 1024), "gap": (1e-3, 1),
-    "dropout": (0, 1), "guidance_max": (0, 1000), "guidance": (0, 1000),
-    "init_noise": (0, math.inf), "widths": (1, 65536), "depths": (1, 1024), "embedding": (1, 65536), "half": (1, 65536),
-    "latent": (1, 768), "encoder": (1, 65536), "decoder": (1, 65536), "encoder_depths": (1, 1024),
-    "decoder_depths": (1, 1024), "channels": (1, 64), "patch": (1, 8),
-    "hyper": (1, 64), "hyper_width": (1, 65536), "anchors": (2, 1024),
-}  # fmt: skip
-"""What each number of a recipe may be, both ends included."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +147,8 @@ class Recipe:
     """Steps over which the learning rate rises from zero."""
     checkpoint_every: int = 200
     validate_every: int = 400
+    report_every: int = 50
+    """Steps from one line with the loss to the next, where there is no terminal to draw a bar on."""
     folder: Path = Path()
     """Where the recipe lies; set on reading."""
 
@@ -179,89 +164,58 @@ class Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe. Raises UsageError naming the file and the first thing wrong in it."""
+    where = escaped(path)
+    recipe = replace(values.build(Recipe, values.table(path), where), folder=path.resolve().parent)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML recipe: {error}") from None
-    recipe = replace(_build(Recipe, data, str(path)), folder=path.resolve().parent)
-    _check(recipe, path)
-    return _taught(recipe, path)
+        _check(recipe)
+        return _taught(recipe)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
 
 
-def _check(recipe: Recipe, path: Path) -> None:
+def _check(recipe: Recipe) -> None:
     """What no single value can tell."""
     if recipe.precision not in PRECISIONS:
-        raise UsageError(f"{path}: precision is {recipe.precision!r}; allowed are {', '.join(PRECISIONS)}")
+        raise UsageError(f"precision is {recipe.precision!r}; allowed are {', '.join(PRECISIONS)}")
     if recipe.trains not in TRAINABLE:
-        raise UsageError(f"{path}: trains is {recipe.trains!r}; allowed are {', '.join(TRAINABLE)}")
+        raise UsageError(f"trains is {recipe.trains!r}; allowed are {', '.join(TRAINABLE)}")
     if recipe.start and recipe.trains != "codec":
-        raise UsageError(f"{path}: start is {recipe.start!r}; only recipes that train a codec go on from weights")
+        raise UsageError(f"start is {recipe.start!r}; only recipes that train a codec go on from weights")
     if not recipe.stage:
-        raise UsageError(f"{path}: a recipe needs at least one [[stage]]")
+        raise UsageError("a recipe needs at least one [[stage]]")
+    if recipe.name in ("", ".", "..") or set(recipe.name) & set("/\\") or len(recipe.name.encode()) > NAME_MAX:
+        raise UsageError(f"name is {recipe.name!r}; the name of a folder is allowed, up to {NAME_MAX} bytes")
+    if recipe.trains == "prior" and recipe.prior.channels != COLOURS:
+        raise UsageError(f"prior: channels is {recipe.prior.channels}; pictures have {COLOURS}")
     for stage in recipe.stage:
-        where = f"{path}: stage {stage.name!r}"
+        where = f"stage {stage.name!r}"
+        if recipe.trains in ("prior", "latent-prior") and stage.crop % (unit := _unit(recipe)):
+            raise UsageError(
+                f"{where}: crop is {stage.crop}; with patch {recipe.prior.patch} a multiple of {unit} does"
+            )
         if stage.crop % 64:
             raise UsageError(f"{where}: crop is {stage.crop}; a multiple of 64 is allowed")
+        if stage.batch * stage.crop**2 > PIXELS_MAX:
+            raise UsageError(f"{where}: {stage.batch} crops of {stage.crop}; {PIXELS_MAX} pixels a step are allowed")
         if recipe.loss.structure_scale and stage.crop < MS_SSIM_CROP:
             raise UsageError(f"{where}: crop is {stage.crop}; structure_scale needs {MS_SSIM_CROP} or more")
         if max(stage.perceptual) * recipe.loss.perceptual_weight > 1:
             raise UsageError(f"{where}: perceptual is {max(stage.perceptual)}; perceptual_weight times it must be <= 1")
 
 
-def _taught(recipe: Recipe, path: Path) -> Recipe:
+def _unit(recipe: Recipe) -> int:
+    """What the prior halves twice behind its patches, in pixels: latents are at 1/8."""
+    return 4 * recipe.prior.patch * (8 if recipe.trains == "latent-prior" else 1)
+
+
+def _taught(recipe: Recipe) -> Recipe:
     """The recipe with a method in every stage, if it trains a student."""
     if recipe.trains == "sampler":
         return recipe
     if recipe.trains != "student":
         if recipe.distill != DistillConfig() or any(stage.method for stage in recipe.stage):
-            raise UsageError(f'{path}: [distill] and a stage\'s method are of recipes with trains = "student" alone')
+            raise UsageError('[distill] and a stage\'s method are of recipes with trains = "student" alone')
         return recipe
     stages = tuple(replace(stage, method=stage.method or recipe.distill.method) for stage in recipe.stage)
-    try:
-        methods.check(recipe.distill, stages)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+    methods.check(recipe.distill, stages)
     return replace(recipe, stage=stages)
-
-
-def _build(kind: type[T], data: object, where: str) -> T:
-    if not isinstance(data, dict):
-        raise UsageError(f"{where}: expected a table, got {data!r}")
-    hints = get_type_hints(kind)
-    known = [f.name for f in fields(kind) if f.name != "folder"]  # type: ignore[arg-type]
-    if unknown := sorted(data.keys() - known):
-        raise UsageError(f"{where}: unknown name {unknown[0]!r}; allowed are {', '.join(sorted(known))}")
-    values = {name: _value(hints[name], value, f"{where}: {name}", name) for name, value in data.items()}
-    try:
-        return kind(**values)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
-    except TypeError as error:
-        missing = str(error).partition("argument")[2].lstrip("s: ")
-        raise UsageError(f"{where}: lacks {missing}") from None
-
-
-def _value(hint: object, value: object, where: str, name: str) -> object:
-    if isinstance(hint, type) and is_dataclass(hint):
-        return _build(hint, value, where)
-    if get_origin(hint) is tuple:
-        return _values(get_args(hint), value, where, name)
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint:
-        raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
-    low, high = _RANGES.get(name, (-math.inf, math.inf))
-    if isinstance(value, int | float) and not (low <= value <= high and math.isfinite(value)):
-        raise UsageError(f"{where} is {value}; {low:g} to {high:g} is allowed")
-    return value
-
-
-def _values(kinds: tuple[object, ...], value: object, where: str, name: str) -> tuple[object, ...]:
-    if not isinstance(value, list):
-        raise UsageError(f"{where}: expected a list, got {value!r}")
-    many = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
-    if len(many) != len(value):
-        raise UsageError(f"{where}: expected {len(many)} values, got {len(value)}")
-    return tuple(_value(many[i], one, f"{where} {i + 1}", name) for i, one in enumerate(value))

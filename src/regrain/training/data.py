@@ -6,15 +6,11 @@ nothing is remembered between steps, so a run that resumes at step k sees exactl
 
 import csv
 import logging
-import os
-import signal
-import tarfile
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -22,10 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from regrain.errors import ImageError, LimitError, UsageError
+from regrain.errors import ImageError, LimitError, RegrainError, UsageError
 from regrain.image import read, to_signed
 from regrain.training.config import DataConfig
 from regrain.training.drawings import draw
+from regrain.training.shards import entries
+from regrain.training.stopping import leave_signals_alone
+from regrain.training.words import escaped
 
 __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
 
@@ -48,15 +47,17 @@ class Member:
     @property
     def title(self) -> str:
         """Shard and name, for messages."""
-        return f"{self.shard.name}/{self.name}"
+        return escaped(f"{self.shard.name}/{self.name}")
 
     def read(self) -> NDArray[np.uint8]:
-        """The picture's pixels, uint8 (H, W, 3). Raises ImageError if it is broken."""
-        with self.shard.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read(self.size)
+        """The picture's pixels, uint8 (H, W, 3). Raises ImageError if it is broken, or can no longer be read."""
         try:
+            with self.shard.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
             pixels = read(data).pixels
+        except OSError as error:
+            raise ImageError(f"{self.title}: {error.strerror or error}") from None
         except (ImageError, LimitError) as error:
             raise ImageError(f"{self.title}: {error}") from None
         return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
@@ -66,55 +67,39 @@ def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]
     """The pictures of all shards that the recipe selects, or those it holds out, in shard order.
 
     A shard cut short keeps what is whole of it; that is reported, and so is a repository that the recipe names and the
-    index does not. Raises UsageError if no picture is left, or if shards or index cannot be read.
+    index does not. Raises UsageError if no picture is left, or if shards or index cannot be read. Suffixes may be in
+    upper case, as cameras write them.
     """
-    shards = sorted(folder.glob("*.tar"))
+    try:
+        shards = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
+    except OSError as error:
+        raise UsageError(f"{escaped(folder)}: {error.strerror or error}") from None
     rows = _index(folder / "index.csv")
     known = {row["repository"] for row in rows.values()}
     for name in sorted({*config.exclude, *config.holdout} - known):
         log.warning("%s: no picture is of %s, which the recipe names", folder, name)
     picked = []
     for shard in shards:
-        for info in _list(shard):
-            row = rows.get((shard.name, Path(info.name).stem), {})
+        for entry in entries(shard):
+            row = rows.get((shard.name, PurePosixPath(entry.name).stem), {})
             repository = row.get("repository", "")
             free = not config.licence_classes or row.get("licence_class") in config.licence_classes
             wanted = free and repository not in config.exclude and (repository in config.holdout) == held_out
-            if wanted and info.name.endswith(SUFFIXES):
-                picked.append(Member(shard, info.name, info.offset_data, info.size, repository))
+            if wanted and entry.name.lower().endswith(SUFFIXES):
+                picked.append(Member(shard, entry.name, entry.offset, entry.size, repository))
     if not picked:
         raise UsageError(f"no {'validation' if held_out else 'training'} pictures in {len(shards)} shards of {folder}")
     return picked
-
-
-def _list(shard: Path) -> list[tarfile.TarInfo]:
-    """The files of a shard that are whole; says so when the shard does not end as an archive does."""
-    found: list[tarfile.TarInfo] = []
-    try:
-        with shard.open("rb") as file, tarfile.open(shard, "r:") as tar:
-            with suppress(tarfile.ReadError):
-                while (info := tar.next()) is not None:
-                    found.append(info)
-            file.seek(tar.offset)
-            if file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE:
-                return [info for info in found if info.isfile()]
-            end = file.seek(0, os.SEEK_END)
-    except tarfile.TarError as error:
-        log.warning("%s: %s; nothing of it is used", shard.name, error)
-        return []
-    except OSError as error:
-        raise UsageError(f"{shard}: {error.strerror or error}") from None
-    whole = [info for info in found if info.isfile() and info.offset_data + info.size <= end]
-    log.warning("%s: cut short or damaged; the %d pictures before that are used", shard.name, len(whole))
-    return whole
 
 
 def _index(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     """Rows by shard and key; none without an index."""
     if not path.exists():
         return {}
+    if not path.is_file():
+        raise UsageError(f"{path}: not a file; an index is a CSV file")
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
@@ -199,11 +184,11 @@ def batches(
 ) -> Iterator[Tensor]:
     """`steps` batches (batch, 3, crop, crop); batch k begins with sample number `first + k stride`.
 
-    Raises UsageError if too many pictures in a row are of no use.
+    Raises UsageError if too many pictures in a row are of no use, RegrainError if a worker is killed.
     """
     sampler = _Steps(first, stride, steps, batch, crop)
     loader = DataLoader(
-        crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_loop,
+        crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=leave_signals_alone,
         pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
     failed = ""
@@ -212,12 +197,13 @@ def batches(
     except UsageError as error:  # a worker's comes with its traceback as text, and frames that hold the workers
         failed = str(error).strip().splitlines()[-1].rpartition("UsageError: ")[2]
         traceback.clear_frames(error.__traceback__)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        said = str(error).partition("\n")[0]
+        raise RegrainError(f"a process that reads pictures ended ({said}): fewer workers need less memory") from None
     if failed:
         raise UsageError(failed)
-
-
-def _leave_interrupts_to_the_loop(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def holdout_batch(pictures: list[Member], count: int) -> Tensor:

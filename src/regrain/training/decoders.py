@@ -15,7 +15,7 @@ from regrain.conditional.model import ModelConfig
 from regrain.diffusion.unet import Denoiser
 from regrain.errors import ModelError, UsageError
 from regrain.evaluation.perceptual import Lpips
-from regrain.training import lessons, sampling, steps
+from regrain.training import checks, lessons, sampling, steps
 from regrain.training.config import Recipe, Stage
 from regrain.training.methods import PROMOTING
 from regrain.training.student import Origin, Student
@@ -123,5 +123,6 @@ _TRAINEES: dict[str, Callable[[Recipe, torch.device], Trainee]] = {
 
 
 def of(recipe: Recipe, device: torch.device) -> Trainee:
-    """What `recipe.trains` names."""
+    """What `recipe.trains` names. Raises UsageError as `checks.check` does, and ModelError."""
+    checks.check(recipe)
     return _TRAINEES[recipe.trains](recipe, device)

@@ -2,27 +2,24 @@
 
 Every random draw of step k is a function of (seed, rank, k), and every sample of its number, so the state of a run is
 weights, moving average, optimiser moments and k: a run killed at any moment goes on exactly from its last checkpoint.
-Ctrl-C waits for the step that runs and writes a checkpoint; a second one does not wait.
+Ctrl-C, SIGTERM and SIGHUP wait for the step that runs and a checkpoint; a second one does not wait. An error between
+two steps, such as a disk that fails or a process that dies, leaves a checkpoint too.
 
 The folder of a run holds `last.safetensors` (that state), `weights.safetensors` (the averaged weights as they ship; a
-copy at src/regrain/weights/conditional.safetensors is the package's default) and `log` (for TensorBoard).
+copy at src/regrain/weights/conditional.safetensors is the package's default), `log` (for TensorBoard) and `log.csv`.
 """
 
 import logging
 import math
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -31,14 +28,17 @@ from regrain.errors import OutputError, RegrainError, UsageError
 from regrain.training import decoders
 from regrain.training.config import Recipe, Stage, read_recipe
 from regrain.training.data import Crops, batches, holdout_batch, members
+from regrain.training.journal import Journal, Lines
 from regrain.training.objective import Rules
 from regrain.training.state import State
+from regrain.training.stopping import held_signals
 from regrain.training.trainee import Trainee
 
 __all__ = ["main", "train"]
 
 log = logging.getLogger(__name__)
 BAD_STEPS_IN_A_ROW = 10
+UNSAVED_IN_A_ROW = 3
 LAST = "last.safetensors"
 WEIGHTS = "weights.safetensors"
 
@@ -70,25 +70,6 @@ def learning_rate(recipe: Recipe, step: int, where: Position) -> float:
     return (last + (first - last) * wave) * min(1.0, (step + 1) / max(1, recipe.warmup))
 
 
-@contextmanager
-def held_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within, the first Ctrl-C only turns what the given function says to True; the next one acts as ever."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(_number: int, _frame: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> Path:
     """Train a recipe, resuming where its last checkpoint stands. Returns the folder of the run.
 
@@ -101,10 +82,10 @@ def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> 
 
 
 def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
-    """Run all stages that are left; `quiet` draws no progress bar.
+    """Run all stages that are left; `quiet` draws no progress bar. Without a bar there is a line every few steps.
 
     Raises ModelError for a checkpoint that cannot be resumed, OutputError, RegrainError if the loss stays not finite,
-    and KeyboardInterrupt; the last good checkpoint is then intact.
+    and KeyboardInterrupt; the last good checkpoint is then intact. SIGTERM does, after a checkpoint, what it ever did.
     """
     accelerator = Accelerator(
         mixed_precision="bf16" if _bfloat16(recipe.precision) else "no",
@@ -150,8 +131,11 @@ class Run:
         self.crops = Crops(members(folder, recipe.data, held_out=False), recipe.seed, recipe.data)
         self.holdout = self._holdout(folder)
         self.objective = accelerator.prepare_model(subject.objective())
-        self.writer = self._open() if accelerator.is_main_process else None
-        self.bad = 0
+        self.journal = self._open() if accelerator.is_main_process else None
+        self.lines = None if bar else Lines(recipe.steps, recipe.report_every)
+        self.bad, self.unsaved, self.saved, self.moving = 0, 0, state.step, False
+        self.asked: Callable[[], bool] = bool
+        self.agreed = False
 
     def _holdout(self, folder: Path) -> Tensor | None:
         data = self.recipe.data
@@ -159,42 +143,61 @@ class Run:
             return None
         return holdout_batch(members(folder, data, held_out=True), data.holdout_crops).to(self.accelerator.device)
 
-    def _open(self) -> SummaryWriter:
+    def _open(self) -> Journal:
         """The log, without what was logged after the checkpoint; what a killed run left half-written goes too."""
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            for stale in self.out.glob(".*.safetensors.*.tmp"):
+            for stale in (*self.out.glob(".*.safetensors.*.tmp"), *self.out.glob(".log.csv.*.tmp")):
                 stale.unlink()
-            return SummaryWriter(str(self.out / "log"), purge_step=self.state.step + 1)
+            return Journal(self.out, self.state.step)
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written: {error.strerror or error}") from None
 
     def all_stages(self) -> None:
         """Train from the state's step to the end; checkpoint, validate and log on the way."""
-        total, done = self.recipe.steps, self.state.step
-        try:
-            with (
-                held_interrupt() as interrupted,
-                logging_redirect_tqdm(),
-                tqdm(total=total, initial=done, disable=not self.bar, unit="step") as bar,
-            ):
-                while (where := position(self.recipe, self.state.step)) is not None:
-                    for scalars in self._stage(where):
-                        bar.set_postfix({k: f"{v:.3f}" for k, v in scalars.items()}, refresh=False)
-                        bar.update()
-                        if interrupted():
-                            self._stop()
-            self._validate()  # first, since weights may carry what it finds
-            self._save()
-        finally:
-            if self.writer:
-                self.writer.close()
+        with held_signals() as self.asked:
+            try:
+                if whole := self._all_steps():
+                    self._validate()  # first, since weights may carry what it finds
+                    self._save()
+            except Exception:
+                self._rescue()
+                raise
+            finally:
+                if self.journal:
+                    self.journal.close()
+        if not whole:
+            raise KeyboardInterrupt  # another process was asked
 
-    def _stop(self) -> None:
-        if not self.bad:
+    def _all_steps(self) -> bool:
+        """Take the steps that are left; False if asked to stop before, with a checkpoint written."""
+        total, done = self.recipe.steps, self.state.step
+        with logging_redirect_tqdm(), tqdm(total=total, initial=done, disable=not self.bar, unit="step") as bar:
+            while (where := position(self.recipe, self.state.step)) is not None:
+                for scalars in self._stage(where):
+                    bar.set_postfix({k: f"{v:.3f}" for k, v in scalars.items()}, refresh=False)
+                    bar.update()
+                    if self._stops():
+                        if not self.bad:
+                            self._save()
+                        self._say("interrupted at step %d; the same command goes on from there", self.state.step)
+                        return False
+        return True
+
+    def _stops(self) -> bool:
+        """Whether this process was asked to stop; of several all know in the same step, or some would wait for ever."""
+        return self.asked() if self.accelerator.num_processes == 1 else self.agreed
+
+    def _rescue(self) -> None:
+        """Write down the steps since the last checkpoint, unless one is half taken or they are of no use."""
+        if self.moving or self.bad or self.state.step <= self.saved:
+            return
+        try:
             self._save()
-        self._say("interrupted at step %d; the same command goes on from there", self.state.step)
-        raise KeyboardInterrupt(f"interrupted at step {self.state.step}")
+        except Exception as error:
+            log.warning("the steps since %d are lost: %s", self.saved, error)
+        else:
+            self._say("step %d is written down; the same command goes on from there", self.state.step)
 
     def _stage(self, where: Position) -> Iterator[dict[str, float]]:
         """The steps of one stage that are left."""
@@ -225,8 +228,10 @@ class Run:
         self.state.zero_grad()
         self.accelerator.backward(scalars["loss"])
         gradient = self.accelerator.clip_grad_norm_(self.state.network.parameters(), self.recipe.clip)
-        means = self.accelerator.reduce(torch.stack([value.detach() for value in scalars.values()]), "mean")
-        values = dict(zip(scalars, means.tolist(), strict=True)) | {"gradient": float(gradient)}
+        own = [*(value.detach() for value in scalars.values()), gradient.new_tensor(float(self.asked()))]
+        *means, asked = self.accelerator.reduce(torch.stack(own), "mean").tolist()
+        self.agreed = asked > 0
+        values = dict(zip(scalars, means, strict=True)) | {"gradient": float(gradient)}
         values["learning_rate"] = learning_rate(self.recipe, step, where)
         self._update(values)
         self._report(values | {"seconds": time.monotonic() - start})
@@ -235,8 +240,9 @@ class Run:
     def _update(self, values: dict[str, float]) -> None:
         """Take the step, or skip it if it is not finite; stop when that goes on."""
         if math.isfinite(values["loss"]) and math.isfinite(values["gradient"]):
-            self.bad = 0
+            self.bad, self.moving = 0, True
             self.state.update(values["learning_rate"])
+            self.moving = False
             return
         self.bad += 1
         log.warning("step %d: loss %s, gradient %s: skipped", self.state.step, values["loss"], values["gradient"])
@@ -246,13 +252,26 @@ class Run:
 
     def _report(self, values: dict[str, float]) -> None:
         step = self.state.step
-        if self.writer:
-            for name, value in values.items():
-                self.writer.add_scalar(f"train/{name}", value, step)
+        if self.journal:
+            self.journal.note(step, values)
+        if self.lines and self.accelerator.is_main_process:
+            self.lines.note(step, {name: values[name] for name in (*self.subject.shown, "seconds")})
         if step % self.recipe.checkpoint_every == 0 and not self.bad:
-            self._save()
-        if step % self.recipe.validate_every == 0 and step < self.recipe.steps:
+            self._checkpoint()
+        if step % self.recipe.validate_every == 0 and step < self.recipe.steps and not self._stops():
             self._validate()
+
+    def _checkpoint(self) -> None:
+        """Save; a disk that is full for a while costs a checkpoint, not the run."""
+        try:
+            self._save()
+        except OutputError as error:
+            self.unsaved += 1
+            if self.unsaved >= UNSAVED_IN_A_ROW:
+                raise
+            log.warning("step %d: %s; the next checkpoint is tried again", self.state.step, error)
+        else:
+            self.unsaved = 0
 
     def _say(self, message: str, *values: object) -> None:
         if self.accelerator.is_main_process:
@@ -261,7 +280,10 @@ class Run:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             self.state.save(self.out / LAST)
+            self.saved = self.state.step
             self._save_weights()
+            if self.journal:
+                self.journal.flush()
 
     def _save_weights(self) -> None:
         with self.state.averaged():
@@ -269,11 +291,10 @@ class Run:
         checkpoint.save(self.out / WEIGHTS, tensors, {"recipe": self.recipe.name, "step": self.state.step} | about)
 
     def _validate(self) -> None:
-        if self.writer is None or self.holdout is None:
+        if self.journal is None or self.holdout is None:
             return
         with self.state.averaged():
             rows = self.subject.validate(self.holdout)
         for row in rows:
             log.info("step %d: %s", self.state.step, row)
-            for name, value in row.scalars().items():
-                self.writer.add_scalar(f"holdout/{name}", value, self.state.step)
+            self.journal.held_out(self.state.step, row.scalars())

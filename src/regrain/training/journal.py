@@ -1,0 +1,118 @@
+"""What a run says of itself: TensorBoard's events, `log.csv` with a row a step, and lines where no bar can be drawn.
+
+Invariants: what was noted after the checkpoint that a run goes on from is purged, in both; what was noted before a
+checkpoint is on its way to the disk when that is; a journal that cannot be written is said once and stops no run.
+"""
+
+import csv
+import io
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["CSV", "Journal", "Lines"]
+
+log = logging.getLogger(__name__)
+
+CSV: Final = "log.csv"
+_STEP: Final = re.compile(r"[0-9]{1,12}")
+
+
+class Journal:
+    """The files of a run's figures, after one step of it."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Open them in a folder that exists. Raises OSError where nothing can be written."""
+        self.path, self.step = folder / CSV, step
+        self.events = SummaryWriter(str(folder / "log"), purge_step=step + 1)
+        self.file: IO[str] | None = None
+        self.columns: list[str] = []
+        self.refused = False
+
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        """What a step of training gave: events, and a row of the table."""
+        self._scalars("train", step, values)
+        with self._survived():
+            if not self.file and not self.refused:
+                self.refused = True  # until it is open: a table that is not ours is looked at once
+                self.columns = ["step", *values]
+                _purge(self.path, self.columns, self.step)
+                self.file = self.path.open("a", newline="", encoding="utf-8", buffering=1)
+            if self.file:
+                row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
+                csv.DictWriter(self.file, self.columns, extrasaction="ignore").writerow(row)
+
+    def held_out(self, step: int, values: Mapping[str, float]) -> None:
+        """A row of held-out figures: events alone."""
+        self._scalars("holdout", step, values)
+
+    def flush(self) -> None:
+        """Hand over what is not written yet."""
+        with self._survived():
+            self.events.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        with self._survived():
+            self.events.close()
+        with self._survived():
+            if self.file:
+                self.file.close()
+
+    def _scalars(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        with self._survived():
+            for name, value in values.items():
+                self.events.add_scalar(f"{kind}/{name}", value, step)
+
+    @contextmanager
+    def _survived(self) -> Iterator[None]:
+        """A full disk costs figures, not the run."""
+        try:
+            yield
+        except (OSError, csv.Error) as error:
+            log.warning("%s: figures cannot be noted: %s", self.path, getattr(error, "strerror", None) or error)
+
+
+def _purge(path: Path, columns: list[str], step: int) -> None:
+    """Make `path` a table of these columns, with the rows up to `step` that it has. Raises OSError and csv.Error.
+
+    A table without our first column is somebody else's and stays as it is: csv.Error. Columns that are no more go.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    before: IO[str] = path.open(newline="", encoding="utf-8", errors="replace") if path.exists() else io.StringIO()
+    try:
+        with before, temporary.open("w", newline="", encoding="utf-8") as file:
+            rows: csv.DictReader[Any] = csv.DictReader(before)
+            if rows.fieldnames and rows.fieldnames[0] != columns[0]:
+                raise csv.Error("a table that is not a run's is there")
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(row for row in rows if _STEP.fullmatch(row["step"]) and int(row["step"]) <= step)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Lines:
+    """Every so many steps a line of means, for logs and pipes."""
+
+    def __init__(self, steps: int, every: int) -> None:
+        """`steps` is how many the run has."""
+        self.steps, self.every = steps, every
+        self.past: dict[str, list[float]] = defaultdict(list)
+
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        """Take in a step; say the means since the last line if it is time."""
+        for name, value in values.items():
+            self.past[name].append(value)
+        if step % self.every == 0:
+            means = (f"{name} {sum(past) / len(past):.4g}" for name, past in self.past.items())
+            log.info("step %d of %d: %s", step, self.steps, "  ".join(means))
+            self.past.clear()
