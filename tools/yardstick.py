@@ -1,109 +1,111 @@
-import argparse, csv, io, sys, time, math
+"""The whole yardstick of a decoder over a folder: a table on the terminal, and a row a picture as CSV.
+
+    python tools/yardstick.py KODAK WEIGHTS [--model FILE...] [--qualities 28 15] [--steps N] [--every N] [--out CSV]
+
+WEIGHTS is a folder that holds those of LPIPS (AlexNet, SqueezeNet 1.1, VGG16's heads), VGG16 and DISTS. Rows whose
+picture is `all` are over all pictures; KID and Gram are times 1000, with their bootstrap errors (see
+`regrain.evaluation.yardstick` for every column). Without --model the weights of the package are judged. About 20
+seconds a picture, quality and set of weights on one core at one step; `--seeds 1` leaves the spread out, and a third
+of that time.
+"""
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-import numpy as np, torch
+
+import torch
+
 import regrain
-from regrain import bitstream
-from regrain.conditional.decode import Knobs, decode_tiles, regrow
-from regrain.diffusion import noise, schedule
-from regrain.evaluation import metrics, realism, spectrum, spread
-from regrain.evaluation.dists import Dists
-from regrain.evaluation.perceptual import Lpips
+from regrain.conditional.decode import Knobs
+from regrain.conditional.frozen import Model
+from regrain.evaluation.progress import bar
 from regrain.evaluation.sweep import pictures, pixels_of
-from regrain.image import to_signed, write, pad_edge
-from regrain.image.picture import Picture
-from ssimulacra2 import compute_ssimulacra2
+from regrain.evaluation.yardstick import Judges, Reading, Reference, read, seeds_apart, summary
+from regrain.image import write_bytes
 
-def ss2(a, b):
-    files = []
-    for p in (a, b):
-        f = io.BytesIO(); write(Picture(p), f, format="png", compress_level=0); f.seek(0); files.append(f)
-    return compute_ssimulacra2(*files)
+Row = dict[str, str | float]
+THOUSANDTHS = ("kid", "kid_error", "gram", "gram_error")
 
-def grown(model, stream, y_hat, knobs):
-    h = stream.header
-    return regrow(model, y_hat, (h.height, h.width), h.quality, grey=h.grey, knobs=knobs)
 
-def latents(model, data):
-    s = bitstream.read(data)
-    h = s.header
-    return s, decode_tiles(model, s.tiles, (h.height, h.width), h.quality, h.tile)
+def main() -> None:
+    """Measure, write, print."""
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    judges, models = Judges.load(options.weights), {name or "package": loaded(name) for name in options.model}
+    files = pictures(options.folder)[0][:: options.every]
+    knobs = Knobs(options.steps, options.realism, options.eta, options.seed)
+    rows: list[Row] = []
+    readings: dict[tuple[str, float], list[Reading]] = {}
+    with bar(len(files) * len(models) * len(options.qualities), "picture", wanted=True) as advance:
+        for file in files:
+            original = Reference(judges, pixels_of(file))
+            for name, model in models.items():
+                apart = seeds_apart(model, original.pixels, knobs)
+                for quality in options.qualities:
+                    reading = read(model, original, quality, knobs, options.seeds)
+                    reading = replace(reading, figures={**reading.figures, "seeds_apart": apart})
+                    readings.setdefault((name, quality), []).append(reading)
+                    rows.append(row(name, quality, file.name, [reading]))
+                    write_bytes(table(rows).encode(), options.out)
+                    advance()
+    totals = [row(*key, "all", own) for key, own in readings.items()]
+    write_bytes(table([*rows, *totals]).encode(), options.out)
+    show(totals)
 
-def fence(model, pixels, y_hat, quality, knobs, t=0.05):
-    x0 = torch.from_numpy(pad_edge(to_signed(pixels), 16))
-    level = knobs.realism * model.config.init_noise
-    eps = torch.from_numpy(noise.normal(knobs.seed, 0, 0, 0, *x0.shape[1:])) * level
-    al, si = schedule.get(model.config.schedule).at(t)
-    x1 = model.denoise(eps, 1.0, y_hat, quality, knobs.realism)
-    xt = model.denoise(al * x0 + si * eps, t, y_hat, quality, knobs.realism)
-    p = lambda e: 10 * math.log10(4 / float((e - x0).square().mean()))
-    return p(xt) - p(x1)
 
-def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("pictures", type=Path); ap.add_argument("weights", type=Path)
-    ap.add_argument("--model", nargs="*", default=[None]); ap.add_argument("--qualities", nargs="*", type=float, default=[28, 15])
-    ap.add_argument("--realism", type=float, default=1.0); ap.add_argument("--steps", type=int, default=1)
-    ap.add_argument("--eta", type=float, default=0.0); ap.add_argument("--seed", type=int, default=0)
-    ap.add_argument("--every", type=int, default=1); ap.add_argument("--seeds", type=int, default=8)
-    ap.add_argument("--threads", type=int, default=1); ap.add_argument("--out", type=Path, default=Path("yardstick.csv"))
-    o = ap.parse_args()
-    torch.set_num_threads(o.threads)
-    W = o.weights
-    dists = Dists.load(W / "vgg16_features_fp16.safetensors", W / "dists_alpha_beta.safetensors")
-    nets = {"lpips_alex": Lpips.load(W / "lpips_alex_v0.1.safetensors"), "lpips_squeeze": Lpips.load(W / "lpips_squeeze_v0.1.safetensors"),
-            "lpips_vgg": Lpips.load(W / "lpips_vgg_lins.safetensors", W / "vgg16_features_fp16.safetensors")}
-    models = [(m or "package", regrain.load(m)) for m in o.model]
-    files = pictures(o.pictures)[0][::o.every]
-    rows, sets = [], {}
-    with torch.inference_mode():
-      for n, file in enumerate(files):
-        p = pixels_of(file); sh = p.shape[:2]
-        x = torch.from_numpy(to_signed(p))[None]
-        own = {k: v.units(x) for k, v in nets.items()}; taps = dists.taps(x)
-        ref = (realism.pooled(own["lpips_vgg"], sh), realism.grams(own["lpips_alex"], sh)); e0 = spectrum.energies(p)
-        for name, model in models:
-            for q in o.qualities:
-                t0 = time.time()
-                data = regrain.encode(p, quality=q, model=model)
-                stream, y_hat = latents(model, data)
-                knobs = Knobs(o.steps, o.realism, o.eta, o.seed)
-                d = grown(model, stream, y_hat, knobs)
-                z = torch.from_numpy(to_signed(d))[None]
-                r = {"model": name, "q": q, "picture": file.name, "bpp": 8 * len(data) / p[..., 0].size, "psnr": metrics.psnr(p, d), "ms_ssim": metrics.ms_ssim(p, d)}
-                u = {k: v.units(z) for k, v in nets.items()}
-                r |= {k: float(v.distance(own[k], u[k])) for k, v in nets.items()}
-                r["dists"] = float(dists.distance(taps, dists.taps(z))); r["ssimulacra2"] = ss2(p, d)
-                e = spectrum.energies(d)
-                r |= {f"band{i + 1}": 10 * math.log10(b / a) for i, (a, b) in enumerate(zip(e0, e))}
-                S = sets.setdefault((name, q), {"ref": [], "dec": [], "gref": [], "gdec": [], "group": [], "spread": []})
-                S["ref"].append(ref[0]); S["gref"].append(ref[1])
-                S["dec"].append(realism.pooled(u["lpips_vgg"], sh)); S["gdec"].append(realism.grams(u["lpips_alex"], sh))
-                if o.seeds > 1:
-                    s = [d] + [grown(model, stream, y_hat, Knobs(o.steps, o.realism, o.eta, o.seed + k)) for k in range(1, o.seeds)]
-                    S["spread"].append(spread.sums(p, s))
-                    for kind, (v, er, c) in zip(("texture", "edges"), S["spread"][-1]):
-                        r[f"spread_{kind}"] = math.sqrt(v / er) if c else math.nan
-                r["fence_db"] = fence(model, p, y_hat, stream.header.quality, knobs)
-                data0 = regrain.encode(p, quality=0, model=model); s0, y0 = latents(model, data0)
-                two = [grown(model, s0, y0, Knobs(o.steps, o.realism, o.eta, o.seed + k)).astype(float) for k in (0, 1)]
-                r["seeds_q0"] = float(np.abs(two[0] - two[1]).mean())
-                rows.append(r); print(f"{n + 1}/{len(files)} {name} q{q:g} {time.time() - t0:.1f} s", file=sys.stderr, flush=True)
-    for (name, q), S in sets.items():
-        mine = [r for r in rows if r["model"] == name and r["q"] == q]
-        m = {k: float(np.nanmean([r[k] for r in mine])) for k in mine[0] if k not in ("model", "q", "picture")}
-        groups = torch.tensor([i for i, b in enumerate(S["ref"]) for _ in b]); gg = torch.tensor([i for i, b in enumerate(S["gref"]) for _ in b])
-        kid = realism.discrepancy(torch.cat(S["ref"]), torch.cat(S["dec"]), groups, 5)
-        gram = realism.discrepancy(torch.cat(S["gref"]), torch.cat(S["gdec"]), gg, 3)
-        for i, kind in enumerate(("texture", "edges")):
-            if S["spread"]:
-                v, er, c = (sum(t[i][j] for t in S["spread"]) for j in range(3))
-                m[f"spread_{kind}"] = math.sqrt(v / er) if c else math.nan; m[f"squares_{kind}"] = c
-        rows.append({"model": name, "q": q, "picture": "all", **m, "kid": 1e5 * kid[0], "kid_se": 1e5 * kid[1], "gram": 1e5 * gram[0], "gram_se": 1e5 * gram[1]})
-    cols = list(dict.fromkeys(k for r in rows for k in r))
-    with o.out.open("w", newline="") as f:
-        w = csv.DictWriter(f, cols); w.writeheader(); w.writerows(rows)
-    alls = [r for r in rows if r["picture"] == "all"]
-    for k in cols:
-        if k != "picture":
-            print(f"{k:16s}", *(f"{Path(r[k]).name[-22:] if k == 'model' else format(r.get(k, math.nan), '.4f'):>22s}" for r in alls))
-main()
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="pictures, no side under 161 pixels")
+    parser.add_argument("weights", type=Path, help="the folder of metrics' weights")
+    parser.add_argument("--model", nargs="+", default=[None], help="weights of the conditional codec")
+    parser.add_argument("--qualities", nargs="+", type=float, default=[28.0, 15.0])
+    parser.add_argument("--realism", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--eta", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=8, help="how many the spread is over")
+    parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture alone")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("yardstick.csv"))
+    return parser.parse_args()
+
+
+def loaded(name: str | None) -> Model:
+    """Weights from a file, or those of the package."""
+    model = regrain.load(name)
+    if not isinstance(model, Model):
+        raise SystemExit(f"{name} holds no weights of the conditional codec")
+    return model
+
+
+def row(model: str, quality: float, picture: str, readings: Sequence[Reading]) -> Row:
+    """What is said of these pictures."""
+    found = summary(readings)
+    found |= {name: 1000 * found[name] for name in THOUSANDTHS if name in found}
+    return {"model": Path(model).name, "quality": quality, "picture": picture, **found}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """As CSV."""
+    out = io.StringIO()
+    lines = csv.DictWriter(out, list(dict.fromkeys(name for one in rows for name in one)), lineterminator="\n")
+    lines.writeheader()
+    lines.writerows(
+        {key: f"{cell:.7g}" if isinstance(cell, float) else cell for key, cell in one.items()} for one in rows
+    )
+    return out.getvalue()
+
+
+def show(rows: Sequence[Row]) -> None:
+    """A column each."""
+    for name in rows[0]:
+        cells = (one.get(name, "") for one in rows)
+        print(f"{name:16}", *(f"{cell:>18.4f}" if isinstance(cell, float) else f"{cell!s:>18.18}" for cell in cells))
+
+
+if __name__ == "__main__":
+    main()

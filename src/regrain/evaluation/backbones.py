@@ -9,8 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["VGG_CHANNELS", "alexnet", "squeezenet", "vgg16"]
+__all__ = ["ALEX_CHANNELS", "VGG_CHANNELS", "alexnet", "squeezenet", "vgg16"]
 
+ALEX_CHANNELS = (64, 192, 384, 256, 256)
+"""Of each of AlexNet's convolutions."""
 _VGG_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 VGG_CHANNELS = tuple(stage[-1] for stage in _VGG_STAGES)
 """Of what each stage of VGG16 ends with."""

@@ -59,7 +59,9 @@ class Dists(nn.Module):
         """
         with torch.device("meta"):
             model = cls()
-        return fitted(model, convolutions(backbone) | read(weights), f"{backbone} and {weights} are not the weights of DISTS")
+        return fitted(
+            model, convolutions(backbone) | read(weights), f"{backbone} and {weights} are not the weights of DISTS"
+        )
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances (B,) between RGB batches (B, 3, H, W) in [-1, 1], at full size; 0 for equal ones, about 1 at most.

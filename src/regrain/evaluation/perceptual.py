@@ -2,7 +2,7 @@
 
     d(a, b) = sum_l  mean_hw  sum_c  w_lc (f_lc(a) / |f_l(a)| - f_lc(b) / |f_l(b)|)^2 ,   w_lc >= 0
 
-f_l is the l-th tap of a frozen classifier (AlexNet, SqueezeNet 1.1 or VGG16) and |.| the norm over its channels, so that
+f_l is the l-th tap of a frozen classifier (AlexNet, SqueezeNet 1.1, VGG16) and |.| the norm over its channels, so that
 d(a, a) = 0 and d(a, b) = d(b, a) >= 0. The weights come from a local safetensors file and are never fetched.
 """
 
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from regrain.errors import ModelError, UsageError
-from regrain.evaluation.backbones import VGG_CHANNELS, alexnet, squeezenet, vgg16
+from regrain.evaluation.backbones import ALEX_CHANNELS, VGG_CHANNELS, alexnet, squeezenet, vgg16
 from regrain.evaluation.weights import convolutions, mismatch
 
 __all__ = ["Lpips"]
@@ -79,7 +79,7 @@ class Lpips(nn.Module):
             elif "features.3.squeeze.weight" in tensors:
                 model = cls(squeezenet(), _SQUEEZE_TAPS, (64, 128, 256, 384, 384, 512, 512))
             else:
-                model = cls(alexnet(), _ALEX_TAPS, (64, 192, 384, 256, 256))
+                model = cls(alexnet(), _ALEX_TAPS, ALEX_CHANNELS)
         wrong = _mismatch(model.state_dict(), tensors)
         if wrong:
             raise ModelError(f"{path} does not hold LPIPS weights: {wrong}; {_SOURCE}")

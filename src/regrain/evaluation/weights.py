@@ -24,7 +24,6 @@ _SIGNS = {
     "lpips_alex": {"lin0.weight", "features.3.weight"},
     "lpips_vgg": {"lin0.weight"},
     "pieapp": {"fc1_score.weight"},
-    "inception": {"Mixed_7c.branch_pool.conv.weight"},
     "dists": {"alpha", "beta"},
     "vgg16": {"features.28.weight"},
 }
@@ -34,8 +33,8 @@ _COUNTER = "num_batches_tracked"
 
 
 def known(paths: Iterable[str | Path]) -> dict[str, Path]:
-    """Files by kind: `lpips_alex`, `lpips_squeeze`, `lpips_vgg` (its heads alone), `vgg16` (torchvision's), `dists` (alpha and beta), `pieapp`,
-    `inception` (of FID). Raises ModelError for a file that is none of these or cannot be read.
+    """Files by kind: `lpips_alex`, `lpips_squeeze`, `lpips_vgg` (its heads alone), `vgg16` (torchvision's), `dists`
+    (alpha and beta), `pieapp`. Raises ModelError for a file that is none of these or cannot be read.
     """
     return {_kind(read(path), Path(path)): Path(path) for path in paths}
 
