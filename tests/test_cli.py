@@ -793,14 +793,14 @@ def test_evaluate_adds_a_table_of_distributions_where_its_networks_are_named(fol
 
     class Network:
         def features(self, pixels: np.ndarray) -> Features:
-            return Features(*torch.from_numpy(pixels[:64, :128].reshape(2, -1)).float()[None].repeat(2, 1, 1))
+            return Features(*torch.from_numpy(pixels.reshape(2, -1)).float()[None].repeat(2, 1, 1))
 
     for name in ("photo", "other"):
-        image.write(image.Picture(np.zeros((64, 128, 3), np.uint8)), folder / f"{name}.png")
+        image.write(image.Picture(np.zeros((128, 256, 3), np.uint8)), folder / f"{name}.png")
     monkeypatch.setattr(evaluate, "_network", lambda kinds: Network())
     assert main(["evaluate", "photos", "--codecs", "JPEG=10,90", "--json"]) == 0
     assert (folder.parent / "photos.results" / "distributions.csv").read_text().count("\n") == 1 + 2
-    assert "the 4 patches of 64 x 64" in (folder.parent / "photos.results" / "RESULTS.md").read_text()
+    assert "the 4 patches of 128 x 128" in (folder.parent / "photos.results" / "RESULTS.md").read_text()
 
 
 def test_evaluate_refuses_before_it_makes_anything(folder, codec, capsys):

@@ -8,7 +8,9 @@ from regrain.evaluation.page import markdown
 
 
 def row(codec: str = "regrain", realism: float | None = None, **figures) -> Distribution:
-    return Distribution(codec, "1.0", 'a, "b"', "28", 0, 1, realism, "0102", figures.pop("patches", 192), 64, **figures)
+    return Distribution(
+        codec, "1.0", 'a, "b"', "28", 0, 1, realism, "0102", figures.pop("patches", 192), 128, **figures
+    )
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -47,6 +49,6 @@ def test_the_report_says_over_how_many_patches():
     assert blocks([]) == []
     rows = [row(bpp=0.2, kid=0.0042, kid_error=0.0003, gram=0.01), row("JPEG", error="OSError: no")]
     page = markdown(blocks(rows))
-    assert "Between the 192 patches of 64 x 64 of the originals" in page
+    assert "Between the 192 patches of 128 x 128 of the originals" in page
     assert "| regrain | 28 | 0.200 | 192 | 4.200 ± 0.300 | 10.000 |" in page
     assert "| JPEG | 28 |  | 192 |  |  |" in page

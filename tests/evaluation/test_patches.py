@@ -20,9 +20,9 @@ class Network:
     """In place of AlexNet and VGG16: pixels of each patch."""
 
     def features(self, pixels: np.ndarray) -> Features:
-        height, width = (side // 64 for side in pixels.shape[:2])
-        whole = torch.from_numpy(pixels[: 64 * height, : 64 * width].copy()).float() / 255
-        rows = whole.reshape(height, 64, width, -1).transpose(1, 2).reshape(height * width, -1)[:, ::96]
+        height, width = (side // 128 for side in pixels.shape[:2])
+        whole = torch.from_numpy(pixels[: 128 * height, : 128 * width].copy()).float() / 255
+        rows = whole.reshape(height, 128, width, 384).transpose(1, 2).reshape(height * width, 128 * 384)[:, ::384]
         return Features(rows, rows[:, :9])
 
 
@@ -60,7 +60,7 @@ def files(tmp_path) -> list[Path]:
     """Two pictures of two patches each."""
     random = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
-        Image.fromarray(random.integers(0, 256, (64, 128, 3), np.uint8)).save(tmp_path / name)
+        Image.fromarray(random.integers(0, 256, (128, 256, 3), np.uint8)).save(tmp_path / name)
     return sorted(tmp_path.glob("*.png"))
 
 
@@ -74,8 +74,8 @@ def test_there_is_a_row_of_everything_and_equal_pictures_are_at_0(files):
     ways = [("plain", "64", None), ("plain", "1", None), ("ways", "1", 0.0), ("ways", "1", 0.3333333)]
     assert [(row.codec, row.setting, row.realism) for row in rows] == ways
     for row in rows:
-        assert (row.patches, row.side, row.error) == (4, 64, "")
-        assert row.bpp == pytest.approx(24 + 8 * 128 / (64 * 128), rel=1e-6)
+        assert (row.patches, row.side, row.error) == (4, 128, "")
+        assert row.bpp == pytest.approx(24 + 8 * 128 / (128 * 256), rel=1e-6)
     coarse, whole, same, halved = rows
     for row in (whole, same):
         assert (row.kid, row.gram) == pytest.approx((0, 0), abs=1e-6)
@@ -113,7 +113,7 @@ def test_what_fails_is_a_row_and_the_rest_goes_on(files):
     codec = Codec()
     no_file = Contestant("no file", "1", (1,), failing, loaded, knobs=WAYS)
     no_picture = Contestant("no picture", "1", (1,), codec.encode, failing)
-    smaller = Contestant("smaller", "1", (1,), codec.encode, lambda data, knobs: loaded(data, knobs)[:63])
+    smaller = Contestant("smaller", "1", (1,), codec.encode, lambda data, knobs: loaded(data, knobs)[:127])
     rows = run(files, [no_file, no_picture, smaller, *codec.contestants()[:1]])
     errors = [row.error for row in rows]
     assert errors[:3] == ["OSError: it is broken"] * 3

@@ -2,8 +2,8 @@
 
 A reference folder may hold three tables. `kodak_published.csv` and `perceptual_points.csv` have means over all 24
 photos as papers and repositories print them: (system, steps, bpp, psnr_db, ms_ssim, lpips_alex, dists, source), and the
-second trained_on_lpips in place of steps, the network whose LPIPS the system was trained on. A system that is in both is
-taken from there, with more digits. `kodak_measured.csv` has rows a photo (codec, setting, image, bytes, bpp, psnr,
+second trained_on_lpips in place of steps, the network whose LPIPS the system was trained on. A system that is in both
+is taken from there, with more digits. `kodak_measured.csv` has rows a photo (codec, setting, image, bytes, bpp, psnr,
 ms_ssim, lpips_alex, lpips_squeeze); of it those codecs are taken that no package brings, since the others are measured
 here.
 """

@@ -58,17 +58,17 @@ def kinds(original: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
 def spreads(original: NDArray[np.uint8], decoded: Sequence[NDArray[np.uint8]]) -> dict[str, Spread]:
     """By kind of square, that of decodings with different seeds, two or more; all pictures are (h, w, 3)."""
     seeds = np.stack(decoded).astype(np.float32)
-    variance = _means(np.asarray(seeds.var(axis=0, ddof=1).mean(axis=2)))
-    error = _means(np.asarray(np.square(seeds - original).mean(axis=(0, 3))))
+    variance = _means(seeds.var(axis=0, ddof=1).mean(axis=2, dtype=np.float64))
+    error = _means(np.square(seeds - original).mean(axis=(0, 3), dtype=np.float64))
     return {
         name: Spread(int(where.sum()), float(variance[where].sum()), float(error[where].sum()))
         for name, where in kinds(original).items()
     }
 
 
-def _means(values: NDArray[np.floating]) -> NDArray[np.floating]:
+def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """(h, w) to the means (h // 16, w // 16) of its squares."""
     rows, columns = (side // _SQUARE for side in values.shape)
     whole = values[: rows * _SQUARE, : columns * _SQUARE]
-    means: NDArray[np.floating] = whole.reshape(rows, _SQUARE, columns, _SQUARE).mean(axis=(1, 3))
+    means: NDArray[np.float64] = whole.reshape(rows, _SQUARE, columns, _SQUARE).mean(axis=(1, 3))
     return means
