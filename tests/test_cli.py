@@ -793,7 +793,7 @@ def test_evaluate_adds_a_table_of_distributions_where_its_networks_are_named(fol
 
     class Network:
         def features(self, pixels: np.ndarray) -> Features:
-            return Features(*torch.from_numpy(pixels.reshape(2, -1)).float()[None].repeat(2, 1, 1))
+            return Features(*torch.tensor(pixels.reshape(2, -1)).float()[None].repeat(2, 1, 1))
 
     for name in ("photo", "other"):
         image.write(image.Picture(np.zeros((128, 256, 3), np.uint8)), folder / f"{name}.png")

@@ -31,7 +31,7 @@ def folder(tmp_path):
 def test_points_are_marked_and_keep_their_source(folder):
     found, note = points(folder, KODAK)
     assert [point.label for point in found] == [
-        "HiFiC (published, trained on AlexNet)",
+        "HiFiC (published, trained on LPIPS-AlexNet)",
         "PerCo (SD), steps 20 (published)",
     ]
     assert found[0].metrics == {"psnr": 27.3, "ms_ssim": 0.929, "lpips_alex": 0.093, "dists": 0.104}
@@ -47,9 +47,9 @@ def test_a_system_in_both_tables_is_taken_from_the_fuller_one(folder):
     with (folder / "kodak_published.csv").open("a") as table:
         table.write("MS-ILLM,,0.154,27.5,0.928,0.073,0.081,a table\n")
     found = {point.label: point for point in points(folder, KODAK)[0]}
-    assert list(found)[:2] == ["MS-ILLM (published, trained on AlexNet)", "Other (published)"]
+    assert list(found)[:2] == ["MS-ILLM (published, trained on LPIPS-AlexNet)", "Other (published)"]
     assert len(found) == 4
-    assert found["MS-ILLM (published, trained on AlexNet)"].metrics["dists"] == 0.08091
+    assert found["MS-ILLM (published, trained on LPIPS-AlexNet)"].metrics["dists"] == 0.08091
     assert "ms_ssim" not in found["Other (published)"].metrics
 
 

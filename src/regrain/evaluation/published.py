@@ -44,7 +44,7 @@ class Published(NamedTuple):
     @property
     def label(self) -> str:
         """The system's name, marked."""
-        return f"{self.system} ({MARK}{f', trained on {self.trained_on}' if self.trained_on else ''})"
+        return f"{self.system} ({MARK}{f', trained on LPIPS-{self.trained_on}' if self.trained_on else ''})"
 
 
 def points(folder: Path, images: Mapping[str, int]) -> tuple[list[Published], str]:
