@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from regrain.evaluation.spectrum import luma
 
@@ -58,17 +58,18 @@ def kinds(original: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
 def spreads(original: NDArray[np.uint8], decoded: Sequence[NDArray[np.uint8]]) -> dict[str, Spread]:
     """By kind of square, that of decodings with different seeds, two or more; all pictures are (h, w, 3)."""
     seeds = np.stack(decoded).astype(np.float32)
-    variance = _means(seeds.var(axis=0, ddof=1).mean(axis=2, dtype=np.float64))
-    error = _means(np.square(seeds - original).mean(axis=(0, 3), dtype=np.float64))
+    variance = _means(seeds.var(axis=0, ddof=1).mean(axis=2))
+    error = _means(np.square(seeds - original).mean(axis=(0, 3)))
     return {
         name: Spread(int(where.sum()), float(variance[where].sum()), float(error[where].sum()))
         for name, where in kinds(original).items()
     }
 
 
-def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _means(values: ArrayLike) -> NDArray[np.float64]:
     """(h, w) to the means (h // 16, w // 16) of its squares."""
-    rows, columns = (side // _SQUARE for side in values.shape)
-    whole = values[: rows * _SQUARE, : columns * _SQUARE]
+    wide = np.asarray(values, np.float64)
+    rows, columns = (side // _SQUARE for side in wide.shape)
+    whole = wide[: rows * _SQUARE, : columns * _SQUARE]
     means: NDArray[np.float64] = whole.reshape(rows, _SQUARE, columns, _SQUARE).mean(axis=(1, 3))
     return means
