@@ -177,9 +177,7 @@ class SamplingDenoiser(Denoiser):
     def infer_context(self, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
         """As `context`, of one picture, without gradients."""
         embedding = self.embed(torch.stack([torch.ones_like(quality), quality, realism], dim=1))
-        return self._context(
-            cond, self.sketch(cond), lambda x, block: _folded(x, cast(FilmBlock, block), embedding)
-        )
+        return self._context(cond, self.sketch(cond), lambda x, block: _folded(x, cast(FilmBlock, block), embedding))
 
     def _context(self, cond: Tensor, sketch: Tensor, through: "_Through") -> Tensor:
         at4 = self.enter(self.patch(sketch))

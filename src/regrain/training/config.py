@@ -61,6 +61,14 @@ class LossConfig:
     """LPIPS is multiplied by this to stand beside L_diff, the squared error on [0, 255] over 100."""
     structure_scale: float = 0.0
     """1 - MS-SSIM is multiplied by this and added to LPIPS; it needs crops of 192 pixels or more."""
+    vgg: str = ""
+    """Of a sampler: path of VGG16's convolutions; empty trains without them."""
+    vgg_heads: str = ""
+    """Of a sampler: path of LPIPS' heads for VGG16."""
+    vgg_scale: float = 8.0
+    """LPIPS of VGG16 is multiplied by this."""
+    texture_scale: float = 1.0
+    """The Wasserstein distance on VGG16's features is multiplied by this."""
     rate_weight: tuple[float, float] = (12.5, 0.1)
     """lambda at quality 0 and at quality 100, log-linear between."""
     balance: float = 0.5
@@ -104,6 +112,8 @@ class Stage:
     """Multiplies perceptual_weight; the product is at most 1."""
     structure: tuple[float, float] = (1.0, 1.0)
     """Multiplies structure_scale."""
+    texture: tuple[float, float] = (1.0, 1.0)
+    """Multiplies vgg_scale and texture_scale; at 0 VGG16 does not run."""
     continuous: float = 0.0
     """Share of the pictures whose t is uniform in [0, 1]; the others are at t = 1."""
     freeze_latents: bool = False

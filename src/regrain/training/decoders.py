@@ -19,6 +19,7 @@ from regrain.training import checks, lessons, sampling, steps
 from regrain.training.config import Recipe, Stage
 from regrain.training.methods import PROMOTING
 from regrain.training.student import Origin, Student
+from regrain.training.textures import Textures
 from regrain.training.trainee import (
     AutoencoderTrainee,
     CodecTrainee,
@@ -96,7 +97,10 @@ class SamplerTrainee(Trainee):
 
     def objective(self) -> sampling.Objective:
         """Denoising and perception at every noise level."""
-        return sampling.Objective(self.sampler, self.origin.model, self.recipe.loss, self.lpips)
+        loss, textures = self.recipe.loss, None
+        if loss.vgg:
+            textures = Textures.load(self.recipe.path(loss.vgg), self.recipe.path(loss.vgg_heads))
+        return sampling.Objective(self.sampler, self.origin.model, loss, self.lpips, textures)
 
     def validate(self, pictures: Tensor) -> Sequence[Figures]:
         """PSNR, LPIPS and spread over steps."""

@@ -37,15 +37,16 @@ class Rules:
     method: str = ""
     sampling_steps: int = 1
     gap: float = 1.0
+    texture: float = 1.0
 
     @classmethod
     def at(cls, stage: Stage, step: int) -> "Rules":
         """The rules at a step of a stage, ramps evaluated."""
         part = step / max(1, stage.steps - 1)
-        ramps = (stage.rate, stage.perceptual, stage.structure, stage.gap)
-        rate, perceptual, structure, gap = (a + (b - a) * part for a, b in ramps)
+        ramps = (stage.rate, stage.perceptual, stage.structure, stage.gap, stage.texture)
+        rate, perceptual, structure, gap, texture = (a + (b - a) * part for a, b in ramps)
         ways = stage.continuous, stage.freeze_latents
-        return cls(rate, perceptual, *ways, structure, stage.method, stage.sampling_steps, gap)
+        return cls(rate, perceptual, *ways, structure, stage.method, stage.sampling_steps, gap, texture)
 
 
 @dataclass(frozen=True)

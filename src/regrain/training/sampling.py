@@ -25,6 +25,7 @@ from regrain.evaluation.perceptual import Lpips
 from regrain.training.config import LossConfig
 from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules, rate_weight
 from regrain.training.student import quantised
+from regrain.training.textures import Textures
 
 __all__ = ["Objective", "Row", "Sampler", "begun", "draw", "validate"]
 
@@ -73,11 +74,12 @@ def draw(model: Model, cond: Tensor, size: tuple[int, int], steps: int, generato
     denoiser, count = model.sampler, len(cond)
     alpha, sigma = LEVELS.at(1.0)
     eps = torch.randn(count, 3, *size, generator=generator).to(cond)
+    context = denoiser.context(cond, cond.new_full((count,), QUALITY), cond.new_ones(count))
 
     def denoise(x_t: Tensor, t: float) -> Tensor:
         knobs = (cond.new_full((count,), value) for value in (t, QUALITY, 1.0))
         t_, quality, realism = knobs
-        x_0: Tensor = denoiser(x_t, t_, cond, quality, realism)
+        x_0: Tensor = denoiser(x_t, t_, cond, quality, realism, context)
         return x_0.clamp(-1, 1)
 
     return sampler.sample(denoise, alpha * denoiser.sketch(cond) + sigma * eps, LEVELS, steps=steps)
@@ -86,50 +88,65 @@ def draw(model: Model, cond: Tensor, size: tuple[int, int], steps: int, generato
 class Objective(nn.Module):
     """The sampler under its loss; the module that is trained."""
 
-    def __init__(self, network: Sampler, model: Model, config: LossConfig, lpips: Lpips | None) -> None:
-        """`model` makes the latents. Without `lpips` the perceptual term is left out."""
+    def __init__(
+        self, network: Sampler, model: Model, config: LossConfig, lpips: Lpips | None, textures: Textures | None = None
+    ) -> None:
+        """`model` makes the latents. Without `lpips`, or `textures`, their terms are left out."""
         super().__init__()
         self.network, self.model, self.config = network, model, config
-        self.distortion = Distortion(config, lpips, exact=False)
+        self.distortion, self.textures = Distortion(config, lpips, exact=False), [textures]  # no part of this module
 
     def forward(self, x: Tensor, rules: Rules) -> dict[str, Tensor]:
         """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse to x (on [0, 255]), lpips."""
         quality = _qualities(len(x), x.device)
         cond = quantised(self.model, x, quality)
-        x, quality, cond = (part.repeat(VIEWS, *[1] * (part.dim() - 1)) for part in (x, quality, cond))
-        x_t, t = self._noised(x, cond, quality, rules)
-        ones = torch.ones_like(t)
-        x_hat = self.network.denoiser(x_t, t, cond, quality, ones)
+        denoiser, ones = self.network.denoiser, torch.ones_like(quality)
+        context = denoiser.context(cond, quality, ones)
+        wide = (part.repeat(VIEWS, *[1] * (part.dim() - 1)) for part in (x, quality, cond, ones, context))
+        x, quality, cond, ones, context = wide
+        x_t, t, own = self._noised(x, cond, quality, context.detach(), rules)
+        x_hat = denoiser(x_t, t, cond, quality, ones, context)
         noise = (-LEVELS.log_snr(t)).exp()
         weight = ((RESIDUAL**2 + noise) / noise).clamp(max=WEIGHT_MAX)
-        error = weight * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
+        error = torch.where(own, 1.0, weight) * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
         rho = ones * self.distortion.perceptual_weight(rules)
         total, distance = self.distortion.mix(error, x_hat, x, rho, rules)
-        loss = (total * rate_weight(self.config, quality) ** -self.config.balance).mean()
-        mse = (x_hat.detach() - x).square().mean() * 127.5**2
-        return {"loss": loss, "mse": mse, "lpips": distance.detach().mean()}
+        scalars = {"mse": (x_hat.detach() - x).square().mean() * 127.5**2, "lpips": distance.detach().mean()}
+        picked = own.nonzero()[:, 0]
+        if rules.texture and len(picked) and (textures := self.textures[0]):
+            alike, texture = textures(x_hat[picked], x[picked])
+            apart = self.config.vgg_scale * alike + self.config.texture_scale * texture
+            total = total.index_add(0, picked, rho[picked] * rules.texture * apart)
+            scalars |= {"vgg": alike.detach().mean(), "texture": texture.detach().mean()}
+        return {"loss": (total * rate_weight(self.config, quality) ** -self.config.balance).mean(), **scalars}
 
     @torch.no_grad()
-    def _noised(self, x: Tensor, cond: Tensor, quality: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
-        """x_t and t of every picture: of the true picture at `continuous` of them, else from where decoding starts."""
+    def _noised(
+        self, x: Tensor, cond: Tensor, quality: Tensor, context: Tensor, rules: Rules
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x_t and t of every picture: of the true picture at `continuous` of them, else from where decoding starts.
+
+        The third, (B,), says where the sampler's own steps led: there is no error to divide by the noise's.
+        """
         eps, (anywhere, t) = torch.randn_like(x), torch.rand(2, len(x), device=x.device)
         t = torch.where(anywhere < rules.continuous, t, 1.0)
         guide = torch.where((t == 1)[:, None, None, None], self.network.denoiser.sketch(cond), x)
         alpha, sigma = (level(t)[:, None, None, None] for level in (LEVELS.alpha, LEVELS.sigma))
         x_t = alpha * guide + sigma * eps
-        picked = (t == 1).nonzero()[:, 0]
+        own = t == 1
+        picked = own.nonzero()[:, 0]
         if rules.sampling_steps > 1 and len(picked):
             count = 2 ** int(torch.randint(1, rules.sampling_steps.bit_length(), ()))
             times = sampler.time_grid(count)[: int(torch.randint(count, ())) + 1]
-            x_t = x_t.index_copy(0, picked, self._walked(x_t[picked], cond[picked], quality[picked], times))
+            x_t = x_t.index_copy(0, picked, self._walked(*(p[picked] for p in (x_t, cond, quality, context)), times))
             t = t.index_fill(0, picked, times[-1])
-        return x_t, t
+        return x_t, t, own
 
-    def _walked(self, x_t: Tensor, cond: Tensor, quality: Tensor, times: tuple[float, ...]) -> Tensor:
+    def _walked(self, x_t: Tensor, cond: Tensor, quality: Tensor, context: Tensor, times: tuple[float, ...]) -> Tensor:
         """Where the sampler itself comes to from x_t along the times."""
         ones = torch.ones_like(quality)
         for t, s in pairwise(times):
-            x_0 = self.network.denoiser(x_t, t * ones, cond, quality, ones).clamp(-1, 1)
+            x_0 = self.network.denoiser(x_t, t * ones, cond, quality, ones, context).clamp(-1, 1)
             x_t = sampler.ddim_step(x_t, x_0, t, s, LEVELS)
         return x_t
 
