@@ -15,7 +15,7 @@ import regrain
 ROOT = Path(regrain.__file__).parent
 LAYERS = [
     {"errors"},
-    {"tiles", "varint"},
+    {"configuration", "tiles", "varint"},
     {"framing"},
     {"image", "bitstream", "checkpoint", "layers"},
     {"entropy", "diffusion"},
@@ -141,7 +141,7 @@ def test_no_import_circles():
     assert not graph, f"a circle runs through {sorted(graph)}"
 
 
-@pytest.mark.parametrize("name", existing("errors", "bitstream", "framing"))
+@pytest.mark.parametrize("name", existing("errors", "bitstream", "configuration", "framing"))
 def test_the_format_needs_the_standard_library_only(name):
     assert foreign(name) <= set(sys.stdlib_module_names)
 

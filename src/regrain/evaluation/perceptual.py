@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from regrain.checkpoint import mismatch
 from regrain.errors import ModelError, UsageError
-from regrain.evaluation.weights import mismatch
 
 __all__ = ["Lpips"]
 
