@@ -148,7 +148,7 @@ def _anchors(tensors: dict[str, Tensor], shape: tuple[int, int]) -> tuple[Tensor
     log_gain, offset = tensors["latents.log_gain"], tensors["latents.offset"]
     if not log_gain.shape == offset.shape == shape:
         raise ModelError(f"weights hold gains of shape {tuple(log_gain.shape)}, expected {shape}")
-    if offset.dtype != torch.int32 or not bool((offset.abs() <= OFFSET_MOST).all()):
+    if offset.dtype != torch.int32 or not bool((offset.long().abs() <= OFFSET_MOST).all()):
         raise ModelError(f"weights hold offsets that are no integers of 32 bits within {OFFSET_MOST}")
     if not bool((log_gain.abs() <= LOG_GAIN_MOST).all()):
         raise ModelError(f"weights hold gains out of range: exp(-{LOG_GAIN_MOST}) to exp({LOG_GAIN_MOST}) is allowed")
