@@ -95,9 +95,9 @@ def _grown(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name, unit in units.items():
         kernel = tensors.get(name)
         if kernel is None or kernel.dtype != torch.int8 or kernel.dim() != 4 or unit.shape != kernel.shape[:1]:
-            raise ModelError(f"{path}: {shown(name + UNIT)} is no unit of {shown(name)}")
+            raise ModelError(f"{path}: {plain(name + UNIT)} is no unit of {plain(name)}")
         if unit.dtype != torch.float16 or not bool((unit.float().abs() * BYTE_MAX < UNIT_TOP).all()):
-            raise ModelError(f"{path}: {shown(name + UNIT)} is out of range")
+            raise ModelError(f"{path}: {plain(name + UNIT)} is out of range")
         tensors[name] = (kernel.float() * _rows(unit)).half()
     return tensors
 

@@ -52,10 +52,10 @@ def _grown(arrays: dict[str, NDArray[Any]], path: Path) -> Arrays:
     for name, unit in units.items():
         kernel = arrays.get(name)
         if kernel is None or kernel.dtype != np.int8 or kernel.ndim != 4 or unit.shape != kernel.shape[:1]:
-            raise ModelError(f"{path}: {shown(name + UNIT)} is no unit of {shown(name)}")
+            raise ModelError(f"{path}: {plain(name + UNIT)} is no unit of {plain(name)}")
         wide = unit.astype(np.float32)
         if unit.dtype != np.float16 or not (np.abs(wide) * BYTE_MAX < UNIT_TOP).all():
-            raise ModelError(f"{path}: {shown(name + UNIT)} is out of range")
+            raise ModelError(f"{path}: {plain(name + UNIT)} is out of range")
         arrays[name] = (kernel * wide[:, None, None, None]).astype(np.float16)
     return arrays
 
