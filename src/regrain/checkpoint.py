@@ -169,7 +169,7 @@ def mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
         if found[name].shape != tensor.shape:
             return f"{name} is {plain(str(tuple(found[name].shape)))}, not {tuple(tensor.shape)}"
     extra = sorted(found.keys() - wanted.keys())
-    return f"{shown(extra[0])} does not belong" if extra else ""
+    return f"{plain(extra[0])} does not belong" if extra else ""
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
