@@ -756,7 +756,15 @@ def test_evaluate_measures_and_reports(folder, codec, capsys):
     facts = json.loads(out)
     assert err == ""
     assert (facts["output"], facts["pictures"], facts["rows"], facts["failed"]) == ("photos.results", 1, 6, 0)
-    assert [note.split()[0] for note in facts["notes"]] == ["notes.txt", "LPIPS", "LPIPS", "DISTS", "PieAPP", "FID"]
+    assert [note.split()[0] for note in facts["notes"]] == [
+        "notes.txt",
+        "LPIPS",
+        "LPIPS",
+        "LPIPS",
+        "DISTS",
+        "PieAPP",
+        "KID",
+    ]
     assert all(os.path.isfile(path) for path in facts["files"])
     assert sorted(os.listdir("photos.results")) == ["RESULTS.md", "results", "results.csv", "results.html"]
     assert "regrain realism 1" in (folder.parent / "photos.results" / "RESULTS.md").read_text()
@@ -777,20 +785,22 @@ def test_evaluate_goes_on_in_the_same_table(folder, codec, capsys):
     fails(capsys, ["evaluate", "photos", "photos/notes.txt"], 7, "notes.txt")
 
 
-def test_evaluate_adds_a_table_of_distributions_where_inception_is_named(folder, codec, capsys, monkeypatch):
-    from safetensors.torch import save_file
-    from torch import zeros
+def test_evaluate_adds_a_table_of_distributions_where_its_networks_are_named(folder, codec, capsys, monkeypatch):
+    import torch
 
-    from regrain.evaluation import inception
+    from regrain.cli import evaluate
+    from regrain.evaluation.realism import Features
 
-    image.write(image.Picture(np.zeros((256, 512, 3), np.uint8)), folder / "photo.png")
-    save_file({"Mixed_7c.branch_pool.conv.weight": zeros(1)}, "inception.safetensors")
-    monkeypatch.setattr(inception, "Inception", lambda path: lambda batch: batch.flatten(1)[:, :2048].float())
-    arguments = ["evaluate", "photos", "--codecs", "JPEG=10,90", "--weights", "inception.safetensors", "--json"]
-    assert main(arguments) == 0
-    assert not any(note.startswith("FID") for note in json.loads(capsys.readouterr().out)["notes"])
+    class Network:
+        def features(self, pixels: np.ndarray) -> Features:
+            return Features(*torch.tensor(pixels.reshape(2, -1)).float()[None].repeat(2, 1, 1))
+
+    for name in ("photo", "other"):
+        image.write(image.Picture(np.zeros((128, 256, 3), np.uint8)), folder / f"{name}.png")
+    monkeypatch.setattr(evaluate, "_network", lambda kinds: Network())
+    assert main(["evaluate", "photos", "--codecs", "JPEG=10,90", "--json"]) == 0
     assert (folder.parent / "photos.results" / "distributions.csv").read_text().count("\n") == 1 + 2
-    assert "the 2 patches of 256 x 256" in (folder.parent / "photos.results" / "RESULTS.md").read_text()
+    assert "the 4 patches of 128 x 128" in (folder.parent / "photos.results" / "RESULTS.md").read_text()
 
 
 def test_evaluate_refuses_before_it_makes_anything(folder, codec, capsys):
@@ -801,10 +811,10 @@ def test_evaluate_refuses_before_it_makes_anything(folder, codec, capsys):
     fails(capsys, ["evaluate", "empty", "--quiet"], 2, "no picture in empty")
     fails(capsys, ["evaluate", "photos", "--codecs", "JPEG", "--weights", "absent.st", "--quiet"], 5, "absent.st")
     fails(capsys, ["evaluate", "photos", "photos/photo.png/out", "--quiet"], 7, "photo.png is no folder")
-    save_file({"Mixed_7c.branch_pool.conv.weight": zeros(1)}, "odd.st")
-    fails(
-        capsys, ["evaluate", "photos", "--codecs", "JPEG", "--weights", "odd.st", "--quiet"], 5, "odd.st", "Inception"
-    )
+    kinds = {"heads": "lin0.weight", "vgg16": "features.28.weight", "alex": "lin0.weight"}
+    for name, tensor in kinds.items():
+        save_file({tensor: zeros(1)} | ({"features.3.weight": zeros(1)} if name == "alex" else {}), name)
+    fails(capsys, ["evaluate", "photos", "--codecs", "JPEG", "--quiet", "--weights", *kinds], 5, "heads", "LPIPS")
     assert codec.calls == []
 
 

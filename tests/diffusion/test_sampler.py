@@ -333,6 +333,14 @@ def test_descend_in_one_step_is_the_estimate():
     assert seen == pytest.approx([2.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 
 
+@pytest.mark.parametrize("first", [7.0, math.nextafter(7.0, 0.0), 7.5])
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_descend_from_where_it_leads_to_is_the_estimate(first, eta):
+    x_t = torch.randn(3, 4, 4)
+    walked = descend(lambda x, _: x / 2, x_t, (first, 7.0), steps=9, eta=eta, noise=lambda _: torch.zeros_like(x_t))
+    torch.testing.assert_close(walked, x_t / 2, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_descend_keeps_the_distribution_of_normal_data(eta):
     """Data N(0, 1) stay N(0, 1) at every noise level; the last estimate alone lacks variance, by alpha^2 there."""

@@ -1,4 +1,4 @@
-"""The table of FID and KID: what is written is read, other files are refused, and what the report says of it."""
+"""The table of KID and the Gram distance: what is written is read, other files are refused, what the report says."""
 
 import pytest
 
@@ -9,12 +9,16 @@ from regrain.evaluation.page import markdown
 
 def row(codec: str = "regrain", realism: float | None = None, **figures) -> Distribution:
     return Distribution(
-        codec, "1.0", 'a, "b"', "28", 0, 1, realism, "0102", figures.pop("patches", 192), 256, **figures
+        codec, "1.0", 'a, "b"', "28", 0, 1, realism, "0102", figures.pop("patches", 192), 128, **figures
     )
 
 
 def test_what_is_written_is_read(tmp_path):
-    rows = [row(realism=0.5, bpp=0.25, fid=12.5, kid=-0.001), row("JPEG", error="OSError: no"), row("WebP", bpp=1.0)]
+    rows = [
+        row(realism=0.5, bpp=0.25, kid=-0.001, kid_error=0.002, gram=0.5),
+        row("JPEG", error="OSError: no"),
+        row("WebP", bpp=1.0),
+    ]
     write(tmp_path / "t.csv", rows)
     assert read(tmp_path / "t.csv") == rows
     assert (tmp_path / "t.csv").read_text().splitlines()[0] == ",".join(Distribution._fields)
@@ -22,7 +26,7 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_a_row_is_known_again_after_it_was_written(tmp_path):
-    third = row(realism=1 / 3, fid=1.0)
+    third = row(realism=1 / 3, kid=1.0)
     write(tmp_path / "t.csv", [third])
     (found,) = read(tmp_path / "t.csv")
     assert found.key == third.key
@@ -43,10 +47,8 @@ def test_what_cannot_be_read_is_an_output_error(tmp_path):
 
 def test_the_report_says_over_how_many_patches():
     assert blocks([]) == []
-    rows = [row(realism=0.0, bpp=0.2, fid=31.25, kid=0.0042), row(realism=1.0, bpp=0.2, fid=20.0, kid=0.002)]
-    page = markdown(blocks([*rows, row("JPEG", error="OSError: no")]))
-    assert "Between the 192 patches of 256 x 256 pixels of all originals" in page
-    assert "fewer patches than the 2,048 features" in page
-    assert "| regrain realism 0 | 28 | 0.200 | 192 | 31.25 | 4.200 |" in page
+    rows = [row(bpp=0.2, kid=0.0042, kid_error=0.0003, gram=0.01), row("JPEG", error="OSError: no")]
+    page = markdown(blocks(rows))
+    assert "Between the 192 patches of 128 x 128 of the originals" in page
+    assert "| regrain | 28 | 0.200 | 192 | 4.200 ± 0.300 | 10.000 |" in page
     assert "| JPEG | 28 |  | 192 |  |  |" in page
-    assert "fewer patches" not in markdown(blocks([row(patches=28_650)]))

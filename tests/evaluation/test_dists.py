@@ -7,7 +7,7 @@ import torch
 import waves
 
 from regrain.errors import ModelError, UsageError
-from regrain.evaluation import dists
+from regrain.evaluation import dists, weights
 from regrain.evaluation.dists import Dists, _Pool
 
 VGG16 = waves.weights(waves.vgg16()) | {"classifier.0.weight": torch.zeros(1)}
@@ -31,7 +31,8 @@ def load(monkeypatch):
     """DISTS on wave weights, with `alpha` and `beta` as named."""
 
     def _load(**own: torch.Tensor) -> Dists:
-        monkeypatch.setattr(dists, "read", lambda path: VGG16 if path == "vgg16" else mixed(**own))
+        for module in (dists, weights):
+            monkeypatch.setattr(module, "read", lambda path: VGG16 if path == "vgg16" else mixed(**own))
         return Dists.load("vgg16", "own")
 
     return _load

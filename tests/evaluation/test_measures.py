@@ -16,15 +16,15 @@ def noisy(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_without_weights_there_are_the_four_that_need_none():
+def test_without_weights_there_are_the_five_that_need_none():
     found = measures()
-    assert list(found) == ["psnr", "ssim", "ms_ssim", "fsim"]
+    assert list(found) == ["psnr", "ssim", "ms_ssim", "fsim", "ssimulacra2"]
     assert found.keys() <= SCALES.keys()
     pair = noisy(170, 170), noisy(170, 170, seed=1)
     assert found["ssim"](*pair) == metrics.ssim(*pair)
 
 
-@pytest.mark.parametrize("name", ["psnr", "ssim", "fsim"])
+@pytest.mark.parametrize("name", ["psnr", "ssim", "fsim", "ssimulacra2"])
 def test_the_scales_know_which_way_is_better(name):
     clean = np.tile(np.linspace(40, 210, 64).astype(np.uint8)[None, :, None], (64, 1, 3))
     rough = np.random.default_rng(1).normal(size=clean.shape)
@@ -33,11 +33,12 @@ def test_the_scales_know_which_way_is_better(name):
     assert (metric(clean, little) > metric(clean, much)) == SCALES[name].higher
 
 
-def test_lpips_is_named_by_what_the_file_holds(shared):
+def test_networks_are_named_by_what_the_files_hold(shared):
     folder = shared / "data" / "weights"
-    found = measures([folder / "lpips_squeeze_v0.1.safetensors", folder / "lpips_alex_v0.1.safetensors"])
-    assert {"lpips_alex", "lpips_squeeze"} <= found.keys()
-    for name in ("lpips_alex", "lpips_squeeze"):
+    found = measures(folder.glob("*.safetensors"))
+    names = ("lpips_alex", "lpips_squeeze", "lpips_vgg", "dists")
+    assert {*names} <= found.keys()
+    for name in names:
         assert found[name](noisy(40, 40), noisy(40, 40)) == pytest.approx(0, abs=1e-6)
         assert found[name](noisy(40, 40), noisy(40, 40, seed=1)) > 0.01
         assert found[name](noisy(31, 400), noisy(31, 400)) is None
@@ -73,21 +74,21 @@ def test_each_metric_is_there_once_its_files_are(tmp_path, monkeypatch):
     assert "dists" not in measures([tmp_path / "b"])
     found = measures([tmp_path / name for name in files])
     assert given == [(tmp_path / "b", tmp_path / "a"), (tmp_path / "c",)]
-    assert list(found)[-2:] == ["dists", "pieapp"]
+    assert list(found)[-3:] == ["dists", "pieapp", "ssimulacra2"]
     white, black = np.full((40, 70, 3), 255, np.uint8), np.zeros((40, 70, 3), np.uint8)
     assert found["dists"](white, black) == 2
     assert found["dists"](white[:39], black[:39]) is None
 
 
 def test_what_is_missing_is_a_line_that_says_how_to_get_it():
-    kinds = {"lpips_alex", "lpips_squeeze", "vgg16", "dists", "pieapp", "inception"}
+    kinds = {"lpips_alex", "lpips_squeeze", "lpips_vgg", "vgg16", "dists", "pieapp"}
     assert missing(kinds) == []
     assert [line.partition(" left out: ")[0] for line in missing(())] == [
-        *(SCALES[name].title for name in ("lpips_alex", "lpips_squeeze", "dists", "pieapp")),
-        "FID and KID",
+        *(SCALES[name].title for name in ("lpips_alex", "lpips_squeeze", "lpips_vgg", "dists", "pieapp")),
+        "KID and Gram distance",
     ]
-    (line,) = missing(kinds - {"vgg16"})
-    assert line.startswith("DISTS left out: name torchvision's vgg16-397923af.pth and ")
+    _, line, _ = missing(kinds - {"vgg16"})
+    assert line.startswith("DISTS left out: name torchvision's vgg16-397923af.pth or its features as safetensors and ")
     assert all("--weights" in line and "\n" not in line for line in missing(()))
 
 

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,19 @@ def test_figures_measured_elsewhere_are_reproduced(image, codec, named, quality)
     decoded = codec.decode(data)
     assert metrics.psnr(original, decoded) == pytest.approx(float(row["psnr"]), abs=1e-4)
     assert metrics.ms_ssim(original, decoded) == pytest.approx(float(row["ms_ssim"]), abs=1e-4)
+
+
+def test_ssimulacra2_falls_with_the_error():
+    original = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8) // 2 + 60
+    near, far = (np.clip(original + step, 0, 255).astype(np.uint8) for step in (2, 30))
+    assert metrics.ssimulacra2(original, original) == 100
+    assert 100 > metrics.ssimulacra2(original, near) > metrics.ssimulacra2(original, far)
+    assert metrics.ssimulacra2(original[:7], original[:7]) is None
+    with pytest.raises(UsageError, match="pictures are"):
+        metrics.ssimulacra2(original, original[:20])
+
+
+def test_ssimulacra2_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ssimulacra2", None)
+    with pytest.raises(UsageError, match="pip install ssimulacra2"):
+        metrics.ssimulacra2(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9, 3), np.uint8))

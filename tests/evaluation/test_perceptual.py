@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import waves
 from safetensors.torch import save_file
 
 from regrain.errors import ModelError, UsageError
@@ -175,6 +176,31 @@ def test_a_missing_or_broken_file_is_a_model_error(tmp_path):
     for path in (tmp_path / "noise", tmp_path):
         with pytest.raises(ModelError, match="not a readable safetensors file"):
             Lpips.load(path)
+
+
+def test_vgg16_is_read_from_two_files(tmp_path):
+    """Heads of ones on one tap: the mean squared distance of its unit vectors."""
+    shapes = waves.vgg16()
+    features = {name: tensor.half() for name, tensor in waves.weights(shapes).items()}
+    heads = {f"lin{n}.weight": torch.zeros(1, width, 1, 1) for n, width in enumerate((64, 128, 256, 512, 512))}
+    save_file(heads | {"lin1.weight": torch.ones(1, 128, 1, 1)}, tmp_path / "heads")
+    save_file(features | {"classifier.0.weight": torch.zeros(1)}, tmp_path / "vgg16")
+    model = Lpips.load(tmp_path / "heads", tmp_path / "vgg16")
+    a, b = pair(1, 40, 44)
+    ours, theirs = model.units(a), model.units(b)
+    assert [tuple(unit.shape[1:]) for unit in ours] == [
+        (64, 40, 44),
+        (128, 20, 22),
+        (256, 10, 11),
+        (512, 5, 5),
+        (512, 2, 2),
+    ]
+    wanted = (2 - 2 * (ours[1] * theirs[1]).sum(dim=1)).mean()
+    assert model(a, b).item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert model.features[0].weight.dtype == torch.float32
+    save_file({name: tensor for name, tensor in heads.items() if "4" not in name}, tmp_path / "heads")
+    with pytest.raises(ModelError, match=r"lin4\.weight is missing"):
+        Lpips.load(tmp_path / "heads", tmp_path / "vgg16")
 
 
 def tensor(picture: np.ndarray) -> torch.Tensor:

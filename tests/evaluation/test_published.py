@@ -9,6 +9,10 @@ PUBLISHED = """system,steps,bpp,psnr_db,ms_ssim,lpips_alex,dists,source
 HiFiC,,0.149,27.3,0.929,0.093,0.104,a table
 PerCo (SD),20,0.126,22.8,,0.143,0.080,a table
 """
+FULLER = """system,trained_on_lpips,dataset,bpp,psnr_db,ms_ssim,lpips_alex,dists,source
+MS-ILLM,alex,kodak,0.15317,27.53348,0.92823,0.07318,0.08091,its repository
+Other,,kodak,0.10945,27.44512,,0.09632,0.10403,another
+"""
 MEASURED = """codec,setting,image,bytes,bpp,psnr,ms_ssim,lpips_alex,lpips_squeeze
 vvenc medium 4:2:0,47,kodim01.png,3903,0.07941,24.04127,0.8593,0.47703,0.37804
 vvenc medium 4:2:0,47,kodim02.png,1033,0.02102,28.25446,0.84278,0.49225,
@@ -26,12 +30,27 @@ def folder(tmp_path):
 
 def test_points_are_marked_and_keep_their_source(folder):
     found, note = points(folder, KODAK)
-    assert [point.label for point in found] == ["HiFiC (published)", "PerCo (SD), steps 20 (published)"]
+    assert [point.label for point in found] == [
+        "HiFiC (published, trained on LPIPS-AlexNet)",
+        "PerCo (SD), steps 20 (published)",
+    ]
     assert found[0].metrics == {"psnr": 27.3, "ms_ssim": 0.929, "lpips_alex": 0.093, "dists": 0.104}
     assert found[1].metrics.keys() == {"psnr", "lpips_alex", "dists"}
     assert found[0].source == "a table"
     assert "all 24 Kodak photos" in note
+    assert "its LPIPS was in the system's loss" in note
     assert "other pictures" not in note
+
+
+def test_a_system_in_both_tables_is_taken_from_the_fuller_one(folder):
+    (folder / "perceptual_points.csv").write_text(FULLER)
+    with (folder / "kodak_published.csv").open("a") as table:
+        table.write("MS-ILLM,,0.154,27.5,0.928,0.073,0.081,a table\n")
+    found = {point.label: point for point in points(folder, KODAK)[0]}
+    assert list(found)[:2] == ["MS-ILLM (published, trained on LPIPS-AlexNet)", "Other (published)"]
+    assert len(found) == 4
+    assert found["MS-ILLM (published, trained on LPIPS-AlexNet)"].metrics["dists"] == 0.08091
+    assert "ms_ssim" not in found["Other (published)"].metrics
 
 
 @pytest.mark.parametrize("images", [dict(list(KODAK.items())[:3]), {**KODAK, "mine.png": 9}])
@@ -69,7 +88,10 @@ def test_another_table_is_refused(tmp_path, text):
 
 def test_the_tables_that_lie_with_the_data_are_read(shared):
     folder = shared / "data" / "reference_rd"
-    assert len(points(folder, KODAK)[0]) == 25
+    found = points(folder, KODAK)[0]
+    assert len(found) == 48 + 25 - 3
+    trained = {point.system for point in found if point.trained_on == "AlexNet"}
+    assert trained == {"MS-ILLM", "No-GAN", "CRDR beta 3.84", "CRDR beta 0.0", "HiFiC"}
     rows = elsewhere(folder, KODAK)
     assert len(rows) == 24 * 6
     assert {row.image for row in rows} == set(KODAK)

@@ -143,7 +143,7 @@ def test_what_others_published_is_drawn_as_theirs(tmp_path, drawn):
     (tmp_path / "kodak_published.csv").write_text(PUBLISHED)
     report(ROWS, tmp_path / "out", reference=tmp_path)
     published = {line.label for panel in drawn for line in panel.lines if line.kind == "published"}
-    assert published == {"HiFiC (published)"}
+    assert published == {"HiFiC (published, trained on LPIPS-AlexNet)"}
     page = (tmp_path / "out" / "RESULTS.md").read_text()
     assert "“published”" in page
     assert "HiFiC" not in page

@@ -11,11 +11,11 @@ from regrain.evaluation.weights import fitted, known, read
 ALPHA_BETA = {"alpha": torch.ones(1, 3, 1, 1), "beta": torch.zeros(1, 3, 1, 1)}
 SIGNS = {
     "lpips_alex": ["lin0.weight", "features.3.weight"],
+    "lpips_vgg": ["lin0.weight", "lin4.weight"],
     "lpips_squeeze": ["lin0.weight", "features.3.squeeze.weight"],
     "vgg16": ["features.28.weight", "classifier.6.weight"],
     "dists": ["alpha", "beta"],
     "pieapp": ["conv1.weight", "fc1_score.weight"],
-    "inception": ["Mixed_7c.branch_pool.conv.weight", "fc.weight"],
 }
 
 
@@ -29,7 +29,7 @@ def test_a_file_is_known_by_its_tensors_in_either_format(tmp_path, kind):
 
 
 def test_the_published_layouts_are_known(tmp_path):
-    for kind, shapes in {"vgg16": waves.vgg16(), "pieapp": waves.pieapp(), "inception": waves.inception()}.items():
+    for kind, shapes in {"vgg16": waves.vgg16(), "pieapp": waves.pieapp()}.items():
         save_file({name: torch.empty(0) for name in shapes}, tmp_path / kind)
         assert known([tmp_path / kind]) == {kind: tmp_path / kind}
 

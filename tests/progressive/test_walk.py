@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from regrain.bitstream import MOST_STEPS
+from regrain.diffusion.budget import Budget
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.errors import Corrupt
 from regrain.progressive import channel, decode, encode, walk
@@ -221,3 +222,10 @@ def test_a_damaged_step_is_named(payloads):
     with pytest.raises(Corrupt, match="step 5"):
         decode.receive(KNOWN, spoilt, (37, 45), 64)
     assert decode.receive(KNOWN, spoilt, (37, 45), 64, partial=True)[1] == 5
+
+
+@pytest.mark.parametrize("way", [walk.Finish(2), walk.Finish(9, eta=1.0), walk.Finish(Budget(60))])
+def test_a_whole_stream_is_finished_in_any_number_of_steps(way):
+    model = Model(Known().eval(), "", b"four", torch.device("cpu"))
+    x_t, end = torch.randn(3, 16, 24, generator=torch.Generator().manual_seed(1)), walk.steps(MOST_STEPS)[-1].after
+    assert torch.equal(walk.finish(model, x_t, end, way), walk.estimate(model, x_t, end))

@@ -7,7 +7,7 @@ page is drawn, from the tables alone but for a sheet of crops.
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from regrain.options import checked
 
 if TYPE_CHECKING:
     from regrain.evaluation.contestants import Plan
+    from regrain.evaluation.realism import Realism
     from regrain.evaluation.report import Beside
     from regrain.evaluation.rows import Row
 
@@ -33,7 +34,6 @@ def evaluate(options: argparse.Namespace) -> None:
     """Measure, then report; raises UsageError, ModelError and OutputError, but a codec that fails is a row."""
     _check(options)
     plan = _plan(options)
-    from regrain.evaluation import inception
     from regrain.evaluation.contestants import choose
     from regrain.evaluation.measures import missing
     from regrain.evaluation.report import CSV
@@ -45,8 +45,7 @@ def evaluate(options: argparse.Namespace) -> None:
     _, _, notes = choose(plan.codecs)
     files, skipped = pictures(Path(options.input))
     kinds = known(plan.weights)
-    if "inception" in kinds:
-        inception.Inception(kinds["inception"])  # used last of all, and refused first
+    network = _network(kinds)  # used last of all, and refused first
     notes += skipped + missing(kinds)
     folder = _folder(options)
     loud = not (options.quiet or options.json)
@@ -55,7 +54,7 @@ def evaluate(options: argparse.Namespace) -> None:
     with silent_libraries(wanted=not options.verbose):
         rows = sweep(files, plan, folder / CSV, jobs=options.jobs, progress=loud)
         every = read(folder / CSV)
-        beside = _beside(plan, options, files, every, folder, kinds.get("inception"))
+        beside = _beside(plan, options, files, every, folder, network)
     written = draw(every, folder, reference=options.reference, beside=beside)
     failed = sum(bool(row.error) for row in rows)
     facts = {"input": options.input, "output": str(folder), "pictures": len(files), "rows": len(rows), "failed": failed}
@@ -73,9 +72,9 @@ def _beside(
     files: Sequence[Path],
     rows: "Sequence[Row]",
     folder: Path,
-    inception: Path | None,
+    network: "Realism | None",
 ) -> "Beside":
-    """The times of everybody, with nothing else running; the sheet of crops; FID and KID, where there are weights."""
+    """The times of everybody, with nothing else running; the sheet of crops; KID and the like, where `network` is."""
     from regrain.evaluation import clock, crops, distributions, patches
     from regrain.evaluation.report import DISTRIBUTIONS, TIMINGS, Beside
     from regrain.evaluation.sweep import built
@@ -85,9 +84,17 @@ def _beside(
     times = clock.take(bench.contestants, rows, files, alone, folder / TIMINGS, progress=loud)
     sheet = crops.draw(rows, files, alone, bench.metrics, progress=loud)
     table = folder / DISTRIBUTIONS
-    if inception is not None:
-        patches.measure(files, bench.contestants, inception, table, progress=loud)
+    if network is not None:
+        patches.measure(files, bench.contestants, network, table, progress=loud)
     return Beside(times, sheet, distributions.read(table))
+
+
+def _network(kinds: Mapping[str, Path]) -> "Realism | None":
+    """What KID and the Gram distance need, where the files suffice. Raises ModelError."""
+    from regrain.evaluation.realism import Realism
+
+    names = ("lpips_vgg", "vgg16", "lpips_alex")
+    return Realism.load(*(kinds[name] for name in names)) if set(names) <= kinds.keys() else None
 
 
 def _check(options: argparse.Namespace) -> None:

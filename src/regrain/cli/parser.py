@@ -201,7 +201,7 @@ def _add_evaluate(commands: "_Subparsers[_Parser]") -> None:
     )
     _add_list(parser, "--realism", "realisms", "R", float, [0.0, 1.0], "ways to decode regrain's files, each")
     _add_list(parser, "--steps", "step_counts", "N", int, [1], "with each of these")
-    weights = "weights of LPIPS, DISTS, PieAPP or FID, known by what is in them, to measure these too"
+    weights = "weights of LPIPS, VGG16, DISTS or PieAPP, known by what is in them, to measure these too"
     parser.add_argument("--weights", metavar="FILE", type=Path, nargs="+", default=[], help=weights)
     jobs = "processes that share the work, and spoil each other's timings (default: 1)"
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help=jobs)

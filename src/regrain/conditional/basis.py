@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from regrain.conditional.dct import BLOCK, kept
 
-__all__ = ["BLOCK", "project", "sketch", "spread"]
+__all__ = ["BLOCK", "project", "residual_rms", "sketch", "spread"]
 
 
 @lru_cache(maxsize=4)
@@ -44,6 +44,16 @@ def project(x: Tensor, channels: int) -> Tensor:
 def sketch(y: Tensor) -> Tensor:
     """The inverse of `project` on its range: y (B, C, H, W) -> a blocky picture (B, 3, 16H, 16W), about in [-1, 1]."""
     return nn.functional.pixel_shuffle(_mix(y, _matrices(y.shape[1], y.device)[1]), BLOCK)
+
+
+def residual_rms(x: Tensor, channels: int) -> Tensor:
+    """Root mean square of what the kept waves miss of each block: x (B, 3, H, W) -> (B, H/16, W/16), in units of x.
+
+    The waves are orthonormal, so it is the square root of the difference of two energies (Parseval).
+    """
+    waves = project(x, channels) * spread(channels).to(x)[:, None, None]
+    energy = nn.functional.pixel_unshuffle(x, BLOCK).square().sum(1) - waves.square().sum(1)
+    return (energy.clamp(min=0) / (x.shape[1] * BLOCK**2)).sqrt()
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:

@@ -12,10 +12,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "kept"]
+__all__ = ["BLOCK", "LATENT_MAX", "kept"]
 
 BLOCK = 16
 """Side of a block in pixels: the stride of the latents."""
+LATENT_MAX = 512.0
+"""Networks see latents within +-512. Of 256 channels no picture reaches 360 in any, no training crop 118: what lies
+beyond comes from a forged file, and the sums of such numbers would differ from machine to machine."""
 COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 """Opponent colours: light, red against blue, magenta against green; orthogonal, made unit below."""
 LEVEL, KNEE, FALL = (3.9, 1.5, 0.75), 0.2, -0.75

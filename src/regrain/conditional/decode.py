@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrain.conditional import grid, symbols
+from regrain.conditional.dct import LATENT_MAX
 from regrain.conditional.frozen import Model
 from regrain.conditional.passes import Pass
 from regrain.diffusion import noise, sampler
@@ -56,7 +57,7 @@ def decode_tiles(
     *,
     partial: bool = False,
 ) -> Tensor:
-    """y_hat of a whole picture of `size` (height, width), float32 (latent, rows, columns).
+    """y_hat of a whole picture of `size` (height, width), float32 (latent, rows, columns), within +-LATENT_MAX.
 
     Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: its
     latents are 0, a logged warning names it, and Corrupt is raised only where no tile is left.
@@ -68,7 +69,8 @@ def decode_tiles(
     def decode(index: int, payload: bytes) -> None:
         """One tile."""
         _, symbol, mean = _walked(model, payload, index, regions[index], quality)
-        y_hat[:, *regions[index].latents] = (torch.from_numpy(symbol) + mean) / model.latents.gain(quality)
+        latents = (torch.from_numpy(symbol) + mean) / model.latents.gain(quality)
+        y_hat[:, *regions[index].latents] = latents.clamp(-LATENT_MAX, LATENT_MAX)
 
     decode_each(payloads, decode, partial=partial)
     return y_hat

@@ -130,9 +130,13 @@ class Latents:
 
     @torch.no_grad()
     def walk(self, z_hat: Tensor, quality: int, size: tuple[int, int], read: Read) -> Walked:
-        """All passes over y of `size` (H, W), of a batch of one; z_hat: integers (Z, ceil(H/4), ceil(W/4))."""
+        """All passes over y of `size` (H, W), of a batch of one; z_hat: integers (Z, ceil(H/4), ceil(W/4)).
+
+        Networks see z_hat within +-HYPER_MAX, beyond which no encoder goes.
+        """
         offset = interpolate_offsets(self.offset, torch.tensor([quality]))
-        return walk(self.scale, self.mean, z_hat[None].float(), self.gain(quality)[None], offset, size, read)
+        z = z_hat[None].float().clamp(-HYPER_MAX, HYPER_MAX)
+        return walk(self.scale, self.mean, z, self.gain(quality)[None], offset, size, read)
 
     def index(self, z_hat: Tensor, symbols: Tensor, quality: int) -> Tensor:
         """Scale indices, int64 (C, H, W), of symbols (C, H, W) that are known already."""

@@ -3,7 +3,8 @@
     mean_k  = gain (h_s(z) + c_k(y_hat before k, h(z)))                         floats
     index_k = floor((s(z) + d_k(symbols before k, a(z)) + offset) / 16 + 1/2)    integers alone
 
-Training, the encoder and the decoder take the same walk; they differ in where symbols come from.
+Training, the encoder and the decoder take the same walk; they differ in where symbols come from. The networks see y_hat
+within +-LATENT_MAX.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from regrain.conditional.dct import LATENT_MAX
 from regrain.conditional.passes import Pass, passes
 from regrain.conditional.transform import MeanBranch
 from regrain.entropy.exact import ScaleBranch, scale_index
@@ -59,7 +61,8 @@ def walk(
         with torch.no_grad():
             found = read(part, centre, index)
             symbols[:, chosen] = torch.where(place, found, symbols[:, chosen])
-            y_hat[:, chosen] = torch.where(place, (found + centre) / gain[:, chosen], y_hat[:, chosen])
+            latent = ((found + centre) / gain[:, chosen]).clamp(-LATENT_MAX, LATENT_MAX)
+            y_hat[:, chosen] = torch.where(place, latent, y_hat[:, chosen])
     return Walked(symbols, torch.cat([*means.values()], 1), torch.cat([*indices.values()], 1))
 
 

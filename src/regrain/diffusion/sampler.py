@@ -209,12 +209,14 @@ def descend(
     """From x_t (..., H, W) at the first log-SNR, DDIM steps even in log-SNR towards the second; the last x_0 estimated.
 
     `denoise(x_t, log_snr)` returns x_0 and is called `steps` >= 1 times: one step is the estimate at once. `noise` is
-    as in `sample`, asked for only when eta > 0. Raises UsageError for a log-SNR beyond +-REACH, and as `ddim_step`.
+    as in `sample`, asked for only when eta > 0. Steps to the same time are one step: from the last log-SNR on all
+    that is left is the estimate. Raises UsageError for a log-SNR beyond +-REACH, and as `ddim_step`.
     """
     (first, last), levels = log_snr, LogLinear()
-    grid = [first + (last - first) * k / steps for k in range(steps)]
+    way = max(0.0, last - first)
+    grid = {levels.time(level): level for level in (first + way * k / steps for k in range(steps))}
     for k, (t, s) in enumerate(pairwise(grid), start=1):
         fresh = noise(k) if noise is not None and eta > 0.0 else None
-        x_0 = denoise(x_t, t)
-        x_t = ddim_step(x_t, x_0, levels.time(t), levels.time(s), levels, eta=eta, noise=fresh)
-    return denoise(x_t, grid[-1])
+        x_0 = denoise(x_t, grid[t])
+        x_t = ddim_step(x_t, x_0, t, s, levels, eta=eta, noise=fresh)
+    return denoise(x_t, grid[min(grid)])

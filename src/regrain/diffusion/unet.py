@@ -133,28 +133,80 @@ class SamplingDenoiser(Denoiser):
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
 
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
-        """The estimate of x_0, (B, 3, H, W); arguments as Denoiser's, x_t = alpha_t x_0 + sigma_t eps."""
+    def context(self, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
+        """What the latents say at every noise level alike, (B, width, H/4, W/4): computed once, whatever the steps."""
+        sketch = self.sketch(cond)
+        embedding = self.embed(torch.stack([torch.ones_like(quality), quality, realism], dim=1))
+        return self._context(cond, sketch, lambda x, block: block(x, embedding))
+
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        cond: Tensor,
+        quality: Tensor,
+        realism: Tensor,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """The estimate of x_0, (B, 3, H, W); arguments as Denoiser's, x_t = alpha_t x_0 + sigma_t eps.
+
+        `context` is that of these latents and knobs, where it is known already.
+        """
+        context = self.context(cond, quality, realism) if context is None else context
         embedding = self.embed(torch.stack([t, quality, realism], dim=1))
-        return self._estimate(x_t, t, cond, realism, embedding, lambda x, block: block(x, embedding))
+        return self._estimate(x_t, t, cond, realism, embedding, context, lambda x, block: block(x, embedding))
 
     @torch.no_grad()
-    def infer(self, x_t: Tensor, t: Tensor, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
+    def infer(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        cond: Tensor,
+        quality: Tensor,
+        realism: Tensor,
+        context: Tensor | None = None,
+    ) -> Tensor:
         """As `forward`, of one picture, without gradients, for a little less time."""
+        if context is None:
+            context = self.infer_context(cond, quality, realism)
         embedding = self.embed(torch.stack([t, quality, realism], dim=1))
         fold: _Through = lambda x, block: _folded(x, cast(FilmBlock, block), embedding)  # noqa: E731
-        return self._estimate(x_t, t, cond, realism, embedding, fold)
+        return self._estimate(x_t, t, cond, realism, embedding, context, fold)
+
+    @torch.no_grad()
+    def infer_context(self, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
+        """As `context`, of one picture, without gradients."""
+        embedding = self.embed(torch.stack([torch.ones_like(quality), quality, realism], dim=1))
+        return self._context(cond, self.sketch(cond), lambda x, block: _folded(x, cast(FilmBlock, block), embedding))
+
+    def _context(self, cond: Tensor, sketch: Tensor, through: "_Through") -> Tensor:
+        at4 = self.enter(self.patch(sketch))
+        at8 = self.down8(nn.functional.silu(at4))
+        at16 = self.down16(nn.functional.silu(at8)) + self.cond(torch.asinh(cond))
+        h = reduce(through, self.blocks16, self.norm(at16))
+        h = reduce(through, self.blocks8, self.norm(self.up8(self.norm(h)) + at8))
+        context: Tensor = self.up4(self.norm(h)) + at4
+        return context
 
     def _estimate(
-        self, x_t: Tensor, t: Tensor, cond: Tensor, realism: Tensor, embedding: Tensor, through: "_Through"
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        cond: Tensor,
+        realism: Tensor,
+        embedding: Tensor,
+        context: Tensor,
+        through: "_Through",
     ) -> Tensor:
         sketch, noise = self.sketch(cond), (-self.schedule.log_snr(t)).exp()[:, None, None, None]
         known = (RESIDUAL * realism[:, None, None, None]).square()
         skip = known / (known + noise)
         apart = x_t / self.schedule.alpha(t)[:, None, None, None] - sketch
         at4 = self.enter_x(self.patch(apart * (2 * RESIDUAL**2 + noise).rsqrt()))
-        at4 = self.enter(self.patch(sketch)) + at4 * (1 + self.gate(embedding))[:, :, None, None]
-        output = self._onwards(at4, cond, sketch, through)
+        h = self.norm(context + at4 * (1 + self.gate(embedding))[:, :, None, None])
+        h = reduce(through, self.blocks4, h)
+        h = self.shuffle(self.up2(nn.functional.silu(self.norm(h))))
+        output: Tensor = self.shuffle(self.leave(nn.functional.silu(h)))
         return sketch + skip * apart + (1 - skip).sqrt() * output.to(sketch.dtype)
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "ALL",
     "AVIF",
     "AVIF_420",
+    "AVIF_SSIM",
     "BASELINES",
     "HEVC",
     "JPEG",
@@ -159,6 +160,7 @@ JPEG = _pillow(
 )
 WEBP = _pillow("WebP", "method 6", range(101), "webp", _fixed(method=6))
 AVIF = _pillow("AVIF", "4:4:4 speed 4", range(101), "avif", _fixed(subsampling="4:4:4", speed=4), threads=None)
+"""As libavif tunes it by itself: from 1.4 on for looks (`iq`)."""
 
 BASELINES: tuple[Codec, ...] = (JPEG, WEBP, AVIF)
 
@@ -168,6 +170,15 @@ AVIF_420 = _pillow(
     range(101),
     "avif",
     _fixed(subsampling="4:2:0", speed=4),
+    kind="AVIF",
+    threads=None,
+)
+AVIF_SSIM = _pillow(
+    "AVIF tune ssim",
+    "4:4:4 speed 4 tune ssim",
+    range(101),
+    "avif",
+    _fixed(subsampling="4:4:4", speed=4, advanced={"tune": "ssim"}),
     kind="AVIF",
     threads=None,
 )
@@ -211,7 +222,7 @@ HEVC = Codec(
     version=hevc.version,
 )
 
-ALL: tuple[Codec, ...] = (JPEG, MOZJPEG, WEBP, JPEG_2000, JPEG_XL, AVIF, AVIF_420, HEVC)
+ALL: tuple[Codec, ...] = (JPEG, MOZJPEG, WEBP, JPEG_2000, JPEG_XL, AVIF, AVIF_SSIM, AVIF_420, HEVC)
 
 
 def present(codecs: Sequence[Codec] = BASELINES) -> tuple[list[Codec], list[str]]:

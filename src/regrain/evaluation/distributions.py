@@ -1,6 +1,6 @@
 """The table of what a whole folder has and no single picture: FID and KID, for each codec, setting and way to decode.
 
-Invariants: a row is over all patches (see `patches`) of all pictures, or has an error instead; the file is replaced as
+Invariants: a row is over all patches (see `realism`) of all pictures, or has an error instead; the file is replaced as
 a whole, so that at every moment it holds all rows up to one.
 """
 
@@ -17,14 +17,9 @@ from regrain.evaluation.rows import Series
 
 __all__ = ["Distribution", "blocks", "read", "write"]
 
-_FEATURES = 2048
 _ABOUT = (
-    "Between the {} pixels of all originals and the same patches of what was decoded, by the features of Inception; "
-    "lower is better. "
-)
-_FEW = (
-    f"With fewer patches than the {_FEATURES:,} features FID says much of their number: read KID first, whose "
-    "expectation does not depend on it."
+    "Between the {} of the originals and the same patches of what was decoded: KID on VGG16's features and the "
+    "distance of AlexNet's Gram matrices, unbiased, with standard errors of a bootstrap over pictures; lower is better."
 )
 
 
@@ -42,8 +37,10 @@ class Distribution(NamedTuple):
     patches: int
     side: int
     bpp: float | None = None
-    fid: float | None = None
     kid: float | None = None
+    kid_error: float | None = None
+    gram: float | None = None
+    gram_error: float | None = None
     error: str = ""
 
     @property
@@ -58,7 +55,7 @@ class Distribution(NamedTuple):
 
 
 _KINDS = dict.fromkeys(("seed", "steps", "patches", "side"), int) | dict.fromkeys(
-    ("realism", "bpp", "fid", "kid"), float
+    ("realism", "bpp", "kid", "kid_error", "gram", "gram_error"), float
 )
 
 
@@ -108,16 +105,20 @@ def blocks(rows: Sequence[Distribution]) -> list[Block]:
             row.setting,
             _cell(row.bpp, 3),
             str(row.patches),
-            _cell(row.fid, 2),
-            _cell(row.kid, 3, 1000),
+            _measured(row.kid, row.kid_error),
+            _measured(row.gram, row.gram_error),
         ]
         for row in rows
     ]
-    few = _FEW if min(row.patches for row in rows) < _FEATURES else ""
-    about = _ABOUT.format(" or ".join(sorted({f"{row.patches:,} patches of {row.side} x {row.side}" for row in rows})))
-    head = ["codec", "setting", "bpp", "patches", "FID", "1000 KID"]
-    return [Heading("Distributions"), Text(about + few), Table(head, cells)]
+    over = _ABOUT.format(" or ".join(sorted({f"{row.patches:,} patches of {row.side} x {row.side}" for row in rows})))
+    head = ["codec", "setting", "bpp", "patches", "1000 KID", "1000 Gram"]
+    return [Heading("Distributions"), Text(over), Table(head, cells)]
 
 
-def _cell(value: float | None, digits: int, times: float = 1) -> str:
-    return "" if value is None else f"{times * value:.{digits}f}"
+def _measured(value: float | None, error: float | None) -> str:
+    """A thousand times a distance, and its error."""
+    return "" if value is None else f"{1000 * value:.3f}" + ("" if error is None else f" ± {1000 * error:.3f}")
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -7,6 +7,7 @@ Tap 0 is the picture itself in [0, 1], the others are the last ReLUs of VGG16's 
 2015), with each max-pool replaced by sqrt(h * x^2), h a Hann window, so that no frequency is folded over.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regrain.errors import UsageError
-from regrain.evaluation.weights import fitted, read
+from regrain.evaluation.backbones import VGG_CHANNELS, vgg16
+from regrain.evaluation.weights import convolutions, fitted, read
 
 __all__ = ["Dists"]
 
-_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-_CHANNELS = [3, 64, 128, 256, 512, 512]
+_CHANNELS = [3, *VGG_CHANNELS]
 _MEAN = (0.485, 0.456, 0.406)
 _SPREAD = (0.229, 0.224, 0.225)
 _C = 1e-6
@@ -37,18 +38,6 @@ class _Pool(nn.Module):
         return (F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + _EPS).sqrt()
 
 
-def _vgg16() -> nn.Sequential:
-    """VGG16's convolutions, numbered as torchvision does; a pool opens every stage but the first."""
-    layers: list[nn.Module] = []
-    width = 3
-    for stage in _STAGES:
-        layers += [_Pool()] if layers else []
-        for outputs in stage:
-            layers += [nn.Conv2d(width, outputs, 3, padding=1), nn.ReLU(inplace=True)]
-            width = outputs
-    return nn.Sequential(*layers)
-
-
 class Dists(nn.Module):
     """DISTS as a frozen module. Build it with `Dists.load`."""
 
@@ -58,20 +47,21 @@ class Dists(nn.Module):
     def __init__(self) -> None:
         """Without weights."""
         super().__init__()
-        self.features = _vgg16()
+        self.features = vgg16(_Pool)
         self.alpha = nn.Parameter(torch.empty(1, sum(_CHANNELS), 1, 1))
         self.beta = nn.Parameter(torch.empty(1, sum(_CHANNELS), 1, 1))
 
     @classmethod
-    def load(cls, vgg16: str | Path, weights: str | Path) -> Self:
+    def load(cls, backbone: str | Path, weights: str | Path) -> Self:
         """Read torchvision's VGG16 (its classifier may be there and is not used) and DISTS' own alpha and beta.
 
         Raises ModelError when a file is missing, unreadable, or holds other tensors.
         """
-        convolutions = {name: tensor for name, tensor in read(vgg16).items() if not name.startswith("classifier.")}
         with torch.device("meta"):
             model = cls()
-        return fitted(model, convolutions | read(weights), f"{vgg16} and {weights} are not the weights of DISTS")
+        return fitted(
+            model, convolutions(backbone) | read(weights), f"{backbone} and {weights} are not the weights of DISTS"
+        )
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances (B,) between RGB batches (B, 3, H, W) in [-1, 1], at full size; 0 for equal ones, about 1 at most.
@@ -82,16 +72,20 @@ class Dists(nn.Module):
             raise UsageError(
                 f"DISTS of {tuple(a.shape)} and {tuple(b.shape)}: only equal (B, 3, H, W), sides >= 32, do"
             )
+        return self.distance(self.taps(a), self.taps(b))
+
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """Distances (B,) between two batches, of the `taps` of each."""
         total = self.alpha.sum() + self.beta.sum()
         alphas, betas = (torch.split((part / total).flatten(), _CHANNELS) for part in (self.alpha, self.beta))
-        alike = torch.zeros(a.shape[0], device=a.device)
-        for x, y, alpha, beta in zip(self._taps(a), self._taps(b), alphas, betas, strict=True):
+        alike = torch.zeros(a[0].shape[0], device=a[0].device)
+        for x, y, alpha, beta in zip(a, b, alphas, betas, strict=True):
             texture, structure = _similarities(x, y)
             alike = alike + texture @ alpha + structure @ beta
         return 1 - alike
 
-    def _taps(self, x: Tensor) -> list[Tensor]:
-        """The picture in [0, 1], and the last ReLU of each stage."""
+    def taps(self, x: Tensor) -> list[Tensor]:
+        """Of `x`, (B, 3, H, W) in [-1, 1]: itself in [0, 1], and the last ReLU of each stage."""
         x = (x + 1) / 2
         taps = [x]
         x = (x - x.new_tensor(_MEAN).view(3, 1, 1)) / x.new_tensor(_SPREAD).view(3, 1, 1)

@@ -5,6 +5,7 @@ too small for it. Weights come from files that the caller names; nothing is fetc
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,15 +21,14 @@ __all__ = ["SCALES", "Metric", "Scale", "measures", "missing"]
 Metric = Callable[["Pixels", "Pixels"], float | None]
 
 _LPIPS = "one safetensors file of {} with the v0.1 weights of github.com/richzhang/PerceptualSimilarity"
+_VGG16 = "torchvision's vgg16-397923af.pth or its features as safetensors"
 _NEEDS = {
     "LPIPS (AlexNet)": ({"lpips_alex"}, _LPIPS.format("AlexNet")),
     "LPIPS (SqueezeNet)": ({"lpips_squeeze"}, _LPIPS.format("SqueezeNet 1.1")),
-    "DISTS": (
-        {"vgg16", "dists"},
-        "torchvision's vgg16-397923af.pth and the weights.pt of github.com/dingkeyan93/DISTS",
-    ),
+    "LPIPS (VGG16)": ({"lpips_vgg", "vgg16"}, f"{_LPIPS.format('VGG16')} without its features, and {_VGG16}"),
+    "DISTS": ({"vgg16", "dists"}, f"{_VGG16} and the weights.pt of github.com/dingkeyan93/DISTS"),
     "PieAPP": ({"pieapp"}, "the PieAPPv0.1.pth of github.com/prashnani/PerceptualImageError"),
-    "FID and KID": ({"inception"}, "the pt_inception-2015-12-05-6726825d.pth of github.com/mseitzer/pytorch-fid"),
+    "KID and Gram distance": ({"lpips_alex", "lpips_vgg", "vgg16"}, "what LPIPS needs on AlexNet and on VGG16"),
 }
 """By metric: the kinds of files that it needs, and where they are published."""
 
@@ -59,8 +59,10 @@ SCALES: dict[str, Scale] = {
     "lpips_squeeze": Scale(
         "LPIPS (SqueezeNet)", higher=False, perceptual=True, note="regrain was trained on it: read it with that in mind"
     ),
+    "lpips_vgg": Scale("LPIPS (VGG16)", higher=False, perceptual=True),
     "dists": Scale("DISTS", higher=False, perceptual=True),
     "pieapp": Scale("PieAPP", higher=False, perceptual=True, digits=3),
+    "ssimulacra2": Scale("SSIMULACRA2", perceptual=True, digits=1),
 }
 """By column. What is not in here is no metric that this version can report."""
 
@@ -79,10 +81,14 @@ def measures(weights: Iterable[str | Path] = ()) -> Mapping[str, Metric]:
     for name in ("lpips_alex", "lpips_squeeze"):
         if name in files:
             found[name] = _judge(Lpips.load(files[name]), Lpips.smallest)
+    if {"lpips_vgg", "vgg16"} <= files.keys():
+        found["lpips_vgg"] = _judge(Lpips.load(files["lpips_vgg"], files["vgg16"]), Lpips.smallest)
     if {"vgg16", "dists"} <= files.keys():
         found["dists"] = _judge(Dists.load(files["vgg16"], files["dists"]), Dists.smallest)
     if "pieapp" in files:
         found["pieapp"] = _judge(PieApp.load(files["pieapp"]), PieApp.smallest)
+    if find_spec("ssimulacra2"):
+        found["ssimulacra2"] = metrics.ssimulacra2
     return found
 
 

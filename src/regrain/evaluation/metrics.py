@@ -4,10 +4,11 @@
 
 SSIM (Wang et al. 2004) and MS-SSIM (Wang et al. 2003) come from pytorch-msssim: an 11x11 Gaussian window of sigma 1.5,
 valid positions only, each channel on its own and then averaged (so over RGB, not luma), five scales with the published
-exponents. FSIM (Zhang et al. 2011) is worked out in `fsim`. All are symmetric, and highest for equal pictures:
-infinity, 1, 1 and 1.
+exponents. FSIM (Zhang et al. 2011) is worked out in `fsim`. These are symmetric. SSIMULACRA2 (Sneyers 2022, 2.1), which
+is not, comes from the ssimulacra2 package. All are highest for equal pictures: infinity, 1, 1, 1 and 100.
 """
 
+import io
 import math
 
 import numpy as np
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 
 from regrain.errors import UsageError
 from regrain.evaluation.fsim import similarity
+from regrain.image import Picture, write
 
-__all__ = ["fsim", "ms_ssim", "psnr", "ssim"]
+__all__ = ["fsim", "ms_ssim", "psnr", "ssim", "ssimulacra2"]
 
 _WINDOW = 11
 _SCALES = 5
+_SMALLEST_SSIMULACRA2 = 8
 _SMALLEST_MS = (_WINDOW - 1) * 2 ** (_SCALES - 1) + 1
 
 
@@ -83,3 +86,26 @@ def fsim(a: NDArray[np.uint8], b: NDArray[np.uint8], *, colour: bool = True) -> 
         raise UsageError(f"pictures are {a.shape} and {b.shape}: FSIM takes 1 or 3 channels")
     wide = (np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in (a, b))
     return similarity(*wide, colour=colour and a.shape[2] == 3)
+
+
+def ssimulacra2(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float | None:
+    """SSIMULACRA2 of two uint8 (h, w, 3) sRGB pictures: 100 for equal ones, 70 for high quality, below 0 for none.
+
+    None when a side is under 8 pixels. Raises UsageError for other types or unequal shapes, and where the package that
+    works it out is not installed.
+    """
+    _check(original, decoded)
+    try:
+        from ssimulacra2 import compute_ssimulacra2
+    except ImportError:
+        raise UsageError("SSIMULACRA2 needs ssimulacra2; install it with: pip install ssimulacra2") from None
+    if min(original.shape[:2]) < _SMALLEST_SSIMULACRA2:
+        return None
+    return float(compute_ssimulacra2(*map(_file, (original, decoded))))
+
+
+def _file(picture: NDArray[np.uint8]) -> io.BytesIO:
+    """The picture as a file that is open in memory."""
+    file = io.BytesIO()
+    write(Picture(picture), file, format="PNG", compress_level=0)
+    return file

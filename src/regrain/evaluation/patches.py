@@ -1,45 +1,18 @@
-"""FID and KID of a folder: every codec, setting and way to decode, over patches of all its pictures.
+"""KID and the Gram distance of a folder (see `realism`): every codec, setting and way to decode, over all pictures."""
 
-Patches have 256 x 256 pixels: the tiles of a grid from the top left, and those of the same grid shifted by half a patch
-both ways (Mentzer et al. 2020, arXiv:2006.09965). Others publish on such patches, and Inception enlarges to 299, so
-that much smaller ones would be judged blurred. Kodak's 24 pictures give 192 of them, far fewer than the 2,048 features:
-there KID can be compared, and FID between rows over the same patches only.
-"""
-
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from regrain.evaluation import inception
-from regrain.evaluation.contestants import Contestant, Knobs, Pixels
+from regrain.evaluation.contestants import Contestant, Knobs
 from regrain.evaluation.distributions import Distribution, read, write
-from regrain.evaluation.frechet import frechet, kernel
 from regrain.evaluation.progress import bar
+from regrain.evaluation.realism import SIDE, Features, Realism, cells, distances
 from regrain.evaluation.sweep import pixels_of
 
-__all__ = ["measure", "patches"]
-
-_SIDE = 256
-_AT_ONCE = 16
-
-
-def patches(pixels: Pixels, side: int = _SIDE) -> NDArray[np.uint8]:
-    """Patches (n, side, side, 3) of (h, w, 3): a grid from the corner, then one from half a patch in; n may be 0."""
-    height, width = pixels.shape[:2]
-    corners = [
-        (y, x)
-        for start in (0, side // 2)
-        for y in range(start, height - side + 1, side)
-        for x in range(start, width - side + 1, side)
-    ]
-    cut = [pixels[y : y + side, x : x + side] for y, x in corners]
-    return np.stack(cut) if cut else np.empty((0, side, side, 3), np.uint8)
+__all__ = ["measure"]
 
 
 class _Task(NamedTuple):
@@ -51,20 +24,19 @@ class _Task(NamedTuple):
 
 
 def measure(
-    files: Sequence[Path], contestants: Sequence[Contestant], weights: Path, path: Path, *, progress: bool = False
+    files: Sequence[Path], contestants: Sequence[Contestant], network: Realism, path: Path, *, progress: bool = False
 ) -> list[Distribution]:
     """Bring the table at `path` to hold a row for every codec, setting and way to decode; return those rows.
 
-    `weights` are Inception's. Every picture is encoded and decoded anew; what fails is a row with its error. Raises
-    ModelError for the weights, UsageError where the table is none, OutputError where it cannot be read or written.
+    Every picture is encoded and decoded anew; what fails is a row with its error. Raises UsageError where the table is
+    none, OutputError where it cannot be read or written.
     """
     table = {row.key: row for row in read(path)}
-    tasks = list(_tasks(contestants, sum(len(patches(pixels_of(file))) for file in files)))
+    tasks = list(_tasks(contestants, sum(math.prod(cells(*pixels_of(file).shape[:2])) for file in files)))
     missing = [task._replace(rows={r: k for r, k in task.rows.items() if r.key not in table}) for task in tasks]
     missing = [task for task in missing if task.rows]
     if missing:
-        network = inception.Inception(weights)
-        originals = _features(network, map(pixels_of, files))
+        originals = [network.features(pixels_of(file)) for file in files]
         with bar(sum(len(task.rows) for task in missing), "distribution", wanted=progress) as advance:
             for row in (row for task in missing for row in _measured(task, files, network, originals)):
                 table[row.key] = row
@@ -77,12 +49,12 @@ def measure(
 def _tasks(contestants: Sequence[Contestant], count: int) -> Iterator[_Task]:
     for one in contestants:
         for setting in one.settings:
-            blank = partial(Distribution, setting=f"{setting:g}", patches=count, side=_SIDE)
+            blank = partial(Distribution, setting=f"{setting:g}", patches=count, side=SIDE)
             yield _Task(one, setting, {blank(**one.series(knobs)._asdict()): knobs for knobs in one.knobs})
 
 
 def _measured(
-    task: _Task, files: Sequence[Path], network: inception.Inception, originals: Tensor
+    task: _Task, files: Sequence[Path], network: Realism, originals: Sequence[Features]
 ) -> Iterator[Distribution]:
     """The rows of a task, encoded once; nothing that a codec does ends it."""
     try:
@@ -92,8 +64,10 @@ def _measured(
         return
     for row, knobs in task.rows.items():
         try:
-            decoded = _features(network, (task.contestant.decode(data, knobs) for data in coded))
-            yield row._replace(bpp=bpp, fid=frechet(originals, decoded), kid=kernel(originals, decoded))
+            decoded = [network.features(task.contestant.decode(data, knobs)) for data in coded]
+            kid, gram = distances(originals, decoded).values()
+            both = row._replace(kid=kid.value, kid_error=kid.error, gram=gram.value, gram_error=gram.error)
+            yield both._replace(bpp=bpp)
         except Exception as error:
             yield row._replace(bpp=bpp, error=_said(error))
 
@@ -106,15 +80,6 @@ def _encoded(task: _Task, files: Sequence[Path]) -> tuple[float, list[bytes]]:
         coded.append(task.contestant.encode(pixels, task.setting))
         rates.append(8 * len(coded[-1]) / pixels[..., 0].size)
     return sum(rates) / len(rates), coded
-
-
-def _features(network: inception.Inception, pictures: Iterable[Pixels]) -> Tensor:
-    """Features (n, 2048) of all patches of all pictures, in order."""
-    found = [torch.empty(0, inception.FEATURES)]
-    for pixels in pictures:
-        cut = torch.from_numpy(patches(pixels)).permute(0, 3, 1, 2)
-        found += [network(part) for part in torch.split(cut, _AT_ONCE) if len(part)]
-    return torch.cat(found)
 
 
 def _said(error: Exception) -> str:

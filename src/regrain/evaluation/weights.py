@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from regrain.checkpoint import mismatch
 from regrain.errors import ModelError
 
-__all__ = ["fitted", "known", "read"]
+__all__ = ["convolutions", "fitted", "known", "read"]
 
 M = TypeVar("M", bound=nn.Module)
 
 _SIGNS = {
     "lpips_squeeze": {"lin0.weight", "features.3.squeeze.weight"},
-    "lpips_alex": {"lin0.weight"},
+    "lpips_alex": {"lin0.weight", "features.3.weight"},
+    "lpips_vgg": {"lin0.weight"},
     "pieapp": {"fc1_score.weight"},
-    "inception": {"Mixed_7c.branch_pool.conv.weight"},
     "dists": {"alpha", "beta"},
     "vgg16": {"features.28.weight"},
 }
@@ -34,8 +34,8 @@ _COUNTER = "num_batches_tracked"
 
 
 def known(paths: Iterable[str | Path]) -> dict[str, Path]:
-    """Files by kind: `lpips_alex`, `lpips_squeeze`, `vgg16` (torchvision's), `dists` (alpha and beta), `pieapp`,
-    `inception` (of FID). Raises ModelError for a file that is none of these or cannot be read.
+    """Files by kind: `lpips_alex`, `lpips_squeeze`, `lpips_vgg` (its heads alone), `vgg16` (torchvision's), `dists`
+    (alpha and beta), `pieapp`. Raises ModelError for a file that is none of these or cannot be read.
     """
     return {_kind(read(path), Path(path)): Path(path) for path in paths}
 
@@ -58,6 +58,11 @@ def read(path: str | Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: weights cannot be read: {error.strerror or error}") from error
     except safetensors.SafetensorError:
         return _saved_by_torch(path)
+
+
+def convolutions(path: str | Path) -> dict[str, Tensor]:
+    """What `read` gives of a classifier's file, without what follows its convolutions. Raises ModelError."""
+    return {name: tensor for name, tensor in read(path).items() if not name.startswith("classifier.")}
 
 
 def _saved_by_torch(path: str | Path) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from regrain.entropy.tables import LEVELS
 from regrain.errors import ModelError
 from regrain.onnx.weights import Arrays
 
-__all__ = ["QUALITY_TOP", "Product", "ScaleBranch", "interpolate_offsets", "level", "scale_index"]
+__all__ = ["ACTIVATION_MAX", "QUALITY_TOP", "Product", "ScaleBranch", "interpolate_offsets", "level", "scale_index"]
 
 Whole = NDArray[np.float64]
 """Integers held in floats."""

@@ -2,7 +2,7 @@
 
     mean_k  = gain (h_s(z) + c_k(y_hat before k, h(z)))                         floats
     index_k = floor((s(z) + d_k(symbols before k, a(z)) + offset) / 16 + 1/2)    integers alone
-    y_hat   = (symbols + mean) / gain
+    y_hat   = (symbols + mean) / gain        networks see z within +-127, y_hat within +-LATENT_MAX
 
 Invariant: indices are those of `conditional.frozen`, means, gains and estimates up to rounding, for any shape of codec.
 """
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from regrain import configuration
 from regrain.bitstream import Method
+from regrain.conditional.dct import LATENT_MAX
 from regrain.conditional.passes import Pass, hold_slices, passes
 from regrain.configuration import NETWORKS
 from regrain.entropy import tables
 from regrain.errors import ModelError, UsageError, shown
 from regrain.onnx import ddim, networks, weights
-from regrain.onnx.integers import QUALITY_TOP, ScaleBranch, interpolate_offsets, scale_index
+from regrain.onnx.integers import ACTIVATION_MAX, QUALITY_TOP, ScaleBranch, interpolate_offsets, scale_index
 from regrain.onnx.network import Network
 
 __all__ = ["Latents", "Model", "Read"]
@@ -71,7 +72,8 @@ class Latents:
     def walk(self, z_hat: Symbols, quality: int, size: tuple[int, int], read: Read) -> tuple[Symbols, Image]:
         """All passes: symbols and y_hat (C, H, W) of `size` (H, W); z_hat (Z, ceil(H/4), ceil(W/4))."""
         inside = ..., slice(size[0]), slice(size[1])
-        base, features = (part[inside] for part in self.mean(z_hat.astype(np.float32)))
+        z = z_hat.clip(-ACTIVATION_MAX, ACTIVATION_MAX).astype(np.float32)
+        base, features = (part[inside] for part in self.mean(z))
         total, hidden = (part[inside] for part in self.scale(z_hat))
         total = total + interpolate_offsets(self.offset, quality)[:, None, None]
         gain, symbols, y_hat = self.gain(quality), np.zeros(base.shape, np.int32), np.zeros_like(base)
@@ -83,7 +85,8 @@ class Latents:
                 level = level + self.scale.context(number, symbols[: part.known], hidden)
             found = read(part, scale_index(level[:, place]))
             symbols[chosen, place] = found
-            y_hat[chosen, place] = centre[:, place] + found.astype(np.float32) / gain[chosen, 0]
+            latent = centre[:, place] + found.astype(np.float32) / gain[chosen, 0]
+            y_hat[chosen, place] = latent.clip(-LATENT_MAX, LATENT_MAX)
         return symbols, y_hat
 
 

@@ -17,6 +17,7 @@ from regrain.palette import repair, sections
 from regrain.palette.levels import from_levels
 from regrain.palette.model import LatentSpace, Model
 from regrain.palette.sections import Channel
+from regrain.palette.surroundings import margins, repeat_edges
 from regrain.tiles import decode_each, places
 
 __all__ = ["decode_tiles", "regrow"]
@@ -53,7 +54,9 @@ def regrow(
     model: Model, levels: NDArray[np.uint8], channel: Channel, size: tuple[int, int], *, grey: bool, how: repair.Repair
 ) -> NDArray[np.uint8]:
     """The picture, uint8 (*size, 1 or 3): latents repaired if there is a denoiser, and decoded window by window."""
-    latents = from_levels(levels)
+    latents, stride = from_levels(levels), model.space.stride
+    up, left = margins(*latents.shape[1:])
+    latents = repeat_edges(latents, up, left)
     if model.denoiser is not None:
         latents = repair.of_latents(model.denoiser, latents, channel, how)
 
@@ -61,5 +64,5 @@ def regrow(
         """Of a window of latents, uint8 (1 or 3, h, w)."""
         return torch.from_numpy(to_bytes(model.space.decode(part).numpy(), grey)).permute(2, 0, 1)
 
-    whole = windowed(pixels, latents, side=SIDE, halo=model.space.halo, scale=model.space.stride)
+    whole = windowed(pixels, latents, side=SIDE, halo=model.space.halo, scale=stride)[:, up * stride :, left * stride :]
     return np.ascontiguousarray(whole[:, : size[0], : size[1]].permute(1, 2, 0).numpy())

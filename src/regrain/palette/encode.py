@@ -18,6 +18,7 @@ from regrain.layers import windowed
 from regrain.palette import colours, dither, sections
 from regrain.palette.levels import colours_at, step_at, to_levels
 from regrain.palette.model import LatentSpace, Model
+from regrain.palette.surroundings import flatten_short_sides, margins, repeat_edges
 from regrain.tiles import places
 
 __all__ = ["Levels", "analyse", "encoder", "tile_coder"]
@@ -32,8 +33,12 @@ def analyse(space: LatentSpace, pixels: NDArray[np.uint8]) -> Tensor:
 
     def part(window: Tensor) -> Tensor:
         """Of a window (1 or 3, h, w)."""
-        x = pad_edge(to_signed(window.permute(1, 2, 0).numpy()), space.stride)
-        return space.encode(torch.from_numpy(x))
+        flat = flatten_short_sides(to_signed(window.permute(1, 2, 0).numpy()), space.stride)
+        x = torch.from_numpy(pad_edge(flat, space.stride))
+        rows, columns = (side // space.stride for side in x.shape[1:])
+        up, left = margins(rows, columns)
+        latents = space.encode(repeat_edges(x, up * space.stride, left * space.stride))
+        return latents[:, up : up + rows, left : left + columns]
 
     whole = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
     return windowed(part, whole, side=SIDE, halo=space.halo * space.stride, scale=1 / space.stride)
