@@ -23,6 +23,7 @@ help:
 	@echo "make palette   docs/PALETTE.md: colours, dithering, coding and repair (half an hour)"
 	@echo "make few-steps   docs/FEW_STEPS.md: quality against steps, before and after distillation (an hour)"
 	@echo "make second-set   docs/SECOND_SET.md: the same on other photos and on screen captures (half an hour)"
+	@echo "make fuzz   FILES=10000 damaged and forged files, JOBS=1 at once, resumable: each a picture or one line of error"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
 # PYTHON chooses the interpreter; without it, the first of python3, python3.14 ... python3.11 that is recent enough.
@@ -49,7 +50,13 @@ demo: $(VENV)/.demo-stamp
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest
 
-.PHONY: bench rates results second-set progressive palette few-steps
+# Hostile files, their checksums right: FILES in all, JOBS at once; goes on where it ended. REGRAIN_FUZZ=3000 make test tries
+# more of what the tests try.
+FILES ?= 10000
+fuzz: $(VENV)/.dev-stamp
+	$(PY) tools/fuzz.py $(FILES) --jobs $(JOBS)
+
+.PHONY: fuzz bench rates results second-set progressive palette few-steps
 # SHARED has data/kodak and data/weights.
 SHARED ?= ../shared
 rates: $(VENV)/.dev-stamp

@@ -5,7 +5,9 @@ the checksums above them mended, so that the damage reaches the walk over sectio
 """
 
 import dataclasses
+import importlib.util
 import json
+import logging
 import os
 import time
 import zlib
@@ -25,6 +27,7 @@ from regrain.varint import get_varint, put_varint
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in json.loads((FOLDER / "golden.json").read_text())}
+SPEC = importlib.util.spec_from_file_location("fuzz", FOLDER.parents[1] / "tools" / "fuzz.py")
 EXAMPLES = int(os.environ.get("REGRAIN_FUZZ", "0"))
 SECONDS = 2
 VERSION = 7
@@ -41,7 +44,8 @@ def fuzz(examples):
 
 @pytest.fixture(scope="module", autouse=True)
 def _warm():
-    codec.decode(next(iter(GOLDEN.values())))
+    for name in ("colour", "progressive", "palette"):
+        codec.decode(GOLDEN[name])
 
 
 def outcome(data, partial):
@@ -256,6 +260,18 @@ def forged(model, index, z, y, quality):
     ids = model.latents.index(torch.from_numpy(z), torch.from_numpy(y), quality).numpy()
     parts = symbols.parts(model.latents.passes, model.latents.hyper_tables(quality), z, y, ids)
     return coder.encode(parts, symbols.check(index, z, y))
+
+
+@pytest.mark.parametrize("first", range(0, 150, 50))
+def test_the_first_files_of_make_fuzz(first, tmp_path, caplog):
+    """tools/fuzz.py runs any number of them; file n is the same everywhere."""
+    caplog.set_level(logging.ERROR)
+    tool = importlib.util.module_from_spec(SPEC)
+    SPEC.loader.exec_module(tool)
+    counts = tool.chunk((first, first + 50, str(tmp_path)))
+    assert counts.total() == 50
+    assert counts["decoded"] > 3
+    assert not counts["FAILED"]
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -155,11 +155,34 @@ def test_what_no_partial_decoding_can_mend(fails, name):
 def test_a_claim_is_not_believed_even_where_it_is_allowed(fails):
     Path("bad").write_bytes(REFUSED["giant"][0])
     allowed = ["--max-pixels", str(2**61)]
-    fails(["decode", "bad", "out.png", *allowed], 4)
+    fails(["decode", "bad", "out.png", *allowed], 6, "of memory")
     fails(["decode", "bad", "out.png", *allowed, "--partial"], 6)
     fails(["inspect", "bad"], 4)
     Path("bad").write_bytes(rewritten(EXTRAS, width=1, height=90_000_000, tile=32768))
     fails(["decode", "bad", "out.png", "--partial", "--max-memory", "4G"], 6, "--max-memory")
+
+
+def test_latents_of_a_few_bytes_are_refused_before_they_fill_the_picture_that_they_claim(fails):
+    header = dataclasses.replace(HEADER, width=9000, height=9000, tile=32768)
+    Path("bad").write_bytes(bitstream.write(bitstream.Stream(header, (bytes(range(1, 7)),))))
+    fails(["decode", "bad", "out.png"], 4, "it ends before its symbols do")
+
+
+def test_any_number_of_sections_is_read_in_time_that_their_bytes_bound():
+    count = 30_000
+    header = dataclasses.replace(HEADER, width=1, height=64 * count, tile=64)
+    whole = bitstream.write(bitstream.Stream(header, (b"garbage",) * count))
+    start = time.thread_time()
+    assert bitstream.read(whole).tiles == (b"garbage",) * count
+    assert len(bitstream.layout(whole)) == count + 1
+    assert time.thread_time() - start < SECONDS
+
+
+def test_tiles_of_garbage_are_no_line_each(fails, capsys):
+    count = 20_000
+    header = dataclasses.replace(HEADER, width=1, height=64 * count, tile=64)
+    Path("bad").write_bytes(bitstream.write(bitstream.Stream(header, (b"garbage",) * count)))
+    fails(["decode", "bad", "out.png", "--partial"], 4, "tile 63")
 
 
 def test_nothing_whole_is_nothing_to_decode(fails):
@@ -211,7 +234,9 @@ def test_an_alpha_bomb_is_not_unpacked(fails, kind):
 
 @pytest.mark.parametrize("name", NO_PICTURES)
 def test_no_picture(fails, name, monkeypatch):
-    monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "REGRAIN"])  # the plugin may be registered
+    monkeypatch.setattr(
+        Image, "ID", [kind for kind in Image.ID if kind not in ("RGN", "REGRAIN")]
+    )  # the plugin may be registered
     data, code, word = NO_PICTURES[name]
     Path("bad.png").write_bytes(data)
     fails(["encode", "bad.png"], code, word)

@@ -15,7 +15,8 @@ import regrain
 ROOT = Path(regrain.__file__).parent
 LAYERS = [
     {"errors"},
-    {"tiles", "varint"},
+    {"configuration", "tiles", "varint"},
+    {"framing"},
     {"image", "bitstream", "checkpoint", "layers"},
     {"entropy", "diffusion"},
     {"conditional", "progressive", "palette"},
@@ -140,7 +141,7 @@ def test_no_import_circles():
     assert not graph, f"a circle runs through {sorted(graph)}"
 
 
-@pytest.mark.parametrize("name", existing("errors", "bitstream"))
+@pytest.mark.parametrize("name", existing("errors", "bitstream", "configuration", "framing"))
 def test_the_format_needs_the_standard_library_only(name):
     assert foreign(name) <= set(sys.stdlib_module_names)
 

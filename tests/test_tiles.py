@@ -35,9 +35,30 @@ def test_what_is_lost_is_lost_alone_and_said(caplog):
     decode_each([None, b"b", b"bad"], decoder(done), partial=True)
     assert done == [(1, b"b")]
     assert [record.getMessage() for record in caplog.records] == [
-        "latents, tile 0: cut off or damaged: this tile is lost",
-        "latents, tile 2: it does not decode: this tile is lost",
+        "latents: 2 of 3 tiles are lost (tile 0: cut off or damaged; tile 2: it does not decode)"
     ]
+
+
+def test_any_number_of_lost_tiles_is_one_line(caplog):
+    done = []
+    decode_each([*[None] * 400_000, b"a"], decoder(done), partial=True)
+    assert done == [(400_000, b"a")]
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert said.startswith("latents: 400000 of 400001 tiles are lost (tile 0: ")
+    assert said.endswith("; ...)")
+    assert len(said) < 200
+
+
+def test_tiles_that_pass_their_checksums_and_do_not_decode_are_tried_a_few_times_only(caplog):
+    tried = []
+
+    def decode(index, _payload):
+        tried.append(index)
+        raise Corrupt("it does not decode")
+
+    with pytest.raises(Corrupt, match="tile 63: it does not decode"):
+        decode_each([b"bad"] * 400_000, decode, partial=True)
+    assert tried == [*range(64)]
 
 
 @pytest.mark.parametrize("payloads", [[None], [b"bad", None, b"bad"]])

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
-from regrain.errors import BitstreamError, Corrupt, LimitError, NotRegrain, Truncated, UnsupportedVersion, UsageError
+from regrain.errors import Corrupt, LimitError, NotRegrain, Truncated, UnsupportedVersion, UsageError
+from regrain.framing import FIRST_ANCILLARY, Section, framed, sections
 from regrain.varint import get_varint, put_varint
 
 MAGIC = b"\x9fRGN\r\n"
@@ -24,7 +25,7 @@ MIME, EXTENSION = "image/x-regrain", ".rgn"
 
 _TILES = tuple(2**bits for bits in range(6, 16))
 _TILE_BITS, _GREY, _ALPHA = 0x0F, 0x10, 0x20
-_FIRST_ANCILLARY, _MOST_OTHERS, _MOST_PARTIAL = 128, 256, 2**36
+_MOST_OTHERS, _MOST_PARTIAL = 256, 2**36
 
 
 class Method(IntEnum):
@@ -47,6 +48,7 @@ class SectionType(IntEnum):
 
 _EXTRAS = tuple(SectionType)[:-1]
 _NAMES = {-1: "unreadable"} | {kind.value: kind.name.lower() for kind in SectionType}
+_LATENTS, _ALPHA_TYPE = SectionType.LATENTS.value, SectionType.ALPHA.value
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,8 @@ def write(stream: Stream) -> bytes:
     if header.alpha != (stream.alpha is not None):
         raise UsageError(f"the alpha flag is {header.alpha}, alpha bytes are {'missing' if header.alpha else 'there'}")
     extras = zip(_EXTRAS, (stream.alpha, stream.icc, stream.exif, stream.xmp), strict=True)
-    parts = [_pack_section(kind, payload) for kind, payload in extras if payload is not None]
-    parts += [_pack_section(SectionType.LATENTS, put_varint(index) + tile) for index, tile in enumerate(tiles)]
+    parts = [framed(kind, payload) for kind, payload in extras if payload is not None]
+    parts += [framed(SectionType.LATENTS, put_varint(index) + tile) for index, tile in enumerate(tiles)]
     return _pack_header(header) + b"".join(parts)
 
 
@@ -154,19 +156,24 @@ def read(data: bytes, *, partial: bool = False, max_pixels: int = 100_000_000) -
     looked at; `Truncated` or `Corrupt` (without `partial`); `UnsupportedVersion` for a whole section of unknown type.
     """
     header, start = _parse_header(data)
-    most = min(max_pixels, _MOST_PARTIAL) if partial else max_pixels
+    check_pixels(header, max_pixels, partial=partial)
+    count = tile_count(header)
+    order = _Order(header, count, partial)
+    for section in _walk(data, start, count):
+        with suppress(*(Corrupt, Truncated) if partial else ()):
+            order.take(section)
+    if not partial and (_LATENTS, count - 1) not in order.found:
+        order.take(Section(-1, len(data), len(data), Truncated))
+    found = order.found
+    tiles = tuple(found.get((_LATENTS, index)) for index in range(count))
+    return Stream(header, tiles, *(found.get((kind.value, 0)) for kind in _EXTRAS))
+
+
+def check_pixels(header: Header, most: int, *, partial: bool = False) -> None:
+    """Raise LimitError for a picture of more pixels than `most`, or under `partial` of more than 2^36."""
+    most = min(most, _MOST_PARTIAL) if partial else most
     if header.width * header.height > most:
         raise LimitError(f"{header.width} x {header.height} pixels; allowed are {most}, see --max-pixels")
-    found: dict[tuple[int, int], bytes] = {}
-    for section in _walk(data, start, header):
-        with suppress(*(Corrupt, Truncated) if partial else ()):
-            _check(section, header, found, partial)
-            if section.kind in _NAMES:
-                found[section.kind, section.tile] = section.payload
-    if not partial and (SectionType.LATENTS, tile_count(header) - 1) not in found:
-        _check(_Section(-1, len(data), len(data), Truncated), header, found, partial)
-    tiles = tuple(found.get((SectionType.LATENTS, index)) for index in range(tile_count(header)))
-    return Stream(header, tiles, *(found.get((kind, 0)) for kind in _EXTRAS))
 
 
 def layout(data: bytes) -> list[SectionInfo]:
@@ -177,87 +184,62 @@ def layout(data: bytes) -> list[SectionInfo]:
     """
     header, start = _parse_header(data)
     entries = [SectionInfo("header", None, 0, start, True)]
-    for section in _walk(data, start, header):
+    for section in _walk(data, start, tile_count(header)):
         name, whole = str(_NAMES.get(section.kind, section.kind)), section.fault is None
-        tile = section.tile if whole and section.kind == SectionType.LATENTS else None
+        tile = section.tile if whole and section.kind == _LATENTS else None
         entries.append(SectionInfo(name, tile, section.start, section.end - section.start, whole))
     return entries
 
 
-@dataclass(frozen=True)
-class _Section:
-    """Bytes start..end of a file as one section; fault None is whole; kind -1 is a rest that cannot be followed."""
-
-    kind: int
-    start: int
-    end: int
-    fault: type[BitstreamError] | None
-    payload: bytes = b""
-    tile: int = 0
+def _walk(data: bytes, at: int, count: int) -> Iterator[Section]:
+    """The sections of a file of so many tiles, and as many others as any file has."""
+    return sections(data, at, count + _MOST_OTHERS, known=_NAMES.keys(), numbered=_LATENTS)
 
 
-def _check(section: _Section, header: Header, found: dict[tuple[int, int], bytes], partial: bool) -> None:
-    """Raise what is wrong with a section after those found: types ascend, and tiles (without a gap if not partial)."""
-    count, last = tile_count(header), next(reversed(found), (0, 0))
-    following = last[1] + 1 if last[0] == SectionType.LATENTS else 0
-    latents, alpha = section.kind == SectionType.LATENTS, section.kind == SectionType.ALPHA
-    name = (
-        f"latents, {header.unit} {following} of 0 to {count - 1},"
-        if latents
-        else _NAMES.get(section.kind, section.kind)
-    )
-    place = f"section {name} at byte {section.start}"
-    if following == count:
-        raise Corrupt(f"the file goes on after its last {header.unit}, at byte {section.start}")
-    if section.fault is Truncated:
-        whole = f"{following} of {count} {header.unit}s are whole, --partial decodes them"
-        raise Truncated(f"the file is cut short at byte {section.end}, or a length is damaged: {whole}")
-    if section.fault:
-        raise Corrupt(f"{place} is damaged (checksum, length, index or number); --partial decodes what is whole")
-    if section.kind not in _NAMES and section.kind < _FIRST_ANCILLARY:
-        raise UnsupportedVersion(f"{place} is unknown to format version {FORMAT_VERSION}: a newer program is needed")
-    if (section.kind, section.tile) <= last:
-        raise Corrupt(f"{place} is repeated or out of order")
-    if latents and section.tile >= (count if partial else following + 1):
-        raise Corrupt(f"{place} has the tile index {section.tile}")
-    there = alpha or (SectionType.ALPHA, 0) in found
-    if there != header.alpha and (alpha or (latents and not partial)):
-        raise Corrupt(f"{place}: the header says {header.alpha} to alpha, the sections say {there}")
+class _Order:
+    """Sections as they come: types ascend, and tiles (without a gap if not partial); `found` has what was taken."""
 
+    def __init__(self, header: Header, count: int, partial: bool) -> None:
+        self.header, self.count, self.partial = header, count, partial
+        self.found: dict[tuple[int, int], bytes] = {}
+        self.last = 0, 0
+        self.following = 0
 
-def _walk(data: bytes, at: int, header: Header) -> Iterator[_Section]:
-    """Sections to the end without a gap; past a damaged one only where its length leads to a type that exists."""
-    left = tile_count(header) + _MOST_OTHERS
-    while at < len(data):
-        section = _next_section(data, at)
-        yield section
-        at, left = section.end, left - 1
-        if at < len(data) and (not left or (section.fault and data[at] < _FIRST_ANCILLARY and data[at] not in _NAMES)):
-            yield _Section(-1, at, len(data), Corrupt)
-            return
+    def take(self, section: Section) -> None:
+        """Keep a section that has a meaning here. Raises what is wrong with one after those that were taken."""
+        kind, tile = section.kind, section.tile
+        ordered = section.fault is None and (kind, tile) > self.last and self.following < self.count
+        if not ordered or kind != _LATENTS or tile != self.following or not tile:
+            self._check(section)
+        if kind in _NAMES:
+            self.found[kind, tile] = section.payload
+            self.last, self.following = (kind, tile), tile + 1 if kind == _LATENTS else 0
 
-
-def _next_section(data: bytes, at: int) -> _Section:
-    try:
-        length, stored = get_varint(data, at + 1)
-    except BitstreamError as error:
-        return _Section(data[at], at, len(data), type(error))
-    start, end = stored + 4, stored + 4 + length
-    if end > len(data):
-        return _Section(data[at], at, len(data), Truncated)
-    payload, tile, words = data[start:end], 0, 0
-    whole = int.from_bytes(data[stored:start], "little") == zlib.crc32(payload, zlib.crc32(data[at:stored]))
-    try:
-        if whole and data[at] == SectionType.LATENTS:
-            tile, words = get_varint(payload, 0)
-    except BitstreamError:
-        whole = False
-    return _Section(data[at], at, end, None if whole else Corrupt, payload[words:], tile)
-
-
-def _pack_section(kind: SectionType, payload: bytes) -> bytes:
-    frame = bytes([kind]) + put_varint(len(payload))
-    return frame + zlib.crc32(payload, zlib.crc32(frame)).to_bytes(4, "little") + payload
+    def _check(self, section: Section) -> None:
+        """Every rule, with its words; a next tile in its place is spared them, as there may be a million of those."""
+        header, count, partial, following = self.header, self.count, self.partial, self.following
+        latents, alpha = section.kind == _LATENTS, section.kind == _ALPHA_TYPE
+        tiles = f"latents, {header.unit} {following} of 0 to {count - 1},"
+        name = tiles if latents else _NAMES.get(section.kind, section.kind)
+        place = f"section {name} at byte {section.start}"
+        if following == count:
+            raise Corrupt(f"the file goes on after its last {header.unit}, at byte {section.start}")
+        if section.fault is Truncated:
+            whole = f"{following} of {count} {header.unit}s are whole, --partial decodes them"
+            raise Truncated(f"the file is cut short at byte {section.end}, or a length is damaged: {whole}")
+        if section.fault:
+            raise Corrupt(f"{place} is damaged (checksum, length, index or number); --partial decodes what is whole")
+        if section.kind not in _NAMES and section.kind < FIRST_ANCILLARY:
+            raise UnsupportedVersion(
+                f"{place} is unknown to format version {FORMAT_VERSION}: a newer program is needed"
+            )
+        if (section.kind, section.tile) <= self.last:
+            raise Corrupt(f"{place} is repeated or out of order")
+        if latents and section.tile >= (count if partial else following + 1):
+            raise Corrupt(f"{place} has the tile index {section.tile}")
+        there = alpha or (_ALPHA_TYPE, 0) in self.found
+        if there != header.alpha and (alpha or (latents and not partial)):
+            raise Corrupt(f"{place}: the header says {header.alpha} to alpha, the sections say {there}")
 
 
 def _pack_header(header: Header) -> bytes:

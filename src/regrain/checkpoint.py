@@ -11,25 +11,29 @@ output channel, tensors NAME and NAME.unit in the file, and float16 again once i
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
-from regrain.errors import ModelError, OutputError
+from regrain.errors import ModelError, OutputError, plain, shown
 
-__all__ = ["fingerprint", "load", "load_metadata", "save", "shrunk"]
+__all__ = ["fingerprint", "load", "load_metadata", "mismatch", "network", "save", "shrunk"]
+
+M = TypeVar("M", bound=nn.Module)
 
 KEY, CHECK = "regrain", "checksum"
 UNIT = ".unit"
 BYTE_MAX = 127
 UNIT_TOP = 65504 / 128 * 127
 """So that no kernel leaves the range of float16."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+TYPES = (*FLOATS, torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -53,13 +57,18 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors on the CPU, and metadata. Raises ModelError if the file is missing, damaged or not one of ours."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors, raw = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from None
-    metadata = _metadata(raw, path)
+    """Tensors on the CPU, every float of them finite, and metadata.
+
+    Raises ModelError if the file is missing, damaged or not one of ours.
+    """
+    with _opened(path) as file:
+        metadata = _metadata(file.metadata(), path)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, tensor in tensors.items():
+        if tensor.dtype not in TYPES:
+            raise ModelError(f"{path}: {shown(name)} is of {tensor.dtype}; {', '.join(map(str, TYPES))} are allowed")
+        if tensor.dtype in FLOATS and not bool(tensor.isfinite().all()):
+            raise ModelError(f"{path}: {shown(name)} holds numbers that are not finite")
     if fingerprint(tensors).hex() != metadata.pop(CHECK, None):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
     return _grown(tensors, path), metadata
@@ -86,9 +95,9 @@ def _grown(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name, unit in units.items():
         kernel = tensors.get(name)
         if kernel is None or kernel.dtype != torch.int8 or kernel.dim() != 4 or unit.shape != kernel.shape[:1]:
-            raise ModelError(f"{path}: {name}{UNIT} is no unit of {name}")
+            raise ModelError(f"{path}: {plain(name + UNIT)} is no unit of {plain(name)}")
         if unit.dtype != torch.float16 or not bool((unit.float().abs() * BYTE_MAX < UNIT_TOP).all()):
-            raise ModelError(f"{path}: {name}{UNIT} is out of range")
+            raise ModelError(f"{path}: {plain(name + UNIT)} is out of range")
         tensors[name] = (kernel.float() * _rows(unit)).half()
     return tensors
 
@@ -99,28 +108,68 @@ def _rows(unit: Tensor) -> Tensor:
 
 def load_metadata(path: Path) -> dict[str, Any]:
     """Metadata alone. Raises ModelError as `load` does."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = _metadata(file.metadata(), path)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from None
+    with _opened(path) as file:
+        metadata = _metadata(file.metadata(), path)
     metadata.pop(CHECK, None)
     return metadata
 
 
-def _unreadable(path: Path, error: Exception) -> ModelError:
-    hint = "" if path.exists() else "; reinstall regrain, or name a file with --model"
-    return ModelError(f"{path}: weights cannot be read: {str(error).splitlines()[0]}{hint}")
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file that can be read; no pipe, which might never end, and no device."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ModelError(f"{path}: weights cannot be read: it is no regular file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except ModelError:
+        raise
+    except Exception as error:  # beside OSError and SafetensorError, torch's for types that it does not have
+        hint = "" if path.exists() else "; reinstall regrain, or name a file with --model"
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"{path}: weights cannot be read: {plain(reason)}{hint}") from None
 
 
 def _metadata(raw: dict[str, str] | None, path: Path) -> dict[str, Any]:
     try:
         data = json.loads((raw or {})[KEY])
-    except (KeyError, json.JSONDecodeError):
-        raise ModelError(f"{path}: a safetensors file, but not weights of regrain") from None
+    except (KeyError, ValueError, RecursionError):
+        data = None
     if not isinstance(data, dict):
         raise ModelError(f"{path}: a safetensors file, but not weights of regrain")
+    for name in ("kind", "recipe"):
+        if not isinstance(data.get(name, ""), str):
+            raise ModelError(f"{path}: {name} is {shown(data[name])}; text is allowed")
     return data
+
+
+def network(build: Callable[[], M], tensors: Mapping[str, Tensor], prefix: str = "", *, layers: int = 0) -> M:
+    """The network that `build` makes, with the tensors whose names begin with `prefix`, float32, for inference.
+
+    It is built without memory, so that a configuration costs what its tensors do, and no random number is drawn for
+    weights to replace. Raises ModelError where one is missing, of another shape or has no place, and where fewer
+    are there than the network has `layers`, before those are built.
+    """
+    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if layers > len(found):
+        raise ModelError(f"{layers} layers, and {len(found)} tensors for them")
+    with torch.device("meta"):
+        module = build()
+    if wrong := mismatch(module.state_dict(), found):
+        raise ModelError(wrong)
+    module.load_state_dict({name: tensor.float() for name, tensor in found.items()}, assign=True)
+    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """What keeps `found` from being `wanted`, in a few words; empty when nothing does."""
+    for name, tensor in wanted.items():
+        if name not in found:
+            return f"{name} is missing"
+        if found[name].shape != tensor.shape:
+            return f"{name} is {plain(str(tuple(found[name].shape)))}, not {tuple(tensor.shape)}"
+    extra = sorted(found.keys() - wanted.keys())
+    return f"{plain(extra[0])} does not belong" if extra else ""
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:

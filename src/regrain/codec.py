@@ -164,11 +164,12 @@ def decode(
     max_memory: int | None = None,
 ) -> "Picture":
     """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens."""
+    header = bitstream.read_header(data)
+    bitstream.check_pixels(header, max_pixels, partial=partial)
+    _check_memory("decoding", header, STEPS[-1] if isinstance(steps, Budget) else steps, max_memory)
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
-    header = stream.header
     if stream.tiles.count(None) == len(stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
-    _check_memory("decoding", header, STEPS[-1] if isinstance(steps, Budget) else steps, max_memory)
     wanted = header.fingerprint
     given = models.resolve(model, device, wanted)
     _check_fingerprint(wanted, given.fingerprint if given else models.packaged_fingerprint(header.method, wanted))

@@ -27,7 +27,24 @@ __all__ = [
     "Truncated",
     "UnsupportedVersion",
     "UsageError",
+    "plain",
+    "shown",
 ]
+
+_SHOWN_MOST = 80
+
+
+def shown(value: object, most: int = _SHOWN_MOST) -> str:
+    """What a file says, fit for a message: its representation, printable ASCII alone, at most so many characters.
+
+    Text and bytes are cut before they are escaped, and of collections the type is named, so that size costs nothing.
+    """
+    if isinstance(value, list | tuple | dict | set):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    text = ascii(value[: most + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 class RegrainError(Exception):
@@ -86,3 +103,9 @@ class OutputError(RegrainError, OSError):
     """The output cannot be written; nothing half-written is left."""
 
     exit_code = 7
+
+
+def plain(text: str, most: int = 200) -> str:
+    """Words that may quote a file, fit for a message: escaped as `shown` does it and shortened, without quotes."""
+    escaped = ascii(text[: most + 1])[1:-1]
+    return escaped if len(escaped) <= most else f"{escaped[: most - 3]}..."

@@ -9,6 +9,11 @@ __all__ = ["Place", "decode_each", "places"]
 
 log = logging.getLogger(__name__)
 
+NAMED = 3
+"""Lost tiles that the warning names."""
+FORGED = 64
+"""Tiles that may pass their checksum and not decode."""
+
 Place = tuple[slice, slice]
 """Rows and columns of a tile."""
 
@@ -23,16 +28,20 @@ def decode_each(payloads: Sequence[bytes | None], decode: Callable[[int, bytes],
     """Call `decode(number, payload)` for each tile, in order; it raises Corrupt, without naming the tile, or is done.
 
     Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: a
-    logged warning names it, and Corrupt is raised only where no tile is left.
+    logged warning names the first few and counts them all, and Corrupt is raised only where no tile is left, or where
+    FORGED tiles that passed their checksums did not decode: no accident does that, and each may cost as much as a tile.
     """
-    lost = 0
+    lost, forged = list[str](), 0
     for index, payload in enumerate(payloads):
         try:
             if payload is None:
                 raise Corrupt("cut off or damaged")
             decode(index, payload)
         except Corrupt as error:
-            lost += 1
-            if not partial or lost == len(payloads):
+            forged += payload is not None
+            if not partial or len(lost) + 1 == len(payloads) or forged == FORGED:
                 raise Corrupt(f"latents, tile {index}: {error}") from None
-            log.warning("latents, tile %d: %s: this tile is lost", index, error)
+            lost.append(f"tile {index}: {error}" if len(lost) < NAMED else "")
+    if lost:
+        named = "; ".join(lost[:NAMED]) + ("; ..." if len(lost) > NAMED else "")
+        log.warning("latents: %d of %d tiles are lost (%s)", len(lost), len(payloads), named)

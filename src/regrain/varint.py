@@ -12,10 +12,14 @@ def put_varint(value: int) -> bytes:
 
 def get_varint(data: bytes, at: int) -> tuple[int, int]:
     """Value and end of the LEB128 number at byte `at`; at most 5 bytes and no needless one, else `Corrupt`."""
-    digits = data[at : at + 5]
-    size = next((place for place, byte in enumerate(digits, 1) if byte < 0x80), 0)
-    if not size and len(digits) < 5:
-        raise Truncated(f"the number at byte {at} runs past the end")
-    if not size or (size > 1 and digits[size - 1] == 0):
-        raise Corrupt(f"the number at byte {at} is not in its shortest form of at most 5 bytes")
-    return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(digits[:size])), at + size
+    value = 0
+    for place in range(5):
+        if at + place >= len(data):
+            raise Truncated(f"the number at byte {at} runs past the end")
+        byte = data[at + place]
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            if place and not byte:
+                break
+            return value, at + place + 1
+    raise Corrupt(f"the number at byte {at} is not in its shortest form of at most 5 bytes")

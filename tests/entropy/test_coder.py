@@ -1,5 +1,7 @@
 """Real bytes against ideal code lengths, the oracle in both directions, round trips, and streams made to harm."""
 
+import time
+
 import numpy as np
 import pytest
 import reference_coder as oracle
@@ -158,6 +160,11 @@ def test_every_truncation_and_flip_is_corrupt():
             decode(hostile, parts)
 
 
+def finished(decoder, ids, tables):
+    decoder.take(ids, tables)
+    decoder.finish()
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60), st.lists(st.integers(0, 3), max_size=60))
 def test_any_bytes_decode_as_the_oracle_says_and_what_is_accepted_encodes_to_the_same_bytes(data, ids):
@@ -171,21 +178,32 @@ def test_any_bytes_decode_as_the_oracle_says_and_what_is_accepted_encodes_to_the
             Decoder(data).take(ids, tables)
         return
     decoder = Decoder(data)
-    symbols = decoder.take(ids, tables)
-    assert symbols.tolist() == expected
     if reference.words or not 2**24 <= reference.state < 2**24 + 2**32:
         with pytest.raises(Corrupt):
-            decoder.finish()
-    else:
-        decoder.finish(reference.state - 2**24)
-        assert encode([(symbols, ids, tables)], reference.state - 2**24) == data
+            finished(decoder, ids, tables)
+        return
+    symbols = decoder.take(ids, tables)
+    assert symbols.tolist() == expected
+    decoder.finish(reference.state - 2**24)
+    assert encode([(symbols, ids, tables)], reference.state - 2**24) == data
 
 
-def test_a_short_stream_for_many_symbols_ends_soon():
-    decoder = Decoder(b"\x07")
-    decoder.take(np.full(10**6, 63), GAUSSIAN)
-    with pytest.raises(Corrupt):
-        decoder.finish()
+@pytest.mark.parametrize("ids", [np.full(10**7, 63), np.arange(10**6) % 64], ids=["one table", "all tables"])
+def test_a_short_stream_for_many_symbols_ends_soon_where_they_are_asked_for(ids):
+    start = time.thread_time()
+    with pytest.raises(Corrupt, match="ends before its symbols do"):
+        Decoder(b"\x07").take(ids, GAUSSIAN)
+    assert time.thread_time() - start < 2
+
+
+def test_symbols_that_cost_next_to_nothing_are_many_in_few_bytes():
+    ids = np.zeros(10**6, np.int64)
+    parts = [(np.zeros(ids.size, np.int32), ids, GAUSSIAN)]
+    data = encode(parts)
+    assert len(data) < 30
+    decoder = Decoder(data)
+    assert not decoder.take(ids, GAUSSIAN).any()
+    decoder.finish()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
+import json
+import os
 import sys
+import time
 
 import pytest
 import torch
@@ -43,6 +46,76 @@ def misshapen(folder):
 def edited(part, **changes):
     name = "scheduler_config.json" if part == "scheduler" else "config.json"
     return lambda folder: stable.edit(folder / part / name, **changes)
+
+
+def raw(part, text):
+    return lambda folder: (folder / part / "config.json").write_text(text)
+
+
+def piped(folder):
+    (folder / "vae" / "config.json").unlink()
+    os.mkfifo(folder / "vae" / "config.json")
+
+
+def weights_piped(folder):
+    stable.weights(folder / "vae").unlink()
+    os.mkfifo(stable.weights(folder / "vae"))
+
+
+def index_of_pickles(folder):
+    name = "diffusion_pytorch_model.safetensors.index.json"
+    (folder / "vae" / name).write_text(json.dumps({"weight_map": {"a": "x.bin"}, "metadata": {}}))
+
+
+def endless(folder):
+    tensors = load_file(stable.weights(folder / "unet"))
+    tensors["conv_in.bias"][0] = float("nan")
+    save_file(tensors, stable.weights(folder / "unet"), {"format": "pt"})
+
+
+HOSTILE = {
+    "deep": (edited("vae", layers_per_block=10**9), ["finite numbers up to"]),
+    "layers": (edited("unet", layers_per_block=10**5), ["layers, and"]),
+    "wide": (edited("vae", block_out_channels=[10**6] * 4), ["block_out_channels", "1 to 8192"]),
+    "levels": (edited("vae", block_out_channels=[8] * 3000), ["a config of 3000 layers"]),
+    "word": (edited("unet", block_out_channels="wide"), ["block_out_channels", "a list"]),
+    "real": (edited("unet", block_out_channels=[8.5, 8, 8]), ["block_out_channels"]),
+    "nan": (edited("vae", scaling_factor=float("nan")), ["scaling_factor", "finite"]),
+    "zero": (edited("vae", scaling_factor=0), ["scaling_factor"]),
+    "text": (edited("vae", shift_factor="\x1b[2J"), ["shift_factor", "\\x1b"]),
+    "means": (edited("vae", latents_mean=[0.0] * 3), ["latents_mean"]),
+    "true": (edited("vae", latent_channels=True), ["latent_channels", "1 to 64"]),
+    "many": (edited("vae", latent_channels=10**5), ["latent_channels"]),
+    "class": (edited("vae", _class_name=["AutoencoderKL"]), ["not supported"]),
+    "escapes": (edited("vae", _class_name="\x1b]0;\x07" * 99), ["not supported", "\\x1b"]),
+    "nested": (raw("vae", "[" * 10**5), ["cannot be read"]),
+    "inner": (raw("vae", '{"a": ' + "[" * 500 + "]" * 500 + "}"), ["config.json: a has"]),
+    "long": (raw("vae", '{"a": "' + "x" * 2**21 + '"}'), ["bytes: a config of up to"]),
+    "number": (raw("vae", '{"a": ' + "9" * 5000 + "}"), ["config.json"]),
+    "timesteps": (edited("scheduler", num_train_timesteps=10**6), ["num_train_timesteps"]),
+    "flat": (edited("scheduler", beta_start=float("nan")), ["scheduler_config.json", "finite"]),
+    "negative": (edited("scheduler", beta_start=1.5, beta_end=2.0), ["no levels of noise"]),
+    "names": (edited("scheduler", prediction_type=["epsilon"]), ["prediction_type"]),
+    "pipe": (piped, ["no regular file"]),
+    "weights": (weights_piped, ["no regular file"]),
+    "index": (index_of_pickles, ["x.bin", "none of the safetensors"]),
+    "endless": (endless, ["conv_in.bias", "not finite"]),
+    "upside down": (edited("vae", up_block_types=["AttnUpDecoderBlock2D"] * 4), ["vae"]),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm():
+    import diffusers  # noqa: F401 - seconds that are not the folder's
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_folders_are_refused_soon(folder, name):
+    spoil, words = HOSTILE[name]
+    spoil(folder)
+    start = time.thread_time()
+    stable.refused(folder, *words)
+    assert time.thread_time() - start < 2
 
 
 REFUSALS = {

@@ -5,17 +5,17 @@ wall needs them); the latent fingerprint is that part's checksum, and the rest m
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
-from regrain import checkpoint
+from regrain import checkpoint, configuration
 from regrain.bitstream import Method
+from regrain.checkpoint import network
 from regrain.conditional.model import (
     HYPER_MAX,
     SAMPLING_SCHEDULE,
@@ -33,12 +33,14 @@ from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.entropy import tables
 from regrain.entropy.exact import QUALITY_TOP, interpolate_offsets
-from regrain.errors import ModelError
+from regrain.errors import ModelError, UsageError
 
 __all__ = ["Latents", "Model", "freeze", "latent_fingerprint", "thaw"]
 
-M = TypeVar("M", bound=torch.nn.Module)
 SAMPLER = "sampler."
+LOG_GAIN_MOST = 20
+OFFSET_MOST = 2**20
+"""In 1/16 of a scale index, of which there are 64."""
 PARTS = {"analysis": "analysis.", "hyper_analysis": "hyper_analysis.", "mean": "latents.mean.", "denoiser": "denoiser."}
 
 
@@ -105,13 +107,8 @@ class Latents:
         """Take the `latents.*` tensors of a weights file. Raises ModelError where they break the integer wall."""
         shape = config.transform
         self.hyper, self.anchors, self.passes = shape.hyper, shape.anchors, passes(shape.latent, shape.slices)
-        self.log_gain = tensors["latents.log_gain"].float()
-        self.offset = tensors["latents.offset"].long()
-        if not self.log_gain.shape == self.offset.shape == (shape.anchors, shape.latent):
-            raise ModelError(
-                f"weights hold gains of shape {tuple(self.log_gain.shape)}, expected {(shape.anchors, shape.latent)}"
-            )
-        self.mean = _load(lambda: MeanBranch(shape), tensors, PARTS["mean"])
+        self.log_gain, self.offset = _anchors(tensors, (shape.anchors, shape.latent))
+        self.mean = network(lambda: MeanBranch(shape), tensors, PARTS["mean"])
         with torch.device("meta"):
             scale = build_scale(shape).double()
         self.scale = scale.to_empty(device="cpu").eval().requires_grad_(False)
@@ -150,6 +147,18 @@ class Latents:
         return walked.scale_index[0].long()
 
 
+def _anchors(tensors: dict[str, Tensor], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Logarithms of gains, and offsets of scale indices in integers, at the anchors of quality."""
+    log_gain, offset = tensors["latents.log_gain"], tensors["latents.offset"]
+    if not log_gain.shape == offset.shape == shape:
+        raise ModelError(f"weights hold gains of shape {tuple(log_gain.shape)}, expected {shape}")
+    if offset.dtype != torch.int32 or not bool((offset.long().abs() <= OFFSET_MOST).all()):
+        raise ModelError(f"weights hold offsets that are no integers of 32 bits within {OFFSET_MOST}")
+    if not bool((log_gain.abs() <= LOG_GAIN_MOST).all()):
+        raise ModelError(f"weights hold gains out of range: exp(-{LOG_GAIN_MOST}) to exp({LOG_GAIN_MOST}) is allowed")
+    return log_gain.float(), offset.long()
+
+
 @dataclass(frozen=True)
 class Model:
     """Weights ready for use, as `regrain.load` returns them.
@@ -177,15 +186,13 @@ class Model:
         """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
         tensors, metadata = checkpoint.load(path)
         try:
-            return cls.build(tensors, metadata["config"], device, str(metadata["recipe"]))
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+            return cls.build(tensors, metadata.get("config"), device, metadata.get("recipe", ""))
+        except (KeyError, ModelError, UsageError) as error:
+            reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
             raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
 
     @classmethod
-    def build(
-        cls, tensors: dict[str, Tensor], config: dict[str, Any], device: str | None = None, recipe: str = ""
-    ) -> Self:
+    def build(cls, tensors: dict[str, Tensor], config: object, device: str | None = None, recipe: str = "") -> Self:
         """The model of frozen tensors."""
         shape = ModelConfig.from_dict(config)
         where = torch.device(device or "cpu")
@@ -193,11 +200,13 @@ class Model:
             config=shape,
             recipe=recipe,
             fingerprint=latent_fingerprint(tensors),
-            analysis=_load(lambda: Analysis(shape.transform), tensors, PARTS["analysis"]).to(where),
-            hyper_analysis=_load(lambda: HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),
+            analysis=network(lambda: Analysis(shape.transform), tensors, PARTS["analysis"]).to(where),
+            hyper_analysis=network(lambda: HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),
             latents=Latents(shape, tensors),
-            denoiser=_load(lambda: build_denoiser(shape), tensors, PARTS["denoiser"]).to(where),
-            sampler=_load(lambda: build_sampler(shape), tensors, SAMPLER).to(where) if shape.sampler else None,
+            denoiser=network(
+                lambda: build_denoiser(shape), tensors, PARTS["denoiser"], layers=configuration.depth(shape)
+            ).to(where),
+            sampler=network(lambda: build_sampler(shape), tensors, SAMPLER).to(where) if shape.sampler else None,
             device=where,
         )
 
@@ -249,12 +258,3 @@ def _between(model: Model, realism: float) -> SamplingDenoiser:
 def latent_fingerprint(tensors: dict[str, Tensor]) -> bytes:
     """4 bytes over everything that turns bytes into y_hat."""
     return checkpoint.fingerprint({name: value for name, value in tensors.items() if name.startswith("latents.")})
-
-
-def _load(build: Callable[[], M], tensors: dict[str, Tensor], prefix: str) -> M:
-    """A network with stored weights; built without memory, so that no random number is drawn for weights to replace."""
-    state = {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
-    with torch.device("meta"):
-        module = build()
-    module.load_state_dict(state, assign=True)
-    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

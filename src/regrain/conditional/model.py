@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, Self, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from regrain import configuration
 from regrain.conditional import basis
-from regrain.conditional.passes import Pass, passes
+from regrain.conditional.passes import Pass, hold_slices, passes
 from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, MeanBranch, TransformConfig, interpolate
 from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
@@ -40,8 +41,6 @@ HYPER_MAX = 127
 """Hyper-latents lie within +-127: the integers of the scale branch, and the symbols of z's tables."""
 SCALE_WIDTH = 64
 """Hidden channels of the scale branch."""
-KNOWN_MAX = 96
-"""A context sees at most this many channels of y: the sums of the integer wall stay exact."""
 OFFSET_UNIT = 8.0
 """Offsets are learned in units of e^8: an optimiser moves a parameter by about its learning rate, whatever it means."""
 SAMPLING_SCHEDULE = "truncated"
@@ -66,9 +65,7 @@ class ModelConfig:
             allowed = ", ".join(get_args(parametrize.Prediction))
             raise UsageError(f"prediction is {self.prediction!r}; allowed are {allowed}")
         schedule.get(self.schedule)
-        edges = self.transform.slices
-        if sorted({*edges}) != [*edges] or not all(0 < edge <= KNOWN_MAX for edge in edges):
-            raise UsageError(f"slices are {edges}; ascending channels from 1 to {KNOWN_MAX} are allowed")
+        hold_slices(self.transform.slices)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types; a sampler is named where there is one."""
@@ -76,16 +73,9 @@ class ModelConfig:
         return table if self.sampler else {name: value for name, value in table.items() if name != "sampler"}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`. Raises TypeError on unknown or missing names."""
-        rest = dict(data)
-        transform = TransformConfig(**_tuples(rest.pop("transform", {})))
-        denoiser = DenoiserConfig(**_tuples(rest.pop("denoiser", {})))
-        return cls(transform=transform, denoiser=denoiser, **rest)
-
-
-def _tuples(table: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    def from_dict(cls, data: object) -> Self:
+        """The inverse of `to_dict`. Raises UsageError for what no network may be built of."""
+        return configuration.read(cls, data, "config")
 
 
 class Coded(NamedTuple):

@@ -12,7 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pass", "passes"]
+from regrain.errors import UsageError, shown
+
+__all__ = ["Pass", "hold_slices", "passes"]
+
+KNOWN_MAX = 96
+"""A context sees at most this many channels of y: the sums of the integer wall stay exact."""
 
 
 class Pass(NamedTuple):
@@ -34,6 +39,14 @@ class Pass(NamedTuple):
             return np.ones((rows, columns), np.bool_)
         inside: NDArray[np.bool_] = (np.arange(rows)[:, None] + np.arange(columns)) % 2 == self.colour
         return inside
+
+
+def hold_slices(slices: object) -> None:
+    """Raise UsageError unless these are ascending channels from 1 to KNOWN_MAX."""
+    edges = [*slices] if isinstance(slices, list | tuple) and len(slices) <= KNOWN_MAX else [0]
+    if not all(type(edge) is int and 0 < edge <= KNOWN_MAX for edge in edges) or sorted({*edges}) != edges:
+        what = edges if edges != [0] else shown(slices)
+        raise UsageError(f"slices are {what}; ascending channels from 1 to {KNOWN_MAX} are allowed")
 
 
 def passes(channels: int, slices: Iterable[int]) -> tuple[Pass, ...]:

@@ -11,14 +11,14 @@ It is told the noise level itself, so that any schedule and any grid of times ma
 and 1/8 of the resolution, dense 3x3 convolutions, no attention, no norm over space: any size, in windows if need be.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self, cast, get_args
 
-import torch
 from torch import Tensor, nn
 
-from regrain import checkpoint
+from regrain import checkpoint, configuration
 from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
@@ -62,10 +62,9 @@ class PriorConfig:
         return {name: v for name, v in asdict(self).items() if name not in _AT_FIRST or v != _AT_FIRST[name]}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`. Raises TypeError on unknown names."""
-        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
-        return cls(**plain)
+    def from_dict(cls, data: object) -> Self:
+        """The inverse of `to_dict`. Raises UsageError for what no network may be built of."""
+        return configuration.read(cls, data, "config")
 
 
 class Prior(nn.Module):
@@ -140,11 +139,15 @@ class Prior(nn.Module):
         if metadata.get("kind") != KIND:
             raise ModelError(f"{path}: not weights of an unconditional prior")
         try:
-            prior = cls(PriorConfig.from_dict(metadata["config"]))
-            prior.load_state_dict({name: value.float() for name, value in tensors.items()})
-        except (KeyError, TypeError, RuntimeError, UsageError) as error:
-            raise ModelError(f"{path}: not weights of this prior: {str(error).strip().splitlines()[0]}") from None
-        return prior.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+            return cls.filled(metadata.get("config"), tensors)
+        except (ModelError, UsageError) as error:
+            raise ModelError(f"{path}: not weights of this prior: {error}") from None
+
+    @classmethod
+    def filled(cls, config: object, tensors: Mapping[str, Tensor], prefix: str = "") -> Self:
+        """The prior of a configuration and its tensors. Raises UsageError for the one, ModelError for the others."""
+        shape = configuration.read(PriorConfig, config, "config")
+        return checkpoint.network(lambda: cls(shape), tensors, prefix, layers=configuration.depth(shape))
 
 
 def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:

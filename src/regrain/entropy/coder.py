@@ -27,6 +27,8 @@ Part = tuple[NDArray[np.int32], Ids, Sequence[Table]]
 
 ESCAPE_BYTES = 5
 START = 2**24
+_AT_ONCE = 2**17
+"""Symbols that are decoded before the state is looked at."""
 
 
 def encode(parts: Sequence[Part], check: int = 0) -> bytes:
@@ -52,7 +54,8 @@ class Decoder:
     """The mirror of `encode`: one `take` for each part, in order, then `finish`.
 
     Memory is bounded by the stream and the number of symbols asked for, time by that number. Hostile bytes end in
-    `Corrupt`, at the latest in `finish`: use no symbol before it has returned, but for the ids of the next part.
+    `Corrupt`, soon where there are too few of them, at the latest in `finish`: use no symbol before it has returned,
+    but for the ids of the next part.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -65,12 +68,13 @@ class Decoder:
     def take(self, ids: Ids, tables: Sequence[Table]) -> NDArray[np.int32]:
         """Decode a symbol for each table id, (n,) -> int32 (n,).
 
-        Raises `Corrupt` for an escape that no encoder writes, `UsageError` for an id without a table.
+        Raises `Corrupt` for an escape that no encoder writes, and where the stream has ended long before;
+        `UsageError` for an id without a table.
         """
         plan = _plan(ids, tables)
         slots = np.empty(plan.order.size, dtype=np.int64)
         for table, run in plan.runs:
-            slots[run] = self._coder.decode(_model(table.counts), run.stop - run.start)
+            slots[run] = self._decode(_model(table.counts), run.stop - run.start)
         excess = self._unplane(int(np.count_nonzero(slots == plan.size)))
         return _symbols(slots, excess, plan)
 
@@ -80,6 +84,17 @@ class Decoder:
         if words != 0 or state != START + check:
             raise Corrupt("latent stream: it does not end where its symbols do, or they fail their check")
 
+    def _decode(self, model: Any, count: int) -> NDArray[np.int32]:  # noqa: ANN401 - constriction has no stubs
+        """The next slots. Without words left the state never grows: below START it cannot end where it should."""
+        parts = []
+        for done in range(0, count, _AT_ONCE):
+            words, state = self._coder.pos()
+            if not words and state < START:
+                raise Corrupt("latent stream: it ends before its symbols do")
+            parts.append(self._coder.decode(model, min(_AT_ONCE, count - done)))
+        slots: NDArray[np.int32] = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+        return slots
+
     def _unplane(self, count: int) -> NDArray[np.int64]:
         """Invert `_planes`: read bytes for `count` values until each has had its last one."""
         values = np.zeros(count, dtype=np.int64)
@@ -87,7 +102,7 @@ class Decoder:
         for place in range(ESCAPE_BYTES):
             if not open_.size:
                 return values
-            plane = self._coder.decode(_byte_model(), open_.size).astype(np.int64)
+            plane = self._decode(_byte_model(), open_.size).astype(np.int64)
             if place and (plane == 0).any():
                 raise Corrupt("latent stream: an escape has a superfluous byte")
             values[open_] |= (plane & 127) << 7 * place

@@ -70,7 +70,9 @@ class IntegerConv(nn.Module):
         weight, bias = weight.double(), bias.double()
         if weight.shape != self.weight.shape or bias.shape != self.bias.shape:
             raise ModelError(f"scale branch: weights of shape {tuple(weight.shape)}, not {tuple(self.weight.shape)}")
-        if float((weight.abs().sum((1, 2, 3)) * self.most + bias.abs()).max()) >= EXACT_BELOW:
+        if not (torch.equal(weight, weight.round()) and torch.equal(bias, bias.round())):
+            raise ModelError("scale branch: its weights are no integers")
+        if not float((weight.abs().sum((1, 2, 3)) * self.most + bias.abs()).max()) < EXACT_BELOW:
             raise ModelError("scale branch: its sums can reach 2^24, where float32 is no longer exact")
         self.weight.copy_(weight / 2**self.WEIGHT_BITS)
         self.bias.copy_(bias / 2 ** (self.shift + BIAS_BITS))

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from regrain.checkpoint import mismatch
 from regrain.errors import ModelError, UsageError
 from regrain.evaluation.backbones import ALEX_CHANNELS, VGG_CHANNELS, alexnet, squeezenet, vgg16
-from regrain.evaluation.weights import convolutions, mismatch
+from regrain.evaluation.weights import convolutions
 
 __all__ = ["Lpips"]
 

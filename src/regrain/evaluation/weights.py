@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from regrain.checkpoint import mismatch
 from regrain.errors import ModelError
 
-__all__ = ["convolutions", "fitted", "known", "mismatch", "read"]
+__all__ = ["convolutions", "fitted", "known", "read"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -65,6 +66,8 @@ def convolutions(path: str | Path) -> dict[str, Tensor]:
 
 
 def _saved_by_torch(path: str | Path) -> dict[str, Tensor]:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):  # weights_only did not hold before: CVE-2025-32434
+        raise ModelError(f"{path}: to read what PyTorch saved, PyTorch 2.6 is needed; a safetensors file is allowed")
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what it raises for a foreign or hostile file is in no list
@@ -72,17 +75,6 @@ def _saved_by_torch(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(held, dict) or not all(isinstance(tensor, Tensor) for tensor in held.values()):
         raise ModelError(f"{path} does not hold tensors by name and nothing else")
     return {str(name): tensor.detach() for name, tensor in held.items()}
-
-
-def mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """What keeps `found` from being `wanted`, in a few words; empty when nothing does."""
-    for name, tensor in wanted.items():
-        if name not in found:
-            return f"{name} is missing"
-        if found[name].shape != tensor.shape:
-            return f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-    extra = sorted(found.keys() - wanted.keys())
-    return f"{extra[0]} does not belong" if extra else ""
 
 
 def fitted(module: M, tensors: Mapping[str, Tensor], said: str) -> M:

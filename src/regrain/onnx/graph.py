@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.errors import ModelError
+from regrain.errors import ModelError, shown
 from regrain.onnx import wire
 
 __all__ = ["Graph", "Weights"]
@@ -35,12 +35,14 @@ class Graph:
     def bytes(self, *outputs: str) -> bytes:
         """The model that gives these. Raises ModelError where the weights hold what no layer has asked for."""
         if self.unused:
-            raise ModelError(f"the weights hold {min(self.unused)}, which this network has no layer for")
+            raise ModelError(f"the weights hold {shown(min(self.unused))}, which this network has no layer for")
         return wire.model(self.nodes, self.constants, self.inputs, outputs)
 
     def weight(self, name: str) -> NDArray[np.float32]:
         """The stored numbers of that name."""
         self.unused.discard(name)
+        if name not in self.weights:
+            raise ModelError(f"the weights hold no {name}")
         return self.weights[name]
 
     def node(self, kind: str, *inputs: str, **attributes: wire.Attribute) -> str:
@@ -59,6 +61,8 @@ class Graph:
         self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None, stride: int = 1
     ) -> str:
         """A zero-padded convolution with weights (O, C, k, k) and biases (O,). Raises ModelError for other biases."""
+        if weight.ndim != 4:
+            raise ModelError(f"a layer has weights {weight.shape}, not (O, C, k, k)")
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ModelError(f"a layer with weights {weight.shape} has biases {bias.shape}")
         kernel = weight.shape[2]
@@ -69,7 +73,7 @@ class Graph:
     def conv(self, x: str, name: str, stride: int = 1) -> str:
         """The convolution of that name; a linear layer is one of a single pixel."""
         weight = self.weight(f"{name}.weight")
-        images = weight.reshape(*weight.shape, *(1,) * (4 - weight.ndim))
+        images = weight.reshape(*weight.shape, 1, 1) if weight.ndim == 2 else weight
         return self.convolve(x, images, self.weight(f"{name}.bias"), stride)
 
     def silu(self, x: str) -> str:

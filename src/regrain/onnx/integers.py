@@ -43,8 +43,12 @@ class IntegerConv:
 
         Raises ModelError if shapes differ, or if a sum could reach 2^24.
         """
-        if weight.shape != (len(bias), inputs, 3, 3):
-            raise ModelError(f"scale branch: weights of shape {weight.shape}, not {(len(bias), inputs, 3, 3)}")
+        if bias.ndim != 1 or weight.shape != (len(bias), inputs, 3, 3):
+            raise ModelError(
+                f"scale branch: weights of shape {weight.shape} for {inputs} channels, biases {bias.shape}"
+            )
+        if weight.dtype.kind != "i" or bias.dtype.kind != "i":
+            raise ModelError("scale branch: its weights are no integers")
         self.taps = np.ascontiguousarray(weight.transpose(2, 3, 0, 1), np.float64)
         self.bias = bias.astype(np.float64)
         self.shift, self.product = shift, product

@@ -15,11 +15,13 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from regrain import configuration
 from regrain.bitstream import Method
 from regrain.conditional.dct import LATENT_MAX
-from regrain.conditional.passes import Pass, passes
+from regrain.conditional.passes import Pass, hold_slices, passes
+from regrain.configuration import NETWORKS
 from regrain.entropy import tables
-from regrain.errors import ModelError, UsageError
+from regrain.errors import ModelError, UsageError, shown
 from regrain.onnx import ddim, networks, weights
 from regrain.onnx.integers import ACTIVATION_MAX, QUALITY_TOP, ScaleBranch, interpolate_offsets, scale_index
 from regrain.onnx.network import Network
@@ -31,6 +33,7 @@ Symbols = NDArray[np.int32]
 Read: TypeAlias = Callable[[Pass, NDArray[np.int64]], Symbols]
 """Gives the symbols of a pass, (last - first, n), from the scale indices of its n places."""
 
+LOG_GAIN_MOST, OFFSET_MOST = 20, 2**20
 KNOWN = {"transform", "denoiser", "prediction", "schedule", "init_noise"}
 
 
@@ -39,9 +42,9 @@ class Latents:
 
     def __init__(self, arrays: weights.Arrays, slices: list[int]) -> None:
         """Take the `latents.*` arrays of a weights file. Raises ModelError where they do not fit each other."""
-        self.log_gain: Image = arrays["latents.log_gain"].astype(np.float32)
-        self.offset: NDArray[np.int32] = arrays["latents.offset"]
+        self.log_gain, self.offset = _anchors(arrays)
         self.anchors, self.channels = self.log_gain.shape
+        hold_slices(slices)
         self.hyper = int(arrays["latents.scale.0.weight"].shape[1])
         self.passes = passes(self.channels, slices)
         self.scale = ScaleBranch(arrays, [part.known for part in self.passes[1:]], Network(networks.product()))
@@ -87,6 +90,18 @@ class Latents:
         return symbols, y_hat
 
 
+def _anchors(arrays: weights.Arrays) -> tuple[Image, NDArray[np.int32]]:
+    """Logarithms of gains and offsets of scale indices, in the ranges of `conditional.frozen`."""
+    log_gain, offset = arrays["latents.log_gain"], arrays["latents.offset"]
+    if log_gain.ndim != 2 or not (2 <= len(log_gain) <= 1024 and 1 <= log_gain.shape[1] <= 768):
+        raise ModelError(f"gains of shape {log_gain.shape}")
+    if offset.dtype != np.int32 or not (np.abs(offset.astype(np.int64)) <= OFFSET_MOST).all():
+        raise ModelError(f"offsets that are no integers of 32 bits within {OFFSET_MOST}")
+    if not (np.abs(log_gain) <= LOG_GAIN_MOST).all():
+        raise ModelError(f"gains out of range: exp(-{LOG_GAIN_MOST}) to exp({LOG_GAIN_MOST}) is allowed")
+    return log_gain.astype(np.float32), offset
+
+
 @dataclass(frozen=True)
 class Model:
     """Weights ready for decoding, as `regrain.load(device="onnx")` returns them; fingerprint as in `conditional`."""
@@ -113,7 +128,9 @@ class Model:
         try:
             return cls.build(arrays, about["config"], str(about["recipe"]))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, ModelError) as error:
-            reason = str(error) or type(error).__name__
+            reason = (
+                f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
+            )
             raise ModelError(f"{path}: not weights that ONNX Runtime decodes with: {reason}") from None
 
     @classmethod
@@ -121,15 +138,17 @@ class Model:
         """The model of frozen arrays."""
         prediction, schedule = str(config["prediction"]), str(config["schedule"])
         if set(config) != KNOWN or prediction not in ddim.PREDICTIONS or schedule != ddim.SCHEDULE:
-            raise ModelError(f"{', '.join(config)} with {prediction} and {schedule} is decoded by torch alone")
+            raise ModelError(
+                f"{shown(', '.join(config))} with {shown(prediction)} and {shown(schedule)} is decoded by torch alone"
+            )
         graph = networks.denoiser(weights.part(arrays, "denoiser."), corrects=prediction == "x0")
         return cls(
             recipe=recipe,
             fingerprint=weights.fingerprint({k: array for k, array in arrays.items() if k.startswith("latents.")}),
-            latents=Latents(arrays, list(config["transform"]["slices"])),
+            latents=Latents(arrays, config["transform"]["slices"]),
             denoiser=Network(graph),
             prediction=prediction,
-            init_noise=float(config["init_noise"]),
+            init_noise=configuration.number(config["init_noise"], "init_noise", NETWORKS["init_noise"]),
         )
 
     def denoise(self, x_t: Image, t: float, cond: Image, quality: int, realism: float) -> Image:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regrain.conditional.dct import BLOCK, kept
+from regrain.errors import ModelError
 from regrain.onnx import wire
 from regrain.onnx.graph import Graph, Weights
 
@@ -17,6 +18,8 @@ __all__ = ["context", "denoiser", "mean", "product"]
 
 PATCH = 4
 FREQUENCIES = 8
+SCALARS = 3
+"""t, quality and realism."""
 
 
 def mean(weights: Weights) -> bytes:
@@ -40,7 +43,10 @@ def context(weights: Weights) -> bytes:
 def denoiser(weights: Weights, *, corrects: bool) -> bytes:
     """x_t (3, H, W), cond (C, H/16, W/16), knobs (3, 1, 1) -> (3, H, W); `corrects` adds the sketch."""
     graph = Graph(weights, "x_t", "cond", "knobs")
-    basis, spread = kept(weights["cond.weight"].shape[1])
+    channels = weights["cond.weight"].shape[1:2]
+    if not channels or not 1 <= channels[0] <= 768:
+        raise ModelError(f"latents of {channels} channels; 1 to 768 are allowed")
+    basis, spread = kept(channels[0])
     sketch = graph.shuffle(graph.convolve("cond", (basis * spread[:, None]).T[:, :, None, None]), BLOCK)
     embedding = _embedding(graph)
     patches = graph.node("SpaceToDepth", graph.node("Concat", "x_t", sketch, axis=1), blocksize=PATCH)
@@ -63,8 +69,9 @@ def product() -> bytes:
 
 def _embedding(graph: Graph) -> str:
     """The knobs -> the vector that modulates every block, (embedding, 1, 1)."""
-    scalars = graph.weights["embed.mlp.0.weight"].shape[1] // FREQUENCIES
-    angles = np.kron(np.eye(scalars), np.pi * np.arange(1, FREQUENCIES + 1)[:, None]).astype(np.float32)
+    if graph.weights["embed.mlp.0.weight"].shape[1:] != (SCALARS * FREQUENCIES,):
+        raise ModelError(f"an embedding of other than {SCALARS} knobs")
+    angles = np.kron(np.eye(SCALARS), np.pi * np.arange(1, FREQUENCIES + 1)[:, None]).astype(np.float32)
     features = graph.node("Cos", graph.convolve("knobs", angles[:, :, None, None]))
     return graph.silu(graph.conv(graph.silu(graph.conv(features, "embed.mlp.0")), "embed.mlp.2"))
 

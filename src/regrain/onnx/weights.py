@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from regrain.errors import ModelError
+from regrain.errors import ModelError, plain, shown
 
 __all__ = ["Arrays", "fingerprint", "load", "part"]
 
@@ -25,16 +25,22 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """Arrays, and what the file says of itself. Raises ModelError if it is missing, damaged or not one of ours."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ModelError(f"{path}: weights cannot be read: it is no regular file")
     try:
         with safe_open(path, framework="np") as file:
             arrays, raw = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    except (OSError, SafetensorError, TypeError) as error:
+    except Exception as error:  # beside OSError and SafetensorError, NumPy's for types that it does not have
         hint = "" if path.exists() else "; reinstall regrain, or name a file with --model"
-        raise ModelError(f"{path}: weights cannot be read: {str(error).splitlines()[0]}{hint}") from None
+        reason = plain(next(iter(str(error).splitlines()), type(error).__name__))
+        raise ModelError(f"{path}: weights cannot be read: {reason}{hint}") from None
     try:
         about = dict(json.loads((raw or {})["regrain"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise ModelError(f"{path}: a safetensors file, but not weights of regrain") from None
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+            raise ModelError(f"{path}: {shown(name)} holds what are no finite numbers")
     if fingerprint(arrays).hex() != about.get("checksum"):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
     return _grown(arrays, path), about
@@ -46,10 +52,10 @@ def _grown(arrays: dict[str, NDArray[Any]], path: Path) -> Arrays:
     for name, unit in units.items():
         kernel = arrays.get(name)
         if kernel is None or kernel.dtype != np.int8 or kernel.ndim != 4 or unit.shape != kernel.shape[:1]:
-            raise ModelError(f"{path}: {name}{UNIT} is no unit of {name}")
+            raise ModelError(f"{path}: {plain(name + UNIT)} is no unit of {plain(name)}")
         wide = unit.astype(np.float32)
         if unit.dtype != np.float16 or not (np.abs(wide) * BYTE_MAX < UNIT_TOP).all():
-            raise ModelError(f"{path}: {name}{UNIT} is out of range")
+            raise ModelError(f"{path}: {plain(name + UNIT)} is out of range")
         arrays[name] = (kernel * wide[:, None, None, None]).astype(np.float16)
     return arrays
 

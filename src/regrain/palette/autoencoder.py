@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import torch
 from torch import Tensor, nn
 
+from regrain import configuration
 from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv, icnr_, normal_
 
 __all__ = ["STRIDE", "Autoencoder", "AutoencoderConfig", "divergence"]
@@ -42,10 +43,9 @@ class AutoencoderConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`. Raises TypeError on unknown names."""
-        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
-        return cls(**plain)
+    def from_dict(cls, data: object) -> Self:
+        """The inverse of `to_dict`. Raises UsageError for what no network may be built of."""
+        return configuration.read(cls, data, "autoencoder")
 
 
 class Autoencoder(nn.Module):

@@ -5,7 +5,9 @@
     scheduler/  scheduler_config.json
 
 A place is a local folder, or a hub id whose files lie in the local Hugging Face cache: nothing is ever downloaded.
-Invariant: what cannot be used is refused here, in one line that says what can, or how to get it.
+Invariants: what cannot be used is refused here, in one line that says what can, or how to get it; a config that is
+returned has numbers that are finite and small, and no more layers than its file has tensors. Only regular files are
+read, and of those that hold weights only safetensors: an index of shards leads to nothing else.
 """
 
 import json
@@ -19,16 +21,28 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from regrain.errors import ModelError
-from regrain.palette.networks import AUTOENCODERS, DENOISERS, PREDICTIONS
+from regrain.errors import ModelError, plain
+from regrain.palette import configs
+from regrain.palette.configs import reason
+from regrain.palette.networks import AUTOENCODERS, DENOISERS
 
-__all__ = ["Contents", "Part", "check_whole", "find", "installed", "library", "read", "reason", "variant"]
+__all__ = [
+    "Contents",
+    "Part",
+    "check_whole",
+    "find",
+    "installed",
+    "library",
+    "read",
+    "tensor_files",
+    "variant",
+]
 
 STEM: Final = "diffusion_pytorch_model"
-UNTOLD: Final = ("class_embed_type", "num_class_embeds", "addition_embed_type", "encoder_hid_dim")
-"""What a U-Net may be built to be told, besides latents, time and a prompt, and is not told here."""
+PARTS: Final = ("vae", "unet", "scheduler", "text_encoder", "tokenizer")
+INDEX_MOST: Final = 2**24
 
 
 @dataclass(frozen=True)
@@ -69,88 +83,84 @@ def find(place: str) -> Path:
 
 def read(folder: Path) -> Contents:
     """All but the weights. Raises ModelError for what is missing, damaged, pickled, not supported or does not fit."""
+    for part in (folder, *(folder / name for name in PARTS)):
+        _check_regular(part)
     places = [path for path in (folder / "vae", folder) if (path / "config.json").exists()]
     if not places:
         raise ModelError(f"{folder}: no autoencoder: neither vae/config.json nor config.json is there")
     vae = _part(places[0], AUTOENCODERS)
-    _check_autoencoder(vae)
+    configs.check_autoencoder(vae.folder, vae.config)
     if not (folder / "unet").is_dir():
         return Contents(vae, None, None)
     unet = _part(folder / "unet", DENOISERS)
-    _check_denoiser(unet, vae.config["latent_channels"])
-    return Contents(vae, unet, _scheduler(folder / "scheduler" / "scheduler_config.json"))
+    configs.check_denoiser(unet.folder, unet.config, vae.config["latent_channels"])
+    return Contents(vae, unet, configs.scheduler(folder / "scheduler" / "scheduler_config.json"))
 
 
 def _part(folder: Path, allowed: Collection[str]) -> Part:
-    config = _json(folder / "config.json")
-    if (name := config.get("_class_name")) not in allowed:
-        raise ModelError(f"{folder}: {name} is not supported: {', '.join(allowed)} are")
-    return Part(folder, config, variant(folder, STEM))
+    config = configs.read(folder / "config.json")
+    if not isinstance(name := config.get("_class_name"), str) or name not in allowed:
+        raise ModelError(f"{folder}: {plain(str(name))} is not supported: {', '.join(allowed)} are")
+    part = Part(folder, config, variant(folder, STEM))
+    layers, tensors = configs.layers(config), sum(check_whole(file) for file in tensor_files(part))
+    if layers > tensors:
+        raise ModelError(f"{folder}: a config of {layers} layers, and {tensors} tensors for them")
+    return part
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {reason(error)}") from None
-    if not isinstance(data, dict):
-        raise ModelError(f"{path}: not a config: a JSON object is allowed")
-    return data
+def tensor_files(part: Part, stem: str = STEM) -> list[Path]:
+    """The files of the weights of a part, of the variant to be loaded."""
+    return [part.folder / name for name in _named(part.folder, stem, part.variant)]
+
+
+def _named(folder: Path, stem: str, kind: str | None) -> list[str]:
+    form = re.compile(rf"{stem}{f'[.]{kind}' if kind else ''}(-\d+-of-\d+)?\.safetensors")
+    return sorted(path.name for path in folder.iterdir() if form.fullmatch(path.name))
+
+
+def _check_regular(folder: Path) -> None:
+    """Raise ModelError for a pipe or a device in a folder: reading one may never end."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ModelError(f"{path}: cannot be read: it is no regular file")
 
 
 def variant(folder: Path, stem: str) -> str | None:
     """Which weights to load: None for full precision, or else "fp16". Raises ModelError without whole safetensors."""
-    names = sorted(path.name for path in folder.iterdir())
-    for kind, dotted in ((None, ""), ("fp16", r"\.fp16")):
-        if files := [name for name in names if re.fullmatch(rf"{stem}{dotted}(-\d+-of-\d+)?\.safetensors", name)]:
+    for kind in (None, "fp16"):
+        if files := _named(folder, stem, kind):
             for name in files:
                 check_whole(folder / name)
+            _check_index(folder, {*files})
             return kind
+    names = sorted(path.name for path in folder.iterdir())
     if pickled := [name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth"))]:
-        raise ModelError(f"{folder}: {pickled[0]} is pickled, and may run code when read: safetensors are allowed")
+        raise ModelError(f"{folder}: {plain(pickled[0])} is pickled, and may run code: safetensors are allowed")
     raise ModelError(f"{folder}: no weights: {stem}.safetensors is missing")
 
 
-def check_whole(path: Path) -> None:
-    """Raise ModelError unless a safetensors file is as long as its header says."""
+def _check_index(folder: Path, files: Collection[str]) -> None:
+    """Raise ModelError for an index of shards that leads to anything but these files."""
+    for path in sorted(folder.glob("*.safetensors*.index.json")):
+        if path.is_file() and path.stat().st_size > INDEX_MOST:
+            raise ModelError(f"{path}: {path.stat().st_size} bytes: an index of up to {INDEX_MOST} is allowed")
+        try:
+            shards = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            raise ModelError(f"{path}: no index of shards") from None
+        if wrong := [shard for shard in shards if not isinstance(shard, str) or shard not in files]:
+            raise ModelError(f"{path}: {plain(str(wrong[0]))} is none of the safetensors files beside it")
+
+
+def check_whole(path: Path) -> int:
+    """How many tensors a safetensors file has. Raises ModelError unless it is a file as long as its header says."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: weights cannot be read: it is no regular file")
     try:
-        with safe_open(path, framework="pt"):
-            pass
-    except (OSError, SafetensorError) as error:
+        with safe_open(path, framework="pt") as file:
+            return len(file.keys())
+    except Exception as error:  # OSError, SafetensorError, and what libraries say to types that they do not have
         raise ModelError(f"{path}: weights cannot be read: {reason(error)}") from None
-
-
-def _check_autoencoder(vae: Part) -> None:
-    if (ends := _ends(vae)) != (3, 3):
-        raise ModelError(f"{vae.folder}: an autoencoder from {ends[0]} to {ends[1]} channels: 3 and 3 are allowed")
-    if not isinstance(channels := vae.config.get("latent_channels"), int):
-        raise ModelError(f"{vae.folder}: latent_channels is {channels!r}: a number is allowed")
-
-
-def _check_denoiser(unet: Part, channels: int) -> None:
-    """Refuse a U-Net that cannot be run on these latents, told of the time and a prompt alone."""
-    config, ends = unet.config, _ends(unet)
-    if ends != (channels, channels):
-        raise ModelError(f"{unet.folder}: a denoiser from {ends[0]} to {ends[1]} channels: the latents have {channels}")
-    if told := [key for key in UNTOLD if config.get(key) is not None]:
-        raise ModelError(f"{unet.folder}: {told[0]} is {config[told[0]]!r}: only U-Nets without it are supported")
-    if (time := config.get("time_embedding_type", "positional")) != "positional":
-        raise ModelError(f"{unet.folder}: time_embedding_type is {time!r}: positional is supported")
-
-
-def _ends(part: Part) -> tuple[Any, Any]:
-    return part.config.get("in_channels"), part.config.get("out_channels")
-
-
-def _scheduler(path: Path) -> dict[str, Any]:
-    config = {"prediction_type": "epsilon", **_json(path)}
-    if "beta_schedule" not in config:
-        raise ModelError(
-            f"{path}: {config.get('_class_name')} has no beta_schedule: only schedules of betas are supported"
-        )
-    if (prediction := config["prediction_type"]) not in PREDICTIONS:
-        raise ModelError(f"{path}: prediction_type is {prediction!r}: {', '.join(PREDICTIONS)} are allowed")
-    return config
 
 
 def installed(name: str) -> None:
@@ -168,8 +178,3 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module
             return import_module(name)
     except (ImportError, RuntimeError) as error:
         raise ModelError(f"{name} cannot be imported: {reason(error)}") from None
-
-
-def reason(error: Exception) -> str:
-    """The first line of what an error says."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol, Self
 import torch
 from torch import Tensor
 
-from regrain import checkpoint
+from regrain import checkpoint, configuration
 from regrain.bitstream import Method
-from regrain.diffusion.prior import Prior, PriorConfig
+from regrain.diffusion.prior import Prior
 from regrain.errors import ModelError, UsageError
 from regrain.image import pad_edge
 from regrain.palette.autoencoder import STRIDE, Autoencoder, AutoencoderConfig
@@ -22,6 +22,7 @@ from regrain.palette.autoencoder import STRIDE, Autoencoder, AutoencoderConfig
 __all__ = ["KIND", "LatentDenoiser", "LatentSpace", "Model", "build", "freeze"]
 
 KIND: Final = "palette"
+MOMENT_MOST: Final = 1e4
 SIDE: Final = 4
 """Sides of latents that the denoiser takes are multiples of this."""
 
@@ -124,27 +125,36 @@ class Model:
         where = torch.device(device or "cpu")
         try:
             space, denoiser = build(tensors, metadata, where)
-        except (KeyError, TypeError, RuntimeError, UsageError) as error:
-            raise ModelError(f"{path}: not weights of the palette codec: {str(error).splitlines()[0]}") from None
+        except (ModelError, UsageError) as error:
+            raise ModelError(f"{path}: not weights of the palette codec: {error}") from None
         return cls(space, denoiser, str(metadata.get("recipe", "")), fingerprint(tensors), where)
 
 
 def build(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], device: torch.device
 ) -> tuple[Space, Denoiser | None]:
-    """The networks of a file's contents. Raises KeyError, TypeError, RuntimeError or UsageError if they do not fit."""
-    network = Autoencoder(AutoencoderConfig.from_dict(metadata["autoencoder"]))
-    _fill(network, tensors, "autoencoder.", device)
-    space = Space(network, tensors["moments.shift"].float(), tensors["moments.scale"].float(), device)
-    if not space.shift.shape == space.scale.shape == (space.channels,):
-        raise UsageError(f"moments of {tuple(space.shift.shape)} channels for latents of {space.channels}")
+    """The networks of a file's contents. Raises ModelError or UsageError if they do not fit."""
+    config = AutoencoderConfig.from_dict(metadata.get("autoencoder"))
+    autoencoder = checkpoint.network(
+        lambda: Autoencoder(config), tensors, "autoencoder.", layers=configuration.depth(config)
+    )
+    space = Space(autoencoder.to(device), *_moments(tensors, config.channels), device)
     if "config" not in metadata:
         return space, None
-    prior = Prior(PriorConfig.from_dict(metadata["config"]))
+    prior = Prior.filled(metadata["config"], tensors, "denoiser.")
     if prior.config.channels != space.channels:
         raise UsageError(f"a denoiser of {prior.config.channels} channels for latents of {space.channels}")
-    _fill(prior, tensors, "denoiser.", device)
-    return space, Denoiser(prior, device)
+    return space, Denoiser(prior.to(device), device)
+
+
+def _moments(tensors: Mapping[str, Tensor], channels: int) -> tuple[Tensor, Tensor]:
+    """Shift and scale of the latents."""
+    shift, scale = (tensors.get(f"moments.{name}", torch.zeros(0)).float() for name in ("shift", "scale"))
+    if not shift.shape == scale.shape == (channels,):
+        raise UsageError(f"moments of {tuple(shift.shape)} channels for latents of {channels}")
+    if not bool(((shift.abs() < MOMENT_MOST) & (scale > 1 / MOMENT_MOST) & (scale < MOMENT_MOST)).all()):
+        raise UsageError(f"moments out of range: shifts within {MOMENT_MOST:g}, scales 1 / {MOMENT_MOST:g} to as much")
+    return shift, scale
 
 
 def freeze(network: Autoencoder, shift: Tensor, scale: Tensor) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -163,12 +173,6 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
     return checkpoint.fingerprint(
         {name: tensor for name, tensor in tensors.items() if not name.startswith("denoiser.")}
     )
-
-
-def _fill(network: torch.nn.Module, tensors: Mapping[str, Tensor], prefix: str, device: torch.device) -> None:
-    state = {name.removeprefix(prefix): tensor.float() for name, tensor in tensors.items() if name.startswith(prefix)}
-    network.load_state_dict(state)
-    network.eval().requires_grad_(False).to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload]
 
 
 def _batch(picture: Tensor, device: torch.device) -> Tensor:

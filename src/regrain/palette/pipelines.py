@@ -9,6 +9,7 @@ loading writes nothing to stderr, draws no random number and leaves log levels a
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
@@ -17,12 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from regrain.errors import ModelError
-from regrain.palette import folders
+from regrain import checkpoint
+from regrain.errors import ModelError, shown
+from regrain.palette import configs, folders
 from regrain.palette.folders import Part
 from regrain.palette.networks import PREDICTIONS, DiffusersDenoiser, DiffusersSpace, log_snrs
 
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Pipeline", "load"]
 
+TOKENS_MOST: Final = 1024
 EMPTY_PROMPT: Final = "empty_prompt.safetensors"
 TALKERS: Final = ("diffusers", "transformers", "huggingface_hub")
 
@@ -56,13 +60,15 @@ def load(place: str | Path, device: str | None = None) -> Pipeline:
     if contents.unet is not None and contents.scheduler is not None:
         denoiser = _denoiser(folder, contents.unet, contents.scheduler, where)
     name = folder.resolve().name if Path(place).is_dir() else str(place)
-    return Pipeline(autoencoder, denoiser, autoencoder.fingerprint(), name)
+    return _tried(Pipeline(autoencoder, denoiser, autoencoder.fingerprint(), name), folder)
 
 
 def _denoiser(folder: Path, unet: Part, scheduler: Mapping[str, Any], device: torch.device) -> DiffusersDenoiser:
     """DDPMScheduler reads the levels, whatever sampler the config was written for: it knows every schedule of betas."""
     with _undisturbed("diffusers", folder / "scheduler") as diffusers:
-        levels = log_snrs(diffusers.DDPMScheduler.from_config(dict(scheduler)).alphas_cumprod)
+        levels = log_snrs(diffusers.DDPMScheduler(**scheduler).alphas_cumprod)
+    if not np.isfinite(levels).all() or (np.diff(levels) > 0).any():
+        raise ModelError(f"{folder / 'scheduler'}: its betas give no levels of noise that rise")
     prompt = _prompt(folder, unet) if unet.config["_class_name"] == "UNet2DConditionModel" else None
     return DiffusersDenoiser(_network(unet), levels, PREDICTIONS[scheduler["prediction_type"]], prompt, device)
 
@@ -70,32 +76,61 @@ def _denoiser(folder: Path, unet: Part, scheduler: Mapping[str, Any], device: to
 def _network(part: Part) -> Any:  # noqa: ANN401 - a class of diffusers
     """The network with its weights, float32, on the CPU. Raises ModelError where they do not fit its config."""
     with _undisturbed("diffusers", part.folder) as diffusers:
-        network, report = getattr(diffusers, part.config["_class_name"]).from_pretrained(
-            str(part.folder),
-            variant=part.variant,
-            torch_dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    if missing := sorted(report["missing_keys"]):
+        kind = getattr(diffusers, part.config["_class_name"])
+        found = {_renamed(name): one for file in folders.tensor_files(part) for name, one in load_file(file).items()}
+        with torch.device("meta"):
+            wanted = kind.from_config({**part.config}).state_dict()
+    if missing := sorted(wanted.keys() - found.keys()):
         raise ModelError(f"{part.folder}: weights lack {len(missing)} tensors of the config, such as {missing[0]}")
+    found = {name: tensor for name, tensor in found.items() if name in wanted}
+    if endless := [name for name, tensor in found.items() if not bool(tensor.float().isfinite().all())]:
+        raise ModelError(f"{part.folder}: {endless[0]} holds numbers that are not finite")
+    with _undisturbed("diffusers", part.folder):
+        network = checkpoint.network(lambda: kind.from_config({**part.config}), found)
+        if any(one.is_meta for one in network.buffers()):
+            raise ModelError("it holds numbers that no file stores")
     return network
+
+
+def _renamed(name: str) -> str:
+    """The present name of a tensor: attention of autoencoders had others once."""
+    for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
+        name = re.sub(rf"(\.attentions\.\d+)\.{old}\.(?=(weight|bias)$)", rf"\1.{new}.", name)
+    return name
+
+
+def _tried(pipeline: Pipeline, folder: Path) -> Pipeline:
+    """The pipeline, once a few latents have gone through. Raises ModelError where what comes out cannot be right."""
+    space, denoiser = pipeline.autoencoder, pipeline.denoiser
+    try:
+        latents = space.encode(torch.zeros(3, 2 * space.stride, 2 * space.stride, dtype=torch.float32))
+        outcomes = [(latents, (space.channels, 2, 2)), (space.decode(latents), (3, 2 * space.stride, 2 * space.stride))]
+        if denoiser is not None:
+            outcomes.append((denoiser.denoise(latents, 0.0), (space.channels, 2, 2)))
+    except Exception as error:  # a network of a hostile config may fail in any way
+        raise ModelError(f"{folder}: its networks do not run: {configs.reason(error)}") from None
+    for outcome, shape in outcomes:
+        if tuple(outcome.shape) != shape or not bool(outcome.isfinite().all()):
+            raise ModelError(f"{folder}: its networks give {tuple(outcome.shape)} or no numbers, not {shape}")
+    return pipeline
 
 
 def _prompt(folder: Path, unet: Part) -> Tensor:
     """The embedding of the empty prompt, (tokens, width)."""
     wide = unet.config.get("cross_attention_dim", 1280)
-    width = wide if isinstance(wide, int) else wide[0]
+    width = wide[0] if isinstance(wide, list) and wide else wide
+    if type(width) is not int or not 1 <= width <= configs.WIDTH_MOST:
+        raise ModelError(f"{unet.folder}: cross_attention_dim is {shown(wide)}: 1 to {configs.WIDTH_MOST} is allowed")
     if (path := folder / EMPTY_PROMPT).exists():
-        folders.check_whole(path)
+        if not folders.check_whole(path):
+            raise ModelError(f"{path}: no tensor in it")
         prompt = next(iter(load_file(path).values())).float().squeeze(0)
     elif (folder / "text_encoder").is_dir() and (folder / "tokenizer").is_dir() and find_spec("transformers"):
         path, prompt = folder / "text_encoder", _encoded(folder / "tokenizer", folder / "text_encoder")
     else:
         log.warning("%s: zeros in place of the empty prompt: install transformers, or add %s", folder, EMPTY_PROMPT)
         prompt = torch.zeros(1, width, dtype=torch.float32)
-    if prompt.ndim != 2 or prompt.shape[1] != width:
+    if prompt.ndim != 2 or prompt.shape[1] != width or not 1 <= len(prompt) <= TOKENS_MOST:
         raise ModelError(f"{path}: an embedding of shape {tuple(prompt.shape)}: (tokens, {width}) is allowed")
     return prompt
 
@@ -104,11 +139,14 @@ def _prompt(folder: Path, unet: Part) -> Tensor:
 def _encoded(tokenizer: Path, encoder: Path) -> Tensor:
     """What CLIP makes of no text."""
     variant = folders.variant(encoder, "model")
+    configs.check_text_encoder(encoder)
     with _undisturbed("transformers", encoder) as transformers:
         tokens = transformers.CLIPTokenizer.from_pretrained(str(tokenizer), local_files_only=True)
         network = transformers.CLIPTextModel.from_pretrained(
             str(encoder), variant=variant, use_safetensors=True, local_files_only=True
         )
+        if tokens.model_max_length > TOKENS_MOST:
+            raise ModelError(f"{tokens.model_max_length} tokens: up to {TOKENS_MOST} are allowed")
         empty = tokens("", padding="max_length", max_length=tokens.model_max_length, return_tensors="pt").input_ids
         prompt: Tensor = network.float().eval()(empty)[0][0]
     return prompt
@@ -126,7 +164,7 @@ def _undisturbed(name: str, folder: Path) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             yield library
     except Exception as error:
-        raise ModelError(f"{folder}: cannot be loaded: {folders.reason(error)}") from None
+        raise ModelError(f"{folder}: cannot be loaded: {configs.reason(error)}") from None
     finally:
         torch.set_default_dtype(dtype)
         for talker, level in levels.items():

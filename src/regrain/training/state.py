@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from regrain import checkpoint
-from regrain.errors import ModelError
+from regrain.errors import ModelError, plain
 from regrain.training.muon import Muon
 
 __all__ = ["State"]
+
+STEPS_MOST = 2**31
 
 
 class State:
@@ -97,8 +99,9 @@ class State:
         for name in sorted(shapes.keys() | tensors.keys()):
             there = tuple(tensors[name].shape) if name in tensors else None
             if there != shapes.get(name):
-                raise ModelError(f"{path}: of another network: {name} is {there} there and {shapes.get(name)} here")
-        if type(metadata.get("step")) is not int:
+                sides = f"{plain(str(there))} there and {shapes.get(name)} here"
+                raise ModelError(f"{path}: of another network: {plain(name)} is {sides}")
+        if type(step := metadata.get("step")) is not int or not 0 <= step < STEPS_MOST:
             raise ModelError(f"{path}: not a checkpoint of training: it says no step")
         if metadata.get("config", (mine := self._config())) != mine:
             raise ModelError(f"{path}: a checkpoint of another [model] than the recipe's")
