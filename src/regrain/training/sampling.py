@@ -138,7 +138,8 @@ class Objective(nn.Module):
         if rules.sampling_steps > 1 and len(picked):
             count = 2 ** int(torch.randint(1, rules.sampling_steps.bit_length(), ()))
             times = sampler.time_grid(count)[: int(torch.randint(count, ())) + 1]
-            x_t = x_t.index_copy(0, picked, self._walked(*(p[picked] for p in (x_t, cond, quality, context)), times))
+            there = self._walked(x_t[picked], cond[picked], quality[picked], context[picked], times)
+            x_t = x_t.index_copy(0, picked, there)
             t = t.index_fill(0, picked, times[-1])
         return x_t, t, own
 
