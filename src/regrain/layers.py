@@ -5,12 +5,38 @@ processed in tiles with a halo and give the pixels that it would have given whol
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "conv", "icnr_", "normal_", "windowed"]
+__all__ = [
+    "Embedding",
+    "FilmBlock",
+    "PixelNorm",
+    "ResidualBlock",
+    "Upsample",
+    "conv",
+    "icnr_",
+    "normal_",
+    "with_weights",
+    "windowed",
+]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def with_weights(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
+    """The network that `build` makes, in float32 and for inference, with these weights by their names in it.
+
+    It is built without memory: no random number is drawn for weights to replace, and neither the process's default
+    dtype nor its random generator, which belong to the caller, has a say. Raises RuntimeError where they do not fit.
+    """
+    with torch.device("meta"):
+        network = build()
+    network.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:

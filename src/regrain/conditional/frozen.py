@@ -34,6 +34,7 @@ from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.entropy import tables
 from regrain.entropy.exact import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError
+from regrain.layers import with_weights
 
 __all__ = ["Latents", "Model", "freeze", "latent_fingerprint", "thaw"]
 
@@ -252,9 +253,5 @@ def latent_fingerprint(tensors: dict[str, Tensor]) -> bytes:
 
 
 def _load(build: Callable[[], M], tensors: dict[str, Tensor], prefix: str) -> M:
-    """A network with stored weights; built without memory, so that no random number is drawn for weights to replace."""
-    state = {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
-    with torch.device("meta"):
-        module = build()
-    module.load_state_dict(state, assign=True)
-    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    """A network with the stored weights whose names begin with `prefix`."""
+    return with_weights(build, {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)})

@@ -23,7 +23,7 @@ from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
 from regrain.errors import ModelError, UsageError
-from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv
+from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv, with_weights
 
 __all__ = ["HALO", "STRIDE", "Prior", "PriorConfig", "between", "levels"]
 
@@ -140,11 +140,10 @@ class Prior(nn.Module):
         if metadata.get("kind") != KIND:
             raise ModelError(f"{path}: not weights of an unconditional prior")
         try:
-            prior = cls(PriorConfig.from_dict(metadata["config"]))
-            prior.load_state_dict({name: value.float() for name, value in tensors.items()})
+            config = PriorConfig.from_dict(metadata["config"])
+            return with_weights(lambda: cls(config), tensors)
         except (KeyError, TypeError, RuntimeError, UsageError) as error:
             raise ModelError(f"{path}: not weights of this prior: {str(error).strip().splitlines()[0]}") from None
-        return prior.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from regrain.bitstream import Method
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.errors import ModelError, UsageError
 from regrain.image import pad_edge
+from regrain.layers import with_weights
 from regrain.palette.autoencoder import STRIDE, Autoencoder, AutoencoderConfig
 
 __all__ = ["KIND", "LatentDenoiser", "LatentSpace", "Model", "build", "freeze"]
@@ -133,18 +134,17 @@ def build(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], device: torch.device
 ) -> tuple[Space, Denoiser | None]:
     """The networks of a file's contents. Raises KeyError, TypeError, RuntimeError or UsageError if they do not fit."""
-    network = Autoencoder(AutoencoderConfig.from_dict(metadata["autoencoder"]))
-    _fill(network, tensors, "autoencoder.", device)
+    shape = AutoencoderConfig.from_dict(metadata["autoencoder"])
+    network = with_weights(lambda: Autoencoder(shape), _part(tensors, "autoencoder.")).to(device)
     space = Space(network, tensors["moments.shift"].float(), tensors["moments.scale"].float(), device)
     if not space.shift.shape == space.scale.shape == (space.channels,):
         raise UsageError(f"moments of {tuple(space.shift.shape)} channels for latents of {space.channels}")
     if "config" not in metadata:
         return space, None
-    prior = Prior(PriorConfig.from_dict(metadata["config"]))
-    if prior.config.channels != space.channels:
-        raise UsageError(f"a denoiser of {prior.config.channels} channels for latents of {space.channels}")
-    _fill(prior, tensors, "denoiser.", device)
-    return space, Denoiser(prior, device)
+    config = PriorConfig.from_dict(metadata["config"])
+    if config.channels != space.channels:
+        raise UsageError(f"a denoiser of {config.channels} channels for latents of {space.channels}")
+    return space, Denoiser(with_weights(lambda: Prior(config), _part(tensors, "denoiser.")).to(device), device)
 
 
 def freeze(network: Autoencoder, shift: Tensor, scale: Tensor) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -165,10 +165,8 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
     )
 
 
-def _fill(network: torch.nn.Module, tensors: Mapping[str, Tensor], prefix: str, device: torch.device) -> None:
-    state = {name.removeprefix(prefix): tensor.float() for name, tensor in tensors.items() if name.startswith(prefix)}
-    network.load_state_dict(state)
-    network.eval().requires_grad_(False).to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload]
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _batch(picture: Tensor, device: torch.device) -> Tensor:
