@@ -20,8 +20,8 @@ __all__ = [
     "conv",
     "icnr_",
     "normal_",
-    "with_weights",
     "windowed",
+    "with_weights",
 ]
 
 M = TypeVar("M", bound=nn.Module)

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self, cast, get_args
 
-import torch
 from torch import Tensor, nn
 
 from regrain import checkpoint
