@@ -1,4 +1,4 @@
-"""What a process does first: decodes from several threads at once, and forks; each in a fresh process, none may hang."""
+"""What a process does first: decodes from several threads at once, and forks; in fresh processes, none may hang."""
 
 import os
 import subprocess
