@@ -29,6 +29,7 @@ __all__ = [
     "expected_psnr",
     "load",
     "method_of",
+    "needs_torch",
     "packaged",
     "packaged_fingerprint",
     "resolve",
@@ -187,6 +188,11 @@ def _compute_alone_after_fork() -> None:
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def needs_torch(model: object, device: str | None) -> bool:
+    """Whether decoding with this model, or with another on `device`, is torch's work."""
+    return WITHOUT_TORCH not in (device, getattr(model, "room", None)) and _installed("torch")
 
 
 def _installed(package: str) -> bool:
