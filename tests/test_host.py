@@ -1,5 +1,8 @@
 """What belongs to the program around this package: its random generator, default dtype, device and autocast."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,3 +48,12 @@ def test_the_default_dtype_and_the_random_generator_are_the_callers_own(method):
         assert torch.equal(torch.random.get_rng_state(), before)
         assert np.array_equal(others[0], pixels), dtype
         assert others[1] == data, dtype
+
+
+def test_waiting_threads_do_not_spin_unless_the_user_wants_it():
+    code = "import os, regrain; print(os.environ['OMP_WAIT_POLICY'])"
+    for said, wanted in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        environment |= {} if said is None else {"OMP_WAIT_POLICY": said}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == wanted
