@@ -19,7 +19,7 @@ LIBRARIES = {True: 400_000_000, False: 180_000_000}
 """Interpreter, libraries and weights: with torch, and with ONNX Runtime alone."""
 WINDOW = 1152 * 1152
 """Pixels of the largest window that a network sees, its surroundings included."""
-WINDOW_BYTES = 420
+WINDOW_BYTES = 250
 """What a network takes a pixel of its window."""
 SYMBOL_BYTES = 80
 """What a value of the tile that is coded takes; 256 of them a square of 16 pixels."""
@@ -40,7 +40,7 @@ def check(work: str, header: Header, *, steps: int = 1, limit: int | None = None
 
 
 def need(header: Header, steps: int = 1, *, torch: bool = True) -> int:
-    """Bytes to encode or decode, with torch or without; the picture is held as bytes, latents and x_t as floats.
+    """Bytes to encode or decode, with torch or without; the picture is held as bytes, twice; latents and x_t as floats.
 
     Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide.
     """
@@ -50,7 +50,7 @@ def need(header: Header, steps: int = 1, *, torch: bool = True) -> int:
     return (
         LIBRARIES[torch]
         + WINDOW_BYTES * min(values, WINDOW)
-        + header.width * header.height * (3 + header.alpha)
+        + 2 * header.width * header.height * (3 + header.alpha)
         + bytes_a_value * values
         + SYMBOL_BYTES * 256 * min(squares, (header.tile // 16) ** 2)
     )
