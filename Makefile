@@ -19,6 +19,7 @@ help:
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
 	@echo "make rates   range, monotony and honesty of the rates;  make bench   time and memory"
+	@echo "make first-use   50 fresh processes with 8 threads each (a quarter of an hour)"
 	@echo "make progressive   docs/PROGRESSIVE.md: streams prefix by prefix, the bound in bits (an hour)"
 	@echo "make palette   docs/PALETTE.md: colours, dithering, coding and repair (half an hour)"
 	@echo "make few-steps   docs/FEW_STEPS.md: quality against steps, before and after distillation (an hour)"
@@ -61,6 +62,11 @@ fuzz: $(VENV)/.dev-stamp
 SHARED ?= ../shared
 rates: $(VENV)/.dev-stamp
 	$(PY) tools/rates.py $(SHARED)/data/kodak
+
+.PHONY: first-use
+first-use: $(VENV)/.dev-stamp
+	$(PY) tools/first_use.py --jobs $(JOBS)
+	$(PY) tools/first_use.py --jobs $(JOBS) --device onnx
 
 # MS-Hyper takes part where recipes/ms-hyper.toml was trained. The last run adds the ways to decode one file, by realism
 # and by steps, as the tool before it does finely; HEVC needs ffmpeg on the PATH.

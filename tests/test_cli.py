@@ -24,7 +24,7 @@ from regrain.cli.parser import parse, size
 
 COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
 FLAGS = {
-    "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--max-pixels"},
+    "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--max-pixels", "--max-memory"},
     "decode": {"--steps", "--budget", "--realism", "--eta", "--seed", "--partial", "--max-pixels", "--max-memory"},
     "inspect": set(),
     "compare": {

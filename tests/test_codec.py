@@ -149,20 +149,8 @@ def test_memory_and_pixels_are_limited(data):
         codec.decode(data, max_memory=10_000_000)
     with pytest.raises(LimitError, match="--max-pixels"):
         codec.decode(data, max_pixels=100)
-
-
-def test_a_tile_of_the_whole_picture_needs_more_memory():
-    small, large = (bitstream.Header(8000, 6000, 0, b"four", tile=tile) for tile in (1024, 8192))
-    codec._check_memory("decoding", small, 1, 2 * 10**9)
-    with pytest.raises(LimitError, match="--max-memory"):
-        codec._check_memory("decoding", large, 1, 2 * 10**9)
-
-
-def test_memory_is_limited_where_the_system_does_not_say_what_it_has(monkeypatch, data):
-    monkeypatch.delattr("os.sysconf")
-    assert codec.decode(data).width == 200
-    with pytest.raises(LimitError, match=r"allowed are 4\.0 GB"):
-        codec._check_memory("decoding", bitstream.Header(60000, 60000, 0, b"four"), 1, None)
+    with pytest.raises(LimitError, match=r"encoding 200 x 150 .*--max-memory"):
+        codec.encode(picture(150, 200), max_memory=10_000_000)
 
 
 def test_a_tile_of_no_allowed_size_is_refused(photo):

@@ -21,7 +21,7 @@ LAYERS = [
     {"entropy", "diffusion"},
     {"conditional", "progressive", "palette"},
     {"onnx", "options"},
-    {"models"},
+    {"models", "memory"},
     {"codec"},
     {"types"},
     {"__init__"},

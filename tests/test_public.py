@@ -41,7 +41,8 @@ SIGNATURES = {
         "method": None,
         "model": None,
         "device": None,
-        "max_pixels": 100_000_000,
+        "max_pixels": 250_000_000,
+        "max_memory": None,
     },
     "decode": {
         "data": inspect.Parameter.empty,
@@ -53,7 +54,7 @@ SIGNATURES = {
         "partial": False,
         "model": None,
         "device": None,
-        "max_pixels": 100_000_000,
+        "max_pixels": 250_000_000,
         "max_memory": None,
     },
     "inspect": {"data": inspect.Parameter.empty},

@@ -60,6 +60,10 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+"""OpenMP, which torch computes with, reads it when it is loaded. Threads that spin while they wait stall each other on
+a busy machine, where the default takes more than twice as long."""
+
 _START = 64
 _PIECE = 2**20
 _OTHER_BYTES = 2**26
@@ -76,7 +80,8 @@ def encode(
     method: str | None = None,
     model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = 250_000_000,
+    max_memory: int | None = None,
 ) -> bytes:
     """The .rgn file of a picture: a path, the bytes of its file, a binary file, a Pillow image or an array.
 
@@ -86,10 +91,11 @@ def encode(
     the whole file, which is never above a target. `tile` is the side of an independent stream in pixels, a power of two
     from 64 to 32768. `method` is "conditional", "progressive" or "palette" (None: the model's, else the first). `model`
     comes from `load` and stays on its device, or is what `load` takes, a method's name or a path, which is read at each
-    call. Without a model, the one in the package runs on `device`, a name of torch's (None: the CPU).
+    call. Without a model, the one in the package runs on `device`, a name of torch's (None: the CPU). `max_memory` is
+    in bytes (None: half of the machine's, or of what its control group allows).
 
     Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
-    LimitError above `max_pixels`, ModelError without weights.
+    LimitError above `max_pixels` or `max_memory`, ModelError without weights.
     """
     knobs = checked(
         quality=quality,
@@ -100,6 +106,7 @@ def encode(
         model=model,
         device=device,
         max_pixels=max_pixels,
+        max_memory=max_memory,
     )
     from regrain import codec
     from regrain import image as pictures
@@ -119,7 +126,7 @@ def decode(
     partial: bool = False,
     model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = 250_000_000,
     max_memory: int | None = None,
 ) -> "types.Image":
     """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
@@ -128,8 +135,8 @@ def decode(
     fresh noise by `eta`: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32
     steps, the most that should end within `budget` seconds (None: 5) of the call on this machine, where the first step
     is timed. The same `seed` and number of steps give the same pixels on the same machine and threads. `partial`
-    decodes what is whole of a damaged file. `max_memory` is in bytes (None: half the machine's). `model` and `device`
-    are as in `encode`.
+    decodes what is whole of a damaged file. `max_memory`, `model` and `device` are as in
+    `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.

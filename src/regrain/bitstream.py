@@ -148,7 +148,7 @@ def read_header(data: bytes) -> Header:
     return _parse_header(data)[0]
 
 
-def read(data: bytes, *, partial: bool = False, max_pixels: int = 100_000_000) -> Stream:
+def read(data: bytes, *, partial: bool = False, max_pixels: int = 250_000_000) -> Stream:
     """Take a file apart; every length and CRC is checked.
 
     With `partial`, sections that are damaged, cut or out of place are dropped and lost tiles are None. Raises what

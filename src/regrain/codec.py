@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from regrain import bitstream, models
+from regrain import bitstream, memory, models
 from regrain.diffusion.budget import STEPS, Budget
-from regrain.errors import Corrupt, LimitError, ModelError, Truncated, UsageError
+from regrain.errors import Corrupt, ModelError, Truncated, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +25,6 @@ __all__ = ["Info", "decode", "encode", "inspect"]
 
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
-WALK_BYTES = 110
-"""What progressive decoding takes a pixel, at most: states of three channels, their noise, the order of the values."""
-UNKNOWN_MEMORY = 4_000_000_000
-"""Bytes allowed where the system does not say how much memory it has."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +88,22 @@ def encode(
     method: str | None = None,
     model: "Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
+    max_memory: int | None = None,
 ) -> bytes:
     """The file of a picture, at a quality (50 unless one of the three is given) or as large as a target allows.
 
     Raises UsageError for a target that is too small, a tile that is no power of two from 64 to 32768, or a method that
-    is not there or not the model's.
+    is not there or not the model's; LimitError above `max_memory`.
     """
     from regrain.image import encode_alpha, fill_hidden
 
     given = models.resolve(model, device)
     which = models.method_of(method, given)
-    model = models.choose(given, which, device)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
-    header = bitstream.Header(*size, 0, model.fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
-    _check_memory("encoding", header, 1, None)
+    fingerprint = given.fingerprint if given else models.packaged_fingerprint(which)
+    header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
+    memory.check("encoding", header, limit=max_memory)
+    model = models.choose(given, which, device)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
     with models.untouched():
         payloads = models.room(which, model).encoder(model, pixels, tile)
@@ -160,13 +158,14 @@ def decode(
     partial: bool = False,
     model: "Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = 250_000_000,
     max_memory: int | None = None,
 ) -> "Picture":
     """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens."""
     header = bitstream.read_header(data)
     bitstream.check_pixels(header, max_pixels, partial=partial)
-    _check_memory("decoding", header, STEPS[-1] if isinstance(steps, Budget) else steps, max_memory)
+    most = STEPS[-1] if isinstance(steps, Budget) else steps
+    memory.check("decoding", header, steps=most, limit=max_memory, torch=models.needs_torch(model, device))
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
@@ -200,30 +199,3 @@ def _check_fingerprint(wanted: bytes, present: bytes) -> None:
             f"the file needs the weights with latent fingerprint {wanted.hex()}, these are {present.hex()}: "
             "name the right ones with --model, or install the regrain release that wrote the file"
         )
-
-
-def _check_memory(work: str, header: bitstream.Header, steps: int, limit: int | None) -> None:
-    """Refuse what would not fit: pictures are held as bytes, latents as floats, x_t twice as floats if steps > 1.
-
-    Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide. The
-    symbols of a tile, 256 a square, are decoded together, in some 64 bytes each.
-    """
-    pixels, squares = header.width * header.height, (-(-header.width // 16)) * -(-header.height // 16)
-    need = 900_000_000 + pixels * (3 + header.alpha) + 256 * squares * (8 + (24 if steps > 1 else 0))
-    need += 256 * 64 * min(squares, (header.tile // 16) ** 2)
-    need += WALK_BYTES * 256 * squares * (header.method == bitstream.Method.PROGRESSIVE)
-    allowed = _half_the_memory() if limit is None else limit
-    if need > allowed:
-        raise LimitError(
-            f"{work} {header.width} x {header.height} in {steps} steps needs about {need / 1e9:.1f} GB of memory, "
-            f"allowed are {allowed / 1e9:.1f} GB{', see --max-memory' if work == 'decoding' else ''}"
-        )
-
-
-def _half_the_memory() -> int:
-    """Half the machine's memory in bytes."""
-    try:
-        pages = os.sysconf("SC_PHYS_PAGES")
-        return os.sysconf("SC_PAGE_SIZE") * pages // 2 if pages > 0 else UNKNOWN_MEMORY
-    except (AttributeError, OSError, ValueError):
-        return UNKNOWN_MEMORY

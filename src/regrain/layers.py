@@ -10,7 +10,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "conv", "icnr_", "normal_", "windowed"]
+__all__ = [
+    "Embedding",
+    "FilmBlock",
+    "PixelNorm",
+    "ResidualBlock",
+    "Upsample",
+    "conv",
+    "icnr_",
+    "normal_",
+    "windowed",
+]
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:

@@ -1,17 +1,22 @@
-"""Which room writes and reads a method's files, and which weights it does so with."""
+"""Which room writes and reads a method's files, and which weights it does so with.
+
+Invariants: rooms are imported and weights are loaded by one thread at a time, whichever asks first; the others wait.
+A process may fork once a model is loaded: the child finds no lock that is held, and computes with one thread.
+"""
 
 import json
 import os
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
+from threading import RLock
 from typing import Any, Protocol
 
 from regrain.bitstream import Method
@@ -24,6 +29,7 @@ __all__ = [
     "expected_psnr",
     "load",
     "method_of",
+    "needs_torch",
     "packaged",
     "packaged_fingerprint",
     "resolve",
@@ -35,6 +41,11 @@ DEFAULT_METHOD = "conditional"
 WITHOUT_TORCH = "onnx"
 """The device's name: ONNX Runtime, which decodes the default method."""
 _KINDS = {"prior": Method.PROGRESSIVE, "palette": Method.PALETTE}
+_FIRST = RLock()
+"""Held while a room (and with it torch) is imported and while weights are loaded. Two threads that import torch's parts
+in different orders wait for each other, or one is given a half of it."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_FIRST.acquire, after_in_parent=_FIRST.release, after_in_child=_FIRST.release)
 
 
 class Model(Protocol):
@@ -62,7 +73,7 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
     hub id is for the palette method. A method's name as `path` is `method`. Raises ModelError."""
     if isinstance(path, str) and path in METHODS:
         return load(None, device, path)
-    with untouched(), as_file(packaged(Method[method.upper()])) as shipped:
+    with _FIRST, untouched(), as_file(packaged(Method[method.upper()])) as shipped:
         where = shipped if path is None else Path(path)
         device = _device(device)
         if device == WITHOUT_TORCH:
@@ -94,19 +105,25 @@ def packaged(method: Method, fingerprint: bytes = b"") -> Traversable:
 
 def room(method: Method, model: Model | None = None) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
     """The room that writes and reads a method's files, with this model."""
-    return import_module(f"regrain.{getattr(model, 'room', method.name.lower())}.method")
+    with _FIRST:
+        return import_module(f"regrain.{getattr(model, 'room', method.name.lower())}.method")
 
 
 @contextmanager
 def untouched() -> Iterator[None]:
     """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own.
 
-    Where nobody has imported it yet nothing is set, and it stays away.
+    Where nobody has imported it yet nothing is set, and it stays away. Where a thread is just importing it, this one
+    waits. The default dtype and the random generator are the whole process's: nothing here sets or reads them.
     """
-    if (torch := sys.modules.get("torch")) is None:
-        yield
-        return
-    with torch.device("cpu"), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+    with ExitStack() as stack:
+        if sys.modules.get("torch") is not None:
+            with _FIRST:
+                import torch
+
+                stack.enter_context(torch.device("cpu"))
+                for kind in ("cpu", "cuda"):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
@@ -120,7 +137,7 @@ def choose(given: Model | None, method: Method, device: str | None, fingerprint:
     """The model that was given, where it is, or the package's own on `device`, of that fingerprint if it has it."""
     if given:
         return given
-    with as_file(packaged(method, fingerprint)) as path:
+    with _FIRST, as_file(packaged(method, fingerprint)) as path:
         return _shipped(path, None if device == "cpu" else device)
 
 
@@ -156,11 +173,26 @@ def _device(name: str | None) -> str | None:
         return WITHOUT_TORCH
     import torch
 
+    _compute_alone_after_fork()
     try:
         torch.zeros(1, device=name or "cpu").cpu()
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
     return name
+
+
+@cache
+def _compute_alone_after_fork() -> None:
+    """From now on a forked child computes with one thread: OpenMP would wait for those that only its parent has."""
+    import torch
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def needs_torch(model: object, device: str | None) -> bool:
+    """Whether decoding with this model, or with another on `device`, is torch's work."""
+    return WITHOUT_TORCH not in (device, getattr(model, "room", None)) and _installed("torch")
 
 
 def _installed(package: str) -> bool:

@@ -44,6 +44,7 @@ def encode(options: argparse.Namespace) -> None:
             model=weights(options),
             device=options.device,
             max_pixels=options.max_pixels,
+            max_memory=options.max_memory,
         )
     put(data, target, overwrite=options.overwrite)
     waited = seconds(options)

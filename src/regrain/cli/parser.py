@@ -125,7 +125,7 @@ def _add_encode(commands: "_Subparsers[_Parser]") -> None:
     parser.add_argument("--method", metavar="NAME", help=methods)
     _add_model(parser)
     _add_overwrite(parser)
-    _add_max_pixels(parser)
+    _add_limits(parser)
 
 
 def _add_decode(commands: "_Subparsers[_Parser]") -> None:
@@ -143,10 +143,7 @@ def _add_decode(commands: "_Subparsers[_Parser]") -> None:
         "--eta", type=float, default=0.0, metavar="E", help="fresh noise a step: 0 DDIM to 1 DDPM (default: 0)"
     )
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
-    _add_max_pixels(parser)
-    parser.add_argument(
-        "--max-memory", metavar="BYTES", type=size, help="refuse to need more (default: half the machine's)"
-    )
+    _add_limits(parser)
     _add_model(parser)
     _add_overwrite(parser)
 
@@ -243,9 +240,12 @@ def _add_model(parser: _Parser) -> None:
     )
 
 
-def _add_max_pixels(parser: _Parser) -> None:
+def _add_limits(parser: _Parser) -> None:
     parser.add_argument(
-        "--max-pixels", metavar="N", type=size, default=100_000_000, help="refuse larger ones (default: 100M)"
+        "--max-pixels", metavar="N", type=size, default=250_000_000, help="refuse larger ones (default: 250M)"
+    )
+    parser.add_argument(
+        "--max-memory", metavar="BYTES", type=size, help="refuse to need more (default: half of what there is)"
     )
 
 

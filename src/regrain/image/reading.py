@@ -31,7 +31,7 @@ _PREFIX = 16
 """Bytes that Pillow's plugins want to see of a file to know their own."""
 
 
-def read(source: Source, *, max_pixels: int = 100_000_000) -> Picture:
+def read(source: Source, *, max_pixels: int = 250_000_000) -> Picture:
     """Read a picture: of an animation the first frame; pixels as stored, an EXIF orientation stays a tag.
 
     Arrays are (h, w) or (h, w, 1, 3 or 4) of uint8, uint16 (round(v / 257)), bool or float. Floats are in [0, 1] when

@@ -1,11 +1,15 @@
 """A graph that runs: ONNX Runtime on the CPU, with as many threads as --threads says, none of which spins.
 
 Weights of wrong shapes end in ModelError, where the graph is made or where it runs; no memory left is a MemoryError.
+Invariants: ONNX Runtime sends nothing and keeps nothing of its own; a process may fork when no network is running.
 """
 
 import os
+from threading import RLock
 from typing import Any
+from weakref import WeakSet
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # Release 1.32 would keep an id of the machine and events, and send them.
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -14,6 +18,8 @@ from regrain.errors import ModelError
 __all__ = ["Network"]
 
 ERRORS_ONLY = 3
+_MAKING = RLock()
+_networks: "WeakSet[Network]" = WeakSet()
 
 
 class Network:
@@ -21,24 +27,42 @@ class Network:
 
     def __init__(self, graph: bytes) -> None:
         """Raises ModelError for bytes that ONNX Runtime does not take."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = _threads(), 1
-        options.log_severity_level = ERRORS_ONLY
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise ModelError(f"the weights make no network: {' '.join(str(error).split())}") from None
-        self._inputs = [entry.name for entry in self._session.get_inputs()]
+        self._graph = graph
+        self._session: onnxruntime.InferenceSession | None = None
+        self._inputs = [entry.name for entry in self._running().get_inputs()]
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Images (C, H, W) or matrices (M, N), as many as the graph takes, to those that it gives."""
         named = {name: array[None] for name, array in zip(self._inputs, arrays, strict=True)}
+        session = self._running()
         try:
-            return [output[0] for output in self._session.run(None, named)]
+            return [output[0] for output in session.run(None, named)]
         except Exception as error:
             text = " ".join(str(error).split())
             raise MemoryError(text) if "alloc" in text else ModelError(f"the weights do not fit: {text}") from None
+
+    def close(self) -> None:
+        """End the session and its threads; the next call makes another."""
+        self._session = None
+
+    def _running(self) -> onnxruntime.InferenceSession:
+        """The session; a new one where the last was closed."""
+        with _MAKING:
+            if self._session is None:
+                self._session = _session(self._graph)
+                _networks.add(self)
+            return self._session
+
+
+def _session(graph: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = _threads(), 1
+    options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"the weights make no network: {' '.join(str(error).split())}") from None
 
 
 def _threads() -> int:
@@ -46,3 +70,14 @@ def _threads() -> int:
     said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return int(said) if said.isdecimal() and int(said) else len(allowed)
+
+
+def _before_fork() -> None:
+    """End all threads: a child has none of them, and its sessions would wait for them, if only to end."""
+    _MAKING.acquire()
+    for network in _networks:
+        network.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_MAKING.release, after_in_child=_MAKING.release)

@@ -27,7 +27,7 @@ def receive(
     Raises Corrupt naming the step that does not decode; under `partial`, if there are steps before it, stops there.
     """
     height, width = (walk.padded(side) for side in size)
-    x_t = torch.zeros(3, height, width)
+    x_t = torch.zeros(3, height, width, dtype=torch.float32)
     tiles = places(height, width, tile)
     sizes = [x_t[:, *place].numel() for place in tiles]
     for number, (step, payload) in enumerate(zip(walk.steps(len(payloads)), payloads, strict=True)):

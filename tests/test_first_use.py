@@ -1,0 +1,57 @@
+"""What a process does first: decodes from several threads at once, and forks; in fresh processes, none may hang."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORK = """
+import os, sys, regrain
+from regrain import models
+device, names = sys.argv[1], sys.argv[2:]
+files = [open(name, "rb").read() for name in names]
+kept = regrain.load(device=device)
+assert regrain.decode(files[0], model=kept).size
+for file in files:
+    regrain.decode(file, device=device)
+child = os.fork()
+if child:
+    assert regrain.decode(files[0], model=kept).size
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+for file in files:
+    regrain.decode(file, device=device)
+assert regrain.decode(files[0], model=kept).size
+"""
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A fresh process with two threads a computation; TimeoutExpired where it hangs."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | {"OMP_NUM_THREADS": "2", **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "onnx"])
+def test_first_decodes_may_come_from_eight_threads_at_once(device):
+    if device == "onnx":
+        pytest.importorskip("onnxruntime")
+    done = run(str(ROOT / "tools" / "first_use.py"), "--processes", "1", "--device", device)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize(("device", "names"), [("cpu", ["colour-2", "palette"]), ("onnx", ["colour-2"])])
+def test_a_process_may_fork_after_it_has_decoded(device, names):
+    """The child used to wait for threads that only its parent has."""
+    if device == "onnx":
+        pytest.importorskip("onnxruntime")
+    done = run("-W", "ignore", "-c", FORK, device, *(str(ROOT / "tests" / "golden" / f"{name}.rgn") for name in names))
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,59 @@
+"""What a picture needs and what a process may have, against a machine and control groups made of files."""
+
+import pytest
+
+from regrain import memory
+from regrain.bitstream import Header, Method
+from regrain.errors import LimitError
+
+GB = 10**9
+
+
+def header(width: int, height: int, tile: int = 1024, method: Method = Method.CONDITIONAL) -> Header:
+    return Header(width, height, 0, b"four", method, tile=tile)
+
+
+def test_a_thumbnail_fits_a_small_machine():
+    assert memory.need(header(96, 80), torch=False) < 0.2 * GB
+    assert memory.need(header(96, 80)) < 0.5 * GB
+    memory.check("decoding", header(256, 256), limit=GB // 2, torch=False)
+
+
+def test_more_of_anything_needs_more():
+    least = memory.need(header(8000, 6000))
+    assert least < memory.need(header(8000, 6000), steps=2)
+    assert least < memory.need(header(8000, 6000, method=Method.PROGRESSIVE))
+    assert least + 3 * GB < memory.need(header(8000, 6000, tile=8192))
+    assert memory.need(header(1, 60000)) < memory.need(header(16, 60000))
+
+
+def test_the_message_says_the_figures_and_the_flag():
+    with pytest.raises(LimitError, match=r"^encoding 8000 x 6000 .* allowed are 900 MB, see --max-memory$"):
+        memory.check("encoding", header(8000, 6000), limit=900_000_000)
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "text", "wanted"),
+    [
+        ("0::/a/b", "memory.max", "3000000000\n", 1_500_000_000),
+        ("0::/a/b", "a/memory.max", "3000000000\n", 1_500_000_000),
+        ("0::/a/b", "a/b/memory.max", "max\n", None),
+        ("4:memory:/a", "memory/a/memory.limit_in_bytes", "2000000000\n", 1_000_000_000),
+        ("4:memory:/not/here", "memory/memory.limit_in_bytes", "2000000000\n", 1_000_000_000),
+        ("4:cpu,memory:/a", "memory/a/memory.limit_in_bytes", "9223372036854771712\n", None),
+        ("7:cpu:/a", "memory/a/memory.limit_in_bytes", "2000000000\n", None),
+        ("nonsense", "memory.max", "nonsense", None),
+    ],
+)
+def test_control_groups_are_heeded(tmp_path, monkeypatch, line, file, text, wanted):
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 10**7}.__getitem__, raising=False)
+    place = tmp_path / "sys/fs/cgroup" / file
+    for path, content in ((tmp_path / "proc/self/cgroup", f"{line}\n"), (place, text)):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    assert memory.allowance(tmp_path) == (wanted or 20_480_000_000)
+
+
+def test_a_system_that_does_not_say_what_it_has_has_8_gb(tmp_path, monkeypatch):
+    monkeypatch.delattr("os.sysconf", raising=False)
+    assert memory.allowance(tmp_path) == 4 * GB
