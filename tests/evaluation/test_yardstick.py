@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from regrain.conditional.decode import Knobs
+from regrain.diffusion import schedule
 from regrain.errors import UsageError
 from regrain.evaluation import realism, yardstick
 from regrain.evaluation.spread import Spread
@@ -18,8 +19,13 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
 
 
 def sample(denoise) -> SimpleNamespace:
-    config = SimpleNamespace(init_noise=0.8, schedule="cosine")
-    model = SimpleNamespace(config=config, denoise=denoise)
+    model = SimpleNamespace(
+        config=SimpleNamespace(init_noise=0.8),
+        denoise=denoise,
+        samples=lambda realism: False,
+        levels=lambda realism: schedule.get("cosine"),
+        start=lambda noise, cond, realism: 0.8 * realism * noise,
+    )
     return SimpleNamespace(model=model, header=SimpleNamespace(quality=0), y_hat=None)
 
 
@@ -29,11 +35,11 @@ def test_a_denoiser_that_ignores_its_noise_gains_nothing():
 
 
 def test_one_that_returns_what_it_gets_gains_all_but_the_noise():
-    """The error falls from about that of the noise and the picture to sigma 0.8 at t = 0.05, sigma = sin(pi t / 2)."""
+    """The error falls from about that of the noise and the picture to that of noise 0.063 alone, at t = 0.05."""
     found = gain(sample(lambda x_t, *arguments: x_t), PIXELS, Knobs())
     power = float(np.square(to_signed(PIXELS)).mean())
-    sigma = math.sin(0.05 * math.pi / 2)
-    wanted = 10 * math.log10((0.64 + power) / (0.64 * sigma**2 + power * (1 - math.cos(0.05 * math.pi / 2)) ** 2))
+    angle = math.atan(2 * 10**-1.5 / 0.8)
+    wanted = 10 * math.log10((0.64 + power) / (0.64 * math.sin(angle) ** 2 + power * (1 - math.cos(angle)) ** 2))
     assert found == pytest.approx(wanted, abs=0.1)
 
 

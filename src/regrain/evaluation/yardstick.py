@@ -3,7 +3,8 @@
 A picture is encoded once and decoded by the codec's own `decode_tiles` and `regrow`. Beside the usual distances there
 are `spectrum`, `realism` and `spread`, and two fences, below which the denoiser does not use its noise at all:
 
-    gain    = PSNR(X(alpha x_0 + sigma n, t)) - PSNR(X(n, 1))    at t = 0.05, n the decoder's own noise, in dB
+    gain    = PSNR(X(alpha x_0 + sigma n, t)) - PSNR(X(x_1, 1))    in dB, n the decoder's own noise, at that t where
+                                                                 alpha x_0 + sigma n is itself a picture of 30 dB
     seeds   = mean |x_s - x_s'|                                  of two seeds at quality 0, in levels
 """
 
@@ -24,7 +25,7 @@ from regrain import bitstream
 from regrain.conditional.decode import Knobs, decode_tiles, regrow
 from regrain.conditional.frozen import Model
 from regrain.conditional.grid import STRIDE
-from regrain.diffusion import noise, schedule
+from regrain.diffusion import noise
 from regrain.errors import UsageError
 from regrain.evaluation import metrics, realism, spectrum
 from regrain.evaluation.dists import Dists
@@ -38,7 +39,8 @@ __all__ = ["SMALLEST", "Judges", "Reading", "Reference", "Sample", "gain", "read
 Pixels = NDArray[np.uint8]
 SMALLEST = 161
 """Pixels that MS-SSIM needs on a side."""
-_NEAR = 0.05
+_NEAR = 2 * 10**-1.5
+"""Deviation in [-1, 1] of noise under which a picture has 30 dB."""
 _NETWORKS = ("lpips_alex", "lpips_squeeze", "lpips_vgg")
 
 
@@ -138,15 +140,14 @@ def read(model: Model, original: Reference, quality: float, knobs: Knobs, seeds:
 @torch.inference_mode()
 def gain(sample: Sample, pixels: Pixels, knobs: Knobs) -> float:
     """The first fence, in dB: what the estimate gains where x_t holds the true picture with a little noise."""
-    model, quality = sample.model, sample.header.quality
+    model, quality, realism = sample.model, sample.header.quality, knobs.realism
     x_0 = torch.from_numpy(pad_edge(to_signed(pixels), STRIDE))
-    level = knobs.realism * model.config.init_noise
-    drawn = torch.from_numpy(noise.normal(knobs.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2])) * level
-    alpha, sigma = schedule.get(model.config.schedule).at(_NEAR)
-    errors = [
-        (model.denoise(x_t, t, sample.y_hat, quality, knobs.realism).cpu() - x_0).square().mean()
-        for x_t, t in ((drawn, 1.0), (alpha * x_0 + sigma * drawn, _NEAR))
-    ]
+    drawn = torch.from_numpy(noise.normal(knobs.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2]))
+    level, levels = (1.0 if model.samples(realism) else realism * model.config.init_noise), model.levels(realism)
+    near = levels.time_of(2 * math.log(level / _NEAR))
+    alpha, sigma = levels.at(near)
+    starts = (model.start(drawn, sample.y_hat, realism), 1.0), (alpha * x_0 + sigma * level * drawn, near)
+    errors = [(model.denoise(x_t, t, sample.y_hat, quality, realism).cpu() - x_0).square().mean() for x_t, t in starts]
     return 10 * math.log10(float(errors[0] / errors[1]))
 
 
