@@ -137,7 +137,12 @@ def _add_decode(commands: "_Subparsers[_Parser]") -> None:
         nargs="?",
         help="default: IN with the suffix .png; - is stdout (PNG)",
     )
-    _add_realism(parser, _steps, "denoising steps, 1 to 1000 (default: 1); auto is as many as end in --budget")
+    _add_realism(
+        parser,
+        _steps,
+        "denoising steps, 1 to 1000 (default: 1; more hardly change what the default method draws); "
+        "auto is as many as end in --budget",
+    )
     parser.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
     parser.add_argument(
         "--eta", type=float, default=0.0, metavar="E", help="fresh noise a step: 0 DDIM to 1 DDPM (default: 0)"
