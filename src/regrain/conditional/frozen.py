@@ -226,13 +226,24 @@ class Model:
         alpha, sigma = self.levels(realism).at(1.0)
         return alpha * self.sampler.sketch(cond[None])[0] + sigma * noise
 
+    def context(self, cond: Tensor, quality: int, realism: float) -> Tensor | None:
+        """What the sampler computes of latents (C, H/16, W/16) once for all steps; None where there is none."""
+        if not self.samples(realism):
+            return None
+        knobs = torch.tensor([quality / QUALITY_TOP, realism], dtype=torch.float32, device=self.device)
+        cond = cond[None].contiguous(memory_format=torch.channels_last)
+        return _between(self, realism).infer_context(cond, knobs[:1], knobs[1:])
+
     @torch.no_grad()
-    def denoise(self, x_t: Tensor, t: float, cond: Tensor, quality: int, realism: float) -> Tensor:
+    def denoise(
+        self, x_t: Tensor, t: float, cond: Tensor, quality: int, realism: float, context: Tensor | None = None
+    ) -> Tensor:
         """The estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
         knobs = torch.tensor([t, quality / QUALITY_TOP, realism], dtype=torch.float32, device=self.device)
         image, cond = (tensor[None].contiguous(memory_format=torch.channels_last) for tensor in (x_t, cond))
         if self.samples(realism):
-            return _between(self, realism).infer(image, knobs[:1], cond, knobs[1:2], knobs[2:])[0].clamp(-1, 1)
+            sampler = _between(self, realism)
+            return sampler.infer(image, knobs[:1], cond, knobs[1:2], knobs[2:], context)[0].clamp(-1, 1)
         output = self.denoiser.infer(image, knobs[:1], cond, knobs[1:2], knobs[2:])
         alpha, sigma = self.levels(realism).at(t)
         prediction = cast(parametrize.Prediction, self.config.prediction)

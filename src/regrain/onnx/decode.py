@@ -1,7 +1,8 @@
 """Bytes -> latents -> picture without torch, station by station as in `conditional.decode`.
 
 z_hat = decode    for each pass: symbols = decode(index)    y_hat = (symbols + mean) / gain
-x_1 = realism init_noise eps    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0
+x_1 = realism init_noise eps, or alpha_1 sketch + sigma_1 eps where there is a sampler
+x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from regrain.entropy.tables import gaussian_tables
 from regrain.image import to_bytes
 from regrain.onnx import ddim
 from regrain.onnx.model import Model
+from regrain.onnx.sampler import Context
 from regrain.tiles import decode_each
 
 __all__ = ["decode_tiles", "regrow", "tile_symbols"]
@@ -29,6 +31,8 @@ Reader: TypeAlias = Callable[[grid.Region], Image]
 """Gives x_t, (3, H, W), of a region."""
 
 WINDOW, HALO = 64, 4
+KEPT_MOST = 2**25
+"""Bytes of pictures whose contexts are kept from step to step, 19 bytes a pixel; those of larger ones are made anew."""
 
 
 def decode_tiles(
@@ -86,19 +90,34 @@ def regrow(
     realism: float = 1.0,
     eta: float = 0.0,
     seed: int = 0,
+    init_noise: float = 1.0,
 ) -> NDArray[np.uint8]:
     """The picture, uint8 (*size, 1 or 3): DDIM over a uniform grid of steps from seeded noise at t = 1."""
     rows, columns = y_hat.shape[1:]
     windows = list(grid.windows(rows, columns, WINDOW, HALO))
     out = np.empty((*size, 1 if grey else 3), np.uint8)
-    level = realism * model.init_noise
-    read = _noise_reader(level, seed, 0)
+    level = 1.0 if model.samples(realism) else realism * model.init_noise
+    initial = _noise_reader(init_noise if realism else 0.0, seed, 0)
+    contexts: dict[grid.Region, Context] = {}
+    levels = model.levels(realism)
+
+    def context_of(region: grid.Region) -> Context | None:
+        """That of a window, made once."""
+        context = contexts.pop(region, None) or model.context(y_hat[:, *region.latents], quality, realism)
+        if context is not None:
+            contexts[region] = context
+        return context
+
+    def start(region: grid.Region) -> Image:
+        """x_1."""
+        return model.start(initial(region), context_of(region), realism)
 
     def seen(window: grid.Window, t: float, read: Reader) -> tuple[Image, Image]:
         """x_t in a window, and x_0 as estimated from it."""
-        x_t = read(window.outer)
-        return x_t, model.denoise(x_t, t, y_hat[:, *window.outer.latents], quality, realism)
+        x_t, context = read(window.outer), context_of(window.outer)
+        return x_t, model.denoise(x_t, t, y_hat[:, *window.outer.latents], quality, realism, context)
 
+    read: Reader = start
     count, see = begun(steps, seen, windows[0], 1.0, read, work=grid.work(windows))
     for number in range(1, count + 1):
         t, s = (count - number + 1) / count, (count - number) / count
@@ -106,8 +125,10 @@ def regrow(
         x_s = np.empty((0,) if s == 0 else (3, rows * grid.STRIDE, columns * grid.STRIDE), np.float32)
         for window in windows:
             x_t, x_0 = see(window, t, read)
+            if s == 0 or out.nbytes > KEPT_MOST:
+                contexts.pop(window.outer, None)
             z = fresh(window.outer) if eta and s else None
-            part = ddim.step(x_t, x_0, t, s, eta, z)[:, *window.core.within(window.outer).pixels]
+            part = ddim.step(x_t, x_0, t, s, eta, z, levels)[:, *window.core.within(window.outer).pixels]
             if s == 0:
                 target = out[window.core.pixels]
                 target[...] = to_bytes(part[:, : target.shape[0], : target.shape[1]], grey)

@@ -25,6 +25,7 @@ from regrain.errors import ModelError, UsageError, shown
 from regrain.onnx import ddim, networks, weights
 from regrain.onnx.integers import ACTIVATION_MAX, QUALITY_TOP, ScaleBranch, interpolate_offsets, scale_index
 from regrain.onnx.network import Network
+from regrain.onnx.sampler import Context, Sampler
 
 __all__ = ["Latents", "Model", "Read"]
 
@@ -35,6 +36,7 @@ Read: TypeAlias = Callable[[Pass, NDArray[np.int64]], Symbols]
 
 LOG_GAIN_MOST, OFFSET_MOST = 20, 2**20
 KNOWN = {"transform", "denoiser", "prediction", "schedule", "init_noise"}
+SAMPLER = "sampler"
 
 
 class Latents:
@@ -110,6 +112,7 @@ class Model:
     fingerprint: bytes
     latents: Latents
     denoiser: Network
+    sampler: Sampler | None
     prediction: str
     init_noise: float
     method = Method.CONDITIONAL
@@ -137,7 +140,7 @@ class Model:
     def build(cls, arrays: weights.Arrays, config: dict[str, Any], recipe: str = "") -> Self:
         """The model of frozen arrays."""
         prediction, schedule = str(config["prediction"]), str(config["schedule"])
-        if set(config) != KNOWN or prediction not in ddim.PREDICTIONS or schedule != ddim.SCHEDULE:
+        if set(config) - {SAMPLER} != KNOWN or prediction not in ddim.PREDICTIONS or schedule != ddim.SCHEDULE:
             raise ModelError(
                 f"{shown(', '.join(config))} with {shown(prediction)} and {shown(schedule)} is decoded by torch alone"
             )
@@ -147,12 +150,50 @@ class Model:
             fingerprint=weights.fingerprint({k: array for k, array in arrays.items() if k.startswith("latents.")}),
             latents=Latents(arrays, config["transform"]["slices"]),
             denoiser=Network(graph),
+            sampler=_sampler(arrays) if config.get(SAMPLER) else None,
             prediction=prediction,
             init_noise=configuration.number(config["init_noise"], "init_noise", NETWORKS["init_noise"]),
         )
 
-    def denoise(self, x_t: Image, t: float, cond: Image, quality: int, realism: float) -> Image:
-        """The denoiser's estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
+    def samples(self, realism: float) -> bool:
+        """Whether pictures at this realism are drawn by the sampler; without one the denoiser makes them all."""
+        return self.sampler is not None and realism > 0
+
+    def levels(self, realism: float) -> ddim.Levels:
+        """The noise schedule of decoding at this realism."""
+        return ddim.truncated if self.samples(realism) else ddim.cosine
+
+    def context(self, cond: Image, quality: int, realism: float) -> Context | None:
+        """What the sampler computes of latents (C, H/16, W/16) once for all steps; None where there is none."""
+        if self.sampler is None or not self.samples(realism):
+            return None
+        return self.sampler.context(cond, quality / QUALITY_TOP, realism)
+
+    def start(self, noise: Image, context: Context | None, realism: float) -> Image:
+        """x_1 (3, H, W) of noise of deviation 1 (3, H, W)."""
+        if context is None:
+            return noise * np.float32(realism * self.init_noise)
+        alpha, sigma = ddim.truncated(1.0)
+        return np.float32(alpha) * context.sketch + np.float32(sigma) * noise
+
+    def denoise(
+        self, x_t: Image, t: float, cond: Image, quality: int, realism: float, context: Context | None = None
+    ) -> Image:
+        """The estimate of x_0, in [-1, 1]. x_t (3, H, W), multiples of 16; cond (C, H/16, W/16)."""
+        if self.sampler is not None and self.samples(realism):
+            context = context or self.sampler.context(cond, quality / QUALITY_TOP, realism)
+            return self.sampler.estimate(x_t, t, context, quality / QUALITY_TOP, realism).clip(-1, 1)
         knobs = np.array([t, quality / QUALITY_TOP, realism], np.float32)[:, None, None]
         (output,) = self.denoiser(x_t, cond, knobs)
         return ddim.to_x0(self.prediction, output, x_t, t).clip(-1, 1)
+
+
+def _sampler(arrays: weights.Arrays) -> Sampler:
+    """The sampler of a file's arrays, its graphs made and so its shapes checked."""
+    own, faithful = (
+        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        for prefix in (f"{SAMPLER}.", "denoiser.")
+    )
+    sampler = Sampler(own, faithful)
+    sampler.context(np.zeros((own["cond.weight"].shape[1], 1, 1), np.float32), 0, 1)
+    return sampler

@@ -2,6 +2,8 @@
 
     mean:      z_hat -> h_s, h                          contexts.k:  y_hat before k, h -> c_k
     denoiser:  x_t, cond, (t, quality, realism) -> the network's output          product: a, b -> a b, in float64
+    sampler_context: cond, (1, quality, realism) -> context, sketch
+    sampler:   x_t / alpha_t - sketch, scaled, context, (t, quality, realism) -> the network's output
 
 Sizes and depths are those of the weights. Each equals its torch module: conditional.transform's, diffusion.unet's.
 """
@@ -14,7 +16,7 @@ from regrain.errors import ModelError
 from regrain.onnx import wire
 from regrain.onnx.graph import Graph, Weights
 
-__all__ = ["context", "denoiser", "mean", "product"]
+__all__ = ["context", "denoiser", "mean", "product", "sampler", "sampler_context"]
 
 PATCH = 4
 FREQUENCIES = 8
@@ -43,28 +45,63 @@ def context(weights: Weights) -> bytes:
 def denoiser(weights: Weights, *, corrects: bool) -> bytes:
     """x_t (3, H, W), cond (C, H/16, W/16), knobs (3, 1, 1) -> (3, H, W); `corrects` adds the sketch."""
     graph = Graph(weights, "x_t", "cond", "knobs")
-    channels = weights["cond.weight"].shape[1:2]
-    if not channels or not 1 <= channels[0] <= 768:
-        raise ModelError(f"latents of {channels} channels; 1 to 768 are allowed")
-    basis, spread = kept(channels[0])
-    sketch = graph.shuffle(graph.convolve("cond", (basis * spread[:, None]).T[:, :, None, None]), BLOCK)
-    embedding = _embedding(graph)
-    patches = graph.node("SpaceToDepth", graph.node("Concat", "x_t", sketch, axis=1), blocksize=PATCH)
-    at4 = graph.convolve(patches, _patch_major(graph.weight("enter.weight")), graph.weight("enter.bias"))
-    at8 = graph.conv(graph.silu(at4), "down8", stride=2)
-    latents = graph.conv(graph.node("Asinh", "cond"), "cond")
-    h = graph.sum(graph.conv(graph.silu(at8), "down16", stride=2), latents)
-    h = _blocks(graph, "blocks16", h, embedding)
-    h = _blocks(graph, "blocks8", graph.sum(graph.shuffle(graph.conv(graph.norm(h), "up8.conv")), at8), embedding)
-    h = _blocks(graph, "blocks4", graph.sum(graph.shuffle(graph.conv(graph.norm(h), "up4.conv")), at4), embedding)
-    h = graph.shuffle(graph.conv(graph.silu(graph.norm(h)), "up2"))
-    out = graph.shuffle(graph.conv(graph.silu(h), "leave"))
+    sketch, embedding = _sketch(graph), _embedding(graph)
+    at4 = _patched(graph, graph.node("Concat", "x_t", sketch, axis=1), "enter")
+    h = _blocks(graph, "blocks4", _deep(graph, at4, embedding), embedding)
+    out = _leave(graph, h)
     return graph.bytes(graph.sum(out, sketch) if corrects else out)
+
+
+def sampler_context(weights: Weights) -> bytes:
+    """cond (C, H/16, W/16), knobs (3, 1, 1) -> context (width, H/4, W/4), sketch (3, H, W)."""
+    graph = Graph(weights, "cond", "knobs")
+    sketch, embedding = _sketch(graph), _embedding(graph)
+    return graph.bytes(_deep(graph, _patched(graph, sketch, "enter"), embedding), sketch)
+
+
+def sampler(weights: Weights) -> bytes:
+    """What x_t adds to the sketch, scaled (3, H, W), context (width, H/4, W/4), knobs (3, 1, 1) -> (3, H, W)."""
+    graph = Graph(weights, "apart", "context", "knobs")
+    embedding = _embedding(graph)
+    gate = graph.convolve(embedding, graph.weight("gate.weight")[:, :, None, None], 1 + graph.weight("gate.bias"))
+    at4 = graph.node("Mul", _patched(graph, "apart", "enter_x"), gate)
+    return graph.bytes(_leave(graph, _blocks(graph, "blocks4", graph.sum("context", at4), embedding)))
 
 
 def product() -> bytes:
     """Matrices (M, K) and (K, N), float64, to (M, N)."""
     return wire.model([wire.Node("MatMul", ("a", "b"), "c", {})], {}, ("a", "b"), ("c",), element=wire.DOUBLE, axes=3)
+
+
+def _sketch(graph: Graph) -> str:
+    """What the latents say without a network, (3, H, W)."""
+    channels = graph.weights["cond.weight"].shape[1:2]
+    if not channels or not 1 <= channels[0] <= 768:
+        raise ModelError(f"latents of {channels} channels; 1 to 768 are allowed")
+    basis, spread = kept(channels[0])
+    return graph.shuffle(graph.convolve("cond", (basis * spread[:, None]).T[:, :, None, None]), BLOCK)
+
+
+def _patched(graph: Graph, x: str, name: str) -> str:
+    """Patches of 4 x 4 pixels through a convolution."""
+    patches = graph.node("SpaceToDepth", x, blocksize=PATCH)
+    return graph.convolve(patches, _patch_major(graph.weight(f"{name}.weight")), graph.weight(f"{name}.bias"))
+
+
+def _deep(graph: Graph, at4: str, embedding: str) -> str:
+    """From 1/4 down to 1/16, where the latents enter, and back."""
+    at8 = graph.conv(graph.silu(at4), "down8", stride=2)
+    latents = graph.conv(graph.node("Asinh", "cond"), "cond")
+    h = graph.sum(graph.conv(graph.silu(at8), "down16", stride=2), latents)
+    h = _blocks(graph, "blocks16", h, embedding)
+    h = _blocks(graph, "blocks8", graph.sum(graph.shuffle(graph.conv(graph.norm(h), "up8.conv")), at8), embedding)
+    return graph.sum(graph.shuffle(graph.conv(graph.norm(h), "up4.conv")), at4)
+
+
+def _leave(graph: Graph, h: str) -> str:
+    """From 1/4 to pixels, by way of 1/2."""
+    h = graph.shuffle(graph.conv(graph.silu(graph.norm(h)), "up2"))
+    return graph.shuffle(graph.conv(graph.silu(h), "leave"))
 
 
 def _embedding(graph: Graph) -> str:
