@@ -27,8 +27,6 @@ __all__ = [
     "Truncated",
     "UnsupportedVersion",
     "UsageError",
-    "plain",
-    "shown",
 ]
 
 _SHOWN_MOST = 80
@@ -105,7 +103,7 @@ class OutputError(RegrainError, OSError):
     exit_code = 7
 
 
-def plain(text: str, most: int = 200) -> str:
-    """Words that may quote a file, fit for a message: escaped as `shown` does it and shortened, without quotes."""
-    escaped = ascii(text[: most + 1])[1:-1]
+def plain(text: object, most: int = 200) -> str:
+    """Words that may quote a file, fit for a message: what does not print is escaped, and what is long is cut."""
+    escaped = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text)[: most + 1])
     return escaped if len(escaped) <= most else f"{escaped[: most - 3]}..."

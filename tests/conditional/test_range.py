@@ -56,7 +56,7 @@ def test_no_file_is_larger_than_the_raw_picture_and_its_tone_stays(model, name):
 def test_the_network_is_left_out_where_it_leaves_its_range_and_around_there(model):
     pixels = SMOOTH.copy()
     pixels[:, :48] = PICTURES["other columns"][:, :48]
-    x = torch.from_numpy(image.to_signed(pixels))[None]
+    x = torch.from_numpy(image.to_signed(pixels))[None].contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         free = model.analysis(x)[0]
     y = analyse(model, pixels)

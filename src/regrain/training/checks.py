@@ -14,10 +14,9 @@ from torch import nn
 from regrain.conditional.model import build_denoiser, build_scale
 from regrain.conditional.transform import Analysis, HyperAnalysis, MeanBranch
 from regrain.diffusion.prior import Prior
-from regrain.errors import UsageError
+from regrain.errors import UsageError, plain
 from regrain.palette.autoencoder import Autoencoder
 from regrain.training.config import Recipe
-from regrain.training.words import escaped
 
 __all__ = ["PARAMETERS_MAX", "check"]
 
@@ -45,9 +44,9 @@ def _check_file(name: str, path: Path) -> None:
     """What is missing is for its reader to say: opening a pipe would wait for ever."""
     try:
         if path.exists() and not path.is_file():
-            raise UsageError(f"{name}: {escaped(path)} is not a file")
+            raise UsageError(f"{name}: {plain(path)} is not a file")
     except OSError as error:
-        raise UsageError(f"{name}: {escaped(path)}: {error.strerror or error}") from None
+        raise UsageError(f"{name}: {plain(path)}: {error.strerror or error}") from None
 
 
 def _check_size(recipe: Recipe, name: str, parts: Callable[[Recipe], list[nn.Module]]) -> None:

@@ -11,11 +11,10 @@ from typing import Final
 from regrain.conditional.model import ModelConfig
 from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
-from regrain.errors import UsageError
+from regrain.errors import UsageError, plain
 from regrain.palette.autoencoder import AutoencoderConfig
 from regrain.training import methods, values
 from regrain.training.methods import DistillConfig
-from regrain.training.words import escaped
 
 __all__ = ["DataConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
@@ -174,7 +173,7 @@ class Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe. Raises UsageError naming the file and the first thing wrong in it."""
-    where = escaped(path)
+    where = plain(path)
     recipe = replace(values.build(Recipe, values.table(path), where), folder=path.resolve().parent)
     try:
         _check(recipe)

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from regrain.errors import ImageError, LimitError, RegrainError, UsageError
+from regrain.errors import ImageError, LimitError, RegrainError, UsageError, plain
 from regrain.image import read, to_signed
 from regrain.training.config import DataConfig
 from regrain.training.drawings import draw
 from regrain.training.shards import entries
 from regrain.training.stopping import leave_signals_alone
-from regrain.training.words import escaped
 
 __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
 
@@ -47,7 +46,7 @@ class Member:
     @property
     def title(self) -> str:
         """Shard and name, for messages."""
-        return escaped(f"{self.shard.name}/{self.name}")
+        return plain(f"{self.shard.name}/{self.name}")
 
     def read(self) -> NDArray[np.uint8]:
         """The picture's pixels, uint8 (H, W, 3). Raises ImageError if it is broken, or can no longer be read."""
@@ -73,7 +72,7 @@ def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]
     try:
         shards = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
     except OSError as error:
-        raise UsageError(f"{escaped(folder)}: {error.strerror or error}") from None
+        raise UsageError(f"{plain(folder)}: {error.strerror or error}") from None
     rows = _index(folder / "index.csv")
     known = {row["repository"] for row in rows.values()}
     for name in sorted({*config.exclude, *config.holdout} - known):

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from regrain.errors import UsageError
-from regrain.training.words import escaped
+from regrain.errors import UsageError, plain
 
 __all__ = ["MEMBERS_MAX", "Entry", "entries"]
 
@@ -63,11 +62,11 @@ def entries(shard: Path) -> list[Entry]:
     """
     try:
         if not stat.S_ISREG(shard.stat().st_mode):
-            raise UsageError(f"{escaped(shard)}: not a file; a shard is a tar file")
+            raise UsageError(f"{plain(shard)}: not a file; a shard is a tar file")
         with shard.open("rb", buffering=0) as file:
             return _Walk(shard, file).all()
     except OSError as error:
-        raise UsageError(f"{escaped(shard)}: {error.strerror or error}") from None
+        raise UsageError(f"{plain(shard)}: {error.strerror or error}") from None
 
 
 class _Walk:
@@ -81,7 +80,7 @@ class _Walk:
         self.useless, self.first = 0, ""
 
     def all(self) -> list[Entry]:
-        title, count = escaped(self.shard.name), 0
+        title, count = plain(self.shard.name), 0
         try:
             while self._member():
                 if (count := count + 1) > MEMBERS_MAX:
@@ -126,7 +125,7 @@ class _Walk:
     def _sort(self, name: bytes, kind: bytes, offset: int, size: int) -> None:
         """Keep a file that is of use, count a member that is not; folders and links are of no account."""
         if why := self.ahead.wrong or _useless(kind, len(name), size):
-            self.first = self.first or f"{escaped(name.decode('utf-8', 'replace'))}: {why}"
+            self.first = self.first or f"{plain(name.decode('utf-8', 'replace'))}: {why}"
             self.useless += 1
         elif kind in REGULAR and not name.endswith(b"/"):
             self.whole.append(Entry(name.decode("utf-8", "surrogateescape"), offset, size))

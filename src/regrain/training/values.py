@@ -12,8 +12,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from regrain.errors import UsageError
-from regrain.training.words import escaped
+from regrain.errors import UsageError, plain
 
 __all__ = ["RANGES", "build", "table"]
 
@@ -49,7 +48,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
 
 def table(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises UsageError for what is no such file, or one over FILE_MAX bytes."""
-    where = escaped(path)
+    where = plain(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{where}: {'a directory' if path.is_dir() else 'not a file'}; a TOML file is allowed")
@@ -68,7 +67,7 @@ def table(path: Path) -> dict[str, Any]:
     except ValueError as error:  # of the file's name, its encoding, its syntax, its numbers
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{where}: not a TOML recipe: {escaped(error)}") from None
+        raise UsageError(f"{where}: not a TOML recipe: {plain(error)}") from None
 
 
 def build(kind: type[T], data: object, where: str) -> T:
@@ -83,7 +82,7 @@ def build(kind: type[T], data: object, where: str) -> T:
     try:
         return kind(**values)
     except UsageError as error:
-        raise UsageError(f"{where}: {escaped(error)}") from None
+        raise UsageError(f"{where}: {plain(error)}") from None
     except TypeError as error:
         missing = str(error).partition("argument")[2].lstrip("s: ")
         raise UsageError(f"{where}: lacks {missing}") from None
@@ -125,4 +124,4 @@ def _shown(value: object) -> str:
         return f"{value}"
     if isinstance(value, dict | list):
         return f"a {'table' if isinstance(value, dict) else 'list'} of {len(value)}"
-    return escaped(repr(value))
+    return plain(repr(value))
