@@ -11,9 +11,10 @@ from tiny_student import STUDENT_HEAD, origin, write_student
 import regrain
 from regrain.evaluation.backbones import VGG_CHANNELS, vgg16
 from regrain.training import loop, sampling
+from regrain.training.adversary import Adversary
 from regrain.training.config import LossConfig
 from regrain.training.objective import Rules
-from regrain.training.textures import Textures
+from regrain.training.textures import STAGES, Textures
 
 RECIPE = (
     STUDENT_HEAD.replace('trains = "student"', 'trains = "sampler"')
@@ -134,3 +135,24 @@ def test_gradients_of_textures_reach_the_picture(textures):
     x = torch.rand(1, 3, 64, 64, requires_grad=True)
     sum(textures(x, torch.rand(1, 3, 64, 64))).sum().backward()
     assert x.grad.abs().sum() > 0
+
+
+def test_an_adversary_learns_and_its_gradients_keep_apart(textures):
+    """L_D reaches the heads alone, L_G the picture alone; a few steps tell noise from flat squares."""
+    torch.manual_seed(3)
+    adversary = Adversary(STAGES)
+    x_hat = torch.rand(4, 3, 64, 64, requires_grad=True)
+    decoded, originals = textures.pair(x_hat, torch.zeros(4, 3, 64, 64))
+    mistakes, deceit = adversary.losses(decoded, originals)
+    deceit.sum().backward(retain_graph=True)
+    assert x_hat.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in adversary.parameters())
+    x_hat.grad = None
+    mistakes.backward(retain_graph=True)
+    assert x_hat.grad is None
+    optimizer = torch.optim.Adam(adversary.parameters(), lr=1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        adversary.losses(decoded, originals)[0].backward(retain_graph=True)
+        optimizer.step()
+    assert adversary.losses(decoded, originals)[0].item() < 0.5 * mistakes.item()

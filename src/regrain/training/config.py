@@ -68,6 +68,8 @@ class LossConfig:
     """LPIPS of VGG16 is multiplied by this."""
     texture_scale: float = 1.0
     """The Wasserstein distance on VGG16's features is multiplied by this."""
+    adversary_scale: float = 0.0
+    """What a discriminator on these features says is multiplied by this; 0 trains none."""
     rate_weight: tuple[float, float] = (12.5, 0.1)
     """lambda at quality 0 and at quality 100, log-linear between."""
     balance: float = 0.5

@@ -92,7 +92,8 @@ class SamplerTrainee(Trainee):
         self.origin = Origin.load(recipe.path(recipe.distill.teacher) if recipe.distill.teacher else None, device)
         self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
         lineage = {"teacher": checkpoint.fingerprint(self.origin.tensors).hex()}
-        self.sampler = sampling.Sampler(sampling.begun(self.origin.model), lineage)
+        adversary = bool(recipe.loss.vgg and recipe.loss.adversary_scale)
+        self.sampler = sampling.Sampler(sampling.begun(self.origin.model), lineage, adversary=adversary)
         super().__init__(recipe, self.sampler, device)
 
     def objective(self) -> sampling.Objective:

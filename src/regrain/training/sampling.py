@@ -22,10 +22,11 @@ from regrain.diffusion import sampler, schedule
 from regrain.diffusion.unet import RESIDUAL, SamplingDenoiser
 from regrain.entropy.exact import QUALITY_TOP
 from regrain.evaluation.perceptual import Lpips
+from regrain.training.adversary import Adversary
 from regrain.training.config import LossConfig
 from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules, rate_weight
 from regrain.training.student import quantised
-from regrain.training.textures import Textures
+from regrain.training.textures import STAGES, Textures
 
 __all__ = ["Objective", "Row", "Sampler", "begun", "draw", "validate"]
 
@@ -42,10 +43,11 @@ LEVELS = schedule.get(SAMPLING_SCHEDULE)
 class Sampler(nn.Module):
     """What is trained: a sampling denoiser, behind the latents of the file that it was begun from."""
 
-    def __init__(self, denoiser: SamplingDenoiser, lineage: dict[str, Any]) -> None:
-        """Take the network, and what a checkpoint says of it."""
+    def __init__(self, denoiser: SamplingDenoiser, lineage: dict[str, Any], *, adversary: bool = False) -> None:
+        """Take the network, and what a checkpoint says of it; `adversary` trains a discriminator beside it."""
         super().__init__()
         self.denoiser, self.lineage = denoiser, lineage
+        self.adversary = Adversary(STAGES) if adversary else None
 
     @property
     def config(self) -> "Sampler":
@@ -112,13 +114,22 @@ class Objective(nn.Module):
         rho = ones * self.distortion.perceptual_weight(rules)
         total, distance = self.distortion.mix(error, x_hat, x, rho, rules)
         scalars = {"mse": (x_hat.detach() - x).square().mean() * 127.5**2, "lpips": distance.detach().mean()}
-        picked = own.nonzero()[:, 0]
-        if rules.texture and len(picked) and (textures := self.textures[0]):
-            alike, texture = textures(x_hat[picked], x[picked])
+        picked, textures = own.nonzero()[:, 0], self.textures[0] if rules.texture else None
+        if textures is not None:
+            names = ("vgg", "texture") + (("adversary", "deceit") if self.network.adversary is not None else ())
+            scalars |= dict.fromkeys(names, x.new_zeros(()))
+        if textures is not None and len(picked):
+            decoded, originals = textures.pair(x_hat[picked], x[picked])
+            alike, texture = textures.distances(decoded, originals)
             apart = self.config.vgg_scale * alike + self.config.texture_scale * texture
-            total = total.index_add(0, picked, rho[picked] * rules.texture * apart)
             scalars |= {"vgg": alike.detach().mean(), "texture": texture.detach().mean()}
-        return {"loss": (total * rate_weight(self.config, quality) ** -self.config.balance).mean(), **scalars}
+            if (adversary := self.network.adversary) is not None:
+                mistakes, deceit = adversary.losses(decoded, originals)
+                apart = apart + self.config.adversary_scale * deceit
+                scalars |= {"adversary": mistakes, "deceit": deceit.detach().mean()}
+            total = total.index_add(0, picked, rho[picked] * rules.texture * apart)
+        loss = (total * rate_weight(self.config, quality) ** -self.config.balance).mean()
+        return {"loss": loss + scalars.get("adversary", 0), **scalars}
 
     @torch.no_grad()
     def _noised(

@@ -19,12 +19,14 @@ from regrain.errors import ModelError
 from regrain.evaluation.backbones import VGG_CHANNELS, vgg16
 from regrain.evaluation.weights import read
 
-__all__ = ["Textures"]
+__all__ = ["STAGES", "Textures"]
 
 _MEAN: Final = (0.485, 0.456, 0.406)
 _SPREAD: Final = (0.229, 0.224, 0.225)
 _TAPS: Final = (8, 15, 22, 29)
 """Where the last ReLU of each stage but the first stands in `vgg16`."""
+STAGES: Final = VGG_CHANNELS[1:]
+"""Channels of these."""
 _POOLS: Final = (8, 4, 2, 2)
 """Sides of the squares, in places of each stage."""
 _EPS: Final = 1e-6
@@ -59,10 +61,18 @@ class Textures(nn.Module):
 
     def forward(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """LPIPS and Wasserstein distance, (B,) each, of (B, 3, H, W) in [-1, 1], sides multiples of 32."""
+        return self.distances(*self.pair(x_hat, x))
+
+    def pair(self, x_hat: Tensor, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The features of both, stage by stage, those of x without gradients."""
         with torch.no_grad():
-            taps = self._taps(x)
-        lpips = wasserstein = x_hat.new_zeros(len(x_hat))
-        for index, (a, b) in enumerate(zip(self._taps(x_hat), taps, strict=True)):
+            originals = self._taps(x)
+        return self._taps(x_hat), originals
+
+    def distances(self, decoded: list[Tensor], originals: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """As `forward`, of features."""
+        lpips = wasserstein = decoded[0].new_zeros(len(decoded[0]), dtype=torch.float32)
+        for index, (a, b) in enumerate(zip(decoded, originals, strict=True)):
             a, b = a.float(), b.float()
             apart = (_unit(a) - _unit(b)).square().mean((2, 3))
             lpips = lpips + apart @ self.get_buffer(f"lin{index + 1}")

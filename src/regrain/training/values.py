@@ -32,7 +32,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "steps": (1, _MANY), "batch": (1, 65536), "crop": (64, 8192), "learning_rate": (0, 1), "continuous": (0, 1),
     "rate": (0, _MUCH), "perceptual": (0, _MUCH), "perceptual_weight": (0, 1), "perceptual_scale": (0, _MUCH),
     "structure": (0, _MUCH), "structure_scale": (0, _MUCH), "texture": (0, _MUCH),
-    "texture_scale": (0, _MUCH), "vgg_scale": (0, _MUCH),
+    "texture_scale": (0, _MUCH), "adversary_scale": (0, _MUCH), "vgg_scale": (0, _MUCH),
     "rate_weight": (1e-9, _MUCH), "balance": (0, 1), "tone_weight": (0, _MUCH),
     "lattice_weight": (0, _MUCH), "min_snr_gamma": (1e-9, _MUCH), "min_weight": (0, _MUCH),
     "simple_weight": (0, _MUCH), "vlb_weight": (0, _MUCH), "sampling_steps": (1, 1024), "gap": (1e-3, 1),

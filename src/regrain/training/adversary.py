@@ -1,0 +1,45 @@
+"""A discriminator on frozen features: it tells decoded pictures from originals, patch by patch.
+
+    L_D = mean max(0, 1 - D(f(x))) + mean max(0, 1 + D(f(x_hat)))        L_G = -mean D(f(x_hat))
+
+f is a frozen classifier (Projected GANs, Sauer et al. 2021): small heads on its stages are enough, and they are stable.
+Both losses are of one forward and one backward pass: L_D sees features without their gradient, and L_G heads without
+theirs.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from regrain.layers import conv
+
+__all__ = ["Adversary"]
+
+WIDTH = 64
+
+
+class Adversary(nn.Module):
+    """A head of three convolutions for each stage of the features."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        """Of stages with so many channels."""
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(conv(count, WIDTH, kernel=1), nn.SiLU(), conv(WIDTH, WIDTH), nn.SiLU(), conv(WIDTH, 1))
+            for count in channels
+        )
+
+    def forward(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Features (B, C, H, W) of each stage -> logits (B, 1, H, W), above 0 for originals."""
+        return [head(features) for head, features in zip(self.heads, stages, strict=True)]
+
+    def losses(self, decoded: Sequence[Tensor], originals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """L_D, whose gradient reaches the heads alone, and L_G, (B,), whose gradient reaches the pictures alone."""
+        false, true = self([stage.detach() for stage in decoded]), self(originals)
+        pairs = zip(false, true, strict=True)
+        mistakes = torch.stack([(1 + no).relu().mean() + (1 - yes).relu().mean() for no, yes in pairs]).mean()
+        fixed = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        logits: list[Tensor] = functional_call(self, fixed, (decoded,))
+        return mistakes, -torch.stack([logit.mean((1, 2, 3)) for logit in logits]).mean(0)
