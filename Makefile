@@ -78,8 +78,8 @@ MS_HYPER = runs/ms-hyper/weights.safetensors
 results: $(VENV)/.dev-stamp
 	test ! -e $(MS_HYPER) || \
 	  $(EVALUATE) --codecs regrain --model $(MS_HYPER) --realism 0 --qualities 5 20 35 50 65 80 95
-	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive.safetensors --realism 0 --qualities 30 50 70 90
-	$(EVALUATE) --codecs regrain --model src/regrain/weights/palette.safetensors --qualities 0 20 40 60 70 85 100
+	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive-76dd7c26.safetensors --realism 0 --qualities 30 50 70 90
+	$(EVALUATE) --codecs regrain --model src/regrain/weights/palette-904e8a6e.safetensors --qualities 0 20 40 60 70 85 100
 	$(EVALUATE)
 	$(PY) tools/perception_distortion.py $(SHARED)/data/kodak $(SHARED)/data/weights/lpips_alex_v0.1.safetensors \
 	  --jobs $(JOBS)
@@ -93,7 +93,7 @@ SECOND = $(PY) -m regrain evaluate runs/second/$(KIND) runs/second/$(KIND).resul
   --qualities 0 15 30 45 60 80 --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
 PALETTE = $(PY) -m regrain evaluate runs/second/$(KIND) runs/second/$(KIND).results --jobs $(JOBS) --codecs regrain JPEG \
   --qualities 0 20 40 60 80 --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors \
-  --model src/regrain/weights/palette.safetensors
+  --model src/regrain/weights/palette-904e8a6e.safetensors
 second-set: $(VENV)/.dev-stamp
 	rm -rf runs/second/photos runs/second/screens; mkdir -p runs/second/photos runs/second/screens docs/second-set
 	ln -s $(abspath $(SHARED))/data/test/*.png runs/second/photos
@@ -103,10 +103,15 @@ second-set: $(VENV)/.dev-stamp
 
 # The teacher is what recipes/gpu.toml leaves (a GPU makes it: tools/graphed.py); the four students, of the latents before,
 # are those of `regrain distill recipes/distill-NAME.toml`, and guidance is that of distill-guided.toml.
-FIRST = src/regrain/weights/conditional-b52d4b2a.safetensors
+# The latents before are not shipped: their weights come from the tree of the commit that made them.
+FIRST = runs/conditional-b52d4b2a.safetensors
+$(FIRST):
+	mkdir -p runs
+	git show e3a7a14:src/regrain/weights/conditional.safetensors > $@.part
+	mv $@.part $@
 STUDENTS = $(foreach NAME,none progressive consistency direct,$(NAME)=runs/distill-$(NAME)/weights.safetensors)
 LPIPS_ALEX = $(SHARED)/data/weights/lpips_alex_v0.1.safetensors
-few-steps: $(VENV)/.dev-stamp
+few-steps: $(VENV)/.dev-stamp $(FIRST)
 	mkdir -p docs/few-steps
 	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/steps teacher=runs/gpu/weights.safetensors shipped --jobs $(JOBS)
 	$(PY) tools/distilled.py $(SHARED)/data/kodak $(LPIPS_ALEX) docs/few-steps/methods teacher=$(FIRST) $(STUDENTS) --steps 1 2 4 8 --jobs $(JOBS)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import stat
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -144,56 +143,3 @@ def test_the_fingerprint_is_the_hash_that_the_text_says():
     data = b"a|torch.int16|(2,)|" + bytes([1, 0, 255, 255]) + b"b|torch.float32|()|" + bytes([0, 0, 128, 63])
     tensors = {"b": torch.tensor(1.0), "a": torch.tensor([1, -1], dtype=torch.int16)}
     assert checkpoint.fingerprint(tensors) == hashlib.sha256(data).digest()[:4]
-
-
-def test_shrunk_kernels_come_back_within_half_a_unit(tmp_path):
-    generator = torch.Generator().manual_seed(0)
-    tensors = {
-        "net.weight": torch.randn(6, 5, 3, 3, generator=generator).half(),
-        "net.silent": torch.zeros(2, 1, 1, 1).half(),
-        "net.bias": torch.randn(6, generator=generator).half(),
-        "other.weight": torch.randn(4, 4, 1, 1, generator=generator).half(),
-    }
-    small = checkpoint.shrunk(tensors, ("net.",))
-    assert small["net.weight"].dtype == torch.int8
-    checkpoint.save(tmp_path / "w", small, {})
-    found, _ = checkpoint.load(tmp_path / "w")
-    assert found.keys() == tensors.keys()
-    assert {tensor.dtype for tensor in found.values()} == {torch.float16}
-    largest = tensors["net.weight"].float().abs().amax((1, 2, 3), keepdim=True)
-    wrong = (found["net.weight"].float() - tensors["net.weight"].float()).abs()
-    assert bool((wrong <= 0.52 * largest / 127 + 1e-3 * largest).all())
-    for name in ("net.silent", "net.bias", "other.weight"):
-        assert torch.equal(found[name], tensors[name])
-    if find_spec("onnxruntime"):
-        from regrain.onnx import weights
-
-        for name, array in weights.load(tmp_path / "w")[0].items():
-            assert torch.equal(torch.from_numpy(array), found[name])
-
-
-BYTES, FITTING = torch.ones(3, 2, 1, 1, dtype=torch.int8), torch.ones(3, dtype=torch.float16)
-UNFIT = {
-    "no kernel": {"a.unit": FITTING},
-    "no name": {".unit": FITTING},
-    "other rows": {"a": BYTES, "a.unit": FITTING[:2]},
-    "one row": {"a": BYTES[:1], "a.unit": FITTING},
-    "no rows": {"a": BYTES, "a.unit": FITTING[0]},
-    "two axes": {"a": BYTES[:, :, 0, 0], "a.unit": FITTING},
-    "floats": {"a": BYTES.half(), "a.unit": FITTING},
-    "whole units": {"a": BYTES, "a.unit": FITTING.long()},
-    "no number": {"a": BYTES, "a.unit": FITTING * float("nan")},
-    "endless": {"a": BYTES, "a.unit": FITTING * 600},
-}
-
-
-@pytest.mark.parametrize("tensors", UNFIT.values(), ids=UNFIT.keys())
-def test_units_that_fit_no_kernel_are_refused(tmp_path, tensors):
-    checkpoint.save(tmp_path / "w", tensors, {})
-    with pytest.raises(ModelError, match=r"unit'? (is no unit of|is out of range|holds )"):
-        checkpoint.load(tmp_path / "w")
-    if find_spec("onnxruntime"):
-        from regrain.onnx import weights
-
-        with pytest.raises(ModelError, match=r"unit'? (is no unit of|is out of range|holds )"):
-            weights.load(tmp_path / "w")

@@ -41,9 +41,8 @@ def test_the_package_has_weights_for_each_and_files_for_all_its_weights():
     """Every fingerprint that was released has golden files, and every golden file its weights."""
     headers = [bitstream.read_header((FOLDER / f"{name}.rgn").read_bytes()) for name in GOLDEN]
     released = {(header.method, header.fingerprint) for header in headers}
-    assert {(method, models.packaged_fingerprint(method, wanted)) for method, wanted in released} == released
-    stored = list((files("regrain") / "weights").iterdir())
-    assert len(stored) == len({models.packaged(*one).name for one in released})
+    stored = {path.name for path in (files("regrain") / "weights").iterdir() if path.name.endswith(".safetensors")}
+    assert {models.packaged(*one).name for one in released} == stored
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -66,7 +65,7 @@ def test_the_picture_is_the_same(name):
     assert back.pixels.shape == kept.pixels.shape
     apart = np.abs(back.pixels.astype(int) - kept.pixels)
     assert apart.mean() <= 2
-    assert apart.max() <= 5  # the weights of an earlier release are kept in 8 bits: 4, and one more for another machine
+    assert apart.max() <= 2  # another machine rounds otherwise
     assert back.metadata == kept.metadata
     assert (back.alpha is None) == (kept.alpha is None)
     assert back.alpha is None or np.array_equal(back.alpha, kept.alpha)

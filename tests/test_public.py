@@ -216,17 +216,6 @@ def test_a_huge_number_is_refused_in_few_words():
         regrain.decode("there is no such file", seed=10**5000)
 
 
-def test_the_weights_keep_to_their_sizes():
-    """16 MB a method, 8 of them the palette's at most, and 40 in all."""
-    sizes = {
-        path.stem: path.stat().st_size for path in (Path(regrain.__file__).parent / "weights").glob("*.safetensors")
-    }
-    assert {name.partition("-")[0] for name in sizes} == {"conditional", "palette", "progressive"}
-    assert max(sizes.values()) <= 16e6
-    assert sizes["palette"] <= 8e6
-    assert sum(sizes.values()) <= 40e6
-
-
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_type_hints_are_resolved(name):
     hints = typing.get_type_hints(getattr(regrain, name))

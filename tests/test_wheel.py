@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,10 @@ def run(*command: str, **options) -> str:
 def test_an_installed_wheel_makes_the_round_trip(tmp_path):
     run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT))
     (wheel,) = tmp_path.glob("*.whl")
+    parts = {Path(part.filename): part for part in zipfile.ZipFile(wheel).infolist()}
+    weights = {path.name: part.file_size for path, part in parts.items() if path.parent.name == "weights"}
+    assert weights.keys() == {path.name for path in (ROOT / "src" / "regrain" / "weights").iterdir()}
+    assert sum(weights.values()) < 40e6
     site = tmp_path / "site"
     run("-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site), str(wheel))
     code = f"import sys; sys.path.insert(0, {str(site)!r})" + TRIP.format(site=str(site))

@@ -37,22 +37,17 @@ class Golden:
 
 
 GOLDEN = {
-    "colour": Golden(96, 80, 40),
-    "grey": Golden(33, 17, 60, channels=1),
-    "pixel": Golden(1, 1, 50),
-    "extras": Golden(40, 24, 30.5, extras=True),
-    "tiles": Golden(130, 70, 10, tile=64),
-    "lowest": Golden(64, 48, 0),
-    "highest": Golden(24, 20, 100),
     "progressive": Golden(40, 24, 60, tile=64, extras=True, method="progressive"),
     "palette": Golden(130, 70, 30, tile=64, extras=True, method="palette"),
     "levels": Golden(96, 80, 80, method="palette"),
-    # Of the conditional codec's second latents.
+    # Of the conditional codec's latents; there were others before the first release, hence the names.
     "colour-2": Golden(96, 80, 40),
     "grey-2": Golden(33, 17, 60, channels=1),
     "tiles-2": Golden(130, 70, 10, tile=64, extras=True),
     "lowest-2": Golden(64, 48, 0),
     "highest-2": Golden(24, 20, 100),
+    "pixel-2": Golden(1, 1, 50),
+    "extras-2": Golden(40, 24, 30.5, extras=True),
 }
 
 

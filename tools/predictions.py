@@ -2,8 +2,8 @@
 
     python tools/predictions.py LPIPS CSV [--steps N]
 
-The latents are those of the weights b52d4b2a in the package, as they are, at one quality. Denoisers of one shape and
-one seed learn behind them side by side: at every step from the same crops, times and noise, on the min-SNR weighted
+The latents are those of the weights b52d4b2a (`make runs/conditional-b52d4b2a.safetensors`), at one quality. Denoisers of one
+shape and one seed learn behind them side by side: at every step from the same crops, times and noise, on the min-SNR weighted
 squared error alone, which is the same number for a given estimate of x_0 whatever is predicted (see
 diffusion.parametrize). In the codec an x_0-prediction is the sketch and what the network adds to it; "x0 alone" adds
 nothing, as eps and v do not.
@@ -40,7 +40,7 @@ from regrain.training.state import State
 from regrain.training.student import Origin, quantised
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-WEIGHTS: Final = ROOT / "src" / "regrain" / "weights" / "conditional-b52d4b2a.safetensors"
+WEIGHTS: Final = ROOT / "runs" / "conditional-b52d4b2a.safetensors"
 COUNTS: Final = (1, 2, 4, 8, 16, 32, 64)
 HEADS: Final = ["prediction", "parameters", "updates", "batch", "crop", "pictures", "loss", "steps", "psnr", "lpips"]
 BATCH, SIDE, HELD_OUT, QUALITY = 8, 128, 16, 28

@@ -7,7 +7,6 @@ CIFAR-10 in ../shared/data, which are of its training part, not of its test part
 """
 
 import argparse
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regrain import models
+from regrain.bitstream import Method
 from regrain.diffusion import likelihood, sampler
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.schedule import LogLinear
 
 CIFAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10" / "cifar10_1000.npy"
-SHIPPED = Path(str(files("regrain") / "weights" / "progressive.safetensors"))
+SHIPPED = Path(str(models.packaged(Method.PROGRESSIVE)))
 BATCH = 100
 PROFILE = 10
 """Rows of the profile."""

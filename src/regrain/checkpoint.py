@@ -3,9 +3,6 @@ at every moment `path` holds what it held before or all of what comes after.
 
 The fingerprint of a set of tensors is the first 4 bytes of SHA-256 over name, dtype, shape and little-endian bytes of
 each, in order of their names: what the file format calls the latent fingerprint.
-
-Weights of earlier releases are kept at half their size: a kernel is 8-bit integers times one float16 unit for each
-output channel, tensors NAME and NAME.unit in the file, and float16 again once it is read.
 """
 
 import hashlib
@@ -23,15 +20,11 @@ from torch import Tensor, nn
 
 from regrain.errors import ModelError, OutputError, plain, shown
 
-__all__ = ["fingerprint", "load", "load_metadata", "mismatch", "network", "save", "shrunk"]
+__all__ = ["fingerprint", "load", "load_metadata", "mismatch", "network", "save"]
 
 M = TypeVar("M", bound=nn.Module)
 
 KEY, CHECK = "regrain", "checksum"
-UNIT = ".unit"
-BYTE_MAX = 127
-UNIT_TOP = 65504 / 128 * 127
-"""So that no kernel leaves the range of float16."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 TYPES = (*FLOATS, torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool)
 
@@ -71,39 +64,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ModelError(f"{path}: {shown(name)} holds numbers that are not finite")
     if fingerprint(tensors).hex() != metadata.pop(CHECK, None):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
-    return _grown(tensors, path), metadata
-
-
-def shrunk(tensors: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-    """Tensors to save in place of these: kernels whose names begin with one of the prefixes in 8 bits, the rest as is.
-
-    A value comes back within about half a unit, which is the largest of its output channel over 127.
-    """
-    small: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        small[name] = tensor
-        if name.startswith(prefixes) and tensor.dim() == 4:
-            unit = (tensor.float().abs().amax((1, 2, 3)) / BYTE_MAX).clamp_min(2.0**-24).half()
-            whole = (tensor.float() / _rows(unit)).round().clamp(-BYTE_MAX, BYTE_MAX)
-            small |= {name: whole.to(torch.int8), f"{name}{UNIT}": unit}
-    return small
-
-
-def _grown(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The inverse of `shrunk`. Raises ModelError where a unit and its kernel do not fit each other."""
-    units = {name.removesuffix(UNIT): tensors.pop(name) for name in [*tensors] if name.endswith(UNIT)}
-    for name, unit in units.items():
-        kernel = tensors.get(name)
-        if kernel is None or kernel.dtype != torch.int8 or kernel.dim() != 4 or unit.shape != kernel.shape[:1]:
-            raise ModelError(f"{path}: {plain(name + UNIT)} is no unit of {plain(name)}")
-        if unit.dtype != torch.float16 or not bool((unit.float().abs() * BYTE_MAX < UNIT_TOP).all()):
-            raise ModelError(f"{path}: {plain(name + UNIT)} is out of range")
-        tensors[name] = (kernel.float() * _rows(unit)).half()
-    return tensors
-
-
-def _rows(unit: Tensor) -> Tensor:
-    return unit.float()[:, None, None, None]
+    return tensors, metadata
 
 
 def load_metadata(path: Path) -> dict[str, Any]:

@@ -171,7 +171,8 @@ def decode(
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
     wanted = header.fingerprint
     given = models.resolve(model, device, wanted)
-    _check_fingerprint(wanted, given.fingerprint if given else models.packaged_fingerprint(header.method, wanted))
+    if given:
+        _check_fingerprint(wanted, given.fingerprint)
     from regrain.image import Metadata, Picture
 
     model = models.choose(given, header.method, device, wanted)

@@ -94,13 +94,24 @@ def _method_at(path: Path) -> Method:
 
 
 def packaged(method: Method, fingerprint: bytes = b"") -> Traversable:
-    """Where the package's weights of a method are: those of an earlier release, if it has them under their fingerprint.
+    """The package's weights of a method, METHOD-FINGERPRINT.safetensors: the current ones, or those of a fingerprint.
 
-    From format version 1 on every fingerprint that was released stays here, beside the present one.
+    Raises ModelError where the package has no weights of that fingerprint, and where its index is damaged.
     """
-    folder, name = files("regrain") / "weights", method.name.lower()
-    earlier = folder / f"{name}-{fingerprint.hex()}.safetensors"
-    return earlier if fingerprint and earlier.is_file() else folder / f"{name}.safetensors"
+    name, current = method.name.lower(), packaged_fingerprint(method)
+    path = _folder() / f"{name}-{(fingerprint or current).hex()}.safetensors"
+    if fingerprint not in (b"", current) and not path.is_file():
+        raise ModelError(
+            f"the file needs the weights with latent fingerprint {fingerprint.hex()}, and the {name} weights of this "
+            f"release are {current.hex()}: name a file of the right ones with --model, or install the regrain release "
+            "that wrote the file; there is no package of earlier weights yet"
+        )
+    return path
+
+
+def _folder() -> Traversable:
+    """Where weights and their index lie."""
+    return files("regrain") / "weights"
 
 
 def room(method: Method, model: Model | None = None) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
@@ -201,27 +212,30 @@ def _installed(package: str) -> bool:
     return False
 
 
-def packaged_fingerprint(method: Method, wanted: bytes = b"") -> bytes:
-    """The latent fingerprint of the package's weights, the one wanted if it is there, without torch. Or ModelError."""
-    return bytes.fromhex(_metadata(packaged(method, wanted))["latent_fingerprint"])
+def packaged_fingerprint(method: Method) -> bytes:
+    """The latent fingerprint, 4 bytes, of the package's current weights of a method. Raises ModelError.
+
+    It is read from `weights/index.json`, from a method's name to 8 hexadecimal digits.
+    """
+    with _reading():
+        index = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
+        return bytes.fromhex(index[method.name.lower()])
 
 
 def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
     """PSNR in dB that the package's weights had on held-out pictures after each step of a stream; [] if not known."""
-    with suppress(ModelError):
-        if packaged_fingerprint(method, fingerprint) == fingerprint:
-            return list(_metadata(packaged(method, fingerprint)).get("psnr", ()))
+    with suppress(ModelError), _reading():
+        with packaged(method, fingerprint).open("rb") as file:
+            size = struct.unpack("<Q", file.read(8))[0]
+            head = json.loads(file.read(min(size, 1 << 20)))
+        return list(json.loads(head["__metadata__"]["regrain"]).get("psnr", ()))
     return []
 
 
-def _metadata(path: Traversable) -> dict[str, Any]:
-    """What some of the package's weights say of themselves."""
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever keeps files of the package from being read or understood is a ModelError."""
     try:
-        with path.open("rb") as file:
-            size = struct.unpack("<Q", file.read(8))[0]
-            head = json.loads(file.read(min(size, 1 << 20)))
-        about: dict[str, Any] = json.loads(head["__metadata__"]["regrain"])
-        bytes.fromhex(about["latent_fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None
-    return about

@@ -1,9 +1,7 @@
 """Weights read without torch are those that it reads, and what is none of ours is refused as there."""
 
-import json
 import struct
 from importlib.resources import as_file
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,9 +100,3 @@ def test_another_method_needs_torch():
         models.load(device="onnx", method="progressive")
     with as_file(models.packaged(Method.PROGRESSIVE)) as path, pytest.raises(UsageError, match="needs torch"):
         models.load(path, "onnx")
-
-
-def test_there_is_no_second_file_of_weights():
-    with as_file(models.packaged(Method.CONDITIONAL)) as path:
-        suffixes = {entry.suffix for entry in Path(path).parent.iterdir()}
-        assert json.loads(json.dumps(sorted(suffixes))) == [".safetensors"]

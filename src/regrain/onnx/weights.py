@@ -17,9 +17,6 @@ from regrain.errors import ModelError, plain, shown
 
 __all__ = ["Arrays", "fingerprint", "load", "part"]
 
-UNIT = ".unit"
-BYTE_MAX, UNIT_TOP = 127, 65504 / 128 * 127
-
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 
@@ -43,21 +40,7 @@ def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
             raise ModelError(f"{path}: {shown(name)} holds what are no finite numbers")
     if fingerprint(arrays).hex() != about.get("checksum"):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
-    return _grown(arrays, path), about
-
-
-def _grown(arrays: dict[str, NDArray[Any]], path: Path) -> Arrays:
-    """Kernels that are kept in 8 bits, in float16 again, as `checkpoint` has it."""
-    units = {name.removesuffix(UNIT): arrays.pop(name) for name in [*arrays] if name.endswith(UNIT)}
-    for name, unit in units.items():
-        kernel = arrays.get(name)
-        if kernel is None or kernel.dtype != np.int8 or kernel.ndim != 4 or unit.shape != kernel.shape[:1]:
-            raise ModelError(f"{path}: {plain(name + UNIT)} is no unit of {plain(name)}")
-        wide = unit.astype(np.float32)
-        if unit.dtype != np.float16 or not (np.abs(wide) * BYTE_MAX < UNIT_TOP).all():
-            raise ModelError(f"{path}: {plain(name + UNIT)} is out of range")
-        arrays[name] = (kernel * wide[:, None, None, None]).astype(np.float16)
-    return arrays
+    return arrays, about
 
 
 def fingerprint(arrays: Arrays) -> bytes:
