@@ -27,7 +27,7 @@ from regrain.image import writing
 
 resource = pytest.importorskip("resource", reason="needs a Unix")
 GOLDEN = Path(__file__).parent / "golden"
-TILES, EXTRAS = ((GOLDEN / f"{name}.rgn").read_bytes() for name in ("tiles-2", "extras-2"))
+TILES, EXTRAS = ((GOLDEN / f"{name}.rgn").read_bytes() for name in ("plain-2", "extras-2"))
 HEADER = bitstream.read_header(TILES)
 SECONDS = 2
 BOMB = 2**26

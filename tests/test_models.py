@@ -12,7 +12,7 @@ from regrain import bitstream, codec, models
 from regrain.errors import ModelError
 from regrain.options import METHODS
 
-STORED = sorted(path for path in (files("regrain") / "weights").iterdir() if path.suffix == ".safetensors")
+STORED = sorted(path for path in (files("regrain") / "weights").iterdir() if path.name != "index.json")
 ABSENT = b"\1\2\3\4"
 
 

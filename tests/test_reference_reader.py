@@ -39,13 +39,13 @@ def readers(fingerprint):
 
 @pytest.fixture(scope="module")
 def weights():
-    """Those of the file `tiles-2`, which most others share."""
-    return readers(bitstream.read_header(FILES["tiles-2"]).fingerprint)[0]
+    """Those of the file `plain-2`, which most others share."""
+    return readers(bitstream.read_header(FILES["plain-2"]).fingerprint)[0]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return readers(bitstream.read_header(FILES["tiles-2"]).fingerprint)[1]
+    return readers(bitstream.read_header(FILES["plain-2"]).fingerprint)[1]
 
 
 def library(data, model):
@@ -104,11 +104,11 @@ def together(head, sections):
 
 def with_head(change):
     """The file whose header, without its CRC, is changed; all CRCs are right here and below."""
-    head, sections = apart(FILES["tiles-2"])
+    head, sections = apart(FILES["plain-2"])
     return together(change(head), sections)
 
 
-def with_sections(change, name="tiles-2"):
+def with_sections(change, name="plain-2"):
     """The file whose list of sections is changed."""
     head, sections = apart(FILES[name])
     return together(head, change(sections))

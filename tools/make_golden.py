@@ -46,6 +46,7 @@ GOLDEN = {
     "tiles-2": Golden(130, 70, 10, tile=64, extras=True),
     "lowest-2": Golden(64, 48, 0),
     "highest-2": Golden(24, 20, 100),
+    "plain-2": Golden(130, 70, 10, tile=64),
     "pixel-2": Golden(1, 1, 50),
     "extras-2": Golden(40, 24, 30.5, extras=True),
 }

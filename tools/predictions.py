@@ -2,9 +2,9 @@
 
     python tools/predictions.py LPIPS CSV [--steps N]
 
-The latents are those of the weights b52d4b2a (`make runs/conditional-b52d4b2a.safetensors`), at one quality. Denoisers of one
-shape and one seed learn behind them side by side: at every step from the same crops, times and noise, on the min-SNR weighted
-squared error alone, which is the same number for a given estimate of x_0 whatever is predicted (see
+The latents are those of the weights b52d4b2a (`make runs/conditional-b52d4b2a.safetensors`), at one quality. Denoisers
+of one shape and one seed learn behind them side by side: at every step from the same crops, times and noise, on the
+min-SNR weighted squared error alone, which is the same number for a given estimate of x_0 whatever is predicted (see
 diffusion.parametrize). In the codec an x_0-prediction is the sketch and what the network adds to it; "x0 alone" adds
 nothing, as eps and v do not.
 

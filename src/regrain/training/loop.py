@@ -5,8 +5,8 @@ weights, moving average, optimiser moments and k: a run killed at any moment goe
 Ctrl-C, SIGTERM and SIGHUP wait for the step that runs and a checkpoint; a second one does not wait. An error between
 two steps, such as a disk that fails or a process that dies, leaves a checkpoint too.
 
-The folder of a run holds `last.safetensors` (that state), `weights.safetensors` (the averaged weights as they ship; a
-copy at src/regrain/weights/conditional.safetensors is the package's default), `log` (for TensorBoard) and `log.csv`.
+The folder of a run holds `last.safetensors` (that state), `weights.safetensors` (the averaged weights, as
+they ship in src/regrain/weights under METHOD-FINGERPRINT.safetensors), `log` (for TensorBoard) and `log.csv`.
 """
 
 import logging
