@@ -73,8 +73,8 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
     hub id is for the palette method. A method's name as `path` is `method`. Raises ModelError."""
     if isinstance(path, str) and path in METHODS:
         return load(None, device, path)
-    with _FIRST, untouched(), as_file(packaged(Method[method.upper()])) as shipped:
-        where = shipped if path is None else Path(path)
+    with _FIRST, untouched(), ExitStack() as stack:
+        where = stack.enter_context(as_file(packaged(Method[method.upper()]))) if path is None else Path(path)
         device = _device(device)
         if device == WITHOUT_TORCH:
             from regrain.onnx.model import Model as OnnxModel
