@@ -169,6 +169,11 @@ class Recipe:
         return (self.folder / relative).resolve()
 
     @property
+    def teacher(self) -> Path | None:
+        """The weights file whose latents a student or a sampler keeps; None is the package's."""
+        return self.path(self.distill.teacher) if self.distill.teacher else None
+
+    @property
     def steps(self) -> int:
         """Steps of all stages together."""
         return sum(stage.steps for stage in self.stage)

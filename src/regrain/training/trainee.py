@@ -23,7 +23,15 @@ from regrain.training import bound, reconstruction, validate
 from regrain.training.config import Recipe, Stage
 from regrain.training.objective import Objective, Rules
 
-__all__ = ["AutoencoderTrainee", "CodecTrainee", "Figures", "LatentPriorTrainee", "PriorTrainee", "Trainee"]
+__all__ = [
+    "AutoencoderTrainee",
+    "CodecTrainee",
+    "Figures",
+    "LatentPriorTrainee",
+    "PriorTrainee",
+    "Trainee",
+    "load_lpips",
+]
 
 
 class Figures(Protocol):
@@ -66,6 +74,11 @@ class Trainee(ABC):
         """The tensors that ship, and what their file says about them."""
 
 
+def load_lpips(recipe: Recipe, device: torch.device) -> Lpips | None:
+    """The recipe's LPIPS; None where it names no weights. Raises ModelError for such as cannot be read."""
+    return Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+
+
 class CodecTrainee(Trainee):
     """The conditional codec, whole."""
 
@@ -74,7 +87,7 @@ class CodecTrainee(Trainee):
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Build it untrained. Raises ModelError for LPIPS weights that cannot be read."""
         self.codec = ConditionalCodec(recipe.model)
-        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+        self.lpips = load_lpips(recipe, device)
         super().__init__(recipe, self.codec, device)
 
     def begin(self) -> None:
@@ -144,7 +157,7 @@ class AutoencoderTrainee(Trainee):
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Build it untrained. Raises ModelError for LPIPS weights that cannot be read."""
         self.autoencoder = Autoencoder(recipe.autoencoder)
-        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+        self.lpips = load_lpips(recipe, device)
         ones = torch.ones(recipe.autoencoder.channels)
         self.moments = torch.zeros_like(ones), ones
         super().__init__(recipe, self.autoencoder, device)
