@@ -24,7 +24,7 @@ from regrain.entropy.exact import QUALITY_TOP
 from regrain.evaluation.perceptual import Lpips
 from regrain.training.adversary import Adversary
 from regrain.training.config import LossConfig
-from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules, rate_weight
+from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules, rate_weight, shown
 from regrain.training.student import quantised
 from regrain.training.textures import STAGES, Textures
 
@@ -113,7 +113,7 @@ class Objective(nn.Module):
         error = torch.where(own, 1.0, weight) * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
         rho = ones * self.distortion.perceptual_weight(rules)
         total, distance = self.distortion.mix(error, x_hat, x, rho, rules)
-        scalars = {"mse": (x_hat.detach() - x).square().mean() * 127.5**2, "lpips": distance.detach().mean()}
+        scalars = shown(x_hat, x, distance, rho)
         picked, textures = own.nonzero()[:, 0], self.textures[0] if rules.texture else None
         if textures is not None:
             names = ("vgg", "texture") + (("adversary", "deceit") if self.network.adversary is not None else ())
@@ -142,7 +142,7 @@ class Objective(nn.Module):
         eps, (anywhere, t) = torch.randn_like(x), torch.rand(2, len(x), device=x.device)
         t = torch.where(anywhere < rules.continuous, t, 1.0)
         guide = torch.where((t == 1)[:, None, None, None], self.network.denoiser.sketch(cond), x)
-        alpha, sigma = (level(t)[:, None, None, None] for level in (LEVELS.alpha, LEVELS.sigma))
+        alpha, sigma = LEVELS.levels(t)
         x_t = alpha * guide + sigma * eps
         own = t == 1
         picked = own.nonzero()[:, 0]

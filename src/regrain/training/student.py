@@ -156,7 +156,7 @@ class Student(nn.Module):
         """
         with _added(self.denoiser, self.guide(guidance) if self.guide and guidance is not None else None):
             output = self.denoiser(x_t, t, cond, quality, realism).to(x_t.dtype)
-        alpha, sigma = (level(t)[:, None, None, None] for level in (self.schedule.alpha, self.schedule.sigma))
+        alpha, sigma = self.schedule.levels(t)
         return parametrize.to_x0(self.prediction, output, x_t, alpha, sigma)
 
     @torch.no_grad()
