@@ -25,7 +25,9 @@ from regrain.training.trainee import (
     LatentPriorTrainee,
     PriorTrainee,
     Trainee,
+    inherited,
     load_lpips,
+    with_network,
 )
 
 __all__ = ["SamplerTrainee", "StudentTrainee", "of"]
@@ -70,7 +72,8 @@ class StudentTrainee(Trainee):
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """The teacher's file with another denoiser, at the guidance weight that ships."""
-        about = {name: value for name, value in self.origin.about.items() if name not in ("recipe", "step", "dropout")}
+        about = inherited(self.origin.about)
+        about.pop("dropout", None)
         about["teacher"] = {name: self.origin.about.get(name) for name in ("recipe", "step")}
         if self.recipe.stage[-1].method == "none" and self.recipe.distill.dropout:
             about["dropout"] = self.recipe.distill.dropout
@@ -109,11 +112,8 @@ class SamplerTrainee(Trainee):
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """The file that it started from, and the sampler in float16."""
-        about = {name: value for name, value in self.origin.about.items() if name not in ("recipe", "step")}
-        about["config"] = replace(self.origin.model.config, sampler=True).to_dict()
-        kept = {name: tensor for name, tensor in self.origin.tensors.items() if not name.startswith(SAMPLER)}
-        mine = {f"{SAMPLER}{name}": tensor.half() for name, tensor in self.sampler.denoiser.state_dict().items()}
-        return kept | mine, about
+        about = {**inherited(self.origin.about), "config": replace(self.origin.model.config, sampler=True).to_dict()}
+        return with_network(self.origin.tensors, SAMPLER, self.sampler.denoiser), about
 
 
 _TRAINEES: dict[str, Callable[[Recipe, torch.device], Trainee]] = {

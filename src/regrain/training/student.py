@@ -31,6 +31,7 @@ from regrain.diffusion.unet import Denoiser
 from regrain.entropy.exact import QUALITY_TOP, ScaleBranch, interpolate_offsets
 from regrain.errors import ModelError
 from regrain.layers import Embedding, FilmBlock
+from regrain.training.trainee import with_network
 
 __all__ = ["DENOISER", "Guide", "Origin", "Student", "quantised"]
 
@@ -61,8 +62,7 @@ class Origin:
 
     def with_denoiser(self, denoiser: Denoiser) -> dict[str, Tensor]:
         """The file's tensors, to the bit, but for the denoiser's, which are these as float16."""
-        kept = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(DENOISER)}
-        return kept | {f"{DENOISER}{name}": tensor.half() for name, tensor in denoiser.state_dict().items()}
+        return with_network(self.tensors, DENOISER, denoiser)
 
 
 @torch.no_grad()

@@ -30,7 +30,9 @@ __all__ = [
     "LatentPriorTrainee",
     "PriorTrainee",
     "Trainee",
+    "inherited",
     "load_lpips",
+    "with_network",
 ]
 
 
@@ -72,6 +74,17 @@ class Trainee(ABC):
     @abstractmethod
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """The tensors that ship, and what their file says about them."""
+
+
+def with_network(tensors: Mapping[str, Tensor], prefix: str, network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a file, to the bit, but for those named `prefix`*, which are the network's as float16."""
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+    return kept | {f"{prefix}{name}": tensor.half() for name, tensor in network.state_dict().items()}
+
+
+def inherited(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of itself that holds for one made from it: all but its own recipe and step."""
+    return {name: value for name, value in about.items() if name not in ("recipe", "step")}
 
 
 def load_lpips(recipe: Recipe, device: torch.device) -> Lpips | None:
@@ -140,7 +153,7 @@ class PriorTrainee(Trainee):
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """Float16 weights; with them the PSNR of the estimate after each step of a stream, as last found held out."""
-        tensors = {name: tensor.half() for name, tensor in self.prior.state_dict().items()}
+        tensors = with_network({}, "", self.prior)
         about = {"kind": KIND, "config": self.recipe.prior.to_dict()}
         if self.found:
             places = [step.after for step in walk.steps(MOST_STEPS)]
@@ -207,10 +220,8 @@ class LatentPriorTrainee(Trainee):
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """Float16 weights beside those of the autoencoder."""
-        mine = {f"denoiser.{name}": tensor.half() for name, tensor in self.prior.state_dict().items()}
-        kept = {name: tensor for name, tensor in self.space.items() if not name.startswith("denoiser.")}
-        about = {name: value for name, value in self.about.items() if name not in ("recipe", "step")}
-        return kept | mine, {**about, "config": self.recipe.prior.to_dict()}
+        about = {**inherited(self.about), "config": self.recipe.prior.to_dict()}
+        return with_network(self.space, "denoiser.", self.prior), about
 
 
 class OfLatents(nn.Module):
