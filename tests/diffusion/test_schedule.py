@@ -31,9 +31,9 @@ def test_picture_and_noise_share_unit_variance_and_log_snr_falls(name, dtype):
 @light
 @given(t=times)
 def test_scalar_and_tensor_agree(name, t):
-    time = torch.full((2, 1, 1, 1), t, dtype=torch.float64)
-    for value, tensor in zip(get(name).at(t), (get(name).alpha(time), get(name).sigma(time)), strict=True):
-        torch.testing.assert_close(tensor, torch.full_like(time, value), rtol=1e-12, atol=0)
+    levels = get(name).levels(torch.full((2,), t, dtype=torch.float64))
+    for value, tensor in zip(get(name).at(t), levels, strict=True):
+        torch.testing.assert_close(tensor, torch.full((2, 1, 1, 1), value, dtype=torch.float64), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,10 +26,10 @@ def test_networks_too_large_are_refused_before_they_are_built(tmp_path, table, t
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="FIFOs are POSIX's")
-@pytest.mark.parametrize("name", ["lpips", "start", "latents", "teacher"])
+@pytest.mark.parametrize("name", ["lpips", "vgg", "vgg_heads", "start", "latents", "teacher"])
 def test_weights_that_are_a_pipe_or_no_name_are_refused(tmp_path, name):
     os.mkfifo(tmp_path / "pipe")
-    table = {"lpips": "[loss]\n", "teacher": "[distill]\n"}.get(name, "")
+    table = "[loss]\n" * (name in ("lpips", "vgg", "vgg_heads")) + "[distill]\n" * (name == "teacher")
     for path, complaint in (("pipe", "is not a file"), ("n" * 300, "File name too long"), (".", "is not a file")):
         text = f'{HEAD}{table}{name} = "{path}"\n{STAGES}'
         if not table:

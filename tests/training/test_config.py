@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from regrain.errors import UsageError
 from regrain.training.config import LossConfig, Stage, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+PARTS = {RECIPES / "common.toml", RECIPES / "perceptual.toml"}
+"""Files that recipes extend, and none themselves."""
 
 
 def test_tables_become_dataclasses_and_defaults_fill_the_rest(tmp_path):
@@ -153,9 +156,27 @@ def test_each_prediction_is_one_word_away(tmp_path, prediction):
     assert read_recipe(write_recipe(tmp_path, text)).model.prediction == prediction
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted({*RECIPES.glob("*.toml")} - PARTS), ids=lambda path: path.stem)
 def test_the_recipes_of_the_repository_are_recipes(path):
     recipe = read_recipe(path)
     assert recipe.name == path.stem
     assert recipe.data.licence_classes == ("free",)
     assert recipe.data.holdout
+
+
+@pytest.mark.parametrize("path", sorted(PARTS), ids=lambda path: path.stem)
+def test_what_recipes_have_in_common_is_no_recipe(path):
+    with pytest.raises(
+        UsageError, match="lacks 'name' and 'stage'; only a file that recipes extend may leave that out"
+    ):
+        read_recipe(path)
+
+
+def test_no_block_stands_twice_in_the_recipes_of_the_repository():
+    """What two recipes share, but for their stages, is written in one file that both extend."""
+    blocks = Counter()
+    for path in RECIPES.glob("*.toml"):
+        lines = [line for line in path.read_text().partition("[[stage]]")[0].splitlines() if "=" in line]
+        blocks.update(zip(lines, lines[1:], lines[2:], lines[3:], strict=False))
+    assert blocks
+    assert max(blocks.values()) == 1, blocks.most_common(3)

@@ -68,6 +68,11 @@ class Schedule(ABC):
         return (-self.log_snr(t)).sigmoid().sqrt()
 
     @final
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha_t, sigma_t) of t (B,), each (B, 1, 1, 1), to stand beside pictures (B, C, H, W)."""
+        return self.alpha(t)[:, None, None, None], self.sigma(t)[:, None, None, None]
+
+    @final
     def at(self, t: float) -> tuple[float, float]:
         """(alpha_t, sigma_t) for one time, as Python floats computed in double precision.
 

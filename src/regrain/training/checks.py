@@ -32,8 +32,9 @@ _PARTS: Final[dict[str, tuple[str, Callable[[Recipe], list[nn.Module]]]]] = {
 
 def check(recipe: Recipe) -> None:
     """Raise UsageError for weights that are a pipe or the like, and for a network of over PARAMETERS_MAX parameters."""
-    files = {"lpips": recipe.loss.lpips, "start": recipe.start, "latents": recipe.latents}
-    for name, path in (files | {"teacher": recipe.distill.teacher}).items():
+    loss = recipe.loss
+    files = {"lpips": loss.lpips, "vgg": loss.vgg, "vgg_heads": loss.vgg_heads, "start": recipe.start}
+    for name, path in (files | {"latents": recipe.latents, "teacher": recipe.distill.teacher}).items():
         if path:
             _check_file(name, recipe.path(path))
     if recipe.trains in _PARTS:

@@ -1,7 +1,8 @@
 """A recipe (TOML) as frozen dataclasses: what was run, runnable.
 
 Every table of the recipe is one dataclass below; an unknown name, a value of the wrong kind or one out of range is a
-UsageError that says where it stands. Paths are relative to the recipe's own folder.
+UsageError that says where it stands. A recipe may extend another file (see `values`). Paths are relative to the folder
+of the recipe that is read, also those that it takes from a file in another folder.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import Final
 from regrain.conditional.model import ModelConfig
 from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
-from regrain.errors import UsageError, plain
+from regrain.errors import UsageError
 from regrain.palette.autoencoder import AutoencoderConfig
 from regrain.training import methods, values
 from regrain.training.methods import DistillConfig
@@ -168,15 +169,20 @@ class Recipe:
         return (self.folder / relative).resolve()
 
     @property
+    def teacher(self) -> Path | None:
+        """The weights file whose latents a student or a sampler keeps; None is the package's."""
+        return self.path(self.distill.teacher) if self.distill.teacher else None
+
+    @property
     def steps(self) -> int:
         """Steps of all stages together."""
         return sum(stage.steps for stage in self.stage)
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe. Raises UsageError naming the file and the first thing wrong in it."""
-    where = plain(path)
-    recipe = replace(values.build(Recipe, values.table(path), where), folder=path.resolve().parent)
+    """Read and check a recipe. Raises UsageError naming its file, all files it extends, and the first thing wrong."""
+    tables, where = values.tables(path)
+    recipe = replace(values.build(Recipe, tables, where), folder=path.resolve().parent)
     try:
         _check(recipe)
         return _taught(recipe)

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from regrain.conditional.frozen import SAMPLER
 from regrain.conditional.model import ModelConfig
 from regrain.diffusion.unet import Denoiser
 from regrain.errors import ModelError, UsageError
-from regrain.evaluation.perceptual import Lpips
 from regrain.training import checks, lessons, sampling, steps
 from regrain.training.config import Recipe, Stage
 from regrain.training.methods import PROMOTING
@@ -27,6 +25,9 @@ from regrain.training.trainee import (
     LatentPriorTrainee,
     PriorTrainee,
     Trainee,
+    inherited,
+    load_lpips,
+    with_network,
 )
 
 __all__ = ["SamplerTrainee", "StudentTrainee", "of"]
@@ -39,21 +40,21 @@ class StudentTrainee(Trainee):
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Start from the teacher's file. Raises ModelError where it or LPIPS's weights cannot be used."""
-        path = recipe.path(recipe.distill.teacher) if recipe.distill.teacher else None
-        self.origin = Origin.load(path, device)
-        self._check(recipe, path)
-        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+        self.origin = Origin.load(recipe.teacher, device)
+        self._check(recipe)
+        self.lpips = load_lpips(recipe, device)
         guided = recipe.distill.guidance_max > 0
         self.student = Student(self.origin, guided=guided)
         super().__init__(recipe, self.student, device)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
-    def _check(self, recipe: Recipe, path: Path | None) -> None:
+    def _check(self, recipe: Recipe) -> None:
         """What only the teacher's file can tell."""
+        where = recipe.teacher or "the package"
         if recipe.model not in (ModelConfig(), self.origin.model.config):
-            raise ModelError(f"{path or 'the package'}: weights of another shape than the recipe's [model]")
+            raise ModelError(f"{where}: weights of another shape than the recipe's [model]")
         if recipe.stage[0].method == "guided" and not self.origin.about.get("dropout"):
-            raise UsageError(f"{path or 'the package'}: trained without dropout, which guidance needs of a teacher")
+            raise UsageError(f"{where}: trained without dropout, which guidance needs of a teacher")
 
     def promotes(self, stage: Stage) -> bool:
         """At each halving of the steps, and before guidance."""
@@ -71,7 +72,8 @@ class StudentTrainee(Trainee):
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """The teacher's file with another denoiser, at the guidance weight that ships."""
-        about = {name: value for name, value in self.origin.about.items() if name not in ("recipe", "step", "dropout")}
+        about = inherited(self.origin.about)
+        about.pop("dropout", None)
         about["teacher"] = {name: self.origin.about.get(name) for name in ("recipe", "step")}
         if self.recipe.stage[-1].method == "none" and self.recipe.distill.dropout:
             about["dropout"] = self.recipe.distill.dropout
@@ -89,8 +91,8 @@ class SamplerTrainee(Trainee):
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Start from the teacher's file. Raises ModelError where it or LPIPS's weights cannot be used."""
-        self.origin = Origin.load(recipe.path(recipe.distill.teacher) if recipe.distill.teacher else None, device)
-        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+        self.origin = Origin.load(recipe.teacher, device)
+        self.lpips = load_lpips(recipe, device)
         lineage = {"teacher": checkpoint.fingerprint(self.origin.tensors).hex()}
         adversary = bool(recipe.loss.vgg and recipe.loss.adversary_scale)
         self.sampler = sampling.Sampler(sampling.begun(self.origin.model), lineage, adversary=adversary)
@@ -110,11 +112,8 @@ class SamplerTrainee(Trainee):
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """The file that it started from, and the sampler in float16."""
-        about = {name: value for name, value in self.origin.about.items() if name not in ("recipe", "step")}
-        about["config"] = replace(self.origin.model.config, sampler=True).to_dict()
-        kept = {name: tensor for name, tensor in self.origin.tensors.items() if not name.startswith(SAMPLER)}
-        mine = {f"{SAMPLER}{name}": tensor.half() for name, tensor in self.sampler.denoiser.state_dict().items()}
-        return kept | mine, about
+        about = {**inherited(self.origin.about), "config": replace(self.origin.model.config, sampler=True).to_dict()}
+        return with_network(self.origin.tensors, SAMPLER, self.sampler.denoiser), about
 
 
 _TRAINEES: dict[str, Callable[[Recipe, torch.device], Trainee]] = {

@@ -10,12 +10,12 @@ import torch
 from accelerate import PartialState
 
 from regrain.errors import UsageError
-from regrain.evaluation.perceptual import Lpips
 from regrain.training import loop
 from regrain.training.config import Recipe, read_recipe
 from regrain.training.data import holdout_batch, members
 from regrain.training.steps import Row, ladder
 from regrain.training.student import Origin
+from regrain.training.trainee import load_lpips
 
 __all__ = ["Outcome", "main"]
 
@@ -50,8 +50,7 @@ def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> 
 def _measured(recipe: Recipe, folder: Path, device: torch.device) -> Outcome:
     chosen = members(recipe.path(recipe.data.shards), recipe.data, held_out=True)
     pictures = holdout_batch(chosen, recipe.data.holdout_crops).to(device)
-    lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
-    teacher = recipe.path(recipe.distill.teacher) if recipe.distill.teacher else None
-    models = (Origin.load(path, device).model for path in (teacher, folder / loop.WEIGHTS))
+    lpips = load_lpips(recipe, device)
+    models = (Origin.load(path, device).model for path in (recipe.teacher, folder / loop.WEIGHTS))
     rows = (tuple(ladder(model, model.denoiser, pictures, lpips)) for model in models)
     return Outcome(folder, *rows)

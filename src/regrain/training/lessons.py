@@ -25,7 +25,7 @@ from regrain.diffusion import sampler
 from regrain.evaluation.perceptual import Lpips
 from regrain.training.config import LossConfig
 from regrain.training.methods import PROMOTING, DistillConfig
-from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Draw, Rules, rate_weight
+from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Draw, Rules, rate_weight, shown
 from regrain.training.student import Student, quantised
 
 __all__ = ["Example", "Lesson", "Lessons", "Objective", "step"]
@@ -129,12 +129,12 @@ class Lessons:
 
     def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """alpha_t and sigma_t, (B, 1, 1, 1) each; at t = 0 exactly 1 and 0, as the sampler has it."""
-        last = t == 0
-        alpha, sigma = torch.where(last, 1.0, self.schedule.alpha(t)), torch.where(last, 0.0, self.schedule.sigma(t))
-        return alpha[:, None, None, None], sigma[:, None, None, None]
+        last = (t == 0)[:, None, None, None]
+        alpha, sigma = self.schedule.levels(t)
+        return torch.where(last, 1.0, alpha), torch.where(last, 0.0, sigma)
 
     def _noised(self, example: Example, t: Tensor) -> Tensor:
-        alpha, sigma = (level(t)[:, None, None, None] for level in (self.schedule.alpha, self.schedule.sigma))
+        alpha, sigma = self.schedule.levels(t)
         return alpha * example.x + sigma * example.eps
 
     def _step(self, x_t: Tensor, x_0: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -196,8 +196,7 @@ class Objective(nn.Module):
         judged = x if self.lessons.config.perceptual_target == "picture" else lesson.target
         total, distance = self.distortion.mix(error, x_hat, judged, rho, rules)
         loss = (total * rate_weight(self.loss, draw.quality) ** -self.loss.balance).mean()
-        mse = (x_hat.detach() - x).square().mean() * 127.5**2
-        return {"loss": loss, "mse": mse, "lpips": distance.detach().sum() / (rho > 0).sum().clamp_min(1)}
+        return {"loss": loss, **shown(x_hat, x, distance, rho)}
 
     def _example(self, x: Tensor, rules: Rules) -> Example:
         """Latents as files give them, and the draws."""

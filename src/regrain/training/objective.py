@@ -18,7 +18,7 @@ from regrain.entropy.exact import QUALITY_TOP
 from regrain.evaluation.perceptual import Lpips
 from regrain.training.config import LossConfig, Stage
 
-__all__ = ["SQUARED_ERROR_UNIT", "Distortion", "Draw", "Objective", "Rules", "rate_weight"]
+__all__ = ["SQUARED_ERROR_UNIT", "Distortion", "Draw", "Objective", "Rules", "rate_weight", "shown"]
 
 SQUARED_ERROR_UNIT = 127.5**2 / 100
 SHIFTS = SQUARE = 16
@@ -137,16 +137,14 @@ class Objective(nn.Module):
         weight = rate_weight(self.config, draw.quality)
         if not rules.freeze_latents:
             total = total + rules.rate * weight * bpp
-        mse = (x_hat.detach() - x).square().mean() * 127.5**2
-        seen = distance.detach().sum() / (rho > 0).sum().clamp_min(1)
         loss = (total * weight**-self.config.balance).mean()
-        return {"loss": loss, "bpp": bpp.detach().mean(), "mse": mse, "lpips": seen}
+        return {"loss": loss, "bpp": bpp.detach().mean(), **shown(x_hat, x, distance, rho)}
 
     def _denoise(self, x: Tensor, y_hat: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """L_diff a picture (B,), and x_hat (B, 3, H, W)."""
         codec = self.codec
         log_snr = self.schedule.log_snr(draw.t)
-        alpha, sigma = (level(draw.t)[:, None, None, None] for level in (self.schedule.alpha, self.schedule.sigma))
+        alpha, sigma = self.schedule.levels(draw.t)
         eps = torch.randn_like(x) * (draw.realism * codec.config.init_noise)[:, None, None, None]
         x_t = alpha * x + sigma * eps
         output = codec.denoiser(x_t, draw.t, y_hat, draw.quality, draw.realism).to(x.dtype)
@@ -156,6 +154,12 @@ class Objective(nn.Module):
         weight = parametrize.loss_weight(codec.prediction, log_snr, min_snr_gamma=gamma) / gamma
         weight = torch.where(draw.t == 1, 1.0, weight.clamp_min(self.config.min_weight))
         return weight * error, parametrize.to_x0(codec.prediction, output, x_t, alpha, sigma)
+
+
+def shown(x_hat: Tensor, x: Tensor, distance: Tensor, rho: Tensor) -> dict[str, Tensor]:
+    """What a progress bar shows: mse (on [0, 255]) of all pictures, lpips over those where rho (B,) > 0."""
+    mse = (x_hat.detach() - x).square().mean() * 127.5**2
+    return {"mse": mse, "lpips": distance.detach().sum() / (rho > 0).sum().clamp_min(1)}
 
 
 def rate_weight(config: LossConfig, quality: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from regrain.evaluation.perceptual import Lpips
 from regrain.palette.autoencoder import Autoencoder, divergence
 from regrain.training.config import LossConfig
-from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules
+from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules, shown
 
 __all__ = ["Objective", "Row", "moments", "validate"]
 
@@ -41,8 +41,7 @@ class Objective(nn.Module):
         error = self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
         total, distance = self.distortion.mix(error, x_hat, x, rho, rules)
         loss = total + rules.rate * self.config.rate_weight[0] * bpp
-        mse = (x_hat.detach() - x).square().mean() * 127.5**2
-        return {"loss": loss.mean(), "bpp": bpp.detach().mean(), "mse": mse, "lpips": distance.detach().mean()}
+        return {"loss": loss.mean(), "bpp": bpp.detach().mean(), **shown(x_hat, x, distance, rho)}
 
 
 @dataclass(frozen=True)

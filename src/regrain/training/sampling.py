@@ -22,11 +22,13 @@ from regrain.diffusion import sampler, schedule
 from regrain.diffusion.unet import RESIDUAL, SamplingDenoiser
 from regrain.entropy.exact import QUALITY_TOP
 from regrain.evaluation.perceptual import Lpips
+from regrain.training import steps
 from regrain.training.adversary import Adversary
 from regrain.training.config import LossConfig
-from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules, rate_weight
+from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Rules, rate_weight, shown
 from regrain.training.student import quantised
 from regrain.training.textures import STAGES, Textures
+from regrain.training.validate import psnr
 
 __all__ = ["Objective", "Row", "Sampler", "begun", "draw", "validate"]
 
@@ -70,21 +72,21 @@ def begun(model: Model) -> SamplingDenoiser:
     return new.to(model.device)
 
 
-def draw(model: Model, cond: Tensor, size: tuple[int, int], steps: int, generator: torch.Generator) -> Tensor:
+def draw(model: Model, cond: Tensor, size: tuple[int, int], count: int, generator: torch.Generator) -> Tensor:
     """A sample x_0 (B, 3, *size) at quality 28 of latents (B, C, H/16, W/16), as the decoder draws it."""
     assert model.sampler is not None
-    denoiser, count = model.sampler, len(cond)
+    denoiser, batch = model.sampler, len(cond)
     alpha, sigma = LEVELS.at(1.0)
-    eps = torch.randn(count, 3, *size, generator=generator).to(cond)
-    context = denoiser.context(cond, cond.new_full((count,), QUALITY), cond.new_ones(count))
+    eps = torch.randn(batch, 3, *size, generator=generator).to(cond)
+    context = denoiser.context(cond, cond.new_full((batch,), QUALITY), cond.new_ones(batch))
 
     def denoise(x_t: Tensor, t: float) -> Tensor:
-        knobs = (cond.new_full((count,), value) for value in (t, QUALITY, 1.0))
+        knobs = (cond.new_full((batch,), value) for value in (t, QUALITY, 1.0))
         t_, quality, realism = knobs
         x_0: Tensor = denoiser(x_t, t_, cond, quality, realism, context)
         return x_0.clamp(-1, 1)
 
-    return sampler.sample(denoise, alpha * denoiser.sketch(cond) + sigma * eps, LEVELS, steps=steps)
+    return sampler.sample(denoise, alpha * denoiser.sketch(cond) + sigma * eps, LEVELS, steps=count)
 
 
 class Objective(nn.Module):
@@ -113,7 +115,7 @@ class Objective(nn.Module):
         error = torch.where(own, 1.0, weight) * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
         rho = ones * self.distortion.perceptual_weight(rules)
         total, distance = self.distortion.mix(error, x_hat, x, rho, rules)
-        scalars = {"mse": (x_hat.detach() - x).square().mean() * 127.5**2, "lpips": distance.detach().mean()}
+        scalars = shown(x_hat, x, distance, rho)
         picked, textures = own.nonzero()[:, 0], self.textures[0] if rules.texture else None
         if textures is not None:
             names = ("vgg", "texture") + (("adversary", "deceit") if self.network.adversary is not None else ())
@@ -142,7 +144,7 @@ class Objective(nn.Module):
         eps, (anywhere, t) = torch.randn_like(x), torch.rand(2, len(x), device=x.device)
         t = torch.where(anywhere < rules.continuous, t, 1.0)
         guide = torch.where((t == 1)[:, None, None, None], self.network.denoiser.sketch(cond), x)
-        alpha, sigma = (level(t)[:, None, None, None] for level in (LEVELS.alpha, LEVELS.sigma))
+        alpha, sigma = LEVELS.levels(t)
         x_t = alpha * guide + sigma * eps
         own = t == 1
         picked = own.nonzero()[:, 0]
@@ -171,26 +173,21 @@ def _qualities(count: int, device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(steps.Row):
     """Means over the held-out pictures at quality 28 in so many steps.
 
     `spread` is the difference of two seeds over sqrt(2) and over the error, root mean squares all.
     """
 
-    steps: int
-    psnr: float
-    lpips: float | None
     spread: float
 
     def scalars(self) -> dict[str, float]:
         """Names for a log, steps in each."""
-        known = {"psnr": self.psnr, "spread": self.spread} | ({} if self.lpips is None else {"lpips": self.lpips})
-        return {f"{name}/steps{self.steps}": value for name, value in known.items()}
+        return super().scalars() | {f"spread/steps{self.steps}": self.spread}
 
     def __str__(self) -> str:
         """One line."""
-        distance = "" if self.lpips is None else f"  lpips {self.lpips:.4f}"
-        return f"steps {self.steps:2}  psnr {self.psnr:.2f}  spread {self.spread:.2f}{distance}"
+        return f"{super().__str__()}  spread {self.spread:.2f}"
 
 
 @torch.no_grad()
@@ -199,14 +196,14 @@ def validate(model: Model, pictures: Tensor, lpips: Lpips | None, batch: int = 8
     sums = torch.zeros(len(STEPS), 3, dtype=torch.float64)
     for number, x in enumerate(torch.split(pictures, batch)):
         cond = quantised(model, x, x.new_full((len(x),), QUALITY))
-        for row, steps in zip(sums, STEPS, strict=True):
+        for row, count in zip(sums, STEPS, strict=True):
             seeds = (torch.Generator().manual_seed(1000 * seed + number) for seed in (0, 1))
-            first, second = (draw(model, cond, (x.shape[2], x.shape[3]), steps, seed) for seed in seeds)
+            first, second = (draw(model, cond, (x.shape[2], x.shape[3]), count, seed) for seed in seeds)
             distance = float(lpips(first, x).sum()) if lpips else math.nan
             apart = (first - second).square().mean((1, 2, 3)).sum() / 2
             row += torch.tensor([float((first - x).square().mean((1, 2, 3)).sum()), distance, float(apart)])
     means = (sums / len(pictures)).clamp(min=1e-10).tolist()
     return [
-        Row(steps, 10 * math.log10(4 / error), distance if lpips else None, math.sqrt(apart / error))
-        for steps, (error, distance, apart) in zip(STEPS, means, strict=True)
+        Row(count, psnr(error), distance if lpips else None, math.sqrt(apart / error))
+        for count, (error, distance, apart) in zip(STEPS, means, strict=True)
     ]

@@ -16,13 +16,13 @@ from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.unet import Denoiser
 from regrain.evaluation.perceptual import Lpips
 from regrain.training.student import quantised
+from regrain.training.validate import psnr
 
 __all__ = ["COUNTS", "QUALITY", "Row", "ladder", "table"]
 
 COUNTS: Final = (1, 2, 4, 8, 16, 32)
 QUALITY: Final = 28
 BATCH: Final = 8
-ERROR_MIN: Final = 1e-10
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def ladder(
             distance = float(lpips(x_hat, x).sum()) if lpips else math.nan
             row += torch.tensor([float((x_hat - x).square().mean((1, 2, 3)).sum()), distance])
     means = (sums / len(pictures)).tolist()
-    psnr = [10 * math.log10(4 / max(error, ERROR_MIN)) for error, _ in means]
-    return [Row(n, p, d if lpips else None) for n, p, (_, d) in zip(counts, psnr, means, strict=True)]
+    return [Row(n, psnr(error), d if lpips else None) for n, (error, d) in zip(counts, means, strict=True)]
 
 
 def _sampled(model: Model, denoiser: Denoiser, x_1: Tensor, cond: Tensor, count: int) -> Tensor:

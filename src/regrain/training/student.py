@@ -31,6 +31,7 @@ from regrain.diffusion.unet import Denoiser
 from regrain.entropy.exact import QUALITY_TOP, ScaleBranch, interpolate_offsets
 from regrain.errors import ModelError
 from regrain.layers import Embedding, FilmBlock
+from regrain.training.trainee import with_network
 
 __all__ = ["DENOISER", "Guide", "Origin", "Student", "quantised"]
 
@@ -61,8 +62,7 @@ class Origin:
 
     def with_denoiser(self, denoiser: Denoiser) -> dict[str, Tensor]:
         """The file's tensors, to the bit, but for the denoiser's, which are these as float16."""
-        kept = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(DENOISER)}
-        return kept | {f"{DENOISER}{name}": tensor.half() for name, tensor in denoiser.state_dict().items()}
+        return with_network(self.tensors, DENOISER, denoiser)
 
 
 @torch.no_grad()
@@ -156,7 +156,7 @@ class Student(nn.Module):
         """
         with _added(self.denoiser, self.guide(guidance) if self.guide and guidance is not None else None):
             output = self.denoiser(x_t, t, cond, quality, realism).to(x_t.dtype)
-        alpha, sigma = (level(t)[:, None, None, None] for level in (self.schedule.alpha, self.schedule.sigma))
+        alpha, sigma = self.schedule.levels(t)
         return parametrize.to_x0(self.prediction, output, x_t, alpha, sigma)
 
     @torch.no_grad()

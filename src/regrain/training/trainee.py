@@ -23,7 +23,17 @@ from regrain.training import bound, reconstruction, validate
 from regrain.training.config import Recipe, Stage
 from regrain.training.objective import Objective, Rules
 
-__all__ = ["AutoencoderTrainee", "CodecTrainee", "Figures", "LatentPriorTrainee", "PriorTrainee", "Trainee"]
+__all__ = [
+    "AutoencoderTrainee",
+    "CodecTrainee",
+    "Figures",
+    "LatentPriorTrainee",
+    "PriorTrainee",
+    "Trainee",
+    "inherited",
+    "load_lpips",
+    "with_network",
+]
 
 
 class Figures(Protocol):
@@ -66,6 +76,22 @@ class Trainee(ABC):
         """The tensors that ship, and what their file says about them."""
 
 
+def with_network(tensors: Mapping[str, Tensor], prefix: str, network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a file, to the bit, but for those named `prefix`*, which are the network's as float16."""
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+    return kept | {f"{prefix}{name}": tensor.half() for name, tensor in network.state_dict().items()}
+
+
+def inherited(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of itself that holds for one made from it: all but its own recipe and step."""
+    return {name: value for name, value in about.items() if name not in ("recipe", "step")}
+
+
+def load_lpips(recipe: Recipe, device: torch.device) -> Lpips | None:
+    """The recipe's LPIPS; None where it names no weights. Raises ModelError for such as cannot be read."""
+    return Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+
+
 class CodecTrainee(Trainee):
     """The conditional codec, whole."""
 
@@ -74,7 +100,7 @@ class CodecTrainee(Trainee):
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Build it untrained. Raises ModelError for LPIPS weights that cannot be read."""
         self.codec = ConditionalCodec(recipe.model)
-        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+        self.lpips = load_lpips(recipe, device)
         super().__init__(recipe, self.codec, device)
 
     def begin(self) -> None:
@@ -127,7 +153,7 @@ class PriorTrainee(Trainee):
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """Float16 weights; with them the PSNR of the estimate after each step of a stream, as last found held out."""
-        tensors = {name: tensor.half() for name, tensor in self.prior.state_dict().items()}
+        tensors = with_network({}, "", self.prior)
         about = {"kind": KIND, "config": self.recipe.prior.to_dict()}
         if self.found:
             places = [step.after for step in walk.steps(MOST_STEPS)]
@@ -144,7 +170,7 @@ class AutoencoderTrainee(Trainee):
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Build it untrained. Raises ModelError for LPIPS weights that cannot be read."""
         self.autoencoder = Autoencoder(recipe.autoencoder)
-        self.lpips = Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
+        self.lpips = load_lpips(recipe, device)
         ones = torch.ones(recipe.autoencoder.channels)
         self.moments = torch.zeros_like(ones), ones
         super().__init__(recipe, self.autoencoder, device)
@@ -194,10 +220,8 @@ class LatentPriorTrainee(Trainee):
 
     def frozen(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         """Float16 weights beside those of the autoencoder."""
-        mine = {f"denoiser.{name}": tensor.half() for name, tensor in self.prior.state_dict().items()}
-        kept = {name: tensor for name, tensor in self.space.items() if not name.startswith("denoiser.")}
-        about = {name: value for name, value in self.about.items() if name not in ("recipe", "step")}
-        return kept | mine, {**about, "config": self.recipe.prior.to_dict()}
+        about = {**inherited(self.about), "config": self.recipe.prior.to_dict()}
+        return with_network(self.space, "denoiser.", self.prior), about
 
 
 class OfLatents(nn.Module):

@@ -10,11 +10,12 @@ from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion import parametrize, schedule
 from regrain.evaluation.perceptual import Lpips
 
-__all__ = ["Row", "validate"]
+__all__ = ["Row", "psnr", "validate"]
 
 QUALITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 BATCH = 8
 ERROR_MIN = 1e-10
+"""Mean squared errors count as at least this, so that no PSNR is infinite."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Row:
         return {name: value for name, value in asdict(self).items() if not math.isnan(value)}
 
 
+def psnr(error: float) -> float:
+    """PSNR in dB of a mean squared error on [-1, 1]."""
+    return 10 * math.log10(4 / max(error, ERROR_MIN))
+
+
 @torch.no_grad()
 def validate(codec: ConditionalCodec, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
     """One row a quality; one-pass decoding (t = 1). pictures (N, 3, H, W), sizes multiples of 64."""
@@ -60,8 +66,8 @@ def _row(codec: ConditionalCodec, pictures: Tensor, lpips: Lpips | None, quality
         ends = [_end(codec, x, coded.y_hat, quality, realism, lpips) for realism in (0.0, 1.0)]
         sums += torch.stack([*bits, ends[0][0], ends[1][0], ends[0][1], ends[1][1]]).cpu()
     bpp, z_bpp, *errors, faithful, textured = (float(v) for v in sums / len(pictures))
-    psnr = [10 * math.log10(4 / max(error, ERROR_MIN)) for error in errors]
-    return Row(100 * quality, bpp, z_bpp, psnr[0], psnr[1], faithful, textured)
+    faithful_psnr, textured_psnr = (psnr(error) for error in errors)
+    return Row(100 * quality, bpp, z_bpp, faithful_psnr, textured_psnr, faithful, textured)
 
 
 def _end(

@@ -3,18 +3,24 @@
 A table is a dataclass, a name one of its fields, a value of its field's type and in the range that RANGES has for its
 name. Whatever else a file holds, from a size of 10^400 to tables within tables within tables, is a UsageError in one
 line that says where, read or built nothing of, in well under two seconds.
+
+A file may say `extends = "other.toml"`, a path relative to its own folder, and then gives only what differs from that
+file. Tables merge key by key; everything else, lists and [[stage]] too, is replaced whole. Every other path is relative
+to the folder of the recipe that is run, wherever it was written: a recipe means what its tables say, not where they
+came from.
 """
 
 import math
 import stat
 import tomllib
 from dataclasses import fields, is_dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from regrain.errors import UsageError, plain
 
-__all__ = ["RANGES", "build", "table"]
+__all__ = ["RANGES", "build", "tables"]
 
 T = TypeVar("T")
 
@@ -23,6 +29,8 @@ DOTS_MAX: Final = 256
 """In a line: tomllib takes minutes for a key of 30,000 parts."""
 TEXT_MAX: Final = 1024
 LIST_MAX: Final = 4096
+FILES_MAX: Final = 5
+"""In a chain of `extends`, the recipe itself counted."""
 _MANY: Final = 2**31
 _MUCH: Final = 1e9
 RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -46,9 +54,38 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
 """What each number of a recipe may be, both ends included; every number has a range."""
 
 
-def table(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises UsageError for what is no such file, or one over FILE_MAX bytes."""
+def tables(path: Path) -> tuple[dict[str, Any], str]:
+    """The tables of a recipe over those of the files that it extends, and what messages call them.
+
+    Raises UsageError, naming every file on the way, for one that is no TOML file or over FILE_MAX bytes, for a cycle
+    and for a chain of over FILES_MAX files.
+    """
     where = plain(path)
+    layers, files = [_table(path, where)], [path.resolve()]
+    while "extends" in layers[-1]:
+        name = _value(str, layers[-1].pop("extends"), f"{where}: extends", "extends")
+        path = files[-1].parent / str(name)
+        where += f" extends {plain(path)}"
+        if len(files) == FILES_MAX:
+            raise UsageError(f"{where}: a chain of over {FILES_MAX} files; fewer are allowed")
+        layers.append(_table(path, where))
+        files.append(path.resolve())
+        if files[-1] in files[:-1]:
+            raise UsageError(f"{where}: a cycle; a file may not extend itself")
+    try:
+        return reduce(_merge, reversed(layers)), where
+    except RecursionError:
+        raise UsageError(f"{where}: not a TOML recipe: too deeply nested") from None
+
+
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Two tables as one, key by key; where only one side has a table, `over` holds."""
+    both = {key for key, value in over.items() if isinstance(value, dict) and isinstance(under.get(key), dict)}
+    return under | over | {key: _merge(under[key], over[key]) for key in both}
+
+
+def _table(path: Path, where: str) -> dict[str, Any]:
+    """The tables of one TOML file, as they stand. Raises UsageError that begins with `where`."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{where}: {'a directory' if path.is_dir() else 'not a file'}; a TOML file is allowed")
@@ -85,7 +122,7 @@ def build(kind: type[T], data: object, where: str) -> T:
         raise UsageError(f"{where}: {plain(error)}") from None
     except TypeError as error:
         missing = str(error).partition("argument")[2].lstrip("s: ")
-        raise UsageError(f"{where}: lacks {missing}") from None
+        raise UsageError(f"{where}: lacks {missing}; only a file that recipes extend may leave that out") from None
 
 
 def _value(hint: object, value: object, where: str, name: str) -> object:
