@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny import HEAD, MODEL, STAGES, write_recipe
 
 from regrain.errors import UsageError
 from regrain.training.config import LossConfig, Stage, read_recipe
+from training.tiny import HEAD, MODEL, STAGES, write_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

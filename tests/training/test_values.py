@@ -5,12 +5,11 @@ from collections import Counter
 from dataclasses import is_dataclass
 from typing import get_args, get_type_hints
 
-from tiny import HEAD, STAGES, write_recipe
-
 from regrain.errors import UsageError
 from regrain.training import checks
 from regrain.training.config import Recipe, read_recipe
 from regrain.training.values import RANGES
+from training.tiny import HEAD, STAGES, write_recipe
 
 HOSTILE = (
     *("-1", "0", "1", "2", "63", "64", "4096", "0x7fffffff", "9" * 30, "1.5", "1e300", "-inf", "nan", "true"),
