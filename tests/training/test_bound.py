@@ -4,17 +4,18 @@ import math
 
 import pytest
 import torch
-from tiny import HEAD, write_recipe
 from torch import nn
 
 import regrain
+from experiments.progressive import likelihood
 from regrain import checkpoint
-from regrain.diffusion import likelihood, parametrize
+from regrain.diffusion import parametrize
 from regrain.diffusion.prior import Prior, PriorConfig, between, levels
 from regrain.diffusion.schedule import REACH, STEPS, get
 from regrain.training.bound import Objective, validate
 from regrain.training.config import LossConfig
 from regrain.training.objective import Rules
+from training.tiny import HEAD, write_recipe
 
 RULES = Rules(1.0, 1.0, 0.0, freeze_latents=False)
 TINY = {"widths": (8, 8, 8), "depths": (1, 1, 1), "embedding": 8}
