@@ -64,8 +64,9 @@ results: $(VENV)/.dev-stamp
 	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
 	$(PY) scripts/figures.py
 
-# The latents before these were never released and are not shipped: their weights come from the tree of a commit.
-runs/conditional-b52d4b2a.safetensors:
+# The latents before the first release, from the tree of the commit that made them.
+FIRST = runs/conditional-b52d4b2a.safetensors
+$(FIRST):
 	mkdir -p runs
 	git show e3a7a14:src/regrain/weights/conditional.safetensors > $@.part
 	mv $@.part $@

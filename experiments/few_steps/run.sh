@@ -10,7 +10,8 @@ here=experiments/few_steps
 # The teacher is what recipes/gpu.toml leaves (a GPU makes it: scripts/graphed.py); the four students, of the latents
 # before, are those of `regrain distill recipes/distill-NAME.toml`, and guidance is that of distill-guided.toml.
 lpips=$SHARED/data/weights/lpips_alex_v0.1.safetensors
-first=src/regrain/weights/conditional-b52d4b2a.safetensors
+first=runs/conditional-b52d4b2a.safetensors
+make $first
 students=()
 for name in none progressive consistency direct; do students+=("$name=runs/distill-$name/weights.safetensors"); done
 "$PYTHON" $here/measure.py "$SHARED/data/kodak" "$lpips" $here/steps.csv \
