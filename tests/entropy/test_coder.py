@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 import pytest
-import reference_coder as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from entropy import reference_coder as oracle
 from regrain.entropy.coder import Decoder, encode
 from regrain.entropy.tables import TOTAL, Table, freeze, gaussian_tables, scales
 from regrain.errors import Corrupt, UsageError

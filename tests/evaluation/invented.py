@@ -1,12 +1,55 @@
 """Rows that nobody measured: curves with closed forms, for the rooms that only read a table."""
 
 import math
+from dataclasses import replace
 
 from regrain.evaluation.rows import Row
+from regrain.evaluation.timings import Timing
 
 IMAGES = ("kodim01.png", "kodim02.png", "kodim03.png")
 SETTINGS = ("10", "30", "50", "70")
 FINGERPRINT = "01020304-05060708"
+
+# Times of three codecs, of one run.
+WEBP = Timing(
+    run=1,
+    codec="WebP",
+    version="1",
+    options="method 6",
+    setting="30",
+    seed=None,
+    steps=None,
+    realism=None,
+    fingerprint="",
+    pictures=3,
+    pixels=393216,
+    threads=1,
+    encode_s=0.1,
+    decode_s=0.01,
+    analyse_s=None,
+    code_s=None,
+    symbols_s=None,
+    regrow_s=None,
+    cold_encode_s=0.5,
+    cold_decode_s=0.4,
+    machine="a processor",
+)
+JPEG = replace(WEBP, codec="JPEG", encode_s=0.05, cold_decode_s=None)
+OURS = replace(
+    WEBP,
+    codec="regrain",
+    options="",
+    fingerprint=FINGERPRINT,
+    seed=0,
+    steps=1,
+    realism=1.0,
+    encode_s=0.4,
+    decode_s=0.5,
+    analyse_s=0.3,
+    code_s=0.1,
+    symbols_s=0.1,
+    regrow_s=0.4,
+)
 
 
 def psnr(bpp: float) -> float:

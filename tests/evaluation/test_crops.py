@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from invented import FINGERPRINT, IMAGES, baseline, regrain
 from PIL import Image
 
+from evaluation.invented import FINGERPRINT, IMAGES, baseline, regrain
 from regrain.errors import ImageError
 from regrain.evaluation import baselines, crops, gains
 from regrain.evaluation.contestants import PLAIN, Contestant

@@ -5,8 +5,8 @@ import statistics
 from dataclasses import replace
 
 import pytest
-from invented import IMAGES, SETTINGS, baseline, regrain
 
+from evaluation.invented import IMAGES, SETTINGS, baseline, regrain
 from regrain.evaluation.curves import compare, curves, labels, learned, mean_of, pictures_with, spread
 
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-import waves
 
+from evaluation import waves
 from regrain.errors import ModelError, UsageError
 from regrain.evaluation import dists, weights
 from regrain.evaluation.dists import Dists, _Pool

@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 
 import pytest
-from invented import IMAGES, baseline, regrain
 
+from evaluation.invented import IMAGES, baseline, regrain
 from regrain.evaluation import tables
 from regrain.evaluation.gains import Duel, Gain, chosen, duel, shown
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from invented import IMAGES, row
 
+from evaluation.invented import IMAGES, row
 from regrain.evaluation.paths import Way, factor, named, panels
 from regrain.evaluation.report import PATHS, report
 from regrain.evaluation.rows import Writer

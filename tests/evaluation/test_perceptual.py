@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import waves
 from safetensors.torch import save_file
 
+from evaluation import waves
 from regrain.errors import ModelError, UsageError
 from regrain.evaluation import baselines
 from regrain.evaluation.perceptual import Lpips

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-import waves
 
+from evaluation import waves
 from regrain.errors import ModelError, UsageError
 from regrain.evaluation import pieapp
 from regrain.evaluation.pieapp import PieApp, _patches

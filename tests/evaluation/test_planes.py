@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from invented import IMAGES, baseline, regrain, row
-from test_timings import WEBP
 
+from evaluation.invented import IMAGES, WEBP, baseline, regrain, row
 from regrain.evaluation.curves import curves
 from regrain.evaluation.planes import Fixed, fixed, perception_distortion, rate, time_quality
 from regrain.evaluation.published import Published

@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from invented import FINGERPRINT, IMAGES, baseline, regrain
-from test_timings import OURS, WEBP
 
+from evaluation.invented import FINGERPRINT, IMAGES, OURS, WEBP, baseline, regrain
 from regrain.errors import OutputError, UsageError
 from regrain.evaluation import plots, tables
 from regrain.evaluation.crops import Crops

@@ -3,51 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from invented import FINGERPRINT
 
+from evaluation.invented import JPEG, OURS, WEBP
 from regrain.errors import OutputError, UsageError
 from regrain.evaluation import tables
-from regrain.evaluation.timings import Timing, against, latest, of, read, write
-
-WEBP = Timing(
-    run=1,
-    codec="WebP",
-    version="1",
-    options="method 6",
-    setting="30",
-    seed=None,
-    steps=None,
-    realism=None,
-    fingerprint="",
-    pictures=3,
-    pixels=393216,
-    threads=1,
-    encode_s=0.1,
-    decode_s=0.01,
-    analyse_s=None,
-    code_s=None,
-    symbols_s=None,
-    regrow_s=None,
-    cold_encode_s=0.5,
-    cold_decode_s=0.4,
-    machine="a processor",
-)
-JPEG = replace(WEBP, codec="JPEG", encode_s=0.05, cold_decode_s=None)
-OURS = replace(
-    WEBP,
-    codec="regrain",
-    options="",
-    fingerprint=FINGERPRINT,
-    seed=0,
-    steps=1,
-    realism=1.0,
-    encode_s=0.4,
-    decode_s=0.5,
-    analyse_s=0.3,
-    code_s=0.1,
-    symbols_s=0.1,
-    regrow_s=0.4,
-)
+from regrain.evaluation.timings import against, latest, of, read, write
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-import waves
 from safetensors.torch import save_file
 
+from evaluation import waves
 from regrain.errors import ModelError
 from regrain.evaluation.weights import fitted, known, read
 

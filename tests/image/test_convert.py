@@ -3,9 +3,9 @@ import struct
 
 import numpy as np
 import pytest
-from pictures import ALPHA, GREY, RGB, SRGB, photo_exif, png, saved
 from PIL import Image, ImageCms, PngImagePlugin
 
+from image.pictures import ALPHA, GREY, RGB, SRGB, photo_exif, png, saved
 from regrain.errors import ImageError
 from regrain.image import Metadata, Picture, read, upright
 

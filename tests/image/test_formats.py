@@ -2,9 +2,9 @@ import io
 
 import numpy as np
 import pytest
-from pictures import ALPHA, GREY, RGB, SRGB, photo_exif
 from PIL import Image, ImageOps
 
+from image.pictures import ALPHA, GREY, RGB, SRGB, photo_exif
 from regrain.errors import OutputError, UsageError
 from regrain.image import Metadata, Picture, check_format, format_of, read, upright, write
 from regrain.image.formats import FORMATS

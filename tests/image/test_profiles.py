@@ -2,9 +2,9 @@ import struct
 
 import numpy as np
 import pytest
-from pictures import GREY, RGB, SRGB, chunk, png, saved
 from PIL import Image, ImageCms
 
+from image.pictures import GREY, RGB, SRGB, chunk, png, saved
 from regrain.image import read
 from regrain.image.profiles import profile_of_chunks, profile_of_points, space_of, to_srgb
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import GREY, RGB, png, saved
 from PIL import Image, ImageFile
 
+from image.pictures import GREY, RGB, png, saved
 from regrain.errors import ImageError, LimitError, RegrainError
 from regrain.image import pillow_limited, read
 

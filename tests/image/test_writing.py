@@ -5,9 +5,9 @@ import stat
 
 import numpy as np
 import pytest
-from pictures import ALPHA, RGB, SRGB, photo_exif
 from PIL import Image
 
+from image.pictures import ALPHA, RGB, SRGB, photo_exif
 from regrain.errors import OutputError, UsageError
 from regrain.image import Metadata, Picture, format_of, read, write, write_bytes
 

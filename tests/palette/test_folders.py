@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 pytest.importorskip("diffusers")
-import stable
+from palette import stable
 
 
 @pytest.fixture

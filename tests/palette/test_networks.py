@@ -6,7 +6,7 @@ import torch
 from regrain.palette.pipelines import load
 
 pytest.importorskip("diffusers")
-import stable
+from palette import stable
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from regrain.palette.pipelines import load
 
 pytest.importorskip("diffusers")
-import stable
+from palette import stable
 
 
 @pytest.fixture(autouse=True)

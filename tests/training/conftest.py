@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import write_recipe, write_shards
+
+from training.tiny import write_recipe, write_shards
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from tiny import HEAD, write_recipe
 from torch import nn
 
 import regrain
@@ -15,6 +14,7 @@ from regrain.diffusion.schedule import REACH, STEPS, get
 from regrain.training.bound import Objective, validate
 from regrain.training.config import LossConfig
 from regrain.training.objective import Rules
+from training.tiny import HEAD, write_recipe
 
 RULES = Rules(1.0, 1.0, 0.0, freeze_latents=False)
 TINY = {"widths": (8, 8, 8), "depths": (1, 1, 1), "embedding": 8}

@@ -4,11 +4,11 @@ import os
 
 import pytest
 import torch
-from tiny import HEAD, STAGES, write_recipe
 
 from regrain.errors import UsageError
 from regrain.training import checks, decoders
 from regrain.training.config import read_recipe
+from training.tiny import HEAD, STAGES, write_recipe
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tiny import HEAD, MODEL, STAGES, write_recipe
 
 from regrain.errors import UsageError
 from regrain.training.config import LossConfig, Stage, read_recipe
+from training.tiny import HEAD, MODEL, STAGES, write_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PARTS = {RECIPES / "common.toml", RECIPES / "perceptual.toml"}

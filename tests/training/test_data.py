@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import add, picture, write_shards
 
 from regrain.errors import ImageError, UsageError
 from regrain.training.config import DataConfig
 from regrain.training.data import Crops, batches, holdout_batch, members
+from training.tiny import add, picture, write_shards
 
 FREE = DataConfig("shards", licence_classes=("free",), exclude=("kept/away",), holdout=("held/out",))
 

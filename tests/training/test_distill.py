@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_student import STAGES, STUDENT_HEAD, write_student, write_teacher
 
 from regrain import checkpoint
 from regrain.conditional.frozen import Model
@@ -18,6 +17,7 @@ from regrain.training.config import read_recipe
 from regrain.training.lessons import Objective
 from regrain.training.loop import LAST, WEIGHTS
 from regrain.training.steps import COUNTS
+from training.tiny_student import STAGES, STUDENT_HEAD, write_student, write_teacher
 
 STEPS = 8
 GUIDED = """

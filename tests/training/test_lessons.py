@@ -5,8 +5,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from tiny import crops
-from tiny_student import full, origin, shaken
 from torch import nn
 
 from regrain.diffusion import sampler
@@ -16,6 +14,8 @@ from regrain.training.methods import METHODS, DistillConfig
 from regrain.training.objective import Draw, Rules
 from regrain.training.state import State
 from regrain.training.student import Student, quantised
+from training.tiny import crops
+from training.tiny_student import full, origin, shaken
 
 PLAIN = Rules(1.0, 1.0, 0.0, freeze_latents=True)
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import HEAD, STAGES, write_recipe
 
 from regrain import checkpoint
 from regrain.conditional.frozen import Model
@@ -24,6 +23,7 @@ from regrain.training.config import Stage, read_recipe
 from regrain.training.journal import CSV
 from regrain.training.loop import LAST, WEIGHTS, learning_rate, main, position
 from regrain.training.objective import Objective
+from training.tiny import HEAD, STAGES, write_recipe
 
 STEPS = 8
 LAST_STAGE = 'name = "denoiser"\nsteps = 3'

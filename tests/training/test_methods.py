@@ -1,13 +1,13 @@
 """A table [distill] and the stages under it: what is refused, in one line, before anything is trained."""
 
 import pytest
-from tiny import HEAD, write_recipe
-from tiny import STAGES as CODEC_STAGES
-from tiny_student import STAGES, STUDENT_HEAD, write_student
 
 from regrain.errors import UsageError
 from regrain.training.config import read_recipe
 from regrain.training.methods import DistillConfig
+from training.tiny import HEAD, write_recipe
+from training.tiny import STAGES as CODEC_STAGES
+from training.tiny_student import STAGES, STUDENT_HEAD, write_student
 
 GUIDED = STAGES.replace('"teacher.safetensors"', '"teacher.safetensors"\nguidance_max = 2.0\ndropout = 0.1')
 

@@ -3,13 +3,13 @@
 import pytest
 import pytorch_msssim
 import torch
-from tiny import crops, tiny_codec
 from torch import nn
 
 from regrain.diffusion import parametrize, schedule
 from regrain.training.config import LossConfig, Stage
 from regrain.training.objective import Draw, Objective, Rules
 from regrain.training.state import State
+from training.tiny import crops, tiny_codec
 
 FULL = Rules(rate=1.0, perceptual=1.0, continuous=0.0, freeze_latents=False)
 FROZEN = Rules(rate=1.0, perceptual=1.0, continuous=0.5, freeze_latents=True)

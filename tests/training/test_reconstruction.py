@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from tiny import HEAD, crops, write_recipe
 
 import regrain
 from regrain import checkpoint
@@ -14,6 +13,7 @@ from regrain.training.config import LossConfig
 from regrain.training.loop import WEIGHTS, main
 from regrain.training.objective import SQUARED_ERROR_UNIT, Rules
 from regrain.training.reconstruction import NOISES, Objective, moments, validate
+from training.tiny import HEAD, crops, write_recipe
 
 RULES = Rules(1.0, 1.0, 0.0, freeze_latents=False)
 SMALL = AutoencoderConfig(encoder=(8, 8), encoder_depths=(1, 1), decoder=(8, 8), decoder_depths=(1, 1), half=4)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_student import STUDENT_HEAD, origin, write_student
 
 import regrain
 from regrain.evaluation.backbones import VGG_CHANNELS, vgg16
@@ -15,6 +14,7 @@ from regrain.training.adversary import Adversary
 from regrain.training.config import LossConfig
 from regrain.training.objective import Rules
 from regrain.training.textures import STAGES, Textures
+from training.tiny_student import STUDENT_HEAD, origin, write_student
 
 RECIPE = (
     STUDENT_HEAD.replace('trains = "student"', 'trains = "sampler"')

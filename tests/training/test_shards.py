@@ -9,13 +9,13 @@ import time
 from itertools import pairwise
 
 import pytest
-from tiny import picture
 
 from regrain.errors import UsageError
 from regrain.training import shards
 from regrain.training.config import DataConfig
 from regrain.training.data import Crops, batches, members
 from regrain.training.shards import Entry, entries
+from training.tiny import picture
 
 PICTURE = picture(9, 80)
 

@@ -6,7 +6,6 @@ from contextlib import suppress
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import MODEL, crops, tiny_codec
 
 from regrain import checkpoint
 from regrain.conditional.frozen import freeze
@@ -16,6 +15,7 @@ from regrain.errors import ModelError
 from regrain.training.config import LossConfig
 from regrain.training.objective import Objective, Rules
 from regrain.training.state import State
+from training.tiny import MODEL, crops, tiny_codec
 
 
 def step(state, *, freeze_latents=False):

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tiny import crops
-from tiny_student import origin
 from torch import nn
 
 from regrain.diffusion import sampler, schedule
 from regrain.training.steps import COUNTS, QUALITY, Row, ladder, table
 from regrain.training.student import quantised
+from training.tiny import crops
+from training.tiny_student import origin
 
 
 class Apart(nn.Module):

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tiny import MODEL, crops, tiny_codec
-from tiny_student import CPU, full, origin, shaken, write_teacher
 
 import regrain
 from regrain import checkpoint
@@ -12,6 +10,8 @@ from regrain.conditional.decode import decode_tiles
 from regrain.conditional.encode import analyse, encode_tiles
 from regrain.errors import ModelError
 from regrain.training.student import Guide, Origin, Student, quantised
+from training.tiny import MODEL, crops, tiny_codec
+from training.tiny_student import CPU, full, origin, shaken, write_teacher
 
 X_T, KNOBS = crops(), (full(2, 0.6), full(2, 0.7), full(2, 1.0))
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from tiny import crops, tiny_codec
 from torch import nn
 
 from regrain.training.validate import QUALITIES, validate
+from training.tiny import crops, tiny_codec
 
 
 class Half(nn.Module):

@@ -8,12 +8,12 @@ from dataclasses import is_dataclass, replace
 from typing import get_args, get_type_hints
 
 import pytest
-from tiny import HEAD, STAGES, write_recipe
 
 from regrain.errors import UsageError
 from regrain.training import checks
 from regrain.training.config import Recipe, read_recipe
 from regrain.training.values import FILES_MAX, RANGES, tables
+from training.tiny import HEAD, STAGES, write_recipe
 
 HOSTILE = (
     *("-1", "0", "1", "2", "63", "64", "4096", "0x7fffffff", "9" * 30, "1.5", "1e300", "-inf", "nan", "true"),

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import torch
-from tiny import HEAD, tiny_codec
 from torch import Tensor, nn
 
 from regrain import checkpoint
 from regrain.conditional.frozen import freeze, latent_fingerprint
 from regrain.training.student import Origin
+from training.tiny import HEAD, tiny_codec
 
 CPU = torch.device("cpu")
 STUDENT_HEAD = HEAD.partition("[model.transform]")[0].replace("seed = 3", 'seed = 3\ntrains = "student"')
