@@ -1,10 +1,9 @@
 """One file, every setting: the symbols are equal, whoever encoded and whoever decodes; and one seed gives one picture.
 
 Two processes take other instruction sets than this one's. Each decodes what the others wrote, under every setting of
-tools/exactness.py; a symbol that differs fails its CRC there, or its digest here.
+exactness.py; a symbol that differs fails its CRC there, or its digest here.
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import exactness
 from regrain import image, models
 from regrain.diffusion import noise
 
-TOOL = Path(__file__).parents[1] / "tools" / "exactness.py"
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = [
     FOLDER / f"{name}.rgn"
@@ -34,48 +33,39 @@ SETTINGS = {
     "float64",
     "autocast",
 }
-pytestmark = pytest.mark.skipif(not TOOL.exists(), reason="tools/exactness.py is not here")
-
-
-@pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("exactness", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(*arguments, capability=None):
-    """What the tool prints in a process of its own, on `capability` (None: the best there is)."""
+    """What exactness.py prints in a process of its own, on `capability` (None: the best there is)."""
     variables = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
     variables |= {"ATEN_CPU_CAPABILITY": capability} if capability else {}
-    command = [sys.executable, TOOL, *arguments]
+    command = [sys.executable, exactness.__file__, *arguments]
     return json.loads(subprocess.run(command, capture_output=True, check=True, env=variables).stdout)
 
 
 @pytest.fixture(scope="module")
-def world(tool, tmp_path_factory):
+def world(tmp_path_factory):
     """What three instruction sets say of each other's files: symbol digests for each of them and each setting."""
     folder = tmp_path_factory.mktemp("files")
     row, column = np.mgrid[:70, :66]
     pixels = np.stack([(row * k + column * column // (9 + k)) % 256 for k in (2, 3, 5)], 2).astype(np.uint8)
     image.write(image.Picture(pixels), folder / "picture.png")
-    written = [*GOLDEN, *tool.encode(folder / "picture.png", folder)]
+    written = [*GOLDEN, *exactness.encode(folder / "picture.png", folder)]
     said = {}
     for capability in ("default", "avx2"):
         before = set(folder.glob("*.rgn"))
         said[capability] = run(*written, "--encode", folder / "picture.png", folder, capability=capability)
         written += sorted(set(folder.glob("*.rgn")) - before)
-    said["native"] = tool.digests([path.read_bytes() for path in written])
+    said["native"] = exactness.digests([path.read_bytes() for path in written])
     return said, [path.name for path in written]
 
 
-def test_the_list_is_whole(tool, world):
+def test_the_list_is_whole(world):
     said, names = world
-    assert set(tool.SETTINGS) >= SETTINGS
+    assert set(exactness.SETTINGS) >= SETTINGS
     for answer in said.values():
-        assert set(answer) == set(tool.SETTINGS)
-    assert len(names) == len(GOLDEN) + 3 * len(tool.SETTINGS)
+        assert set(answer) == set(exactness.SETTINGS)
+    assert len(names) == len(GOLDEN) + 3 * len(exactness.SETTINGS)
 
 
 def test_symbols_decoded_from_one_file_are_equal_under_every_setting(world):
@@ -89,19 +79,19 @@ def test_symbols_decoded_from_one_file_are_equal_under_every_setting(world):
             assert len(symbols) >= len(GOLDEN) + len(answer)
 
 
-def test_one_seed_is_one_picture_in_two_processes(tool):
+def test_one_seed_is_one_picture_in_two_processes():
     again = run(*GOLDEN, "--pixels")
-    assert again == [tool.pixels(path.read_bytes()) for path in GOLDEN]
+    assert again == [exactness.pixels(path.read_bytes()) for path in GOLDEN]
     assert len(set(again)) == len(GOLDEN)
 
 
-def test_the_picture_knows_nothing_of_the_caller_s_torch(tool, monkeypatch):
+def test_the_picture_knows_nothing_of_the_caller_s_torch(monkeypatch):
     data = GOLDEN[-1].read_bytes()
-    wanted = tool.pixels(data)
+    wanted = exactness.pixels(data)
     for name in ("autocast", "default-float64", "threads-2"):
-        with tool.SETTINGS[name]():
-            monkeypatch.setattr(tool, "own", lambda _: models.load())
-            assert tool.pixels(data) == wanted, name
+        with exactness.SETTINGS[name]():
+            monkeypatch.setattr(exactness, "own", lambda _: models.load())
+            assert exactness.pixels(data) == wanted, name
 
 
 def test_noise_is_a_function_of_its_place_alone():

@@ -43,7 +43,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_first_decodes_may_come_from_eight_threads_at_once(device):
     if device == "onnx":
         pytest.importorskip("onnxruntime")
-    done = run(str(ROOT / "tools" / "first_use.py"), "--processes", "1", "--device", device)
+    done = run(str(ROOT / "scripts" / "first_use.py"), "--processes", "1", "--device", device)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

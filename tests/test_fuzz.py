@@ -5,7 +5,6 @@ the checksums above them mended, so that the damage reaches the walk over sectio
 """
 
 import dataclasses
-import importlib.util
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+import scripts.fuzz
 from regrain import bitstream, codec, models
 from regrain.bitstream import Header, Method, Stream, _pack_header
 from regrain.conditional import grid, symbols
@@ -27,7 +27,6 @@ from regrain.varint import get_varint, put_varint
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in json.loads((FOLDER / "golden.json").read_text())}
-SPEC = importlib.util.spec_from_file_location("fuzz", FOLDER.parents[1] / "tools" / "fuzz.py")
 EXAMPLES = int(os.environ.get("REGRAIN_FUZZ", "0"))
 SECONDS = 2
 VERSION = 7
@@ -263,12 +262,10 @@ def forged(model, index, z, y, quality):
 
 
 @pytest.mark.parametrize("first", range(0, 150, 50))
-def test_the_first_files_of_make_fuzz(first, tmp_path, caplog):
-    """tools/fuzz.py runs any number of them; file n is the same everywhere."""
+def test_the_first_files_of_the_script(first, tmp_path, caplog):
+    """scripts/fuzz.py runs any number of them; file n is the same everywhere."""
     caplog.set_level(logging.ERROR)
-    tool = importlib.util.module_from_spec(SPEC)
-    SPEC.loader.exec_module(tool)
-    counts = tool.chunk((first, first + 50, str(tmp_path)))
+    counts = scripts.fuzz.chunk((first, first + 50, str(tmp_path)))
     assert counts.total() == 50
     assert counts["decoded"] > 3
     assert not counts["FAILED"]

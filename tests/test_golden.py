@@ -1,7 +1,6 @@
 """Files that must decode for ever: to exactly these symbols, and to these pixels as nearly as floats allow."""
 
 import hashlib
-import importlib.util
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -9,22 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exactness import digest
 from regrain import bitstream, codec, image, models
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def digest():
-    """The symbol digest of a file, by tools/exactness.py and its weights in the package."""
-    tool = Path(__file__).parents[1] / "tools" / "exactness.py"
-    if not tool.exists():
-        pytest.skip("tools/exactness.py is not here")
-    spec = importlib.util.spec_from_file_location("exactness", tool)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.digest
 
 
 def test_there_is_one_of_every_kind():
@@ -53,7 +41,7 @@ def test_the_file_is_the_one_that_was_made(name):
 
 
 @pytest.mark.parametrize("name", [name for name, entry in GOLDEN.items() if "symbols" in entry])
-def test_the_symbols_are_the_same_to_the_last(name, digest):
+def test_the_symbols_are_the_same_to_the_last(name):
     assert digest((FOLDER / f"{name}.rgn").read_bytes()) == GOLDEN[name]["symbols"]
 
 

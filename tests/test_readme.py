@@ -1,6 +1,6 @@
 """What the README says can be run, runs."""
 
-import importlib.util
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 
 from regrain.cli.parser import parse
 from regrain.evaluation.rows import read
+from scripts import figures
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,30 +53,19 @@ def test_every_room_of_the_map_exists():
         assert (ROOT / "src" / "regrain" / room).exists(), room
 
 
-def tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_figures_are_those_of_the_results():
-    """The tables of figures are as tools/figures.py makes them from docs/results.csv and docs/timings.csv."""
-    for table in tool("figures").tables():
+    """The tables of figures are as scripts/figures.py makes them from docs/results.csv and docs/timings.csv."""
+    for table in figures.tables():
         assert table in README
 
 
-PAGES = {
-    "SECOND_SET": "second_set",
-    "PROGRESSIVE": "progressive_page",
-    "PALETTE": "palette_page",
-    "FEW_STEPS": "few_steps_page",
-}
+PAGES = ("second_set", "progressive", "palette", "few_steps")
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_that_of_its_rows(name):
-    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == tool(PAGES[name]).page()
+    page = importlib.import_module(f"experiments.{name}.page").page()
+    assert (ROOT / "docs" / f"{name.upper()}.md").read_text(encoding="utf-8") == page
 
 
 def test_what_it_says_of_streams_is_what_their_page_has():

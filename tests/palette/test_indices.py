@@ -48,7 +48,7 @@ def test_what_is_packed_comes_back(size, channels):
             assert len(payload) <= palette.size + chosen.size + 6
 
 
-@pytest.mark.parametrize("way", [dither.nearest, dither.raster, dither.serpentine])
+@pytest.mark.parametrize("way", [dither.nearest, dither.raster])
 def test_a_tile_of_256_colours_takes_a_quarter_less(way):
     latents = picture(64, 64)
     palette = colours.choose(latents.reshape(-1, 4), 256)

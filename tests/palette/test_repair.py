@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from regrain.palette.repair import Repair, of_latents, of_picture
+from regrain.palette.repair import Repair, of_latents
 from regrain.palette.sections import Channel
 
 
@@ -64,23 +64,6 @@ def test_windows_are_the_whole():
     _, latents = broken(0.3, size=140)
     whole = Shrink().denoise(latents / math.sqrt(1.09), -2 * math.log(0.3))
     torch.testing.assert_close(of_latents(Shrink(), latents, Channel(1.0, 0.3), Repair()), whole)
-
-
-def test_a_picture_is_noised_from_the_seed_and_repaired_in_part():
-    x = torch.randn(3, 16, 24) / 3
-    once, again = (of_picture(Shrink(1 / 3).denoise, x, 2.0, Repair(seed=1)) for _ in range(2))
-    other = of_picture(Shrink(1 / 3).denoise, x, 2.0, Repair(seed=2))
-    assert torch.equal(once, again)
-    assert not torch.equal(once, other)
-    assert torch.equal(of_picture(Shrink().denoise, x, 2.0, Repair(strength=0)), x)
-    half = of_picture(Shrink(1 / 3).denoise, x, 2.0, Repair(strength=0.5, seed=1))
-    torch.testing.assert_close(half, (x + once) / 2)
-
-
-def test_a_picture_taken_to_have_its_noise_gets_none():
-    x = torch.randn(3, 16, 24) / 3
-    seeds = [of_picture(Shrink(1 / 3).denoise, x, 2.0, Repair(seed=seed), noised=False) for seed in (1, 2)]
-    assert torch.equal(*seeds)
 
 
 def test_a_gain_is_undone_first():

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 import regrain
+from experiments.progressive import likelihood
 from regrain import checkpoint
-from regrain.diffusion import likelihood, parametrize
+from regrain.diffusion import parametrize
 from regrain.diffusion.prior import Prior, PriorConfig, between, levels
 from regrain.diffusion.schedule import REACH, STEPS, get
 from regrain.training.bound import Objective, validate

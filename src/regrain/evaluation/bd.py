@@ -1,12 +1,11 @@
 """Bjontegaard deltas: how far one rate-quality curve lies from another, as one number, on the range both have.
 
-    BD-rate    = 100 (exp(1 / (b - a)  int_a^b  ln r_test(q) - ln r_anchor(q)  dq) - 1)  %
-    BD-quality =          1 / (d - c)  int_c^d  q_test(s) - q_anchor(s)  ds ,    s = ln r
+    BD-rate = 100 (exp(1 / (b - a)  int_a^b  ln r_test(q) - ln r_anchor(q)  dq) - 1)  %
 
-[a, b] is the overlap of the two curves' qualities and [c, d] that of their log-rates: outside it nothing is said, since
-nothing was measured. Curves run through their points by PCHIP (Fritsch and Carlson, SIAM J. Numer. Anal. 17, 1980),
-which is monotone where the points are; the deltas are those of G. Bjontegaard, VCEG-M33, 2001. Invariants: a curve
-against itself is 0, and all rates times f is 100 (f - 1) %.
+[a, b] is the overlap of the two curves' qualities: outside it nothing is said, since nothing was measured. Curves
+run through their points by PCHIP (Fritsch and Carlson, SIAM J. Numer. Anal. 17, 1980), which is monotone where the
+points are; the delta is that of G. Bjontegaard, VCEG-M33, 2001. Invariants: a curve against itself is 0, and all rates
+times f is 100 (f - 1) %.
 """
 
 import math
@@ -18,7 +17,7 @@ from regrain.errors import UsageError
 if TYPE_CHECKING:
     from scipy.interpolate import PchipInterpolator
 
-__all__ = ["Delta", "at_rate", "bd_quality", "bd_rate", "front"]
+__all__ = ["Delta", "at_rate", "bd_rate", "front"]
 
 Points = Sequence[tuple[float, float]]
 
@@ -63,18 +62,8 @@ def bd_rate(anchor: Points, test: Points, *, higher: bool = True) -> Delta:
     Both are (rate, quality) in any order, rates in one unit; `higher` says whether more of the quality is better.
     """
     first, second = (_columns(front(points, higher=higher), higher)[::-1] for points in (anchor, test))
-    delta = _mean_gap(first, second, len(anchor) + len(test), "quality")
+    delta = _mean_gap(first, second, len(anchor) + len(test))
     return delta if delta.value is None else delta._replace(value=100 * math.expm1(delta.value))
-
-
-def bd_quality(anchor: Points, test: Points, *, higher: bool = True) -> Delta:
-    """By how much the quality of `test` is above that of `anchor` at the same rate, on average, in its own unit.
-
-    Arguments as of `bd_rate`. Where lower is better (`higher` False) a negative value is the better one.
-    """
-    first, second = (_columns(front(points, higher=higher), higher) for points in (anchor, test))
-    delta = _mean_gap(first, second, len(anchor) + len(test), "log-rate")
-    return delta if delta.value is None or higher else delta._replace(value=-delta.value)
 
 
 def at_rate(points: Points, rate: float, *, higher: bool = True) -> float | None:
@@ -95,14 +84,14 @@ def _columns(points: Points, higher: bool) -> Columns:
     return [math.log(rate) for rate, _ in points], [sign * quality for _, quality in points]
 
 
-def _mean_gap(anchor: Columns, test: Columns, points: int, what: str) -> Delta:
+def _mean_gap(anchor: Columns, test: Columns, points: int) -> Delta:
     """Mean over the overlap in x of y_test - y_anchor, for (x, y) columns, x strictly rising."""
     left_out = points - len(anchor[0]) - len(test[0])
     if min(len(anchor[0]), len(test[0])) < 2:
         return Delta(None, "fewer than two points", left_out=left_out)
     low, high = max(anchor[0][0], test[0][0]), min(anchor[0][-1], test[0][-1])
     if high <= low:
-        return Delta(None, f"the ranges of {what} do not overlap", left_out=left_out)
+        return Delta(None, "the ranges of quality do not overlap", left_out=left_out)
     sums = [float(_pchip(*side).integrate(low, high)) for side in (anchor, test)]
     span = min(side[0][-1] - side[0][0] for side in (anchor, test))
     return Delta((sums[1] - sums[0]) / (high - low), share=(high - low) / span, left_out=left_out)

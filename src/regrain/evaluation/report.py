@@ -6,32 +6,30 @@ instead of a number.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrain.errors import OutputError, UsageError
-from regrain.evaluation import gains, paths, planes, plots, tables
+from regrain.evaluation import gains, planes, plots, tables
 from regrain.evaluation.curves import curves, labels
 from regrain.evaluation.distributions import Distribution
 from regrain.evaluation.distributions import blocks as distributed
 from regrain.evaluation.measures import SCALES
 from regrain.evaluation.page import Block, Heading, Picture, Text, html, markdown
 from regrain.evaluation.published import Published, elsewhere, points
-from regrain.evaluation.rows import Row, metrics_of, read
+from regrain.evaluation.rows import Row, metrics_of
 from regrain.evaluation.timings import Timing, against, latest
 
 if TYPE_CHECKING:
     from regrain.evaluation.crops import Crops
 
-__all__ = ["CSV", "DISTRIBUTIONS", "HTML", "MARKDOWN", "PATHS", "TIMINGS", "Beside", "report"]
+__all__ = ["CSV", "DISTRIBUTIONS", "HTML", "MARKDOWN", "TIMINGS", "Beside", "report"]
 
 CSV, TIMINGS, MARKDOWN, HTML = "results.csv", "timings.csv", "RESULTS.md", "results.html"
 DISTRIBUTIONS = "distributions.csv"
 _CHARTS = "results"
 _CROPS = f"{_CHARTS}/crops.webp"
-PATHS = f"{_CHARTS}/perception-distortion.csv"
-"""Rows of `paths`, where they were made."""
 _MOST_FAILURES = 20
 _WORST = 10
 
@@ -45,10 +43,6 @@ _AT = (
     "At the rate of regrain's own files at the quality where it was decoded in most ways; its files there are the same "
     "for every realism (r) and number of steps (n). Other codecs are read off their curves at that rate; one whose "
     "curve does not reach it is not shown."
-)
-_PATHS = (
-    "The same files decoded in every way, means over {images} pictures: realism r and init_noise (x: times what the "
-    "weights say) scale the noise that decoding starts from, and n is the number of steps."
 )
 _GAINS = (
     "Regrain's default decode (realism 1, one step) at quality {setting}, less the value of {anchor}'s own curve of "
@@ -82,7 +76,6 @@ class Beside:
     timings: Sequence[Timing] = ()
     crops: "Crops | None" = None
     distributions: Sequence[Distribution] = ()
-    paths: Sequence[Row] = ()
 
 
 @dataclass
@@ -115,7 +108,7 @@ def report(
     lines: list[tuple[str, plots.Kind]] = [(name, planes.kind(series)) for series, name in names.items()]
     charts = _Charts(plots.palette([*lines, *((point.label, "published") for point in found)]))
     beside = beside or Beside()
-    blocks = list(_page(every, len(images), found, note, charts, replace(beside, paths=read(folder / PATHS))))
+    blocks = list(_page(every, len(images), found, note, charts, beside))
     files = {MARKDOWN: markdown(blocks).encode()}
     files |= {f"{name}.{kind}": data for name, both in charts.files.items() for kind, data in both.items()}
     if beside.crops is not None and beside.crops.webp is not None:
@@ -152,7 +145,6 @@ def _page(
             yield Text(f"{SCALES[metric].title}: {SCALES[metric].note}.")
     yield from _bd_rates(rows, metrics)
     yield from _at_one_rate(rows, metrics, published, charts, beside.timings)
-    yield from _by_decoding(beside.paths, charts)
     yield from _picture_by_picture(rows, beside.crops)
     yield from _time(rows, beside.timings)
     yield from distributed(beside.distributions)
@@ -210,13 +202,6 @@ def _at_one_rate(
     for metric in judges[:1] or metrics[:1]:
         panels = planes.time_quality(rows, metric, at, timings)
         yield charts.add(f"time-{metric}", panels, f"{SCALES[metric].title} over time at one rate")
-
-
-def _by_decoding(rows: Sequence[Row], charts: _Charts) -> Iterator[Block]:
-    judges = [name for name in metrics_of(rows) if name in SCALES and SCALES[name].perceptual]
-    for metric in judges[:1]:
-        yield Text(_PATHS.format(images=len({row.image for row in rows})))
-        yield charts.add(Path(PATHS).stem, paths.panels(rows, metric), f"{SCALES[metric].title} over PSNR by decoding")
 
 
 def _picture_by_picture(rows: Sequence[Row], crops: "Crops | None") -> Iterator[Block]:

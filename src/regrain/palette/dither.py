@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from regrain.errors import UsageError
 
-__all__ = ["nearest", "raster", "serpentine"]
+__all__ = ["nearest", "raster"]
 
 Latents = NDArray[np.floating[Any]] | NDArray[np.uint8]
 _Nearest = Callable[[NDArray[np.float64]], NDArray[np.int64]]
@@ -59,25 +59,6 @@ def raster(latents: Latents, palette: NDArray[np.uint8], strength: float = 1.0) 
         error = np.zeros((height + 1, channels))
         error[here] = strength * (wanted - colours[chosen])
         before, two, three = error, before, two
-    return indices
-
-
-def serpentine(latents: Latents, palette: NDArray[np.uint8], strength: float = 1.0) -> NDArray[np.uint8]:
-    """Rows to the right and to the left by turns, against worms of dots; otherwise as `raster`, but position by one."""
-    values, find = _prepared(latents, palette, strength)
-    height, width, channels = values.shape
-    colours = palette.astype(np.float64)
-    indices = np.empty((height, width), np.uint8)
-    error = np.zeros((width + 2, channels))
-    for row in range(height):
-        way = slice(None, None, -1 if row % 2 else 1)
-        up = error[::-1]
-        base = values[row, way] + (3 * up[:-2] + 5 * up[1:-1] + up[2:]) / 16
-        error = np.zeros((width + 2, channels))
-        for place in range(width):
-            wanted = _rounded(base[place] + 7 * error[place] / 16)
-            indices[row, way][place] = chosen = find(wanted)
-            error[place + 1] = strength * (wanted - colours[chosen])
     return indices
 
 

@@ -1,10 +1,8 @@
-"""What quantisation has done to a picture, undone by denoising: of its latents, or of the picture itself.
+"""What quantisation has done to a picture, undone by denoising its latents.
 
     told = gain (z + r eps) = gain sqrt(1 + r^2) z_t,    log_snr = -2 ln r,    z_0 = descend(denoise, z_t)
 
-The sender tells gain and r, so the noise level is matched and not guessed; `strength` in [0, 1] takes a part of r. A
-picture is repaired likewise, or first noised to a level (SDEdit, Meng et al. 2022): what decoding has left in it is not
-noise until it is drowned in some.
+The sender tells gain and r, so the noise level is matched and not guessed; `strength` in [0, 1] takes a part of r.
 """
 
 import math
@@ -22,14 +20,13 @@ from regrain.layers import windowed
 from regrain.palette.model import LatentDenoiser
 from regrain.palette.sections import Channel
 
-__all__ = ["Repair", "of_latents", "of_picture"]
+__all__ = ["Repair", "of_latents"]
 
 LOG_SNR_LAST: Final = 7.0
 """Where there is nothing to repair, and where steps lead to."""
 SIDE: Final = 128
 """Of the squares in which latents are denoised, and how much of their surroundings is seen."""
 HALO: Final = 32
-PICTURE_SIDE, PICTURE_HALO = 512, 64
 
 
 @dataclass(frozen=True)
@@ -61,23 +58,3 @@ def of_latents(denoiser: LatentDenoiser, latents: Tensor, channel: Channel, how:
     levels = -2 * math.log(r), LOG_SNR_LAST
     steps, see = begun(how.steps, seen, z_t, levels[0])
     return descend(see, z_t, levels, steps=steps, eta=how.eta, noise=how.noise(latents.shape))
-
-
-def of_picture(
-    denoise: Callable[[Tensor, float], Tensor], x: Tensor, log_snr: float, how: Repair, *, noised: bool = True
-) -> Tensor:
-    """x (3, H, W) in [-1, 1], multiples of 8, repaired from a noise level on: `noised` to it, or taken to have it.
-
-    `denoise(x_t (3, h, w), log_snr)` is the estimate of x_0, as that of `diffusion.prior`.
-    """
-    alpha, sigma = math.sqrt(1 / (1 + math.exp(-log_snr))), math.sqrt(1 / (1 + math.exp(log_snr)))
-    noise_at = how.noise(x.shape)
-    x_t = alpha * x + sigma * noise_at(0) if noised else alpha * x
-
-    def seen(x_t: Tensor, level: float) -> Tensor:
-        """The prior's estimate, window by window."""
-        return windowed(lambda part: denoise(part, level), x_t, side=PICTURE_SIDE, halo=PICTURE_HALO)
-
-    steps, see = begun(how.steps, seen, x_t, log_snr)
-    repaired = descend(see, x_t, (log_snr, LOG_SNR_LAST), steps=steps, eta=how.eta, noise=noise_at)
-    return x + how.strength * (repaired - x)

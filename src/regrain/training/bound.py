@@ -10,7 +10,7 @@ Times drawn evenly in another schedule train on L_simple alone, and the bound is
 
     nats a value = STEPS E[r - 1 - ln r + r (SNR(s) / SNR(t) - 1) |eps - eps_hat|^2] / 2,   s = t - 1 / STEPS
 
-which is `likelihood`'s step, with r = (sigma_s / sigma_t)^(2 nu) and nu = 0 unless it is learned. A learned one adds
+which is the step of the bound, with r = (sigma_s / sigma_t)^(2 nu) and nu = 0 unless it is learned. A learned one adds
 vlb_weight times this, in bits, to the loss (Nichol and Dhariwal 2021, eq. 16); no gradient goes through eps_hat there.
 Steps are cut where the log-SNR is beyond REACH: what is left there is under a level of 8 bits. For L_0 the same formula
 stands, with its end at REACH, and L_T, which no network changes, is left out.

@@ -1,0 +1,171 @@
+"""The palette codec taken apart: coding.csv, repair.csv and failures.webp.
+
+    python experiments/palette/measure.py KODAK TEST LPIPS [coding] [repair] [failures]
+
+Coding: the middle 512 x 512 pixels of each photo of KODAK, 16 to 256 colours, without dithering, in raster order and to
+and fro: bytes as they are and coded, PSNR and LPIPS-AlexNet, decoded as stored and after repair in one step.
+Repair: whole photos, every sixth, 256 colours, by what is denoised and in how many steps. Pictures: a face, letters
+and a screen of TEST, beside JPEG, WebP and the conditional codec at equal bytes.
+"""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from alternatives import of_picture, serpentine
+from numpy.typing import NDArray
+from PIL import Image
+
+import regrain
+from regrain import models
+from regrain.bitstream import Method
+from regrain.diffusion.prior import Prior
+from regrain.evaluation.baselines import JPEG, WEBP, at_size
+from regrain.evaluation.measures import measures
+from regrain.evaluation.metrics import psnr, ssim
+from regrain.evaluation.sheet import Box, Column, Strip, stack
+from regrain.image import to_bytes, to_signed
+from regrain.palette import colours, dither, sections
+from regrain.palette.decode import regrow
+from regrain.palette.encode import analyse
+from regrain.palette.levels import BEST_PALETTE, to_levels
+from regrain.palette.method import STRENGTH
+from regrain.palette.model import Model
+from regrain.palette.repair import Repair
+
+OUT = Path(__file__).resolve().parent
+SIDE = 512
+COLOURS = (16, 32, 64, 128, 256)
+ORDERS: dict[str, Callable[..., NDArray[np.uint8]]] = {
+    "none": dither.nearest, "raster": dither.raster, "serpentine": serpentine,
+}  # fmt: skip
+NONE = Repair(strength=0)
+LEVELS = (3.0, 5.0)
+"""Log-SNR to which pictures are noised before they are denoised."""
+STEPS = (1, 8, 100)
+QUALITY = BEST_PALETTE / 256
+SHOWN = (
+    ("KODAK/kodim15.png", Box(390, 90, 240, 180)),
+    ("KODAK/kodim08.png", Box(528, 240, 240, 180)),
+    ("TEST/gui.png", Box(170, 560, 240, 180)),
+)
+CODING = [
+    "image",
+    "colours",
+    "dither",
+    "gain",
+    "error",
+    "stored",
+    "coded",
+    "psnr",
+    "lpips_alex",
+    "psnr_repaired",
+    "lpips_repaired",
+]
+REPAIR = ["image", "repaired", "steps", "log_snr", "psnr", "ssim", "lpips_alex"]
+Pixels = NDArray[np.uint8]
+
+
+def main() -> None:
+    """Write the tables and the sheet."""
+    kodak, test, weights = map(Path, sys.argv[1:4])
+    wanted = sys.argv[4:] or ["coding", "repair", "failures"]
+    judge, model = measures([weights])["lpips_alex"], models.load(method="palette")
+    photos = sorted(kodak.glob("*.png"))
+    if "coding" in wanted:
+        _write("coding", CODING, (row for path in photos for row in _coded(model, path, judge)))
+    if "repair" in wanted:
+        _write("repair", REPAIR, (row for path in photos[::6] for row in _repaired(model, path, judge)))
+    if "failures" in wanted:
+        sheet = stack([_strip({"KODAK": kodak, "TEST": test}, *shown) for shown in SHOWN])
+        Image.fromarray(sheet).save(OUT / "failures.webp", lossless=True)
+
+
+def _write(name: str, names: list[str], rows: Iterator[list[Any]]) -> None:
+    with (OUT / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        for row in rows:
+            writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in row])
+            file.flush()
+
+
+def _middle(path: Path) -> Pixels:
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    top, left = (pixels.shape[0] - SIDE) // 2, (pixels.shape[1] - SIDE) // 2
+    return pixels[top : top + SIDE, left : left + SIDE]
+
+
+def _coded(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
+    pixels = _middle(path)
+    levels = to_levels(analyse(model.space, pixels))
+    decode = partial(regrow, model, size=(SIDE, SIDE), grey=False)
+    for count in COLOURS:
+        palette = colours.choose(levels.reshape(-1, levels.shape[2]), count)
+        for name, order in ORDERS.items():
+            chosen = order(levels, palette)
+            told = palette[chosen]
+            payloads = [sections.pack_palette(levels, palette, chosen, 0, stored=stored) for stored in (True, False)]
+            _, channel = sections.unpack(payloads[1], (levels.shape[0], levels.shape[1]), levels.shape[2], 0)
+            plain, repaired = decode(told, channel, how=NONE), decode(told, channel, how=Repair(STRENGTH))
+            yield [path.name, count, name, channel.gain, channel.error, *map(len, payloads), psnr(pixels, plain),
+                   judge(pixels, plain), psnr(pixels, repaired), judge(pixels, repaired)]  # fmt: skip
+
+
+def _repaired(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    data = regrain.encode(pixels, quality=QUALITY, model=model)
+    prior = Prior.load(Path(str(models.packaged(Method.PROGRESSIVE))))
+
+    def denoise(x_t: torch.Tensor, log_snr: float) -> torch.Tensor:
+        """Of the image-space prior."""
+        return prior.denoise(x_t[None], torch.tensor([log_snr]))[0].clamp(-1, 1)
+
+    def row(name: str, steps: int, log_snr: float | str, found: Pixels) -> list[Any]:
+        """What is measured of one way."""
+        return [path.name, name, steps, log_snr, psnr(pixels, found), ssim(pixels, found), judge(pixels, found)]
+
+    def by_latents(steps: int) -> Pixels:
+        """Decoded after repair of the latents, none in 0 steps."""
+        return np.asarray(regrain.decode(data, model=model, realism=min(1, steps), steps=max(1, steps)))
+
+    for steps in (0, *STEPS):
+        yield row("latents" if steps else "nothing", steps, "", by_latents(steps))
+    for name, before in (("picture", by_latents(0)), ("both", by_latents(1))):
+        x = torch.from_numpy(to_signed(before))
+        for level in LEVELS:
+            for steps in STEPS:
+                with torch.no_grad():
+                    after = of_picture(denoise, x, level, Repair(steps=steps))
+                yield row(name, steps, level, to_bytes(after.numpy(), False))
+
+
+def _strip(folders: dict[str, Path], place: str, box: Box) -> Strip:
+    folder, name = place.split("/")
+    pixels = np.asarray(Image.open(folders[folder] / name).convert("RGB"))
+    data = regrain.encode(pixels, quality=QUALITY, method="palette")
+    columns = [Column("original", pixels, [f"{pixels.shape[1]} x {pixels.shape[0]} pixels"])]
+    for title, realism in (("palette, as stored", 0.0), ("palette, repaired", 1.0)):
+        columns.append(_column(title, len(data), np.asarray(regrain.decode(data, realism=realism)), pixels))
+    try:
+        other = regrain.encode(pixels, target_size=len(data))
+    except regrain.UsageError:
+        other = regrain.encode(pixels, quality=0)
+    columns.append(_column("conditional", len(other), np.asarray(regrain.decode(other)), pixels))
+    for codec in (JPEG, WEBP):
+        fitted = at_size(codec, pixels, len(data))
+        columns.append(_column(codec.name, len(fitted.data), codec.decode(fitted.data), pixels))
+    return Strip(name, columns, box)
+
+
+def _column(title: str, size: int, found: Pixels, original: Pixels) -> Column:
+    return Column(title, found, [f"{size:,} bytes", f"PSNR {psnr(original, found):.2f} dB"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The rates of regrain on a folder of photos: their range, whether they rise with quality, and whether they are honest.
+
+    python scripts/rates.py ../shared/data/kodak
+
+Prints the mean rates at quality 0 and 100, the largest fall of bytes from any whole quality to the next, and how far
+files lie from the trained prior's estimate of their symbols, each over all photos.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import regrain
+from regrain import bitstream, models
+from regrain.conditional.decode import tile_symbols
+from regrain.conditional.encode import analyse, encode_tiles
+from regrain.conditional.grid import latent_size, tiles
+from regrain.entropy.prior import gaussian_bits
+from regrain.entropy.tables import scales
+from regrain.image import read
+
+
+def measure(path: Path) -> list[float]:
+    """Of one photo: bpp at quality 0 and 100, largest fall of bytes from q to q + 1, largest gap to the estimate."""
+    torch.set_num_threads(1)
+    photo, model = read(path).pixels, models.load()
+    y = analyse(model, photo)
+    sizes = [sum(map(len, encode_tiles(model, y, 256 * q, 1024))) for q in range(101)]
+    ends = [8 * sizes[end] / (photo.shape[0] * photo.shape[1]) for end in (0, -1)]
+    gaps = [gap(photo, quality) for quality in (0, 30, 60, 100)]
+    return [*ends, max(0, *(a - b for a, b in pairwise(sizes))), max(gaps)]
+
+
+def gap(photo: np.ndarray, quality: int) -> float:
+    """How far a file's bytes lie from the trained prior's estimate of its symbols, in % past 64 bytes."""
+    data, model = regrain.encode(photo, quality=quality), models.load()
+    stream = bitstream.read(data)
+    (region,) = tiles(*latent_size(*photo.shape[:2]), stream.header.tile // 16)
+    z, y = tile_symbols(model, stream.tiles[0] or b"", 0, region, stream.header.quality)
+    index = model.latents.index(torch.from_numpy(z), torch.from_numpy(y), stream.header.quality)
+    bits = float(gaussian_bits(torch.from_numpy(y).double(), torch.from_numpy(scales())[index]).sum())
+    table = np.stack([table.bits() for table in model.latents.hyper_tables(stream.header.quality)])
+    bits += float(np.take_along_axis(table, z.reshape(len(z), -1) + 127, 1).sum())
+    return max(0.0, 100 * (abs(len(data) - bits / 8) - 64) / (bits / 8))
+
+
+def main() -> None:
+    """Parse, measure every photo, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--jobs", type=int, default=2, help="photos measured side by side")
+    options = parser.parse_args()
+    photos = sorted(options.folder.glob("*.png"))
+    with ProcessPoolExecutor(options.jobs) as pool:
+        low, high, fall, estimate = np.array(list(pool.map(measure, photos))).T
+    print(f"{len(photos)} photos, fingerprint {models.load().fingerprint.hex()}")
+    print(f"rates at q 0 and q 100: {low.mean():.3f} and {high.mean():.3f} bpp")
+    print(f"largest fall of bytes from q to q + 1, any photo: {fall.max():.0f}")
+    print(f"bytes against the prior's estimate, any photo: within {estimate.max():.2f} % + 64 bytes")
+
+
+if __name__ == "__main__":
+    main()
