@@ -71,6 +71,16 @@ $(FIRST):
 	git show e3a7a14:src/regrain/weights/conditional.safetensors > $@.part
 	mv $@.part $@
 
+# Damaged and forged files by number, FILES of them, JOBS at once, resumable; and 50 fresh processes of 8 threads.
+FILES ?= 10000
+.PHONY: fuzz first-use
+fuzz: $(VENV)/.dev-stamp
+	$(PY) scripts/fuzz.py $(FILES) --jobs $(JOBS)
+
+first-use: $(VENV)/.dev-stamp
+	$(PY) scripts/first_use.py --jobs $(JOBS)
+	$(PY) scripts/first_use.py --jobs $(JOBS) --device onnx
+
 bench: $(VENV)/.demo-stamp
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/seams.py

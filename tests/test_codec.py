@@ -128,6 +128,8 @@ def test_targets_past_the_ends(photo):
     smallest = len(codec.encode(photo, quality=0))
     with pytest.raises(UsageError, match=f"{smallest} bytes"):
         codec.encode(photo, target_size=50)
+    with pytest.raises(UsageError, match=r"^target of 0\.002 bpp, \d+ bytes, is too small: "):  # as the caller gave it
+        codec.encode(photo, target_bpp=0.002)
 
 
 def test_decimals_of_quality_count(photo):

@@ -120,7 +120,8 @@ def encode(
     if target_bpp is not None:
         target_size = _bytes_within(target_bpp, picture.width * picture.height)
     if target_size is not None:
-        return _largest_within(at, target_size)
+        named = f"{target_size} bytes" if target_bpp is None else f"{target_bpp:g} bpp, {target_size} bytes,"
+        return _largest_within(at, target_size, named)
     return at(round((DEFAULT_QUALITY if quality is None else quality) * QUALITY_UNIT))
 
 
@@ -130,13 +131,14 @@ def _bytes_within(bpp: float, pixels: int) -> int:
     return max(size for size in (near - 1, near, near + 1) if 8 * size / pixels <= bpp)
 
 
-def _largest_within(at: Callable[[int], bytes], target: int) -> bytes:
-    """The file at the highest quality that keeps to `target` bytes, by bisection: sizes rise with quality."""
+def _largest_within(at: Callable[[int], bytes], target: int, named: str) -> bytes:
+    """The file at the highest quality that keeps to `target` bytes, by bisection: sizes rise with quality.
+
+    Raises UsageError, the target `named` as the caller gave it, if the smallest file has more.
+    """
     best = at(0)
     if len(best) > target:
-        raise UsageError(
-            f"target of {target} bytes is too small: the smallest file of this picture is {len(best)} bytes"
-        )
+        raise UsageError(f"target of {named} is too small: the smallest file of this picture is {len(best)} bytes")
     low, high = 0, 100 * QUALITY_UNIT + 1
     while high - low > 1:
         middle = (low + high) // 2
