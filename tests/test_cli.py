@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import types
 import warnings
@@ -557,6 +558,24 @@ def test_missing_weights_come_after_a_broken_file(photo, capsys):
     (photo.parent / "cut.rgn").write_bytes(whole[:-1])
     fails(capsys, ["decode", "cut.rgn", "--model", "absent.safetensors"], 4)
     fails(capsys, ["decode", "whole.rgn", "--model", "absent.safetensors"], 5, "absent.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("encode", "photo.png"), ("decode", "whole.rgn"), ("compare", "photo.png")]
+)
+def test_what_is_wrong_with_weights_is_not_said_of_the_input(photo, capsys, command, name):
+    assert main(["encode", "photo.png", "whole.rgn", "--quiet"]) == 0
+    fails(capsys, [command, name, "--model", "absent.safetensors"], 5, "error: no weights at absent.safetensors")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_read_once(photo, capsys):
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_bytes, args=(photo.read_bytes(),))
+    writer.start()
+    assert main(["encode", "pipe", "out.rgn", "--json"]) == 0
+    writer.join()
+    assert json.loads(capsys.readouterr().out)["input_bytes"] == photo.stat().st_size
 
 
 @pytest.mark.parametrize(

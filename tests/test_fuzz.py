@@ -183,7 +183,7 @@ named, partly = st.sampled_from(sorted(GOLDEN)), st.booleans()
 
 
 @given(draw=st.data(), name=named, partial=partly)
-@fuzz(100)
+@fuzz(60)
 def test_bytes_anywhere(draw, name, partial):
     base = GOLDEN[name]
     data = draw.draw(mutated(base))
@@ -193,14 +193,14 @@ def test_bytes_anywhere(draw, name, partial):
 
 
 @given(draw=st.data(), name=named, partial=partly)
-@fuzz(120)
+@fuzz(75)
 def test_bytes_anywhere_with_the_checksums_put_right(draw, name, partial):
     base = GOLDEN[name]
     outcome(mended(base[:VERSION] + draw.draw(mutated(base[VERSION:]))), partial)
 
 
 @given(draw=st.data(), name=named, partial=partly)
-@fuzz(120)
+@fuzz(75)
 def test_sections_in_any_order_and_form(draw, name, partial):
     base = GOLDEN[name]
     head, sections = split(base)
@@ -208,7 +208,7 @@ def test_sections_in_any_order_and_form(draw, name, partial):
 
 
 @given(draw=st.data(), name=named, partial=partly)
-@fuzz(100)
+@fuzz(60)
 def test_another_header_before_the_same_sections(draw, name, partial):
     base = GOLDEN[name]
     head, _ = split(base)
@@ -217,7 +217,7 @@ def test_another_header_before_the_same_sections(draw, name, partial):
 
 
 @given(draw=st.data(), name=named, partial=partly)
-@fuzz(100)
+@fuzz(60)
 def test_garbage_for_the_entropy_coder(draw, name, partial):
     base = GOLDEN[name]
     stream = bitstream.read(base)
@@ -230,7 +230,7 @@ def test_garbage_for_the_entropy_coder(draw, name, partial):
 
 
 @given(draw=st.data())
-@fuzz(60)
+@fuzz(35)
 def test_symbols_of_any_value_that_are_coded_as_they_should_be(draw):
     width, height = draw.draw(st.integers(1, 70)), draw.draw(st.integers(1, 70))
     quality, tile = draw.draw(st.integers(0, 25600)), draw.draw(st.sampled_from([64, 1024]))

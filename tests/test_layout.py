@@ -15,7 +15,7 @@ import regrain
 ROOT = Path(regrain.__file__).parent
 LAYERS = [
     {"errors"},
-    {"configuration", "tiles", "varint"},
+    {"configuration", "loading", "tiles", "varint"},
     {"framing"},
     {"image", "bitstream", "checkpoint", "layers"},
     {"entropy", "diffusion"},

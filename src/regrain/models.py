@@ -16,11 +16,11 @@ from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
-from threading import RLock
 from typing import Any, Protocol
 
 from regrain.bitstream import Method
 from regrain.errors import ModelError, UsageError
+from regrain.loading import TURN
 from regrain.options import METHODS
 
 __all__ = [
@@ -41,11 +41,6 @@ DEFAULT_METHOD = "conditional"
 WITHOUT_TORCH = "onnx"
 """The device's name: ONNX Runtime, which decodes the default method."""
 _KINDS = {"prior": Method.PROGRESSIVE, "palette": Method.PALETTE}
-_FIRST = RLock()
-"""Held while a room (and with it torch) is imported and while weights are loaded. Two threads that import torch's parts
-in different orders wait for each other, or one is given a half of it."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_FIRST.acquire, after_in_parent=_FIRST.release, after_in_child=_FIRST.release)
 
 
 class Model(Protocol):
@@ -73,7 +68,7 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
     hub id is for the palette method. A method's name as `path` is `method`. Raises ModelError."""
     if isinstance(path, str) and path in METHODS:
         return load(None, device, path)
-    with _FIRST, untouched(), ExitStack() as stack:
+    with TURN, untouched(), ExitStack() as stack:
         where = stack.enter_context(as_file(packaged(Method[method.upper()]))) if path is None else Path(path)
         device = _device(device)
         if device == WITHOUT_TORCH:
@@ -116,7 +111,7 @@ def _folder() -> Traversable:
 
 def room(method: Method, model: Model | None = None) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
     """The room that writes and reads a method's files, with this model."""
-    with _FIRST:
+    with TURN:
         return import_module(f"regrain.{getattr(model, 'room', method.name.lower())}.method")
 
 
@@ -129,7 +124,7 @@ def untouched() -> Iterator[None]:
     """
     with ExitStack() as stack:
         if sys.modules.get("torch") is not None:
-            with _FIRST:
+            with TURN:
                 import torch
 
                 stack.enter_context(torch.device("cpu"))
@@ -148,7 +143,7 @@ def choose(given: Model | None, method: Method, device: str | None, fingerprint:
     """The model that was given, where it is, or the package's own on `device`, of that fingerprint if it has it."""
     if given:
         return given
-    with _FIRST, as_file(packaged(method, fingerprint)) as path:
+    with TURN, as_file(packaged(method, fingerprint)) as path:
         return _shipped(path, None if device == "cpu" else device)
 
 

@@ -24,7 +24,7 @@ def picture(height, width, channels=4, noise=0.5, seed=0):
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (21, 1), (7, 12), (33, 40)])
 def test_what_comes_back_is_near_by_and_known_beforehand(size, channels):
     latents = picture(*size, channels)
-    for step in (1, 2, 7, 24, 64):
+    for step in (1, 2, 7, 24, 64) if channels < 16 else (1, 24):
         found = unpack(pack(latents, step, TILE), size, channels, TILE)
         assert found.dtype == np.uint8
         assert 16 * np.abs(found.astype(int) - latents).max() <= 9 * step
@@ -79,20 +79,19 @@ def test_busy_and_quiet_areas_have_tables_of_their_own():
     assert len(pack(mixed, 1, TILE)) < 1.09 * entropy
 
 
-@pytest.mark.parametrize("step", [1, 20])
-def test_every_flipped_bit_and_every_cut_is_refused(step):
-    latents = picture(6, 9, 3)
-    payload = pack(latents, step, TILE)
+@pytest.mark.parametrize(("step", "size", "channels"), [(1, (3, 5), 2), (20, (4, 7), 3)])
+def test_every_flipped_bit_and_every_cut_is_refused(step, size, channels):
+    payload = pack(picture(*size, channels), step, TILE)
     for at in range(len(payload)):
         with pytest.raises(Corrupt):
-            unpack(payload[:at], (6, 9), 3, TILE)
+            unpack(payload[:at], size, channels, TILE)
         for bit in range(8):
             spoilt = bytearray(payload)
             spoilt[at] ^= 1 << bit
             with pytest.raises(Corrupt, match=r"^levels: [^\n]*$"):
-                unpack(bytes(spoilt), (6, 9), 3, TILE)
+                unpack(bytes(spoilt), size, channels, TILE)
     with pytest.raises(Corrupt):
-        unpack(payload + b"\1", (6, 9), 3, TILE)
+        unpack(payload + b"\1", size, channels, TILE)
 
 
 def test_another_tile_shape_or_number_of_channels_is_refused():

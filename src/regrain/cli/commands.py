@@ -35,17 +35,19 @@ def encode(options: argparse.Namespace) -> None:
     target = options.output or beside(options.input, ".rgn")
     check_rgn_target(target, overwrite=options.overwrite, source=options.input)
     limited = image.pillow_limited(options.max_pixels)
-    with about(options.input), working(options, f"encoding {shown(options.input)}"), limited:
+    with working(options, f"encoding {shown(options.input)}"), limited:
+        model = weights(options)
         picture = seekable(options.input, options.max_pixels)
-        data = regrain.encode(
-            picture,
-            **rate(options),
-            method=options.method,
-            model=weights(options),
-            device=options.device,
-            max_pixels=options.max_pixels,
-            max_memory=options.max_memory,
-        )
+        with about(options.input):
+            data = regrain.encode(
+                picture,
+                **rate(options),
+                method=options.method,
+                model=model,
+                device=options.device,
+                max_pixels=options.max_pixels,
+                max_memory=options.max_memory,
+            )
     put(data, target, overwrite=options.overwrite)
     waited = seconds(options)
     info = regrain.inspect(data)
@@ -78,6 +80,8 @@ def decode(options: argparse.Namespace) -> None:
         with about(options.input):
             header = bitstream.read_header(data)
             image.check_format(kind, header.width, header.height, alpha=header.alpha, name=shown(target, "stdout"))
+        model = _weights_for(data, options)
+        with about(options.input):
             picture = codec.decode(
                 data,
                 steps=options.steps,
@@ -85,7 +89,7 @@ def decode(options: argparse.Namespace) -> None:
                 eta=options.eta,
                 seed=options.seed,
                 partial=options.partial,
-                model=_weights_for(data, options),
+                model=model,
                 device=options.device,
                 max_pixels=options.max_pixels,
                 max_memory=options.max_memory,
@@ -212,7 +216,8 @@ def _weights_for(data: bytes, options: argparse.Namespace) -> "Model | None":
     from regrain import bitstream
 
     if options.model is not None:
-        bitstream.read(data, partial=options.partial, max_pixels=options.max_pixels)
+        with about(options.input):
+            bitstream.read(data, partial=options.partial, max_pixels=options.max_pixels)
     return weights(options)
 
 

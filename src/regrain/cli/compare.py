@@ -61,7 +61,7 @@ def compare(options: argparse.Namespace) -> None:
     target = options.output or beside(options.input, ".compare.png")
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
-    with about(options.input), working(options, f"comparing {shown(options.input)}"):
+    with working(options, f"comparing {shown(options.input)}"):
         rows, notes, spent, sheet = _compared(options)
     put(_written(sheet, kind), target, overwrite=options.overwrite)
     waited = seconds(options)
@@ -84,7 +84,9 @@ def _compared(options: argparse.Namespace) -> "tuple[list[Row], list[str], dict[
     from regrain.evaluation import baselines
     from regrain.evaluation.equal import Through, through
 
-    original = _rgb(image.upright(image.read(seekable(options.input))).to_pillow())
+    picture = seekable(options.input)
+    with about(options.input):
+        original = _rgb(image.upright(image.read(picture)).to_pillow())
     distance = _lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
     data, decoded, spent = _through_regrain(original, options)
     info = regrain.inspect(data)
@@ -122,7 +124,8 @@ def _through_regrain(original: "Pixels", options: argparse.Namespace) -> tuple[b
     model = weights(options) or regrain.load(None, options.device)
     start = perf_counter()
     chosen = rate(options, target_bpp=_DEFAULT_BPP)
-    data = regrain.encode(original, **chosen, model=model, device=options.device)
+    with about(options.input):
+        data = regrain.encode(original, **chosen, model=model, device=options.device)
     middle = perf_counter()
     knobs = {name: getattr(options, name) for name in ("steps", "realism", "seed")}
     decoded = _rgb(regrain.decode(data, **knobs, model=model, device=options.device))

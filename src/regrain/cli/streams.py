@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from regrain.bitstream import EXTENSION, MAGIC
-from regrain.cli.terminal import STANDARD, clean, write_whole
-from regrain.errors import LimitError, OutputError, UsageError
+from regrain.cli.terminal import STANDARD, clean, shown, write_whole
+from regrain.errors import ImageError, LimitError, OutputError, UsageError
 
 __all__ = ["beside", "check_rgn_target", "check_target", "picture_format", "put", "seekable", "source"]
 
@@ -29,15 +29,29 @@ def source(name: str) -> str | BinaryIO:
 
 
 def seekable(name: str, max_pixels: int = 2**28) -> str | BinaryIO:
-    """As `source`, with stdin held in memory; raises LimitError where it is longer than so many pixels ever are."""
+    """As `source`, with what can be read once only, as stdin or a named pipe, held in memory.
+
+    Raises LimitError where that is longer than so many pixels ever are, ImageError where it cannot be read.
+    """
     stream = source(name)
-    if isinstance(stream, str):
-        return stream
+    try:
+        if not isinstance(stream, str):
+            return _held(stream, name, max_pixels)
+        if not os.path.exists(stream) or os.path.isfile(stream) or os.path.isdir(stream):
+            return stream
+        with open(stream, "rb") as pipe:
+            return _held(pipe, name, max_pixels)
+    except OSError as error:
+        raise ImageError(f"{shown(name)}: cannot be read: {error.strerror or error}") from error
+
+
+def _held(stream: BinaryIO, name: str, max_pixels: int) -> io.BytesIO:
+    """A stream to its end."""
     most, held = _BYTES_A_PIXEL * max_pixels + _OTHER_BYTES, io.BytesIO()
     while piece := stream.read(_PIECE):
         held.write(piece)
         if held.tell() > most:
-            raise LimitError(f"stdin has more than {most} bytes, and so more pixels than --max-pixels allows")
+            raise LimitError(f"{shown(name)}: it has more bytes than {max_pixels} pixels, see --max-pixels, can take")
     held.seek(0)
     return held
 

@@ -5,7 +5,6 @@ Invariants: ONNX Runtime sends nothing and keeps nothing of its own; a process m
 """
 
 import os
-from threading import RLock
 from typing import Any
 from weakref import WeakSet
 
@@ -14,11 +13,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from regrain.errors import ModelError
+from regrain.loading import TURN
 
 __all__ = ["Network"]
 
 ERRORS_ONLY = 3
-_MAKING = RLock()
 _networks: "WeakSet[Network]" = WeakSet()
 
 
@@ -47,7 +46,9 @@ class Network:
 
     def _running(self) -> onnxruntime.InferenceSession:
         """The session; a new one where the last was closed."""
-        with _MAKING:
+        if (session := self._session) is not None:  # closed meanwhile or not: it runs as long as it is held here
+            return session
+        with TURN:
             if self._session is None:
                 self._session = _session(self._graph)
                 _networks.add(self)
@@ -74,10 +75,10 @@ def _threads() -> int:
 
 def _before_fork() -> None:
     """End all threads: a child has none of them, and its sessions would wait for them, if only to end."""
-    _MAKING.acquire()
+    TURN.acquire()
     for network in _networks:
         network.close()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_MAKING.release, after_in_child=_MAKING.release)
+    os.register_at_fork(before=_before_fork, after_in_parent=TURN.release, after_in_child=TURN.release)
