@@ -45,10 +45,10 @@ GOLDEN = {
     "grey-2": Golden(33, 17, 60, channels=1),
     "tiles-2": Golden(130, 70, 10, tile=64, extras=True),
     "lowest-2": Golden(64, 48, 0),
-    "highest-2": Golden(24, 20, 100),
-    "plain-2": Golden(130, 70, 10, tile=64),
+    "plain-2": Golden(130, 70, 12, tile=64),
     "pixel-2": Golden(1, 1, 50),
     "extras-2": Golden(40, 24, 30.5, extras=True),
+    "highest-2": Golden(24, 20, 100),
 }
 
 
