@@ -14,6 +14,9 @@ RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
+# Processes at once, of tests and measurements.
+JOBS ?= 1
+
 help:
 	@echo "make demo   encode and decode a bundled photo, draw the comparison (sets everything up first)"
 	@echo "make test   run the tests                                          (sets everything up first)"
@@ -42,8 +45,9 @@ demo: $(VENV)/.demo-stamp
 	$(REGRAIN) decode demo-out/photo.rgn demo-out/photo.png --overwrite
 	$(REGRAIN) compare demo/photo.png demo-out/compare.png --overwrite --target-bpp 0.2
 
+# JOBS=2 runs them in two processes: under five minutes on two cores.
 test: $(VENV)/.dev-stamp
-	$(PY) -m pytest
+	$(PY) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 .PHONY: bench results
 # SHARED has data/kodak and data/weights.
@@ -51,7 +55,6 @@ SHARED ?= ../shared
 # MS-Hyper takes part where recipes/ms-hyper.toml was trained. The last run adds the ways to decode one file, by realism
 # and by steps, as experiments/perception_distortion does finely; HEVC needs ffmpeg on the PATH.
 # JOBS=2 takes half as long; the times that are reported are taken afterwards, with nothing else running.
-JOBS ?= 1
 EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak docs --jobs $(JOBS) --reference $(SHARED)/data/reference_rd \
   --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors $(SHARED)/data/weights/lpips_squeeze_v0.1.safetensors
 MS_HYPER = runs/ms-hyper/weights.safetensors
