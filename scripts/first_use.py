@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
-FILES = ("colour-2", "palette", "progressive", "grey-2", "tiles-2", "levels", "extras-2", "highest-2")
-WITHOUT_TORCH = ("colour-2", "grey-2", "tiles-2", "lowest-2", "highest-2", "pixel-2", "extras-2")
+FILES = ("colour", "palette", "progressive", "grey", "tiles", "levels", "extras", "highest")
+WITHOUT_TORCH = ("colour", "grey", "tiles", "lowest", "highest", "pixel", "extras")
 GAPS = (0.0, 0.02, 0.1, 0.2, 0.5)
 """Seconds from one thread's start to the next one's."""
 

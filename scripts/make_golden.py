@@ -41,14 +41,14 @@ GOLDEN = {
     "palette": Golden(130, 70, 30, tile=64, extras=True, method="palette"),
     "levels": Golden(96, 80, 80, method="palette"),
     # Of the conditional codec's latents; there were others before the first release, hence the names.
-    "colour-2": Golden(96, 80, 40),
-    "grey-2": Golden(33, 17, 60, channels=1),
-    "tiles-2": Golden(130, 70, 10, tile=64, extras=True),
-    "lowest-2": Golden(64, 48, 0),
-    "plain-2": Golden(130, 70, 12, tile=64),
-    "pixel-2": Golden(1, 1, 50),
-    "extras-2": Golden(40, 24, 30.5, extras=True),
-    "highest-2": Golden(24, 20, 100),
+    "colour": Golden(96, 80, 40),
+    "grey": Golden(33, 17, 60, channels=1),
+    "tiles": Golden(130, 70, 10, tile=64, extras=True),
+    "lowest": Golden(64, 48, 0),
+    "plain": Golden(130, 70, 12, tile=64),
+    "pixel": Golden(1, 1, 50),
+    "extras": Golden(40, 24, 30.5, extras=True),
+    "highest": Golden(24, 20, 100),
 }
 
 

@@ -66,7 +66,7 @@ def test_first_decodes_may_come_from_eight_threads_at_once(device):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize(("device", "names"), [("cpu", ["colour-2"]), ("onnx", ["colour-2"])])
+@pytest.mark.parametrize(("device", "names"), [("cpu", ["colour"]), ("onnx", ["colour"])])
 def test_a_process_may_fork_after_it_has_decoded(device, names):
     """The child used to wait for threads that only its parent has."""
     if device == "onnx":

@@ -43,7 +43,7 @@ def fuzz(examples):
 
 @pytest.fixture(scope="module", autouse=True)
 def _warm():
-    for name in ("colour-2", "progressive", "palette"):
+    for name in ("colour", "progressive", "palette"):
         codec.decode(GOLDEN[name])
 
 

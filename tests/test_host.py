@@ -15,7 +15,7 @@ from regrain import codec, models
 from regrain.image import Metadata, Picture
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = {"conditional": "grey-2", "palette": "palette", "progressive": "progressive"}
+FILES = {"conditional": "grey", "palette": "palette", "progressive": "progressive"}
 PICTURE = Picture(np.random.default_rng(3).integers(0, 256, (16, 24, 3), np.uint8), None, Metadata())
 
 

@@ -27,7 +27,7 @@ from regrain.image import writing
 
 resource = pytest.importorskip("resource", reason="needs a Unix")
 GOLDEN = Path(__file__).parent / "golden"
-TILES, EXTRAS = ((GOLDEN / f"{name}.rgn").read_bytes() for name in ("plain-2", "extras-2"))
+TILES, EXTRAS = ((GOLDEN / f"{name}.rgn").read_bytes() for name in ("plain", "extras"))
 HEADER = bitstream.read_header(TILES)
 SECONDS = 2
 BOMB = 2**26
@@ -186,7 +186,7 @@ def test_tiles_of_garbage_are_no_line_each(fails, capsys):
 
 
 def test_nothing_whole_is_nothing_to_decode(fails):
-    Path("bad").write_bytes((GOLDEN / "colour-2.rgn").read_bytes()[:-1])
+    Path("bad").write_bytes((GOLDEN / "colour.rgn").read_bytes()[:-1])
     fails(["decode", "bad", "out.png", "--partial"], 4, "none of its 1 tiles")
 
 

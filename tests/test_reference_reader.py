@@ -39,13 +39,13 @@ def readers(fingerprint):
 
 @pytest.fixture(scope="module")
 def weights():
-    """Those of the file `plain-2`, which most others share."""
-    return readers(bitstream.read_header(FILES["plain-2"]).fingerprint)[0]
+    """Those of the file `plain`, which most others share."""
+    return readers(bitstream.read_header(FILES["plain"]).fingerprint)[0]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return readers(bitstream.read_header(FILES["plain-2"]).fingerprint)[1]
+    return readers(bitstream.read_header(FILES["plain"]).fingerprint)[1]
 
 
 def library(data, model):
@@ -104,11 +104,11 @@ def together(head, sections):
 
 def with_head(change):
     """The file whose header, without its CRC, is changed; all CRCs are right here and below."""
-    head, sections = apart(FILES["plain-2"])
+    head, sections = apart(FILES["plain"])
     return together(change(head), sections)
 
 
-def with_sections(change, name="plain-2"):
+def with_sections(change, name="plain"):
     """The file whose list of sections is changed."""
     head, sections = apart(FILES[name])
     return together(head, change(sections))
@@ -121,7 +121,7 @@ def with_latents(change):
 
 def with_alpha(change):
     """The file whose ALPHA is made of random bytes."""
-    return with_sections(lambda sections: [(1, change(plane().tobytes())), *sections[1:]], "extras-2")
+    return with_sections(lambda sections: [(1, change(plane().tobytes())), *sections[1:]], "extras")
 
 
 def raw(data):
@@ -130,8 +130,8 @@ def raw(data):
 
 
 def plane():
-    """Alpha for the file `extras-2`."""
-    header = reference.read_header(reference.Source(FILES["extras-2"]))
+    """Alpha for the file `extras`."""
+    header = reference.read_header(reference.Source(FILES["extras"]))
     return np.random.default_rng(0).integers(0, 256, (header.height, header.width), np.uint8)
 
 
@@ -179,7 +179,7 @@ def test_the_scale_indices_are_the_same_for_any_weights_quality_z_and_y():
 
 def test_symbols_of_any_size_come_back_from_both(weights, model):
     rng, channels = np.random.default_rng(2), weights.layers[0][0].shape[1]
-    quality = reference.read_header(reference.Source(FILES["pixel-2"])).quality
+    quality = reference.read_header(reference.Source(FILES["pixel"])).quality
     anchors = len(weights.offsets) - 1
     z = rng.integers(-(2**31), 2**31, (channels, 1, 1)) >> rng.integers(0, 32, (channels, 1, 1))
     y = rng.integers(-(2**31), 2**31, (weights.offsets.shape[1], 1, 1))
@@ -196,7 +196,7 @@ def test_symbols_of_any_size_come_back_from_both(weights, model):
     reference.read_y(take, z, quality, weights, (1, 1))
     check = zlib.crc32(bytes(4) + z.astype("<i4").tobytes() + y.astype("<i4").tobytes())
     coded = reference_coder.encode(parts, check)
-    picture = assert_both_read(with_sections(lambda _: [(16, b"\0" + coded)], "pixel-2"), weights, model)
+    picture = assert_both_read(with_sections(lambda _: [(16, b"\0" + coded)], "pixel"), weights, model)
     np.testing.assert_array_equal(picture.tiles[0][0], z)
     np.testing.assert_array_equal(picture.tiles[0][1], y)
 
@@ -345,7 +345,7 @@ def test_alpha_of_every_kind_is_read_alike(kind, weights, model):
 
 
 def test_alpha_bits_after_the_last_pixel_are_refused(weights, model):
-    head, sections = apart(FILES["pixel-2"])
+    head, sections = apart(FILES["pixel"])
     head = with_byte(head, 8, head[8] | 32)
     good, bad = (together(head, [(1, b"\1" + raw(bits)), *sections]) for bits in (b"\x80", b"\x81"))
     assert assert_both_read(good, weights, model).alpha.tolist() == [[255]]

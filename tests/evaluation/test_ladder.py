@@ -11,7 +11,7 @@ from regrain.evaluation.measures import SCALES, measures
 from regrain.evaluation.sweep import pixels_of
 
 STEPS = range(0, 101, 10)
-GOLDEN = Path(__file__).parents[1] / "golden" / "colour-2.png"
+GOLDEN = Path(__file__).parents[1] / "golden" / "colour.png"
 
 
 def drawn() -> np.ndarray:

@@ -30,7 +30,7 @@ def decode(folder: Path, *wrapper: str) -> list[str]:
     names = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
     own = {name: os.environ[name] for name in names if name in os.environ}
     places = {"HOME": str(folder), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [*wrapper, sys.executable, "-c", DECODE, str(GOLDEN / "grey-2.rgn")]
+    command = [*wrapper, sys.executable, "-c", DECODE, str(GOLDEN / "grey.rgn")]
     done = subprocess.run(command, env=own | places, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

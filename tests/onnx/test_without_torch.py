@@ -51,10 +51,10 @@ def run(body: str, folder: Path, *absent: str) -> subprocess.CompletedProcess[st
 
 
 def test_a_file_decodes_with_its_alpha_and_metadata(tmp_path):
-    source, target = GOLDEN / "extras-2.rgn", tmp_path / "out.png"
+    source, target = GOLDEN / "extras.rgn", tmp_path / "out.png"
     done = run(DECODE.format(source=str(source), target=str(target)), tmp_path)
     assert (done.returncode, said(done), done.stdout) == (0, [], "icc_profile exif xmp\n")
-    found, kept = image.read(target), image.read(GOLDEN / "extras-2.png")
+    found, kept = image.read(target), image.read(GOLDEN / "extras.png")
     assert np.abs(found.pixels.astype(int) - kept.pixels).mean() <= 2
     assert np.array_equal(found.alpha, kept.alpha)
     assert found.metadata == kept.metadata
@@ -62,18 +62,18 @@ def test_a_file_decodes_with_its_alpha_and_metadata(tmp_path):
 
 def test_commands_do_their_work_or_say_what_to_install(tmp_path):
     """One process for all: each command's exit code on stdout, each failure one line on stderr."""
-    (tmp_path / "photo.png").write_bytes((GOLDEN / "grey-2.png").read_bytes())
-    for name in ("grey-2", "progressive"):
+    (tmp_path / "photo.png").write_bytes((GOLDEN / "grey.png").read_bytes())
+    for name in ("grey", "progressive"):
         (tmp_path / f"{name}.rgn").write_bytes((GOLDEN / f"{name}.rgn").read_bytes())
-    (tmp_path / "bad.rgn").write_bytes((GOLDEN / "grey-2.rgn").read_bytes()[:-1])
+    (tmp_path / "bad.rgn").write_bytes((GOLDEN / "grey.rgn").read_bytes()[:-1])
     lines = {
-        "decode grey-2.rgn --quiet --threads 1 --steps 2": (0, ""),
-        "decode grey-2.rgn cpu.png --quiet --device cpu": (0, ""),
-        "inspect grey-2.rgn --quiet": (0, ""),
+        "decode grey.rgn --quiet --threads 1 --steps 2": (0, ""),
+        "decode grey.rgn cpu.png --quiet --device cpu": (0, ""),
+        "inspect grey.rgn --quiet": (0, ""),
         "decode bad.rgn bad.png": (4, "cut short"),
         "encode photo.png out.rgn": (2, "encoding needs torch"),
         "decode progressive.rgn": (2, "'prior' needs torch"),
-        "decode grey-2.rgn gpu.png --device cuda": (2, "needs torch"),
+        "decode grey.rgn gpu.png --device cuda": (2, "needs torch"),
     }
     done = run(COMMANDS.format(lines=list(lines)), tmp_path)
     assert done.returncode == 0, done.stderr
@@ -83,11 +83,11 @@ def test_commands_do_their_work_or_say_what_to_install(tmp_path):
         assert line.startswith("regrain: error: ")
         assert word in line
     assert not (tmp_path / "out.rgn").exists()
-    assert image.read(tmp_path / "grey-2.png").grey
+    assert image.read(tmp_path / "grey.png").grey
 
 
 def test_without_either_it_says_what_to_install(tmp_path):
-    body = COMMANDS.format(lines=[f"decode {GOLDEN / 'grey-2.rgn'} out.png"])
+    body = COMMANDS.format(lines=[f"decode {GOLDEN / 'grey.rgn'} out.png"])
     done = run(body, tmp_path, "onnxruntime")
     assert done.stdout.split() == ["2"]
     (line,) = said(done)
@@ -96,7 +96,7 @@ def test_without_either_it_says_what_to_install(tmp_path):
 
 def test_with_torch_installed_the_device_is_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    source = str(GOLDEN / "colour-2.rgn")
+    source = str(GOLDEN / "colour.rgn")
     assert main(["decode", source, "onnx.png", "--quiet", "--device", "onnx", "--realism", "0"]) == 0
     assert main(["decode", source, "torch.png", "--quiet", "--realism", "0"]) == 0
     one, other = (image.read(f"{name}.png").pixels.astype(int) for name in ("onnx", "torch"))
