@@ -24,6 +24,7 @@ from regrain.conditional import grid, symbols
 from regrain.entropy import coder
 from regrain.errors import BitstreamError, RegrainError
 from regrain.varint import get_varint, put_varint
+from scripts.fuzz import mended
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in json.loads((FOLDER / "golden.json").read_text())}
@@ -88,24 +89,6 @@ def framed(section):
     kind, payload = section
     frame = bytes([kind]) + put_varint(len(payload))
     return frame + zlib.crc32(payload, zlib.crc32(frame)).to_bytes(4, "little") + payload
-
-
-def mended(data):
-    """The same bytes with the checksum of the header, and of every section that can be followed, put right."""
-    out = bytearray(data)
-    try:
-        at = get_varint(data, get_varint(data, 9)[1])[1] + 6
-        out[at : at + 4] = zlib.crc32(bytes(out[:at])).to_bytes(4, "little")
-        at += 4
-        while at < len(data):
-            length, stored = get_varint(data, at + 1)
-            end = stored + 4 + length
-            crc = zlib.crc32(bytes(out[stored + 4 : end]), zlib.crc32(bytes(out[at:stored])))
-            out[stored : stored + 4] = crc.to_bytes(4, "little")
-            at = end
-    except BitstreamError:
-        pass
-    return bytes(out[: len(data)])
 
 
 @st.composite
