@@ -40,10 +40,13 @@ GOLDEN = {
     "progressive": Golden(40, 24, 60, tile=64, extras=True, method="progressive"),
     "palette": Golden(130, 70, 30, tile=64, extras=True, method="palette"),
     "levels": Golden(96, 80, 80, method="palette"),
-    # Of the conditional codec's latents; there were others before the first release, hence the names.
+    # The conditional codec: a second one of a kind has another size, quality and tile.
     "colour": Golden(96, 80, 40),
+    "colour-2": Golden(72, 104, 20),
     "grey": Golden(33, 17, 60, channels=1),
+    "grey-2": Golden(50, 41, 25, channels=1),
     "tiles": Golden(130, 70, 10, tile=64, extras=True),
+    "tiles-2": Golden(100, 150, 6, tile=64),
     "lowest": Golden(64, 48, 0),
     "plain": Golden(130, 70, 12, tile=64),
     "pixel": Golden(1, 1, 50),

@@ -22,6 +22,13 @@ BITS = {
     "chequers": (ROW + COLUMN) % 2,
     "wide chequers": (ROW // 2 + COLUMN // 2) % 2,
     "dither": BAYER[ROW % 4, COLUMN % 4] < COLUMN * 16 // SIDE,
+    **{f"lines, one of {period}": ROW % period == 0 for period in (3, 4, 6, 8, 12)},
+    **{f"all lines but one of {period}": COLUMN % period != 0 for period in (4, 6, 8)},
+    "oblique lines": (ROW + COLUMN) % 6 == 0,
+    "dots": (ROW % 5 == 0) & (COLUMN % 5 == 0),
+    "dark dither": BAYER[ROW % 4, COLUMN % 4] < 2,
+    "bright dither": BAYER[ROW % 4, COLUMN % 4] < 14,
+    "sparse bits": np.random.default_rng(1).random((SIDE, SIDE)) < 0.1,
     "coin tosses": np.random.default_rng(0).integers(0, 2, (SIDE, SIDE)),
 }
 PICTURES = {

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from regrain.conditional.dct import BLOCK, kept
 
-__all__ = ["BLOCK", "project", "residual_rms", "sketch", "spread"]
+__all__ = ["BLOCK", "match_means", "project", "residual_rms", "sketch", "spread"]
+
+MEAN_STEPS, LEAST_UNCLIPPED = 4, 0.25
+"""Newton steps of `match_means`, and the least slope of a block's mean that they divide by."""
 
 
 @lru_cache(maxsize=4)
@@ -54,6 +57,22 @@ def residual_rms(x: Tensor, channels: int) -> Tensor:
     waves = project(x, channels) * spread(channels).to(x)[:, None, None]
     energy = nn.functional.pixel_unshuffle(x, BLOCK).square().sum(1) - waves.square().sum(1)
     return (energy.clamp(min=0) / (x.shape[1] * BLOCK**2)).sqrt()
+
+
+def match_means(y: Tensor, x: Tensor, blocks: Tensor) -> Tensor:
+    """y (B, C, H, W) whose sketch, clipped to [-1, 1], has the means of x (B, 3, 16H, 16W) in the masked blocks.
+
+    The waves that are kept overshoot where a block has finer detail. A decoder clips the overshoot, which moves the
+    block's mean. blocks: bool (B, H, W); all other blocks keep their latents to the bit.
+    """
+    target, channels = nn.functional.avg_pool2d(x, BLOCK), y.shape[1]
+    for _ in range(MEAN_STEPS):
+        sketched = sketch(y)
+        error = target - nn.functional.avg_pool2d(sketched.clamp(-1, 1), BLOCK)
+        unclipped = nn.functional.avg_pool2d((sketched.abs() < 1).to(x), BLOCK).clamp(min=LEAST_UNCLIPPED)
+        constant = nn.functional.interpolate(error / unclipped, scale_factor=BLOCK, mode="nearest")
+        y = torch.where(blocks[:, None], y + project(constant, channels), y)
+    return y
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regrain.conditional import basis, grid, symbols
+from regrain.conditional import grid, symbols
 from regrain.conditional.frozen import Model
 from regrain.conditional.model import HYPER_MAX
 from regrain.conditional.passes import Pass
@@ -25,9 +25,8 @@ log = logging.getLogger(__name__)
 
 WINDOW, HALO = 64, 8
 SYMBOL_MAX = 2**24
-FINE_LEVELS, FINE_SHARE = 24.0, 0.01
-"""A block is too fine where the waves that latents keep miss so many levels of it, root mean square; no block of a
-photo in the test sets is. A picture is too fine where this share of its blocks are."""
+FINE_SHARE = 0.01
+"""A picture is too fine for the latents where this share of its blocks are."""
 
 
 @torch.no_grad()
@@ -40,11 +39,11 @@ def analyse(model: Model, pixels: NDArray[np.uint8]) -> Tensor:
     y = torch.empty(model.config.transform.latent, rows, columns, dtype=torch.float32)
     fine_blocks = 0
     for window in grid.windows(rows, columns, WINDOW, HALO):
-        x = torch.from_numpy(pad_edge(to_signed(pixels[window.outer.pixels]), grid.STRIDE))
-        part = model.analysis.encode(x[None].to(model.device).contiguous(memory_format=torch.channels_last))[0]
+        x = torch.from_numpy(pad_edge(to_signed(pixels[window.outer.pixels]), grid.STRIDE))[None]
+        part, fine = model.analysis.encode(x.to(model.device).contiguous(memory_format=torch.channels_last))
         core = window.core.within(window.outer).latents
-        y[:, *window.core.latents] = part[:, *core].cpu()
-        fine_blocks += int((basis.residual_rms(x[None], len(y))[0][core] * 127.5 > FINE_LEVELS).sum())
+        y[:, *window.core.latents] = part[0, :, *core].cpu()
+        fine_blocks += int(fine[0][core].sum())
     if fine_blocks >= FINE_SHARE * rows * columns:
         log.warning(
             "%.0f %% of the picture has lines or dots finer than two pixels, of which nothing survives at any quality: "

@@ -26,6 +26,8 @@ PATCH = 4
 ADDED_MAX = 4.0
 """What the network of g_a adds to a latent at most: 3.57 in the 5263 crops it was trained on. Where lines a pixel wide
 drive it out of that range it adds up to 17, which makes files larger than the raw picture, and darker pictures."""
+FINE_LEVELS = 24.0
+"""A block's detail is too fine where the waves that y keeps miss so many of 255 levels of it, root mean square."""
 RISE_TOP = 100.0
 """Of log-gains from an anchor to the next: far beyond what any weights have."""
 
@@ -77,15 +79,19 @@ class Analysis(nn.Sequential):
         """The DCT and what the network adds."""
         return self._added(x) + basis.project(x, self.latent)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """y as it is written to files: the DCT alone where the network adds more than ADDED_MAX, and next to there.
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y as it is written to files, and which blocks have detail that y cannot hold, bool (B, H/16, W/16).
 
-        Where it does nowhere, as in any photo, this is `forward` to the bit.
+        It is `forward` to the bit but for two cases that no photo in the test sets has. Where the network adds more
+        than ADDED_MAX, and in the blocks around, y is the DCT alone. Blocks with finer detail than FINE_LEVELS keep
+        their mean colour (`basis.match_means`).
         """
         added, ground = self._added(x), basis.project(x, self.latent)
         outlier = ~(added.abs().amax(1, keepdim=True) <= ADDED_MAX)
         area = nn.functional.max_pool2d(outlier.to(added), 3, stride=1, padding=1) > 0
-        return torch.where(area, ground, added + ground)
+        y = torch.where(area, ground, added + ground)
+        fine = basis.residual_rms(x, self.latent) * 127.5 > FINE_LEVELS
+        return (basis.match_means(y, x, fine) if fine.any() else y), fine
 
     def _added(self, x: Tensor) -> Tensor:
         """What the network adds to the DCT."""

@@ -76,7 +76,7 @@ def quantised(model: Model, x: Tensor, quality: Tensor) -> Tensor:
     scale, mean, hyper_analysis = _beside(model, x.device)
     with torch.autocast(x.device.type, enabled=False):
         gain = interpolate(latents.log_gain.to(x.device), quality).exp()[:, :, None, None]
-        gained = gain * model.analysis.encode(x)
+        gained = gain * model.analysis.encode(x)[0]
         z_hat = hyper_analysis(gained).round().clamp(-HYPER_MAX, HYPER_MAX)
         offset = interpolate_offsets(latents.offset, (quality.double() * QUALITY_TOP).round().long().cpu())
 
