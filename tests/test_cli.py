@@ -21,6 +21,7 @@ from PIL import Image
 import regrain
 from regrain import bitstream, image
 from regrain.cli import main
+from regrain.cli.commands import weights
 from regrain.cli.parser import parse, size
 
 COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
@@ -36,6 +37,7 @@ FLAGS = {
         "--realism",
         "--seed",
         "--lpips",
+        "--max-pixels",
     },
     "train": {"--out"},
     "distill": {"--out"},
@@ -547,9 +549,15 @@ def test_inputs_that_are_not_what_they_should_be(photo, capsys, command, code, c
     fails(capsys, [command, "bad"], code)
 
 
-def test_a_picture_over_the_limit(photo, codec, capsys):
-    fails(capsys, ["encode", "photo.png", "--max-pixels", "3k"], 6, "--max-pixels")
+@pytest.mark.parametrize("command", ["encode", "compare"])
+def test_a_picture_over_the_limit(photo, codec, capsys, command):
+    fails(capsys, [command, "photo.png", "--max-pixels", "3k"], 6, "--max-pixels")
     assert codec.calls == []
+
+
+def test_a_method_s_name_stands_for_the_package_s_own_weights(photo):
+    model = weights(parse(["encode", "photo.png", "--model", "palette"]))
+    assert model.method.name == "PALETTE"
 
 
 def test_missing_weights_come_after_a_broken_file(photo, capsys):

@@ -183,7 +183,7 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
     return models.load(named["path"], named["device"])
 
 
-def _read(data: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int = 2**28) -> bytes:
+def _read(data: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int = 250_000_000) -> bytes:
     """All of `data`, or only its start where that shows that it cannot be decoded: a stream may have no end."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)

@@ -112,7 +112,7 @@ def decode(options: argparse.Namespace) -> None:
     )
 
 
-def _file(name: str, max_pixels: int = 2**28) -> bytes:
+def _file(name: str, max_pixels: int = 250_000_000) -> bytes:
     """The bytes of a .rgn file that `name` stands for; raises BitstreamError with its name."""
     with about(name):
         return regrain._read(source(name), max_pixels)

@@ -84,9 +84,9 @@ def _compared(options: argparse.Namespace) -> "tuple[list[Row], list[str], dict[
     from regrain.evaluation import baselines
     from regrain.evaluation.equal import Through, through
 
-    picture = seekable(options.input)
-    with about(options.input):
-        original = _rgb(image.upright(image.read(picture)).to_pillow())
+    picture = seekable(options.input, options.max_pixels)
+    with about(options.input), image.pillow_limited(options.max_pixels):
+        original = _rgb(image.upright(image.read(picture, max_pixels=options.max_pixels)).to_pillow())
     distance = _lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
     data, decoded, spent = _through_regrain(original, options)
     info = regrain.inspect(data)
@@ -124,11 +124,12 @@ def _through_regrain(original: "Pixels", options: argparse.Namespace) -> tuple[b
     model = weights(options) or regrain.load(None, options.device)
     start = perf_counter()
     chosen = rate(options, target_bpp=_DEFAULT_BPP)
+    limits = {"max_pixels": options.max_pixels}
     with about(options.input):
-        data = regrain.encode(original, **chosen, model=model, device=options.device)
+        data = regrain.encode(original, **chosen, model=model, device=options.device, **limits)
     middle = perf_counter()
     knobs = {name: getattr(options, name) for name in ("steps", "realism", "seed")}
-    decoded = _rgb(regrain.decode(data, **knobs, model=model, device=options.device))
+    decoded = _rgb(regrain.decode(data, **knobs, model=model, device=options.device, **limits))
     end = perf_counter()
     return data, decoded, {"encode_seconds": round(middle - start, 3), "decode_seconds": round(end - middle, 3)}
 

@@ -145,7 +145,11 @@ def _add_decode(commands: "_Subparsers[_Parser]") -> None:
     )
     parser.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
     parser.add_argument(
-        "--eta", type=float, default=0.0, metavar="E", help="fresh noise a step: 0 DDIM to 1 DDPM (default: 0)"
+        "--eta",
+        type=float,
+        default=0.0,
+        metavar="E",
+        help="fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)",
     )
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_limits(parser)
@@ -165,6 +169,7 @@ def _add_compare(commands: "_Subparsers[_Parser]") -> None:
     parser.add_argument("output", metavar="OUT", nargs="?", help="default: IMAGE with the suffix .compare.png")
     _add_rate(parser, default="0.2 bits a pixel")
     _add_realism(parser)
+    _add_max_pixels(parser)
     parser.add_argument(
         "--lpips",
         metavar="WEIGHTS",
@@ -241,14 +246,20 @@ def _add_realism(
 
 def _add_model(parser: _Parser) -> None:
     _common(parser).add_argument(
-        "--model", type=Path, metavar="WEIGHTS", help="a .safetensors file (default: the package's)"
+        "--model",
+        metavar="WEIGHTS",
+        help="a .safetensors file, or a method's name for the package's own (default: the package's)",
+    )
+
+
+def _add_max_pixels(parser: _Parser) -> None:
+    parser.add_argument(
+        "--max-pixels", metavar="N", type=size, default=250_000_000, help="refuse larger ones (default: 250M)"
     )
 
 
 def _add_limits(parser: _Parser) -> None:
-    parser.add_argument(
-        "--max-pixels", metavar="N", type=size, default=250_000_000, help="refuse larger ones (default: 250M)"
-    )
+    _add_max_pixels(parser)
     parser.add_argument(
         "--max-memory", metavar="BYTES", type=size, help="refuse to need more (default: half of what there is)"
     )

@@ -28,7 +28,7 @@ def source(name: str) -> str | BinaryIO:
     return sys.stdin.buffer if name == STANDARD else name
 
 
-def seekable(name: str, max_pixels: int = 2**28) -> str | BinaryIO:
+def seekable(name: str, max_pixels: int = 250_000_000) -> str | BinaryIO:
     """As `source`, with what can be read once only, as stdin or a named pipe, held in memory.
 
     Raises LimitError where that is longer than so many pixels ever are, ImageError where it cannot be read.
