@@ -4,7 +4,7 @@
 
 WEIGHTS is a folder that holds those of LPIPS (AlexNet, SqueezeNet 1.1, VGG16's heads), VGG16 and DISTS. Rows whose
 picture is `all` are over all pictures; KID and Gram are times 1000, with their bootstrap errors (see
-`regrain.evaluation.yardstick` for every column). Without --model the weights of the package are judged. About 20
+`regrain_lab.evaluation.yardstick` for every column). Without --model the weights of the package are judged. About 20
 seconds a picture, quality and set of weights on one core at one step; `--seeds 1` leaves the spread out, and a third
 of that time.
 """
@@ -21,10 +21,10 @@ import torch
 import regrain
 from regrain.conditional.decode import Knobs
 from regrain.conditional.frozen import Model
-from regrain.evaluation.progress import bar
-from regrain.evaluation.sweep import pictures, pixels_of
-from regrain.evaluation.yardstick import Judges, Reading, Reference, read, seeds_apart, summary
 from regrain.image import write_bytes
+from regrain_lab.evaluation.progress import bar
+from regrain_lab.evaluation.sweep import pictures, pixels_of
+from regrain_lab.evaluation.yardstick import Judges, Reading, Reference, read, seeds_apart, summary
 
 Row = dict[str, str | float]
 THOUSANDTHS = ("kid", "kid_error", "gram", "gram_error")

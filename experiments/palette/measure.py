@@ -25,10 +25,6 @@ import regrain
 from regrain import models
 from regrain.bitstream import Method
 from regrain.diffusion.prior import Prior
-from regrain.evaluation.baselines import JPEG, WEBP, at_size
-from regrain.evaluation.measures import measures
-from regrain.evaluation.metrics import psnr, ssim
-from regrain.evaluation.sheet import Box, Column, Strip, stack
 from regrain.image import to_bytes, to_signed
 from regrain.palette import colours, dither, sections
 from regrain.palette.decode import regrow
@@ -37,6 +33,10 @@ from regrain.palette.levels import BEST_PALETTE, to_levels
 from regrain.palette.method import STRENGTH
 from regrain.palette.model import Model
 from regrain.palette.repair import Repair
+from regrain_lab.evaluation.baselines import JPEG, WEBP, at_size
+from regrain_lab.evaluation.sheet import Box, Column, Strip, stack
+from regrain_lab.metrics.fidelity import psnr, ssim
+from regrain_lab.metrics.registry import measures
 
 OUT = Path(__file__).resolve().parent
 SIDE = 512

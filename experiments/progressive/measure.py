@@ -23,10 +23,10 @@ from prior import CIFAR, SHIPPED, measure
 
 import regrain
 from regrain import bitstream
-from regrain.evaluation.metrics import psnr
 from regrain.image import to_bytes
 from regrain.progressive import channel, encode, sections, walk
 from regrain.progressive.model import Model
+from regrain_lab.metrics.fidelity import psnr
 
 OUT = Path(__file__).resolve().parent
 ROOT = OUT.parents[1]
