@@ -11,7 +11,7 @@ from lab.training.tiny import HEAD, MODEL, STAGES, write_recipe
 from regrain.errors import UsageError
 from regrain_lab.training.config import LossConfig, Stage, read_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[3] / "recipes"
 PARTS = {RECIPES / "common.toml", RECIPES / "perceptual.toml"}
 """Files that recipes extend, and none themselves."""
 
