@@ -70,22 +70,26 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
         return load(None, device, path)
     with TURN, untouched(), ExitStack() as stack:
         where = stack.enter_context(as_file(packaged(Method[method.upper()]))) if path is None else Path(path)
-        device = _device(device)
-        if device == WITHOUT_TORCH:
+        device, kind = _device(device), _method_at(where)
+        if device == WITHOUT_TORCH and kind is not Method.PALETTE:
             from regrain.onnx.model import Model as OnnxModel
 
             return OnnxModel.load(where)
-        model: Model = room(_method_at(where)).load(where, device)
+        model: Model = room(kind).load(where, device)
         return model
 
 
 def _method_at(path: Path) -> Method:
-    """The method that weights are for."""
-    from regrain import checkpoint
-
+    """The method that weights are for; the default one where they do not say it: to load them says what is wrong."""
     if path.suffix != ".safetensors" and not path.is_file():
         return Method.PALETTE
-    return _KINDS.get(checkpoint.load_metadata(path).get("kind", ""), Method.CONDITIONAL)
+    with suppress(Exception):  # of a file that is none of ours anything may be wrong
+        from safetensors import safe_open
+
+        if path.is_file():
+            with safe_open(path, framework="np") as file:
+                return _KINDS[json.loads(file.metadata()["regrain"])["kind"]]
+    return Method.CONDITIONAL
 
 
 def packaged(method: Method, fingerprint: bytes = b"") -> Traversable:
