@@ -36,7 +36,7 @@ from regrain.palette.repair import Repair
 from regrain_lab.evaluation.baselines import JPEG, WEBP, at_size
 from regrain_lab.evaluation.sheet import Box, Column, Strip, stack
 from regrain_lab.metrics.fidelity import psnr, ssim
-from regrain_lab.metrics.registry import measures
+from regrain_lab.metrics.registry import load_metrics
 
 OUT = Path(__file__).resolve().parent
 SIDE = 512
@@ -75,7 +75,7 @@ def main() -> None:
     """Write the tables and the sheet."""
     kodak, test, weights = map(Path, sys.argv[1:4])
     wanted = sys.argv[4:] or ["coding", "repair", "failures"]
-    judge, model = measures([weights])["lpips_alex"], models.load(method="palette")
+    judge, model = load_metrics([weights])["lpips_alex"], models.load(method="palette")
     photos = sorted(kodak.glob("*.png"))
     if "coding" in wanted:
         _write("coding", CODING, (row for path in photos for row in _coded(model, path, judge)))

@@ -20,7 +20,7 @@ from regrain.image import write_bytes
 from regrain_lab.evaluation.contestants import Bench, Contestant, Knobs, ours
 from regrain_lab.evaluation.plots import chart
 from regrain_lab.evaluation.sweep import pictures, sweep
-from regrain_lab.metrics.registry import measures
+from regrain_lab.metrics.registry import load_metrics
 
 FOLDER = Path(__file__).resolve().parent
 QUALITY = 28.0
@@ -41,7 +41,7 @@ class Ways:
     def __call__(self) -> Bench:
         """Load what is to be loaded."""
         torch.set_num_threads(self.threads)
-        model, judges = regrain.load(self.model), measures([self.lpips])
+        model, judges = regrain.load(self.model), load_metrics([self.lpips])
         if not isinstance(model, Model):
             raise regrain.UsageError("these weights are not those of the conditional codec, which alone has init_noise")
         return Bench([noised(model, factor) for factor in FACTORS], {name: judges[name] for name in METRICS})

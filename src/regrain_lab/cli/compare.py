@@ -135,16 +135,16 @@ def _through_regrain(original: "Pixels", options: argparse.Namespace) -> tuple[b
 
 
 def _measured(one: "Through", original: "Pixels", distance: "Distance") -> Row:
-    from regrain_lab.metrics import fidelity as metrics
+    from regrain_lab.metrics import fidelity
 
-    psnr = metrics.psnr(original, one.pixels)
+    psnr = fidelity.psnr(original, one.pixels)
     return Row(
         codec=one.codec,
         quality=one.quality,
         bytes=one.bytes,
         bpp=8 * one.bytes / (original.shape[0] * original.shape[1]),
         psnr=psnr if math.isfinite(psnr) else None,
-        ms_ssim=metrics.ms_ssim(original, one.pixels),
+        ms_ssim=fidelity.ms_ssim(original, one.pixels),
         lpips=distance(original, one.pixels),
         fits=one.fits,
     )

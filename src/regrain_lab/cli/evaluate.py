@@ -39,14 +39,14 @@ def evaluate(options: argparse.Namespace) -> None:
     from regrain_lab.evaluation.report import report as draw
     from regrain_lab.evaluation.rows import read
     from regrain_lab.evaluation.sweep import pictures, sweep
-    from regrain_lab.metrics.pretrained import known
-    from regrain_lab.metrics.registry import missing
+    from regrain_lab.metrics.pretrained import classify
+    from regrain_lab.metrics.registry import missing_weights
 
     _, _, notes = choose(plan.codecs)
     files, skipped = pictures(Path(options.input))
-    kinds = known(plan.weights)
+    kinds = classify(plan.weights)
     network = _network(kinds)  # used last of all, and refused first
-    notes += skipped + missing(kinds)
+    notes += skipped + missing_weights(kinds)
     folder = _folder(options)
     loud = not (options.quiet or options.json)
     for note in notes if loud else ():

@@ -17,7 +17,7 @@ import regrain
 from regrain.errors import UsageError
 from regrain_lab.evaluation.rows import Series
 from regrain_lab.evaluation.stopwatch import Place
-from regrain_lab.metrics.registry import Metric, measures
+from regrain_lab.metrics.registry import Metric, load_metrics
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Bench:
-    """All that an evaluation measures: who, and by what."""
+    """All that an evaluation load_metrics: who, and by what."""
 
     contestants: Sequence[Contestant]
     metrics: Mapping[str, Metric]
@@ -119,7 +119,7 @@ class Plan:
         if with_ours:
             knobs = [Knobs(0, steps, realism) for steps in self.steps for realism in self.realisms]
             contestants.insert(0, self._ours(self.qualities, knobs))
-        return Bench(contestants, measures(self.weights))
+        return Bench(contestants, load_metrics(self.weights))
 
     def only(self, name: str, setting: float, knobs: Sequence[Knobs] = PLAIN) -> Contestant:
         """One of them at one setting, and nothing else is loaded; `knobs` are regrain's. Raises as the whole does."""

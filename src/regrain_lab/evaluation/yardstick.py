@@ -28,11 +28,10 @@ from regrain.conditional.grid import STRIDE
 from regrain.diffusion import noise
 from regrain.errors import UsageError
 from regrain.image import pad_edge, to_signed
-from regrain_lab.metrics import fidelity as metrics
-from regrain_lab.metrics import realism, spectrum
+from regrain_lab.metrics import fidelity, realism, spectrum
 from regrain_lab.metrics.dists import Dists
 from regrain_lab.metrics.lpips import Lpips
-from regrain_lab.metrics.pretrained import known
+from regrain_lab.metrics.pretrained import classify
 from regrain_lab.metrics.spread import Spread, spreads
 
 __all__ = ["SMALLEST", "Judges", "Reading", "Reference", "Sample", "gain", "read", "seeds_apart", "summary"]
@@ -42,6 +41,7 @@ SMALLEST = 161
 """Pixels that MS-SSIM needs on a side."""
 _NEAR = 2 * 10**-1.5
 """Deviation in [-1, 1] of noise under which a picture has 30 dB."""
+_FORMULAS = ("psnr", "ms_ssim", "ssimulacra2")
 _NETWORKS = ("lpips_alex", "lpips_squeeze", "lpips_vgg")
 
 
@@ -55,7 +55,7 @@ class Judges:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """All weights of a folder, known by what they hold. Raises ModelError, and UsageError for what is missing."""
-        files = known(sorted(folder.glob("*.safetensors")))
+        files = classify(sorted(folder.glob("*.safetensors")))
         if lacking := {*_NETWORKS, "vgg16", "dists"} - files.keys():
             raise UsageError(f"{folder} lacks weights: {', '.join(sorted(lacking))}")
         vgg16 = {"lpips_vgg": files["vgg16"]}
@@ -75,17 +75,17 @@ class Reference:
             self.units = {name: network.units(x) for name, network in judges.lpips.items()}
             self.taps = judges.dists.taps(x)
         size = pixels.shape[0], pixels.shape[1]
-        self.features = realism.of_units(self.units["lpips_vgg"], self.units["lpips_alex"], size)
+        self.features = realism.pool_units(self.units["lpips_vgg"], self.units["lpips_alex"], size)
         self.judges, self.pixels, self.energies = judges, pixels, spectrum.energies(pixels)
 
     def figures(self, other: "Reference") -> dict[str, float]:
         """The distances from this, the original, to what was decoded, by the names of columns."""
-        plain = {name: getattr(metrics, name)(self.pixels, other.pixels) for name in ("psnr", "ms_ssim", "ssimulacra2")}
+        formulas = {name: getattr(fidelity, name)(self.pixels, other.pixels) for name in _FORMULAS}
         lpips = {
             name: float(network.distance(self.units[name], other.units[name]))
             for name, network in self.judges.lpips.items()
         }
-        return {**plain, **lpips, "dists": float(self.judges.dists.distance(self.taps, other.taps))}
+        return {**formulas, **lpips, "dists": float(self.judges.dists.distance(self.taps, other.taps))}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from regrain.errors import ImageError, UsageError
 from regrain_lab.evaluation import baselines
 from regrain_lab.evaluation.baselines import ALL, BASELINES, Codec, at_size, present
-from regrain_lab.metrics import fidelity as metrics
+from regrain_lab.metrics import fidelity
 
 
 def stepped(qualities: range, sizes: dict[int, int]) -> Codec:
@@ -49,7 +49,7 @@ def test_a_file_comes_back_and_quality_buys_fidelity(codec):
         decoded = codec.decode(data)
         assert decoded.shape == picture.shape
         assert decoded.dtype == np.uint8
-    assert metrics.psnr(picture, codec.decode(worst)) + 5 < metrics.psnr(picture, codec.decode(best))
+    assert fidelity.psnr(picture, codec.decode(worst)) + 5 < fidelity.psnr(picture, codec.decode(best))
 
 
 def test_a_file_is_the_same_each_time(codec):
@@ -96,7 +96,7 @@ def test_colour_keeps_the_resolution_that_the_settings_say(codec, sharp):
     stripes[:, ::2] = (200, 0, 0)
     stripes[:, 1::2] = (0, 0, 200)
     finest = codec.qualities[int(0.95 * len(codec.qualities))]
-    assert (metrics.psnr(stripes, codec.decode(codec.encode(stripes, finest))) > 35) is sharp
+    assert (fidelity.psnr(stripes, codec.decode(codec.encode(stripes, finest))) > 35) is sharp
 
 
 @pytest.mark.parametrize("rate", [20, 100, 250])

@@ -19,7 +19,7 @@ from regrain_lab.evaluation import baselines, sweep
 from regrain_lab.evaluation.contestants import Bench, Contestant, Knobs, baseline
 from regrain_lab.evaluation.rows import read
 from regrain_lab.evaluation.sweep import pictures, pixels_of
-from regrain_lab.metrics.registry import measures
+from regrain_lab.metrics.registry import load_metrics
 
 WAYS = (Knobs(0, 1, 0.0), Knobs(0, 1, 1.0))
 
@@ -253,7 +253,7 @@ def test_odd_pictures_are_rows(tmp_path):
     save(folder / "rgba.png", random.integers(0, 256, (50, 60, 4), np.uint8))
     save(folder / "sixteen.png", random.integers(0, 65536, (50, 60), np.uint16))
     jpeg, webp = (baseline(codec, [50]) for codec in (baselines.JPEG, baselines.WEBP))
-    rows = run(folder, lambda: Bench([jpeg, webp], measures()))
+    rows = run(folder, lambda: Bench([jpeg, webp], load_metrics()))
     assert [row.error for row in rows] == [""] * 10
     sizes = {row.image: (row.width, row.height) for row in rows}
     assert sizes["dot.png"] == (1, 1)
