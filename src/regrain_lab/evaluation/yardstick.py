@@ -1,4 +1,4 @@
-"""All that tells a decoder that samples from one that repeats itself, of one set of weights at one way to decode.
+"""The figures that tell a decoder that samples from one that repeats itself, for one set of weights and way to decode.
 
 A picture is encoded once and decoded by the codec's own `decode_tiles` and `regrow`. Beside the usual distances there
 are `spectrum`, `realism` and `spread`, and two fences, below which the denoiser does not use its noise at all:
@@ -47,14 +47,14 @@ _NETWORKS = ("lpips_alex", "lpips_squeeze", "lpips_vgg")
 
 @dataclass(frozen=True)
 class Judges:
-    """The networks: LPIPS by the name of its column, and DISTS."""
+    """The networks of the distances: LPIPS by the name of its column, and DISTS."""
 
     lpips: Mapping[str, Lpips]
     dists: Dists
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """All weights of a folder, known by what they hold. Raises ModelError, and UsageError for what is missing."""
+        """Load all weights of a folder. Raises ModelError, and UsageError for weights that are missing."""
         files = classify(sorted(folder.glob("*.safetensors")))
         if lacking := {*_NETWORKS, "vgg16", "dists"} - files.keys():
             raise UsageError(f"{folder} lacks weights: {', '.join(sorted(lacking))}")
@@ -64,10 +64,10 @@ class Judges:
 
 
 class Reference:
-    """What the judges see in one picture (h, w, 3), no side under 161 pixels, worked out once."""
+    """The features of one picture (h, w, 3), no side under 161 pixels, computed once."""
 
     def __init__(self, judges: Judges, pixels: Pixels) -> None:
-        """Look at it. Raises UsageError for a smaller one."""
+        """Compute them. Raises UsageError for a smaller picture."""
         if min(pixels.shape[:2]) < SMALLEST:
             raise UsageError(f"a picture is {pixels.shape[1]} x {pixels.shape[0]}: sides of {SMALLEST} at least do")
         with torch.inference_mode():
@@ -79,7 +79,7 @@ class Reference:
         self.judges, self.pixels, self.energies = judges, pixels, spectrum.energies(pixels)
 
     def figures(self, other: "Reference") -> dict[str, float]:
-        """The distances from this, the original, to what was decoded, by the names of columns."""
+        """The distances from this picture, the original, to a decoded one, by the names of columns."""
         formulas = {name: getattr(fidelity, name)(self.pixels, other.pixels) for name in _FORMULAS}
         lpips = {
             name: float(network.distance(self.units[name], other.units[name]))
@@ -90,19 +90,19 @@ class Reference:
 
 @dataclass(frozen=True)
 class Sample:
-    """One file, read up to its latents; decode it as often as you like."""
+    """One file, whose latents are read once however often it is decoded."""
 
     model: Model
     data: bytes
 
     @cached_property
     def header(self) -> bitstream.Header:
-        """Of the file."""
+        """The header of the file."""
         return bitstream.read(self.data).header
 
     @cached_property
     def y_hat(self) -> Tensor:
-        """Its latents."""
+        """The latents of the file, (C, h, w)."""
         stream, header = bitstream.read(self.data), self.header
         return decode_tiles(self.model, stream.tiles, (header.height, header.width), header.quality, header.tile)
 
@@ -155,24 +155,24 @@ def gain(sample: Sample, pixels: Pixels, knobs: Knobs) -> float:
 def seeds_apart(model: Model, pixels: Pixels, knobs: Knobs) -> float:
     """The second fence: the mean difference of two seeds at quality 0, in levels."""
     sample = Sample(model, regrain.encode(pixels, quality=0, model=model))
-    one, other = (sample.decode(replace(knobs, seed=knobs.seed + number)).astype(np.float64) for number in (0, 1))
-    return float(np.abs(one - other).mean())
+    first, second = (sample.decode(replace(knobs, seed=knobs.seed + number)).astype(np.float64) for number in (0, 1))
+    return float(np.abs(first - second).mean())
 
 
 def summary(readings: Sequence[Reading]) -> dict[str, float]:
-    """Of several pictures, by column: means of single figures, and what is of all patches, blocks and squares together.
+    """The figures of several pictures by column: means, and sums over all their patches, blocks and squares.
 
     Realism needs two pictures, and is left out where there is one.
     """
     names = readings[0].figures
-    found = {name: float(np.mean([reading.figures[name] for reading in readings])) for name in names}
+    figures = {name: float(np.mean([reading.figures[name] for reading in readings])) for name in names}
     if len(readings) > 1:
         originals, decoded = zip(*(reading.features for reading in readings), strict=True)
         for name, distance in realism.distances(originals, decoded).items():
-            found |= {name: distance.value} | ({} if distance.error is None else {f"{name}_error": distance.error})
+            figures |= {name: distance.value} | ({} if distance.error is None else {f"{name}_error": distance.error})
     bands = spectrum.levels(*(sum(parts) for parts in zip(*(reading.energies for reading in readings), strict=True)))
-    found |= {f"band_{number}": float(level) for number, level in enumerate(bands, start=1)}
+    figures |= {f"band_{number}": float(level) for number, level in enumerate(bands, start=1)}
     for kind in readings[0].spreads:
         total = Spread.total([reading.spreads[kind] for reading in readings])
-        found |= {f"spread_{kind}": total.ratio, f"squares_{kind}": total.squares}
-    return found
+        figures |= {f"spread_{kind}": total.ratio, f"squares_{kind}": total.squares}
+    return figures

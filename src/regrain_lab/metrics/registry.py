@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["SCALES", "Metric", "Scale", "load_metrics", "missing_weights"]
+__all__ = ["SCALES", "Metric", "Scale", "load_metrics", "missing_weights", "network_metric"]
 
 Metric = Callable[["Pixels", "Pixels"], float | None]
 
@@ -90,7 +90,7 @@ def load_metrics(weights: Iterable[str | Path] = ()) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {formula.__name__: formula for formula in formulas}
     for name, (network, kinds) in networks.items():
         if set(kinds) <= files.keys():
-            metrics[name] = _network_metric(network.load(*(files[kind] for kind in kinds)), network.smallest)
+            metrics[name] = network_metric(network.load(*(files[kind] for kind in kinds)), network.smallest)
     if find_spec("ssimulacra2"):
         metrics["ssimulacra2"] = fidelity.ssimulacra2
     return metrics
@@ -105,7 +105,7 @@ def missing_weights(kinds: Collection[str]) -> list[str]:
     ]
 
 
-def _network_metric(network: "Callable[[Tensor, Tensor], Tensor]", smallest: int) -> Metric:
+def network_metric(network: "Callable[[Tensor, Tensor], Tensor]", smallest: int) -> Metric:
     """Turn a network that compares batches in [-1, 1] into a metric; None where a side is under `smallest` pixels."""
 
     def distance(original: "Pixels", decoded: "Pixels") -> float | None:

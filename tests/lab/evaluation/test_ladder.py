@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import regrain
-from regrain_lab.evaluation.sweep import pixels_of
+from regrain_lab.evaluation.sweep import load_pixels
 from regrain_lab.metrics.registry import SCALES, load_metrics
 
 STEPS = range(0, 101, 10)
@@ -55,6 +55,6 @@ def test_no_step_over_photos_is(kodak, shared):
     """Crops of two photos, and LPIPS beside."""
     judges = load_metrics([shared / "data" / "weights" / "lpips_alex_v0.1.safetensors"])
     names = ("psnr", "ms_ssim", "ssimulacra2", "lpips_alex")
-    crops = [pixels_of(file)[160:352, 200:392] for file in kodak[::12]]
+    crops = [load_pixels(file)[160:352, 200:392] for file in kodak[::12]]
     found = worse(crops, {name: judges[name] for name in names})
     assert not {step: names for step, names in found.items() if len(names) > 1}

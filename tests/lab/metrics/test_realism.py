@@ -124,12 +124,12 @@ def test_a_picture_is_seen_whole_and_a_small_one_has_no_patch():
 @pytest.mark.slow
 def test_detail_that_is_lost_is_seen(shared, kodak):
     """Two halves of one photo, blurred a little and more."""
-    from regrain_lab.evaluation.sweep import pixels_of
+    from regrain_lab.evaluation.sweep import load_pixels
 
     folder = shared / "data" / "weights"
     names = ("lpips_vgg_lins", "vgg16_features_fp16", "lpips_alex_v0.1")
     network = Realism.load(*(folder / f"{name}.safetensors" for name in names))
-    photo = pixels_of(kodak[0])[128:256, :256]
+    photo = load_pixels(kodak[0])[128:256, :256]
     halves = photo[:, :128], photo[:, 128:]
 
     def blurred(one: np.ndarray, part: float) -> np.ndarray:
