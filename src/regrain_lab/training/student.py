@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from regrain import checkpoint, models
 from regrain.bitstream import Method
+from regrain.conditional.coding_order import Pass
 from regrain.conditional.frozen import Model
 from regrain.conditional.model import HYPER_MAX
-from regrain.conditional.passes import Pass
 from regrain.conditional.transform import HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
