@@ -17,7 +17,7 @@ from regrain import bitstream, checkpoint, codec, models
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
-from regrain.palette import model as palette
+from regrain.palette import torch_backend as palette
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Picture:
