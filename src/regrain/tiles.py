@@ -3,9 +3,12 @@
 import logging
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regrain.errors import Corrupt
 
-__all__ = ["Place", "decode_each", "places"]
+__all__ = ["Place", "decode_each", "places", "windowed"]
 
 log = logging.getLogger(__name__)
 
@@ -45,3 +48,24 @@ def decode_each(payloads: Sequence[bytes | None], decode: Callable[[int, bytes],
     if lost:
         named = "; ".join(lost[:NAMED]) + ("; ..." if len(lost) > NAMED else "")
         log.warning("latents: %d of %d tiles are lost (%s)", len(lost), len(payloads), named)
+
+
+def windowed(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]], x: NDArray[np.float32], *, side: int, halo: int
+) -> NDArray[np.float32]:
+    """run(x), x (C, H, W), in squares of `side` that see `halo` around them, so that memory is bounded."""
+    rows = []
+    for top in range(0, x.shape[1], side):
+        down, up = _reach(top, side, halo)
+        parts = []
+        for left in range(0, x.shape[2], side):
+            across, before = _reach(left, side, halo)
+            parts.append(run(x[:, down, across])[:, up : up + side, before : before + side])
+        rows.append(np.concatenate(parts, 2))
+    return np.concatenate(rows, 1)
+
+
+def _reach(start: int, side: int, halo: int) -> tuple[slice, int]:
+    """A window that starts at `start` with its halo, and where in that it starts."""
+    first = max(0, start - halo)
+    return slice(first, start + side + halo), start - first

@@ -1,6 +1,6 @@
-"""The progressive codec as `codec` sees it: payloads of a picture at any quality, and the picture of payloads.
+"""The progressive codec as `codec` calls it: the payloads of a picture at any quality, and the picture of payloads.
 
-Quality is how far the walk goes, no more: a file of lower quality is the beginning of one of higher quality.
+Quality is the number of steps and nothing else: a file of lower quality is the beginning of one of higher quality.
 """
 
 import logging
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from regrain.bitstream import Stream, step_count
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt
-from regrain.progressive.decode import receive, regrow
-from regrain.progressive.encode import stream as sent
+from regrain.progressive.decode import receive, reconstruct
+from regrain.progressive.encode import stream as encoded_steps
 from regrain.progressive.model import Model
-from regrain.progressive.walk import Finish
+from regrain.progressive.reverse_process import DecodeOptions
 
 __all__ = ["decode", "encoder", "load"]
 
@@ -25,8 +25,8 @@ load = Model.load
 
 
 def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int], list[bytes]]:
-    """pixels (H, W, 1 or 3) -> (quality q times 256 -> a payload a step); no step is done twice."""
-    coming, done = (step.payload for step in sent(model, pixels, tile)), list[bytes]()
+    """pixels (H, W, 1 or 3) -> (quality q times 256 -> one payload a step); no step is computed twice."""
+    coming, done = (step.payload for step in encoded_steps(model, pixels, tile)), list[bytes]()
 
     def at(quality: int) -> list[bytes]:
         """The first steps."""
@@ -52,4 +52,5 @@ def decode(
     x_t, received = receive(model, whole, size, header.tile, partial=partial)
     if received < len(stream.tiles):
         log.warning("latents: %d of %d steps are whole and decoded", received, len(stream.tiles))
-    return regrow(model, x_t, received, size, grey=header.grey, way=Finish(steps if realism else 1, eta, seed))
+    options = DecodeOptions(steps if realism else 1, eta, seed)
+    return reconstruct(model, x_t, received, size, grey=header.grey, options=options)
