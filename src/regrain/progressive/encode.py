@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regrain.bitstream import MOST_STEPS
-from regrain.diffusion.prior import STRIDE
+from regrain.diffusion.unconditional_config import STRIDE
 from regrain.image import pad_edge, to_signed
 from regrain.progressive import reverse_channel_coding, reverse_process
 from regrain.progressive.model import Model

@@ -42,12 +42,12 @@ class Model:
         The network runs on ONNX Runtime where `device` is None or "onnx", and on torch's device of that name otherwise.
         """
         if device in (None, "onnx"):
-            from regrain.onnx.unconditional import load
+            from regrain.progressive import onnx_backend
 
-            return cls(*load(path), "onnx")
-        from regrain.progressive.torch_backend import load as load_torch
+            return cls(*onnx_backend.load(path), "onnx")
+        from regrain.progressive import torch_backend
 
-        return cls(*load_torch(path, device), device)
+        return cls(*torch_backend.load(path, device), device)
 
     def estimate(self, x_t: Image, log_snr: float) -> Image:
         """The estimate x_hat in [-1, 1] from x_t, both (3, H, W), multiples of 8."""

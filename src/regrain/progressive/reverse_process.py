@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from regrain.bitstream import MOST_STEPS
 from regrain.diffusion import noise
 from regrain.diffusion.budget import Budget, begun
-from regrain.diffusion.prior import HALO, STRIDE
 from regrain.diffusion.sampler import descend, posterior
 from regrain.diffusion.schedule import LogLinear
+from regrain.diffusion.unconditional_config import HALO, STRIDE
 from regrain.progressive.model import Model
 from regrain.progressive.reverse_channel_coding import Message, receive
 from regrain.tiles import Place, windowed
