@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from regrain.errors import Corrupt
 from regrain.image import to_bytes
 from regrain.progressive import reverse_process
-from regrain.progressive.model import Model
+from regrain.progressive.model import Image, Model
 from regrain.progressive.payload import unpack
-from regrain.progressive.reverse_process import DecodeOptions, Image
+from regrain.progressive.reverse_process import DecodeOptions
 from regrain.tiles import places
 
 __all__ = ["receive", "reconstruct"]

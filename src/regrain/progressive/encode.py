@@ -13,9 +13,8 @@ from regrain.bitstream import MOST_STEPS
 from regrain.diffusion.unconditional_config import STRIDE
 from regrain.image import pad_edge, to_signed
 from regrain.progressive import reverse_channel_coding, reverse_process
-from regrain.progressive.model import Model
+from regrain.progressive.model import Image, Model
 from regrain.progressive.payload import pack
-from regrain.progressive.reverse_process import Image
 from regrain.tiles import places
 
 __all__ = ["EncodedStep", "stream"]

@@ -5,7 +5,9 @@ Quality is the number of steps and nothing else: a file of lower quality is the 
 
 import logging
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import islice, takewhile
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,21 @@ from regrain.progressive.reverse_process import DecodeOptions
 __all__ = ["decode", "encoder", "load"]
 
 log = logging.getLogger(__name__)
-load = Model.load
+
+
+def load(path: Path, device: str | None = None) -> Model:
+    """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind.
+
+    The network runs on ONNX Runtime where `device` is None or "onnx", and otherwise on torch's device of that name;
+    where ONNX Runtime is not installed, None is torch's CPU.
+    """
+    if device == "onnx" or (device is None and find_spec("onnxruntime") is not None):
+        from regrain.progressive import onnx_backend
+
+        return onnx_backend.load(path)
+    from regrain.progressive import torch_backend
+
+    return torch_backend.load(path, device or "cpu")
 
 
 def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int], list[bytes]]:

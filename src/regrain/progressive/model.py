@@ -1,21 +1,21 @@
 """The progressive codec's weights, ready for use: an unconditional denoiser and its fingerprint."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regrain.bitstream import Method
 
-__all__ = ["Denoiser", "Model"]
+__all__ = ["Denoiser", "Image", "Model"]
 
 Image = NDArray[np.float32]
+"""Float32 (3, H, W); pictures are within [-1, 1]."""
 
 
 class Denoiser(Protocol):
-    """A network that runs: on ONNX Runtime (`onnx.unconditional`) or on torch (`torch_backend`)."""
+    """A network that runs, on ONNX Runtime (`onnx_backend`) or on torch (`torch_backend`)."""
 
     def denoise(self, x_t: Image, log_snr: float) -> Image:
         """The estimate of x_0 from x_t at a log-SNR, both float32 (3, H, W), multiples of 8; not clamped."""
@@ -23,7 +23,10 @@ class Denoiser(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """Weights as `regrain.load` returns them; the fingerprint, 4 bytes, covers all of them."""
+    """Weights as `regrain.load` returns them; the fingerprint, 4 bytes, covers all of them.
+
+    `device` is "onnx" or the name of one of torch's devices.
+    """
 
     denoiser: Denoiser
     recipe: str
@@ -34,20 +37,6 @@ class Model:
     def __repr__(self) -> str:
         """One line."""
         return f"<{self.method.name.lower()} model, latents {self.fingerprint.hex()}, on {self.device}>"
-
-    @classmethod
-    def load(cls, path: Path, device: str | None = None) -> Self:
-        """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind.
-
-        The network runs on ONNX Runtime where `device` is None or "onnx", and on torch's device of that name otherwise.
-        """
-        if device in (None, "onnx"):
-            from regrain.progressive import onnx_backend
-
-            return cls(*onnx_backend.load(path), "onnx")
-        from regrain.progressive import torch_backend
-
-        return cls(*torch_backend.load(path, device), device)
 
     def estimate(self, x_t: Image, log_snr: float) -> Image:
         """The estimate x_hat in [-1, 1] from x_t, both (3, H, W), multiples of 8."""

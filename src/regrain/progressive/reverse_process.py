@@ -17,7 +17,6 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regrain.bitstream import MOST_STEPS
 from regrain.diffusion import noise
@@ -25,7 +24,7 @@ from regrain.diffusion.budget import Budget, begun
 from regrain.diffusion.sampler import descend, posterior
 from regrain.diffusion.schedule import LogLinear
 from regrain.diffusion.unconditional_config import HALO, STRIDE
-from regrain.progressive.model import Model
+from regrain.progressive.model import Image, Model
 from regrain.progressive.reverse_channel_coding import Message, receive
 from regrain.tiles import Place, windowed
 
@@ -41,8 +40,6 @@ __all__ = [
     "reverse_step",
     "steps",
 ]
-
-Image = NDArray[np.float32]
 
 SEED: Final = 0
 """Names the candidates: a part of the format."""

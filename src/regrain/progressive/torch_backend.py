@@ -2,16 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from regrain import checkpoint
 from regrain.diffusion.prior import Prior
+from regrain.progressive.model import Image, Model
 
 __all__ = ["TorchDenoiser", "load"]
-
-Image = NDArray[np.float32]
 
 
 class TorchDenoiser:
@@ -29,11 +26,8 @@ class TorchDenoiser:
         return x_0
 
 
-def load(path: Path, device: str) -> tuple[TorchDenoiser, str, bytes]:
-    """The denoiser of a weights file, the name of its recipe and its fingerprint.
-
-    Raises ModelError if the file is missing, damaged or of another kind.
-    """
+def load(path: Path, device: str) -> Model:
+    """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
     tensors, metadata = checkpoint.load(path)
     denoiser = TorchDenoiser(Prior.build(tensors, metadata, path), torch.device(device))
-    return denoiser, str(metadata.get("recipe", "")), checkpoint.fingerprint(tensors)
+    return Model(denoiser, str(metadata.get("recipe", "")), checkpoint.fingerprint(tensors), device)
