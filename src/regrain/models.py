@@ -70,22 +70,26 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
         return load(None, device, path)
     with TURN, untouched(), ExitStack() as stack:
         where = stack.enter_context(as_file(packaged(Method[method.upper()]))) if path is None else Path(path)
-        device = _device(device)
-        if device == WITHOUT_TORCH:
+        device, kind = _device(device), _method_at(where)
+        if device == WITHOUT_TORCH and kind is Method.CONDITIONAL:
             from regrain.onnx.model import Model as OnnxModel
 
             return OnnxModel.load(where)
-        model: Model = room(_method_at(where)).load(where, device)
+        model: Model = room(kind).load(where, device)
         return model
 
 
 def _method_at(path: Path) -> Method:
-    """The method that weights are for."""
-    from regrain import checkpoint
-
+    """The method that weights are for; the default one where they do not say it: to load them says what is wrong."""
     if path.suffix != ".safetensors" and not path.is_file():
         return Method.PALETTE
-    return _KINDS.get(checkpoint.load_metadata(path).get("kind", ""), Method.CONDITIONAL)
+    with suppress(Exception):  # of a file that is none of ours anything may be wrong
+        from safetensors import safe_open
+
+        if path.is_file():
+            with safe_open(path, framework="np") as file:
+                return _KINDS[json.loads(file.metadata()["regrain"])["kind"]]
+    return Method.CONDITIONAL
 
 
 def packaged(method: Method, fingerprint: bytes = b"") -> Traversable:
@@ -144,7 +148,7 @@ def choose(given: Model | None, method: Method, device: str | None, fingerprint:
     if given:
         return given
     with TURN, as_file(packaged(method, fingerprint)) as path:
-        return _shipped(path, None if device == "cpu" else device)
+        return _shipped(path, None if device == "cpu" and method is Method.CONDITIONAL else device)
 
 
 def resolve(
@@ -198,7 +202,7 @@ def _compute_alone_after_fork() -> None:
 
 def needs_torch(model: object, device: str | None) -> bool:
     """Whether decoding with this model, or with another on `device`, is torch's work."""
-    return WITHOUT_TORCH not in (device, getattr(model, "room", None)) and _installed("torch")
+    return WITHOUT_TORCH not in (device, getattr(model, "device", None)) and _installed("torch")
 
 
 def _installed(package: str) -> bool:

@@ -1,7 +1,8 @@
-"""Tiles: where they lie, and decoded one by one: what is lost is lost alone."""
+"""Tiles: where they lie, and decoded one by one: what is lost is lost alone. Windows, so that memory is bounded."""
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,16 +52,21 @@ def decode_each(payloads: Sequence[bytes | None], decode: Callable[[int, bytes],
 
 
 def windowed(
-    run: Callable[[NDArray[np.float32]], NDArray[np.float32]], x: NDArray[np.float32], *, side: int, halo: int
-) -> NDArray[np.float32]:
-    """run(x), x (C, H, W), in squares of `side` that see `halo` around them, so that memory is bounded."""
-    rows = []
+    run: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any], *, side: int, halo: int, scale: float = 1
+) -> NDArray[Any]:
+    """run(x), x (C, H, W), in squares of `side` that see `halo` around them, so that memory is bounded.
+
+    `run` gives `scale` times the height and width that it gets, rounded up; side times scale and halo times scale are
+    whole numbers.
+    """
+    core, rows = round(side * scale), []
     for top in range(0, x.shape[1], side):
         down, up = _reach(top, side, halo)
         parts = []
         for left in range(0, x.shape[2], side):
             across, before = _reach(left, side, halo)
-            parts.append(run(x[:, down, across])[:, up : up + side, before : before + side])
+            first, start = round(up * scale), round(before * scale)
+            parts.append(run(x[:, down, across])[:, first : first + core, start : start + core])
         rows.append(np.concatenate(parts, 2))
     return np.concatenate(rows, 1)
 

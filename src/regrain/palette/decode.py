@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regrain.image import to_bytes
-from regrain.layers import windowed
 from regrain.palette import repair, sections
 from regrain.palette.levels import from_levels
-from regrain.palette.model import LatentSpace, Model
+from regrain.palette.model import Image, LatentSpace, Model
 from regrain.palette.sections import Channel
 from regrain.palette.surroundings import margins, repeat_edges
-from regrain.tiles import decode_each, places
+from regrain.tiles import decode_each, places, windowed
 
 __all__ = ["decode_tiles", "regrow"]
 
@@ -60,9 +57,9 @@ def regrow(
     if model.denoiser is not None:
         latents = repair.of_latents(model.denoiser, latents, channel, how)
 
-    def pixels(part: Tensor) -> Tensor:
+    def pixels(part: Image) -> NDArray[np.uint8]:
         """Of a window of latents, uint8 (1 or 3, h, w)."""
-        return torch.from_numpy(to_bytes(model.space.decode(part).numpy(), grey)).permute(2, 0, 1)
+        return to_bytes(model.space.decode(part), grey).transpose(2, 0, 1)
 
     whole = windowed(pixels, latents, side=SIDE, halo=model.space.halo, scale=stride)[:, up * stride :, left * stride :]
-    return np.ascontiguousarray(whole[:, : size[0], : size[1]].permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(whole[:, : size[0], : size[1]].transpose(1, 2, 0))

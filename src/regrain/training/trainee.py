@@ -16,7 +16,7 @@ from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion.prior import KIND, Prior
 from regrain.errors import ModelError
 from regrain.evaluation.perceptual import Lpips
-from regrain.palette import model as palette
+from regrain.palette import torch_backend as palette
 from regrain.palette.autoencoder import Autoencoder
 from regrain.progressive import reverse_process
 from regrain.training import bound, reconstruction, validate
@@ -198,7 +198,7 @@ class LatentPriorTrainee(Trainee):
         """Build it untrained. Raises ModelError for an autoencoder that is missing or of other latents."""
         path = recipe.path(recipe.latents)
         self.space, self.about = checkpoint.load(path)
-        self.latents = palette.Model.load(path, str(device)).space
+        self.latents = palette.load(path, str(device)).space
         if recipe.prior.channels != self.latents.channels:
             raise ModelError(
                 f"{path}: latents of {self.latents.channels} channels, [prior] has {recipe.prior.channels}"
@@ -212,7 +212,9 @@ class LatentPriorTrainee(Trainee):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures (B, 3, H, W)."""
-        return torch.stack([self.latents.encode(x) for x in pictures]).to(pictures.device)
+        return torch.stack([torch.from_numpy(self.latents.encode(x.cpu().numpy())) for x in pictures]).to(
+            pictures.device
+        )
 
     def validate(self, pictures: Tensor) -> Sequence[Figures]:
         """Bits and PSNR (of a peak of 2, as pictures have) over the noise level."""
