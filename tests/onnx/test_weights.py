@@ -95,8 +95,6 @@ def test_weights_of_another_shape_are_refused(shipped, changes, about, word, tmp
     assert "\n" not in str(refusal.value)
 
 
-def test_another_method_needs_torch():
-    with pytest.raises(UsageError, match="needs torch"):
-        models.load(device="onnx", method="progressive")
-    with as_file(models.packaged(Method.PROGRESSIVE)) as path, pytest.raises(UsageError, match="needs torch"):
-        models.load(path, "onnx")
+def test_weights_of_another_method_are_refused():
+    with as_file(models.packaged(Method.PROGRESSIVE)) as path, pytest.raises(UsageError, match="conditional method"):
+        Model.load(path)
