@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import regrain
-from regrain import checkpoint, codec, models
+from regrain import checkpoint, codec, registry
 from regrain.conditional.frozen import freeze as freeze_codec
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.conditional.transform import TransformConfig
@@ -251,6 +251,6 @@ def test_spoilt_weights_run_or_are_refused(tmp_path, kind, device):
 
 def test_whole_weights_run(tmp_path):
     for kind in SMALL:
-        model = models.load(written(tmp_path / "w.safetensors", *SMALL[kind]))
+        model = registry.load(written(tmp_path / "w.safetensors", *SMALL[kind]))
         pixels = codec.decode(codec.encode(PICTURE, model=model), model=model).pixels
         assert pixels.shape == (24, 20, 3)

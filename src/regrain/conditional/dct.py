@@ -27,8 +27,8 @@ COLOURS: Final = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 LEVEL, KNEE, FALL = (3.9, 1.5, 0.75), 0.2, -0.75
 """std = level (u^2 + v^2 + knee)^fall at frequency (u, v): fitted to photos in [-1, 1], within 0.25 nats."""
 FINE_LEVELS: Final = 24.0
-"""A block's detail is too fine where the waves that y keeps miss so many of 255 levels of it, root mean square. No block
-of a photo in the test sets is that fine."""
+"""A block's detail is too fine where the waves that y keeps miss so many of 255 levels of it, root mean square. No
+block of a photo in the test sets is that fine."""
 MEAN_STEPS, LEAST_UNCLIPPED = 4, 0.25
 """Newton steps of `match_means`, and the least slope of a block's mean that they divide by."""
 

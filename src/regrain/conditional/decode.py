@@ -9,7 +9,7 @@ Sampling steps are the outer loop and windows the inner one, each window reading
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from regrain.conditional import grid, tile_payload
 from regrain.conditional.config import STRIDE
 from regrain.conditional.context_model import ContextModel
+from regrain.conditional.denoising import Denoiser
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
 from regrain.diffusion.budget import begun
@@ -25,9 +26,6 @@ from regrain.entropy.tables import gaussian_tables
 from regrain.image import to_bytes
 from regrain.options import DecodeOptions
 from regrain.tiles import decode_each
-
-if TYPE_CHECKING:
-    from regrain.conditional.codec import Model
 
 __all__ = ["decode_latents", "decode_tile", "reconstruct"]
 
@@ -82,7 +80,7 @@ def decode_tile(
 
 
 def reconstruct(
-    model: "Model",
+    denoiser: Denoiser,
     y_hat: Image,
     size: tuple[int, int],
     quality: int,
@@ -100,33 +98,34 @@ def reconstruct(
     windows = list(grid.windows(rows, columns, window, HALO))
     out = np.empty((*size, 1 if grey else 3), np.uint8)
     realism = options.realism
+    std = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
     initial = _noise_reader(options.init_noise if realism else 0.0, options.seed, 0)
     contexts: dict[grid.Region, Context] = {}
 
     def context_of(region: grid.Region) -> Context | None:
         """What the sampler computes of a window's latents, once."""
-        context = contexts.pop(region, None) or model.context(y_hat[:, *region.latents], quality, realism)
+        context = contexts.pop(region, None) or denoiser.context(y_hat[:, *region.latents], quality, realism)
         if context is not None:
             contexts[region] = context
         return context
 
     def start(region: grid.Region) -> Image:
         """x_1."""
-        return model.start(initial(region), context_of(region), realism)
+        return denoiser.start(initial(region), context_of(region), realism)
 
     def estimate(place: grid.Window, t: float, read: Reader) -> tuple[Image, Image]:
         """x_t in a window, and the estimate of x_0."""
         x_t, context = read(place.outer), context_of(place.outer)
-        return x_t, model.denoise(x_t, t, y_hat[:, *place.outer.latents], quality, realism, context)
+        return x_t, denoiser.estimate(x_t, t, y_hat[:, *place.outer.latents], quality, realism, context)
 
     read: Reader = start
-    steps, denoise = begun(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
-    schedule = model.schedule(realism)
+    steps, step = begun(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
+    schedule = denoiser.schedule(realism)
     for number, (t, s) in enumerate(pairwise(sampler.time_grid(steps)), start=1):
-        fresh = _noise_reader(1.0 if model.samples(realism) else realism * model.init_noise, options.seed, number)
+        fresh = _noise_reader(std, options.seed, number)
         x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)
         for place in windows:
-            x_t, x_0 = denoise(place, t, read)
+            x_t, x_0 = step(place, t, read)
             if s == 0 or out.nbytes > KEPT_MOST:
                 contexts.pop(place.outer, None)
             z = fresh(place.outer) if options.eta and s else None

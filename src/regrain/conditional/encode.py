@@ -16,11 +16,10 @@ from regrain.conditional.config import HYPER_FACTOR, HYPER_MAX, STRIDE
 from regrain.conditional.context_model import ContextModel
 from regrain.conditional.networks import Image, Networks
 from regrain.entropy import coder
-from regrain.entropy.coder import Part
 from regrain.entropy.tables import gaussian_tables
 from regrain.image import pad_edge, to_signed
 
-__all__ = ["ADDED_MAX", "analysis_transform", "encode_tiles"]
+__all__ = ["ADDED_MAX", "analysis_transform", "corrected", "encode_tiles", "latents_of"]
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,11 @@ def latents_of(networks: Networks, x: Image) -> tuple[Image, NDArray[np.bool_]]:
     network adds more than ADDED_MAX, and in the blocks around, y is the DCT alone. Blocks with detail that is too fine
     keep their mean colour.
     """
-    added, ground = networks.analysis(x)
+    return corrected(*networks.analysis(x), x)
+
+
+def corrected(added: Image, ground: Image, x: Image) -> tuple[Image, NDArray[np.bool_]]:
+    """As `latents_of`, of what the network adds and of the DCT."""
     outlier = ~(np.abs(added).max(0) <= ADDED_MAX)
     y = np.where(_grown(outlier), ground, added + ground) if outlier.any() else added + ground
     fine = dct.fine_blocks(x, ground)
@@ -89,12 +92,13 @@ def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image,
     gained = model.networks.gain(quality) * y
     z = model.networks.hyper_analysis(pad_edge(gained, HYPER_FACTOR))
     z_hat = np.rint(z).clip(-HYPER_MAX, HYPER_MAX).astype(np.int32)
-    parts = [Part(z_hat.reshape(-1), tile_payload.hyper_table_ids(*z_hat.shape), model.hyper_tables(quality))]
+    table_ids = tile_payload.hyper_table_ids(*z_hat.shape)
+    parts: list[coder.Part] = [(z_hat.reshape(-1), table_ids, model.hyper_tables(quality))]
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):
         mean, scale_index, mask = state.predict(number, step)
         residual = np.rint(gained[step.channels, mask] - mean)
         symbols = residual.clip(-SYMBOL_MAX, SYMBOL_MAX).astype(np.int32)
-        parts.append(Part(symbols.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
+        parts.append((symbols.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
         state.update(step, symbols, mean, mask)
     return coder.encode(parts, tile_payload.checksum(index, z_hat, state.symbols))

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from regrain import checkpoint, configuration
 from regrain.checkpoint import network
+from regrain.conditional.config import HYPER_MAX, ModelConfig
+from regrain.conditional.context_model import check_anchors
 from regrain.conditional.model import (
-    HYPER_MAX,
     ConditionalCodec,
-    ModelConfig,
     build_denoiser,
     build_sampler,
     build_scale,
@@ -102,9 +102,8 @@ class FrozenLatents:
     def __init__(self, config: ModelConfig, tensors: dict[str, Tensor]) -> None:
         """Take the `latents.*` tensors of a weights file. Raises ModelError where they break the integer wall."""
         shape = config.transform
-        check_anchors(
-            {name: tensors[f"latents.{name}"].numpy() for name in ("log_gain", "offset")}, (shape.anchors, shape.latent)
-        )
+        anchors = {f"latents.{name}": tensors[f"latents.{name}"].numpy() for name in ("log_gain", "offset")}
+        check_anchors(anchors, (shape.anchors, shape.latent))
         self.log_gain, self.offset = tensors["latents.log_gain"].float(), tensors["latents.offset"].long()
         self.mean = network(lambda: MeanBranch(shape), tensors, PARTS["mean"])
         with torch.device("meta"):
@@ -124,7 +123,6 @@ class FrozenModel:
     """The networks of a weights file as torch's modules, for inference on a device and for training on."""
 
     config: ModelConfig
-    tensors: dict[str, Tensor]
     analysis: Analysis
     hyper_analysis: HyperAnalysis
     latents: FrozenLatents
@@ -149,7 +147,6 @@ class FrozenModel:
         where = torch.device(device or "cpu")
         return cls(
             config=shape,
-            tensors=tensors,
             analysis=network(lambda: Analysis(shape.transform), tensors, PARTS["analysis"]).to(where),
             hyper_analysis=network(lambda: HyperAnalysis(shape.transform), tensors, PARTS["hyper_analysis"]),
             latents=FrozenLatents(shape, tensors),

@@ -71,26 +71,30 @@ class TorchNetworks:
         """See `Networks`."""
         if self.frozen.sampler is None or realism == 0:
             return None
-        cond, scalars = self._batch(y_hat), self._scalars(quality, realism)
+        cond, (level, share) = self._batch(y_hat), self._scalars(quality, realism)
         sampler = self.frozen.sampler_at(realism)
-        return Context(sampler.infer_context(cond, *scalars), _array(sampler.sketch(cond)))
+        return Context(sampler.infer_context(cond, level, share), _array(sampler.sketch(cond)))
 
     @torch.no_grad()
     def sample(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float, context: Context) -> Image:
         """See `Networks`."""
         assert isinstance(context.features, Tensor)
-        time, *scalars = self._scalars(t, quality, realism)
+        time, level, share = self._scalars(t, quality, realism)
         sampler = self.frozen.sampler_at(realism)
-        return _array(sampler.infer(self._batch(x_t), time, self._batch(y_hat), *scalars, context.features))
+        return _array(sampler.infer(self._batch(x_t), time, self._batch(y_hat), level, share, context.features))
 
     def _batch(self, array: Image) -> Tensor:
         """(C, H, W) -> (1, C, H, W) on the device."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array))[None].to(self.frozen.device)
-        return tensor.contiguous(memory_format=torch.channels_last)
+        return _channels_last(array).to(self.frozen.device)
 
     def _scalars(self, *values: float) -> tuple[Tensor, ...]:
         """Each (1,), on the device."""
-        return torch.tensor(values, dtype=torch.float32, device=self.frozen.device).split(1)
+        return tuple(torch.tensor(values, dtype=torch.float32, device=self.frozen.device)[:, None])
+
+
+def _channels_last(array: Image) -> Tensor:
+    """(C, H, W) -> (1, C, H, W)."""
+    return torch.from_numpy(array)[None].contiguous(memory_format=torch.channels_last)
 
 
 def _array(batch: Tensor) -> Image:
