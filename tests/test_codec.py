@@ -223,7 +223,7 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
 def test_a_method_names_the_weights_of_the_package(method):
     model = regrain.load(method)
     assert (model.method.name.lower(), model.fingerprint) == (method, models.packaged_fingerprint(model.method))
-    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on cpu>"
+    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on {model.device}>"
     assert models.resolve(method, None) is models.resolve(method, "cpu")
 
 
