@@ -17,7 +17,7 @@ from regrain import bitstream, checkpoint, codec, models
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
-from regrain.palette import model as palette
+from regrain.palette import torch_backend as palette
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Picture:
@@ -223,7 +223,7 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
 def test_a_method_names_the_weights_of_the_package(method):
     model = regrain.load(method)
     assert (model.method.name.lower(), model.fingerprint) == (method, models.packaged_fingerprint(model.method))
-    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on cpu>"
+    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on {model.device}>"
     assert models.resolve(method, None) is models.resolve(method, "cpu")
 
 
