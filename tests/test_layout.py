@@ -172,7 +172,8 @@ def test_symbols_and_noise_are_made_without_torch(name):
 
 WITHOUT_TORCH = existing(
     "onnx", "palette.decode", "palette.encode", "palette.model", "palette.onnx_backend", "diffusion.parametrize",
-    "diffusion.sampler", "diffusion.schedule", "diffusion.unconditional_config",
+    "diffusion.sampler", "diffusion.schedule", "diffusion.unconditional_config", "progressive.decode",
+    "progressive.encode", "progressive.onnx_backend",
 )  # fmt: skip
 
 
