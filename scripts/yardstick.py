@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 import regrain
-from regrain.conditional.decode import Knobs
-from regrain.conditional.frozen import Model
+from regrain.conditional.codec import ConditionalModel
 from regrain.image import write_bytes
+from regrain.options import DecodeOptions
 from regrain_lab.evaluation.progress import bar
 from regrain_lab.evaluation.sweep import list_pictures, load_pixels
 from regrain_lab.evaluation.yardstick import Judges, Reading, Reference, read, seeds_apart, summary
@@ -34,18 +34,19 @@ def main() -> None:
     """Measure, write, print."""
     options = arguments()
     torch.set_num_threads(options.threads)
-    judges, models = Judges.load(options.weights), {name or "package": load(name) for name in options.model}
+    judges = Judges.load(options.weights)
+    models = {name or "package": load(name, options.device) for name in options.model}
     files = list_pictures(options.folder)[0][:: options.every]
-    knobs = Knobs(options.steps, options.realism, options.eta, options.seed)
+    decode_options = DecodeOptions(options.steps, options.realism, options.eta, options.seed)
     rows: list[Row] = []
     readings: dict[tuple[str, float], list[Reading]] = {}
     with bar(len(files) * len(models) * len(options.qualities), "picture", visible=True) as advance:
         for file in files:
             original = Reference(judges, load_pixels(file))
             for name, model in models.items():
-                apart = seeds_apart(model, original.pixels, knobs)
+                apart = seeds_apart(model, original.pixels, decode_options)
                 for quality in options.qualities:
-                    reading = read(model, original, quality, knobs, options.seeds)
+                    reading = read(model, original, quality, decode_options, options.seeds)
                     reading = replace(reading, figures={**reading.figures, "seeds_apart": apart})
                     readings.setdefault((name, quality), []).append(reading)
                     rows.append(row(name, quality, file.name, [reading]))
@@ -69,15 +70,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=8, help="how many the spread is over")
     parser.add_argument("--every", type=int, default=1, help="take every Nth picture alone")
+    parser.add_argument("--device", help="as regrain decode takes it (default: onnx)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("yardstick.csv"))
     return parser.parse_args()
 
 
-def load(name: str | None) -> Model:
+def load(name: str | None, device: str | None) -> ConditionalModel:
     """Weights from a file, or those of the package."""
-    model = regrain.load(name)
-    if not isinstance(model, Model):
+    model = regrain.load(name, device)
+    if not isinstance(model, ConditionalModel):
         raise SystemExit(f"{name} holds no weights of the conditional codec")
     return model
 

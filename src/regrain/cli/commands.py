@@ -19,7 +19,7 @@ from regrain.cli.work import seconds, working
 if TYPE_CHECKING:
     from regrain.codec import Info
     from regrain.diffusion.budget import Budget
-    from regrain.models import Model
+    from regrain.registry import Codec as Model
 
 __all__ = ["decode", "encode", "inspect", "rate", "report", "weights"]
 

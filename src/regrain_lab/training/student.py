@@ -16,14 +16,16 @@ from importlib.resources import as_file
 from pathlib import Path
 from typing import Any, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regrain import checkpoint, models
+from regrain import checkpoint, registry
 from regrain.bitstream import Method
+from regrain.conditional.coding_order import CodingStep
+from regrain.conditional.config import HYPER_MAX
+from regrain.conditional.encode import corrected
 from regrain.conditional.frozen import Model
-from regrain.conditional.model import HYPER_MAX
-from regrain.conditional.passes import Pass
 from regrain.conditional.transform import HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
@@ -51,7 +53,7 @@ class Origin:
         """Read it; None is the package's. Raises ModelError if it is missing, damaged, or of another kind."""
         if path is not None and not path.exists():
             raise ModelError(f"{path}: no weights there; teacher is a file of weights, or empty for the package's")
-        with as_file(models.packaged(Method.CONDITIONAL)) as shipped:
+        with as_file(registry.shipped_weights(Method.CONDITIONAL)) as shipped:
             model = Model.load(path or shipped, str(device))
             tensors, about = checkpoint.load(path or shipped)
         if model.config.prediction == "eps":
@@ -76,11 +78,13 @@ def quantised(model: Model, x: Tensor, quality: Tensor) -> Tensor:
     scale, mean, hyper_analysis = _beside(model, x.device)
     with torch.autocast(x.device.type, enabled=False):
         gain = interpolate(latents.log_gain.to(x.device), quality).exp()[:, :, None, None]
-        gained = gain * model.analysis.encode(x)[0]
+        added, ground = model.analysis.parts(x)
+        parts = zip(*(batch.cpu().numpy() for batch in (added, ground, x)), strict=True)
+        gained = gain * torch.from_numpy(np.stack([corrected(*each)[0] for each in parts])).to(x.device)
         z_hat = hyper_analysis(gained).round().clamp(-HYPER_MAX, HYPER_MAX)
         offset = interpolate_offsets(latents.offset, (quality.double() * QUALITY_TOP).round().long().cpu())
 
-        def rounded(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+        def rounded(part: CodingStep, mean: Tensor, _index: Tensor) -> Tensor:
             """The symbols that an encoder writes."""
             symbols: Tensor = (gained[:, part.channels] - mean).round()
             return symbols

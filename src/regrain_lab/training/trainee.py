@@ -17,7 +17,7 @@ from regrain.diffusion.prior import KIND, Prior
 from regrain.errors import ModelError
 from regrain.palette import torch_backend as palette
 from regrain.palette.autoencoder import Autoencoder
-from regrain.progressive import walk
+from regrain.progressive import reverse_process
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.training import bound, reconstruction, validate
 from regrain_lab.training.config import Recipe, Stage
@@ -156,7 +156,7 @@ class PriorTrainee(Trainee):
         tensors = with_network({}, "", self.prior)
         about = {"kind": KIND, "config": self.recipe.prior.to_dict()}
         if self.found:
-            places = [step.after for step in walk.steps(MOST_STEPS)]
+            places = [step.log_snr_after for step in reverse_process.steps(MOST_STEPS)]
             levels, psnr = zip(*((row.log_snr, row.psnr) for row in self.found), strict=True)
             about["psnr"] = np.interp(places, levels, psnr).round(2).tolist()
         return tensors, about | {"latent_fingerprint": checkpoint.fingerprint(tensors).hex()}
