@@ -223,8 +223,8 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
 def test_a_method_names_the_weights_of_the_package(method):
     model = regrain.load(method)
     assert (model.method.name.lower(), model.fingerprint) == (method, registry.shipped_fingerprint(model.method))
-    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on cpu>"
-    assert registry.resolve_model(method, None) is registry.resolve_model(method, "cpu")
+    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on onnx>"
+    assert registry.resolve_model(method, None) is registry.resolve_model(method, "onnx")
 
 
 def test_a_path_that_looks_like_a_method_is_a_path():
