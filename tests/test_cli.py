@@ -114,7 +114,7 @@ def codec(monkeypatch):
     fake = Codec()
     monkeypatch.setitem(sys.modules, "regrain.codec", fake)
     monkeypatch.setattr(regrain, "codec", fake, raising=False)
-    monkeypatch.setattr("regrain.models.load", fake.load)
+    monkeypatch.setattr("regrain.registry.load", fake.load)
     monkeypatch.delenv("REGRAIN_LPIPS", raising=False)
     return fake
 
@@ -376,7 +376,7 @@ def test_every_refusal_of_a_file_has_its_name(photo, codec, capsys):
 
 
 def test_the_seconds_are_those_that_the_user_waited(photo, codec, capsys, monkeypatch):
-    monkeypatch.setattr("regrain.models.load", lambda path, device: time.sleep(0.3))
+    monkeypatch.setattr("regrain.registry.load", lambda path, device: time.sleep(0.3))
     for arguments in (
         ["encode", "photo.png", "a.rgn"],
         ["decode", "a.rgn", "a.png"],
@@ -639,7 +639,7 @@ def test_a_warning_is_one_line(photo, codec, capsys, monkeypatch):
     def load(path, device):
         warnings.warn("two\nlines", UserWarning, stacklevel=1)
 
-    monkeypatch.setattr("regrain.models.load", load)
+    monkeypatch.setattr("regrain.registry.load", load)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert main(["encode", "photo.png", "--model", "some", "-q", "1"]) == 0
@@ -763,13 +763,8 @@ def folder(photo, monkeypatch):
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
     (photo.parent / "photos" / "notes.txt").write_text("no picture")
-    weights = {
-        "fingerprint": b"\1\2\3\4",
-        "device": "onnx",
-        "recipe": "default",
-        "method": regrain.bitstream.Method.CONDITIONAL,
-    }
-    stand_in = types.SimpleNamespace(**weights)
+    weights = {"fingerprint": b"\1\2\3\4", "device": "onnx", "recipe": "default"}
+    stand_in = types.SimpleNamespace(**weights, method=bitstream.Method.CONDITIONAL)
     monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
     monkeypatch.setattr(charts, "draw", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
     monkeypatch.setattr(timing, "measure", lambda *arguments, **named: [])

@@ -8,6 +8,7 @@ that was stopped goes on. About two minutes a photo of one core.
 """
 
 import argparse
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from paths import named, panels
 
 import regrain
-from regrain.conditional.frozen import Model
+from regrain.conditional.codec import ConditionalModel
 from regrain.image import write_bytes
 from regrain_lab.evaluation import charts
 from regrain_lab.evaluation.codecs import BenchmarkCodec, DecodeSetting, regrain_codec
@@ -33,7 +34,7 @@ FACTORS = (0.0, 0.5, 1.0, 1.25)
 
 @dataclass(frozen=True)
 class Ways:
-    """All ways to decode, as a suite: weights of the model (None: the package's) and of LPIPS, torch's threads."""
+    """All ways to decode, as a suite: weights of the model (None: the package's) and of LPIPS, threads."""
 
     model: str | None
     lpips: str
@@ -42,18 +43,20 @@ class Ways:
     def __call__(self) -> Suite:
         """Load what is to be loaded."""
         torch.set_num_threads(self.threads)
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
         model, judges = regrain.load(self.model), load_metrics([self.lpips])
-        if not isinstance(model, Model):
+        if not isinstance(model, ConditionalModel):
             raise regrain.UsageError("these weights are not those of the conditional codec, which alone has init_noise")
         return Suite([noised(model, factor) for factor in FACTORS], {name: judges[name] for name in METRICS})
 
 
-def noised(model: Model, factor: float) -> BenchmarkCodec:
+def noised(model: ConditionalModel, factor: float) -> BenchmarkCodec:
     """The codec whose decoder starts from so many times the noise."""
     config = replace(model.config, init_noise=factor * model.config.init_noise)
     realisms = REALISMS if factor == 1 else REALISMS[-1:]
     settings = [DecodeSetting(0, steps, realism) for steps in STEPS for realism in realisms]
-    return regrain_codec(replace(model, config=config, recipe=named(factor) or model.recipe), [QUALITY], settings)
+    denoiser, recipe = replace(model.denoiser, config=config), named(factor) or model.recipe
+    return regrain_codec(replace(model, config=config, denoiser=denoiser, recipe=recipe), [QUALITY], settings)
 
 
 def main() -> None:
