@@ -1,7 +1,7 @@
 """The suite of an evaluation, before it is built and after: which codecs are measured, and by which metrics."""
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
@@ -24,11 +24,8 @@ class Suite:
     metrics: Mapping[str, Metric]
 
 
-class SuiteSource(Hashable, Protocol):
-    """Builds a suite; a value, so that it can be sent to another process, which then builds its own."""
-
-    def __call__(self) -> Suite:
-        """Build the suite."""
+SuiteSource = Callable[[], Suite]
+"""Builds a suite; a value, so that it can be sent to another process, which then builds its own."""
 
 
 class CodecSource(Hashable, Protocol):

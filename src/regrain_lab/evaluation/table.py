@@ -20,7 +20,7 @@ __all__ = ["Distribution", "Record", "Row", "Series", "Table", "Timing", "metric
 
 
 class Series(NamedTuple):
-    """What is the same along one curve: the codec and how it decodes; None or empty where it has no such choice.
+    """One curve: the codec and how it decodes; None or empty where it has no such choice.
 
     `options` are the settings that do not vary; `fingerprint` is of the weights, and marks a learned codec.
     """

@@ -48,7 +48,7 @@ class _Turn(NamedTuple):
 
 
 class _Lap(NamedTuple):
-    """What one way to decode took in one round: seconds by column of the table, none where it failed."""
+    """The seconds of one way to decode in one round, by column of the table; none where it failed."""
 
     series: Series
     threads: int
@@ -96,7 +96,7 @@ def measure(
     here = [timing for timing in timings if timing.machine == machine.describe()]
     by_name = {codec.name: codec for codec in codecs}
     series = [by_name[turn.codec].series(setting) for turn in turns for setting in turn.decode_settings]
-    if all(timing_of(one, here) for one in series):
+    if all(timing_of(curve, here) for curve in series):
         return timings
     if REFERENCE not in {turn.codec for turn in turns}:
         turns += _reference_turn(rows, source)
@@ -189,7 +189,7 @@ def _take_turn(codec: BenchmarkCodec, turn: _Turn, path: Path) -> list[_Lap]:
 def _time(
     codec: BenchmarkCodec, column: str, stages: tuple[str, str], work: Callable[[], T]
 ) -> tuple[T, dict[str, float]]:
-    """What `work` returns, and seconds by column: the whole, and where the codec times its first stage both stages."""
+    """The result of `work`, and seconds by column: the whole, and both stages where the codec times the first."""
     codec.stages.clear()
     start = perf_counter()
     result = work()
@@ -214,7 +214,7 @@ def _measure_cold(
 
 
 def _time_fresh(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> tuple[T | None, float | None]:
-    """What `work` returns in a fresh process, and the seconds from the process's start; Nones where it fails."""
+    """The result of `work` in a fresh process, and the seconds from its start; Nones where it fails."""
     start = perf_counter()
     with _fresh_process() as pool:
         try:

@@ -144,12 +144,12 @@ def gain(sample: Sample, pixels: Pixels, options: DecodeOptions) -> float:
     """The first fence, in dB: what the estimate gains where x_t holds the true picture with a little noise."""
     denoiser, quality, realism = sample.model.denoiser, sample.header.quality, options.realism
     x_0 = pad_edge(to_signed(pixels), STRIDE)
-    drawn = noise.normal(options.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2])
+    normal = noise.normal(options.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2])
     level = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
     schedule, context = denoiser.schedule(realism), denoiser.context(sample.y_hat, quality, realism)
     near = schedule.time_of(2 * math.log(level / _NEAR))
     alpha, sigma = schedule.at(near)
-    starts = (denoiser.start(drawn, context, realism), 1.0), (alpha * x_0 + sigma * level * drawn, near)
+    starts = (denoiser.start(normal, context, realism), 1.0), (alpha * x_0 + sigma * level * normal, near)
     estimates = (denoiser.estimate(x_t, t, sample.y_hat, quality, realism, context) for x_t, t in starts)
     errors = [np.square(x_hat - x_0).mean() for x_hat in estimates]
     return 10 * math.log10(float(errors[0] / errors[1]))
