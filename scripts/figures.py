@@ -10,10 +10,10 @@ all rates: BD-rates of the default decode. Times: warm medians of docs/timings.c
 from pathlib import Path
 from statistics import fmean
 
-from regrain.evaluation import bd, timings
-from regrain.evaluation.curves import compare, curves
-from regrain.evaluation.measures import SCALES
-from regrain.evaluation.rows import Row, Series, read
+from regrain_lab.evaluation import bd, timings
+from regrain_lab.evaluation.curves import compare, curves
+from regrain_lab.evaluation.rows import Row, Series, read
+from regrain_lab.metrics.registry import SCALES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 METRICS = ("psnr", "ms_ssim", "fsim", "lpips_alex")

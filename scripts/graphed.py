@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from regrain import checkpoint
 from regrain.conditional.frozen import freeze, latent_fingerprint
 from regrain.conditional.model import ConditionalCodec
-from regrain.training.config import Recipe, read_recipe
-from regrain.training.muon import orthogonalise
-from regrain.training.trainee import CodecTrainee
+from regrain_lab.training.config import Recipe, read_recipe
+from regrain_lab.training.muon import orthogonalise
+from regrain_lab.training.trainee import CodecTrainee
 
 LOOK, WARMUP = 100, 100
 

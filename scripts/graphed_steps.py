@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion import sampler, schedule
-from regrain.evaluation.perceptual import Lpips
-from regrain.training.config import LossConfig, Recipe
-from regrain.training.data import Member, members
-from regrain.training.drawings import draw
-from regrain.training.lessons import step
-from regrain.training.objective import SQUARED_ERROR_UNIT, Distortion, Draw, Objective, Rules, rate_weight
+from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.training.config import LossConfig, Recipe
+from regrain_lab.training.data import Member, members
+from regrain_lab.training.drawings import draw
+from regrain_lab.training.lessons import step
+from regrain_lab.training.objective import SQUARED_ERROR_UNIT, Distortion, Draw, Objective, Rules, rate_weight
 
 __all__ = ["VIEWS", "Codec", "Pictures", "Student"]
 

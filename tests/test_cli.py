@@ -654,10 +654,10 @@ def test_train_hands_over_to_the_loop(tmp_path, monkeypatch, capsys):
         return out
 
     loop = types.SimpleNamespace(main=run)
-    monkeypatch.setitem(sys.modules, "regrain.training.loop", loop)
-    training = types.ModuleType("regrain.training")
+    monkeypatch.setitem(sys.modules, "regrain_lab.training.loop", loop)
+    training = types.ModuleType("regrain_lab.training")
     training.loop = loop
-    monkeypatch.setitem(sys.modules, "regrain.training", training)
+    monkeypatch.setitem(sys.modules, "regrain_lab.training", training)
     assert main(["train", "recipe.toml", "--out", str(tmp_path / "run"), "--quiet"]) == 0
     assert [(str(recipe), out, quiet) for recipe, out, quiet in calls] == [("recipe.toml", tmp_path / "run", True)]
     fails(capsys, ["train", "recipe.toml", "--out", str(tmp_path), "--no-overwrite"], 7)
@@ -674,8 +674,8 @@ def test_distill_hands_over_and_prints_its_table(tmp_path, monkeypatch, capsys):
     found = types.SimpleNamespace(folder=tmp_path, teacher=rows, student=rows)
     module = types.SimpleNamespace(main=lambda recipe, *, out, quiet: found)
     table = types.SimpleNamespace(table=lambda teacher, student: f"{len(teacher)} and {len(student)}")
-    for name, one in (("", types.ModuleType("regrain.training")), (".distill", module), (".steps", table)):
-        monkeypatch.setitem(sys.modules, f"regrain.training{name}", one)
+    for name, one in (("", types.ModuleType("regrain_lab.training")), (".distill", module), (".steps", table)):
+        monkeypatch.setitem(sys.modules, f"regrain_lab.training{name}", one)
     assert main(["distill", "recipe.toml"]) == 0
     shown = capsys.readouterr()
     assert shown.out == "2 and 2\n"
@@ -760,7 +760,7 @@ def folder(photo, monkeypatch):
     """The photo, and a text, in `photos`; weights are a stand-in, charts cost nothing, and nobody takes times."""
     from torch import device
 
-    from regrain.evaluation import clock, plots
+    from regrain_lab.evaluation import clock, plots
 
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
@@ -813,8 +813,8 @@ def test_evaluate_goes_on_in_the_same_table(folder, codec, capsys):
 def test_evaluate_adds_a_table_of_distributions_where_its_networks_are_named(folder, codec, capsys, monkeypatch):
     import torch
 
-    from regrain.cli import evaluate
-    from regrain.evaluation.realism import Features
+    from regrain_lab.cli import evaluate
+    from regrain_lab.metrics.realism import Features
 
     class Network:
         def features(self, pixels: np.ndarray) -> Features:
@@ -844,10 +844,10 @@ def test_evaluate_refuses_before_it_makes_anything(folder, codec, capsys):
 
 
 def test_evaluate_says_what_to_install(folder, capsys, monkeypatch):
-    from regrain.cli import evaluate
+    from regrain_lab.cli import evaluate
 
     monkeypatch.setattr(evaluate, "_EXTRA", ("no_such_package",))
-    fails(capsys, EVALUATE, 2, "pip install 'regrain[evaluate]'")
+    fails(capsys, EVALUATE, 2, "pip install 'regrain[lab]'")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("regrain.codec") is None, reason="there is no codec yet")

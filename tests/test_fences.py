@@ -12,9 +12,9 @@ from PIL import Image
 
 import regrain
 from regrain.conditional.decode import Knobs
-from regrain.evaluation.perceptual import Lpips
-from regrain.evaluation.yardstick import Sample, gain, seeds_apart
 from regrain.image import to_signed
+from regrain_lab.evaluation.yardstick import Sample, gain, seeds_apart
+from regrain_lab.metrics.lpips import Lpips
 
 IGNORES_ITS_NOISE = pytest.mark.xfail(strict=True, reason="the denoiser that ships does not read x_t")
 

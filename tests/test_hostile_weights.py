@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import regrain
-from regrain import checkpoint, codec, models
+from regrain import checkpoint, codec, registry
 from regrain.conditional.frozen import freeze as freeze_codec
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.conditional.transform import TransformConfig
@@ -50,8 +50,8 @@ def small(kind):
 
 SMALL = {kind: small(kind) for kind in ("conditional", "prior", "palette")}
 DEVICES = [None, "onnx"] if find_spec("onnxruntime") else [None]
-DEVICES_OF = {"conditional": DEVICES, "prior": [None], "palette": [None, "cpu"]}
-"""With which devices each kind is loaded: None is ONNX Runtime for the palette's weights, and torch for the others."""
+DEVICES_OF = {"conditional": DEVICES, "prior": [None, "cpu"], "palette": [None, "cpu"]}
+"""The devices with which each kind is loaded: None is torch for the conditional method, ONNX Runtime for the others."""
 
 
 def written(path, tensors, about):
@@ -237,7 +237,8 @@ def spoilt(random, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "device"), [*((kind, None) for kind in SMALL), ("conditional", DEVICES[-1]), ("palette", "cpu")]
+    ("kind", "device"),
+    [*((kind, None) for kind in SMALL), ("conditional", DEVICES[-1]), ("palette", "cpu"), ("prior", "cpu")],
 )
 def test_spoilt_weights_run_or_are_refused(tmp_path, kind, device):
     random, path = np.random.default_rng(8), tmp_path / "w.safetensors"
@@ -258,6 +259,6 @@ def test_spoilt_weights_run_or_are_refused(tmp_path, kind, device):
 
 def test_whole_weights_run(tmp_path):
     for kind in SMALL:
-        model = models.load(written(tmp_path / "w.safetensors", *SMALL[kind]))
+        model = registry.load(written(tmp_path / "w.safetensors", *SMALL[kind]))
         pixels = codec.decode(codec.encode(PICTURE, model=model), model=model).pixels
         assert pixels.shape == (24, 20, 3)

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from regrain.cli.parser import parse
-from regrain.evaluation.rows import read
+from regrain_lab.evaluation.rows import read
 from scripts import figures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +50,8 @@ def test_every_file_that_is_named_exists():
 
 def test_every_room_of_the_map_exists():
     for room in re.findall(r"^\| `([\w/.]+)`", README, re.MULTILINE):
-        assert (ROOT / "src" / "regrain" / room).exists(), room
+        house = "" if room.startswith("regrain_lab") else "regrain"
+        assert (ROOT / "src" / house / room).exists(), room
 
 
 def test_the_figures_are_those_of_the_results():

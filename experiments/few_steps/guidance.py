@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from regrain.evaluation.perceptual import Lpips
-from regrain.training.config import read_recipe
-from regrain.training.data import holdout_batch, members
-from regrain.training.decoders import StudentTrainee
-from regrain.training.loop import LAST
-from regrain.training.state import State
-from regrain.training.steps import ladder
+from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.training.config import read_recipe
+from regrain_lab.training.data import holdout_batch, members
+from regrain_lab.training.decoders import StudentTrainee
+from regrain_lab.training.loop import LAST
+from regrain_lab.training.state import State
+from regrain_lab.training.steps import ladder
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS, COUNTS = (0.0, 0.25, 0.5, 1.0), (1, 2, 4, 8)

@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 
 import regrain
-from regrain.evaluation.measures import Metric, measures
-from regrain.evaluation.metrics import psnr
+from regrain_lab.metrics.fidelity import psnr
+from regrain_lab.metrics.registry import Metric, measures
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 HEADS = ["weights", "image", "bytes", "steps", "seed", "psnr", "lpips"]

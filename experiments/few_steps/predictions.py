@@ -32,12 +32,12 @@ from regrain.conditional.model import build_denoiser
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.parametrize import Prediction
 from regrain.diffusion.unet import DenoiserConfig
-from regrain.evaluation.perceptual import Lpips
-from regrain.training.config import Recipe, Stage, read_recipe
-from regrain.training.data import Crops, batches, holdout_batch, members
-from regrain.training.loop import Position, learning_rate
-from regrain.training.state import State
-from regrain.training.student import Origin, quantised
+from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.training.config import Recipe, Stage, read_recipe
+from regrain_lab.training.data import Crops, batches, holdout_batch, members
+from regrain_lab.training.loop import Position, learning_rate
+from regrain_lab.training.state import State
+from regrain_lab.training.student import Origin, quantised
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WEIGHTS: Final = ROOT / "runs" / "conditional-b52d4b2a.safetensors"

@@ -16,11 +16,11 @@ from paths import named, panels
 
 import regrain
 from regrain.conditional.frozen import Model
-from regrain.evaluation.contestants import Bench, Contestant, Knobs, ours
-from regrain.evaluation.measures import measures
-from regrain.evaluation.plots import chart
-from regrain.evaluation.sweep import pictures, sweep
 from regrain.image import write_bytes
+from regrain_lab.evaluation.contestants import Bench, Contestant, Knobs, ours
+from regrain_lab.evaluation.plots import chart
+from regrain_lab.evaluation.sweep import pictures, sweep
+from regrain_lab.metrics.registry import measures
 
 FOLDER = Path(__file__).resolve().parent
 QUALITY = 28.0

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from regrain.evaluation.measures import SCALES
-from regrain.evaluation.plots import Kind, Line, Panel
-from regrain.evaluation.rows import Row
+from regrain_lab.evaluation.plots import Kind, Line, Panel
+from regrain_lab.evaluation.rows import Row
+from regrain_lab.metrics.registry import SCALES
 
 __all__ = ["Way", "factor", "named", "panels"]
 

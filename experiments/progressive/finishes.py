@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 import regrain
-from regrain.evaluation.measures import measures
-from regrain.evaluation.metrics import psnr
+from regrain_lab.metrics.fidelity import psnr
+from regrain_lab.metrics.registry import measures
 
 OUT = Path(__file__).resolve().with_name("finishes.csv")
 QUALITY = 50

@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
-from regrain.evaluation import bd
-from regrain.evaluation.curves import curves
-from regrain.evaluation.plots import Line, Panel, chart
-from regrain.evaluation.rows import Row, read
+from regrain_lab.evaluation import bd
+from regrain_lab.evaluation.curves import curves
+from regrain_lab.evaluation.plots import Line, Panel, chart
+from regrain_lab.evaluation.rows import Row, read
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parents[1] / "docs"

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.prior import Prior, PriorConfig, between
-from regrain.training.bound import Objective
-from regrain.training.config import LossConfig, Recipe, Stage, read_recipe
-from regrain.training.data import Crops, members
-from regrain.training.loop import Position, learning_rate
-from regrain.training.objective import Rules
-from regrain.training.state import State
+from regrain_lab.training.bound import Objective
+from regrain_lab.training.config import LossConfig, Recipe, Stage, read_recipe
+from regrain_lab.training.data import Crops, members
+from regrain_lab.training.loop import Position, learning_rate
+from regrain_lab.training.objective import Rules
+from regrain_lab.training.state import State
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PICTURES, POOL, BATCH, SIDE = 200, 8192, 32, 32

@@ -9,10 +9,10 @@ curves of means; then, of the photos, each one's own BD-rate in LPIPS.
 from pathlib import Path
 from statistics import fmean, median
 
-from regrain.evaluation import bd
-from regrain.evaluation.curves import compare
-from regrain.evaluation.measures import SCALES
-from regrain.evaluation.rows import Row, read
+from regrain_lab.evaluation import bd
+from regrain_lab.evaluation.curves import compare
+from regrain_lab.evaluation.rows import Row, read
+from regrain_lab.metrics.registry import SCALES
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parents[1] / "docs"

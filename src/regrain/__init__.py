@@ -178,9 +178,9 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
     UsageError for a device that is not there.
     """
     named = checked(path=path, device=device)
-    from regrain import models
+    from regrain import registry
 
-    return models.load(named["path"], named["device"])
+    return registry.load(named["path"], named["device"])
 
 
 def _read(data: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int = 250_000_000) -> bytes:

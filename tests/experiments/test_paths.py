@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.invented import IMAGES, row
 from experiments.perception_distortion.paths import Way, factor, named, panels
+from lab.evaluation.invented import IMAGES, row
 
 STEPS, REALISMS, FACTORS = (1, 4, 16), (0.0, 0.5, 1.0), (0.0, 0.5, 1.0, 1.25)
 WAYS = [Way(n, r) for n in STEPS for r in REALISMS] + [Way(n, 1.0, x) for n in STEPS for x in FACTORS if x != 1]

@@ -9,7 +9,7 @@ from torch import nn
 
 pytest.importorskip("onnxruntime")
 
-from regrain import models
+from regrain import registry
 from regrain.bitstream import Method
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.unconditional_config import PriorConfig
@@ -61,7 +61,7 @@ def test_any_configuration(widths, depths, channels, patch, learned_variance, pr
 
 @pytest.mark.parametrize(("method", "prefix"), [("progressive", ""), ("palette", "denoiser.")])
 def test_the_weights_that_ship(method, prefix):
-    path = models.packaged(Method[method.upper()])
+    path = registry.shipped_weights(Method[method.upper()])
     stored, about = weights.load(path)
     config = PriorConfig.from_dict(about["config"])
     parts = weights.part(stored, prefix)

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 import regrain
 from entropy import reference_coder
 from palette import reference_palette as reference
-from regrain import bitstream, models
+from regrain import bitstream, registry
 from regrain.errors import BitstreamError
 from regrain.palette import colours, indices, sections
 from regrain.palette.decode import decode_tiles
@@ -21,7 +21,7 @@ from regrain.tiles import places
 
 TESTS = Path(__file__).parents[1]
 FORMAT_TEXT = TESTS.parent / "docs" / "FORMAT.md"
-WEIGHTS = models.packaged(bitstream.Method.PALETTE)
+WEIGHTS = registry.shipped_weights(bitstream.Method.PALETTE)
 GOLDEN = {name: (TESTS / "golden" / f"{name}.rgn").read_bytes() for name in ("palette", "levels")}
 SPACE = SimpleNamespace(stride=8, channels=4)
 

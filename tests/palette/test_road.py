@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from regrain.palette.method import load
 
 import regrain
 from regrain import bitstream, checkpoint, codec
@@ -13,7 +14,6 @@ from regrain.errors import Corrupt, ModelError
 from regrain.palette import sections
 from regrain.palette.encode import analyse
 from regrain.palette.levels import from_levels, to_levels
-from regrain.palette.method import load
 
 
 def decoded(data, model, **knobs):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 import regrain
-from regrain import models
+from regrain import registry
 from regrain.bitstream import Method
 from regrain.palette.surroundings import flatten_short_sides, margins, repeat_edges
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    return models.choose(None, Method.PALETTE, None)
+    return registry.shipped(None, Method.PALETTE, None)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (8, 8), (8, 96), (65, 5), (1, 80)])

@@ -1,31 +1,27 @@
-"""`encode`, `decode`, `inspect`, `train` and `distill`: options in, one report out.
+"""`encode`, `decode` and `inspect`: options in, one report out.
 
 A report is a line for people on stderr, or with `--json` one object on stdout (stderr where stdout carries the output).
 """
 
 import argparse
 import dataclasses
-import importlib
 import io
 import json
-import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import regrain
 from regrain.cli.streams import beside, check_rgn_target, check_target, picture_format, put, seekable, source
-from regrain.cli.terminal import STANDARD, about, clean, say, shown
+from regrain.cli.terminal import STANDARD, about, say, shown
 from regrain.cli.work import seconds, working
-from regrain.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from regrain.codec import Info
     from regrain.diffusion.budget import Budget
-    from regrain.models import Model
+    from regrain.registry import Codec as Model
 
-__all__ = ["decode", "distill", "encode", "inspect", "rate", "report", "train", "weights"]
+__all__ = ["decode", "encode", "inspect", "rate", "report", "weights"]
 
 
 def encode(options: argparse.Namespace) -> None:
@@ -144,50 +140,6 @@ def inspect(options: argparse.Namespace) -> None:
     return None
 
 
-def train(options: argparse.Namespace) -> None:
-    """Run a recipe, from where a stopped run of it was; raises UsageError, ModelError and OutputError."""
-    folder = _training("loop", options).main(options.recipe, out=options.out, quiet=options.quiet)
-    report(
-        options,
-        {"recipe": str(options.recipe), "output": str(folder)},
-        f"{clean(str(options.recipe))} -> {clean(str(folder))}",
-    )
-
-
-def distill(options: argparse.Namespace) -> None:
-    """As `train`, of a recipe that trains a student; then the table of step count against quality."""
-    found = _training("distill", options).main(options.recipe, out=options.out, quiet=options.quiet)
-    facts = {"recipe": str(options.recipe), "output": str(found.folder)}
-    rows = {name: [dataclasses.asdict(row) for row in getattr(found, name)] for name in ("teacher", "student")}
-    if found.teacher and not options.json and not options.quiet:
-        from regrain.training.steps import table
-
-        say(table(found.teacher, found.student))
-    report(options, {**facts, **rows}, f"{clean(str(options.recipe))} -> {clean(str(found.folder))}")
-
-
-def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - a module: its main
-    """The module of the training room that runs a recipe, once device and log are set for it."""
-    if options.out is not None and not options.overwrite and options.out.exists():
-        raise OutputError(f"{options.out} exists, and --no-overwrite forbids to go on there")
-    _choose_device(options.device)
-    try:
-        module = importlib.import_module(f"regrain.training.{name}")
-    except ModuleNotFoundError as error:
-        raise UsageError(f"training needs {error.name}; install it with: pip install 'regrain[train]'") from error
-    handler = logging.StreamHandler()
-    handler.setFormatter(_CleanLines())
-    logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, handlers=[handler])
-    return module
-
-
-class _CleanLines(logging.Formatter):
-    """What is said while training, which may have names of members of shards in it, without what a terminal obeys."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(clean(line) for line in super().format(record).split("\n"))
-
-
 def rate(options: argparse.Namespace, **default: float) -> dict[str, Any]:
     """The one of `quality`, `target_size` and `target_bpp` that was given, else `default`."""
     given = {name: getattr(options, name) for name in ("quality", "target_size", "target_bpp")}
@@ -219,15 +171,6 @@ def _weights_for(data: bytes, options: argparse.Namespace) -> "Model | None":
         with about(options.input):
             bitstream.read(data, partial=options.partial, max_pixels=options.max_pixels)
     return weights(options)
-
-
-def _choose_device(name: str | None) -> None:
-    """Show torch, before it is imported, only the device to train on."""
-    kind, _, number = (name or "cuda").partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
-        raise UsageError(f"device is {name!r}; training runs on cpu, cuda or cuda:N, or under torchrun on several")
-    if kind == "cpu" or number:
-        os.environ["CUDA_VISIBLE_DEVICES"] = number
 
 
 def _facts(info: "Info") -> dict[str, object]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from regrain.errors import ModelError
 from regrain.onnx.graph import Graph
 
-__all__ = ["conv", "embedding", "film", "linear", "patches", "residual", "upsample"]
+__all__ = ["conv", "embedding", "film", "linear", "patch_major", "patches", "residual", "upsample"]
 
 FREQUENCIES = 8
 
@@ -37,9 +37,13 @@ def patches(graph: Graph, x: str, name: str, factor: int, shape: tuple[int, int]
     weight, bias = _weights(graph, name, (shape[1], shape[0], 3, 3))
     if factor == 1:
         return graph.convolve(x, weight, bias)
-    split = weight.reshape(shape[1], shape[0] // factor**2, factor**2, 3, 3).swapaxes(1, 2)
-    parts = graph.node("SpaceToDepth", x, blocksize=factor)
-    return graph.convolve(parts, np.ascontiguousarray(split).reshape(weight.shape), bias)
+    return graph.convolve(graph.node("SpaceToDepth", x, blocksize=factor), patch_major(weight, factor), bias)
+
+
+def patch_major(weight: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Weights (O, C factor^2, k, k) for channels in the order (channel, place), in the order (place, channel)."""
+    split = weight.reshape(len(weight), -1, factor**2, *weight.shape[2:]).swapaxes(1, 2)
+    return np.ascontiguousarray(split).reshape(weight.shape)
 
 
 def upsample(graph: Graph, x: str, name: str, shape: tuple[int, int]) -> str:

@@ -10,6 +10,7 @@ from itertools import count
 
 from regrain.onnx import blocks
 from regrain.onnx.graph import Graph, Weights
+from regrain.onnx.network import Network
 
 __all__ = ["decoder", "encoder"]
 
@@ -18,7 +19,7 @@ Pair = tuple[int, int]
 """Widths or depths at 1/4 and 1/8."""
 
 
-def encoder(weights: Weights, channels: int, widths: Pair, depths: Pair) -> bytes:
+def encoder(weights: Weights, channels: int, widths: Pair, depths: Pair) -> Network:
     """x (3, H, W) in [-1, 1], sides multiples of 8 -> (2 channels, H/8, W/8), the posterior's mean in the first half.
 
     Weights are named as in the state dict of `encoder`. Raises ModelError where they are of another shape.
@@ -33,10 +34,10 @@ def encoder(weights: Weights, channels: int, widths: Pair, depths: Pair) -> byte
     for _ in range(depths[1]):
         h = blocks.residual(graph, h, f"{next(number)}", eighth)
     h = graph.silu(graph.norm(h))
-    return graph.bytes(blocks.conv(graph, h, f"{next(number) + 2}", (eighth, 2 * channels)))
+    return graph.network(blocks.conv(graph, h, f"{next(number) + 2}", (eighth, 2 * channels)))
 
 
-def decoder(weights: Weights, channels: int, widths: Pair, depths: Pair, half: int) -> bytes:
+def decoder(weights: Weights, channels: int, widths: Pair, depths: Pair, half: int) -> Network:
     """Latents (channels, H, W), not normalised -> the picture (3, 8 H, 8 W), not clamped.
 
     Weights are named as in the state dict of `decoder`. Raises ModelError where they are of another shape.
@@ -52,4 +53,4 @@ def decoder(weights: Weights, channels: int, widths: Pair, depths: Pair, half: i
         h = blocks.residual(graph, h, f"{next(number)}", quarter)
     last = next(number) + 2
     h = graph.shuffle(blocks.conv(graph, graph.silu(graph.norm(h)), f"{last}", (quarter, 4 * half)))
-    return graph.bytes(graph.shuffle(blocks.conv(graph, graph.silu(h), f"{last + 3}", (half, 12))))
+    return graph.network(graph.shuffle(blocks.conv(graph, graph.silu(h), f"{last + 3}", (half, 12))))

@@ -28,7 +28,7 @@ class Denoiser:
 
     def __init__(self, config: PriorConfig, weights: Weights) -> None:
         """Make the graph of float32 arrays named as in Prior's state dict. Raises ModelError where they do not fit."""
-        self.config, self._network = config, Network(graph(config, weights))
+        self.config, self._network = config, graph(config, weights)
 
     def denoise(self, x_t: Image, log_snr: float) -> Image:
         """The estimate of x_0 (C, H, W), not clamped, from x_t (C, H, W), whose sides are multiples of 4 patches.
@@ -41,7 +41,7 @@ class Denoiser:
         return to_x0(cast(Prediction, self.config.prediction), output[: self.config.channels], x_t, alpha, sigma)
 
 
-def graph(config: PriorConfig, weights: Weights) -> bytes:
+def graph(config: PriorConfig, weights: Weights) -> Network:
     """x_t (C, H, W), the level (1, 1, 1) in [0, 1] -> the prediction (C, H, W); (2 C, H, W) where nu is learned, too.
 
     Raises ModelError for weights of another configuration.
@@ -62,4 +62,4 @@ def graph(config: PriorConfig, weights: Weights) -> bytes:
     h = run("up4", net.norm(net.sum(blocks.upsample(net, net.norm(h), "from8", (eighth, quarter)), at4)), 1)
     h = run("up2", net.norm(net.sum(blocks.upsample(net, net.norm(h), "from4", (quarter, half)), at2)), 0)
     out = blocks.conv(net, net.silu(net.norm(h)), "leave", (half, values * (1 + config.learned_variance)))
-    return net.bytes(out if config.patch == 1 else net.shuffle(out, config.patch))
+    return net.network(out if config.patch == 1 else net.shuffle(out, config.patch))

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regrain.image import to_bytes
-from regrain.palette import repair, sections
+from regrain.palette import sections
 from regrain.palette.levels import from_levels
-from regrain.palette.model import Image, LatentSpace, Model
+from regrain.palette.model import Image, LatentDenoiser, LatentSpace
+from regrain.palette.repair import Repair, of_latents
 from regrain.palette.sections import Channel
 from regrain.palette.surroundings import margins, repeat_edges
 from regrain.tiles import decode_each, places, windowed
 
-__all__ = ["decode_tiles", "regrow"]
+__all__ = ["decode_tiles", "reconstruct"]
 
 SIDE = 64
 """Of the squares of latents that are decoded at once."""
@@ -47,19 +48,26 @@ def decode_tiles(
     return levels, Channel(fmean(one.gain for one in found), fmean(one.error for one in found))
 
 
-def regrow(
-    model: Model, levels: NDArray[np.uint8], channel: Channel, size: tuple[int, int], *, grey: bool, how: repair.Repair
+def reconstruct(
+    space: LatentSpace,
+    denoiser: LatentDenoiser | None,
+    levels: NDArray[np.uint8],
+    channel: Channel,
+    size: tuple[int, int],
+    *,
+    grey: bool,
+    repair: Repair,
 ) -> NDArray[np.uint8]:
     """The picture, uint8 (*size, 1 or 3): latents repaired if there is a denoiser, and decoded window by window."""
-    latents, stride = from_levels(levels), model.space.stride
+    latents, stride = from_levels(levels), space.stride
     up, left = margins(*latents.shape[1:])
     latents = repeat_edges(latents, up, left)
-    if model.denoiser is not None:
-        latents = repair.of_latents(model.denoiser, latents, channel, how)
+    if denoiser is not None:
+        latents = of_latents(denoiser, latents, channel, repair)
 
     def pixels(part: Image) -> NDArray[np.uint8]:
-        """Of a window of latents, uint8 (1 or 3, h, w)."""
-        return to_bytes(model.space.decode(part), grey).transpose(2, 0, 1)
+        """The picture of a window of latents, uint8 (1 or 3, h, w)."""
+        return to_bytes(space.decode(part), grey).transpose(2, 0, 1)
 
-    whole = windowed(pixels, latents, side=SIDE, halo=model.space.halo, scale=stride)[:, up * stride :, left * stride :]
+    whole = windowed(pixels, latents, side=SIDE, halo=space.halo, scale=stride)[:, up * stride :, left * stride :]
     return np.ascontiguousarray(whole[:, : size[0], : size[1]].transpose(1, 2, 0))

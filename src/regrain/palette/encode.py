@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from regrain.image import pad_edge, to_signed
 from regrain.palette import colours, dither, sections
 from regrain.palette.levels import colours_at, step_at, to_levels
-from regrain.palette.model import Image, LatentSpace, Model
+from regrain.palette.model import Image, LatentSpace
 from regrain.palette.surroundings import flatten_short_sides, margins, repeat_edges
 from regrain.tiles import places, windowed
 
-__all__ = ["Levels", "analyse", "encoder", "tile_coder"]
+__all__ = ["Levels", "analyse", "tile_coder", "tile_coders"]
 
 Levels = NDArray[np.uint8]
 SIDE = 512
@@ -58,9 +58,8 @@ def tile_coder(levels: Levels, tile: int) -> Callable[[int], bytes]:
     return of
 
 
-def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int], list[bytes]]:
-    """pixels (H, W, 1 or 3) -> (quality q times 256 -> a payload a tile)."""
-    levels = to_levels(analyse(model.space, pixels))
-    regions = places(levels.shape[0], levels.shape[1], tile // model.space.stride)
-    coders = [tile_coder(levels[region], index) for index, region in enumerate(regions)]
-    return lambda quality: [coder(quality) for coder in coders]
+def tile_coders(space: LatentSpace, pixels: NDArray[np.uint8], tile: int) -> tuple[Callable[[int], bytes], ...]:
+    """pixels (H, W, 1 or 3) -> for each tile, quality q times 256 -> its payload."""
+    levels = to_levels(analyse(space, pixels))
+    regions = places(levels.shape[0], levels.shape[1], tile // space.stride)
+    return tuple(tile_coder(levels[region], index) for index, region in enumerate(regions))

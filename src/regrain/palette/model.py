@@ -94,7 +94,7 @@ class Model:
     denoiser: LatentDenoiser | None
     recipe: str
     fingerprint: bytes
-    device: object
+    device: str
     method = Method.PALETTE
 
     def __repr__(self) -> str:

@@ -87,7 +87,7 @@ def _space(arrays: weights.Arrays, config: object) -> Space:
     parts = [weights.part(part, prefix) for prefix in ("encoder.", "decoder.")]
     encoder = palette.encoder(parts[0], shape.channels, shape.encoder, shape.encoder_depths)
     decoder = palette.decoder(parts[1], shape.channels, shape.decoder, shape.decoder_depths, shape.half)
-    return Space(shape.channels, Moments.of(arrays, shape.channels), Network(encoder), Network(decoder))
+    return Space(shape.channels, Moments.of(arrays, shape.channels), encoder, decoder)
 
 
 def _denoiser(arrays: weights.Arrays, config: object, channels: int) -> Denoiser:

@@ -80,7 +80,7 @@ def load(path: Path, device: str | None = None) -> Model:
         space, denoiser = build(tensors, metadata, where)
     except (ModelError, UsageError) as error:
         raise ModelError(f"{path}: not weights of the palette codec: {error}") from None
-    return Model(space, denoiser, str(metadata.get("recipe", "")), fingerprint(tensors), where)
+    return Model(space, denoiser, str(metadata.get("recipe", "")), fingerprint(tensors), str(where))
 
 
 def load_pipeline(path: Path, device: str | None = None) -> Model:
@@ -89,7 +89,7 @@ def load_pipeline(path: Path, device: str | None = None) -> Model:
     if (stride := pipeline.autoencoder.stride) > STRIDE_MOST:
         raise ModelError(f"{path}: an autoencoder with {stride} pixels to a latent: up to {STRIDE_MOST} are allowed")
     where = torch.device(device or "cpu")
-    return Model(pipeline.autoencoder, pipeline.denoiser, pipeline.name, pipeline.fingerprint, where)
+    return Model(pipeline.autoencoder, pipeline.denoiser, pipeline.name, pipeline.fingerprint, str(where))
 
 
 def build(

@@ -1,1 +1,0 @@
-"""Evaluation: metrics, real encoders as baselines, the sweep and its table, curves, report, comparison sheet."""

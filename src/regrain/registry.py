@@ -1,0 +1,273 @@
+"""A method's name -> its codec, and a file's fingerprint -> the weights; every room is imported here alone.
+
+Invariants: rooms are imported and weights are loaded by one thread at a time, whichever asks first; the others wait.
+A process may fork once a model is loaded: the child finds no lock that is held, and computes with one thread.
+"""
+
+import json
+import os
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, lru_cache
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from regrain.bitstream import Method, Stream
+from regrain.errors import ModelError, UsageError
+from regrain.loading import TURN
+from regrain.options import METHODS, DecodeOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Codec",
+    "Prepared",
+    "expected_psnr",
+    "load",
+    "method_of",
+    "needs_torch",
+    "resolve_model",
+    "shipped",
+    "shipped_fingerprint",
+    "shipped_weights",
+    "torch_defaults",
+]
+
+DEFAULT_METHOD = "conditional"
+ONNX = "onnx"
+"""The name of the default device: ONNX Runtime on the CPU."""
+_KINDS = {"prior": Method.PROGRESSIVE, "palette": Method.PALETTE}
+
+
+class Prepared(Protocol):
+    """A picture whose heavy part is done."""
+
+    def payloads(self, quality: int) -> list[bytes]:
+        """A payload for each tile, or step, at quality q times 256."""
+
+
+class Codec(Protocol):
+    """Weights ready for use, as `regrain.load` returns them: they write and read the files of one method."""
+
+    @property
+    def method(self) -> Method:
+        """The method."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """4 bytes that name the latents; a file is decoded by weights of its fingerprint alone."""
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe that trained the weights."""
+
+    @property
+    def device(self) -> str:
+        """Where the networks run: "onnx", or a device of torch's."""
+
+    def prepare(self, pixels: "NDArray[np.uint8]", tile: int) -> Prepared:
+        """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); `tile` is the side of a tile in pixels."""
+
+    def decode(self, stream: Stream, options: DecodeOptions) -> "NDArray[np.uint8]":
+        """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile, or step, that does not decode."""
+
+
+def _conditional(path: Path, device: str | None) -> Codec:
+    from regrain.conditional.codec import ConditionalModel
+
+    return ConditionalModel.load(path, device)
+
+
+def _progressive(path: Path, device: str | None) -> Codec:
+    from regrain.progressive.codec import ProgressiveModel
+
+    return ProgressiveModel.load(path, device)
+
+
+def _palette(path: Path, device: str | None) -> Codec:
+    from regrain.palette.codec import PaletteModel
+
+    return PaletteModel.load(path, device)
+
+
+_LOADERS: dict[Method, Callable[[Path, str | None], Codec]] = {
+    Method.CONDITIONAL: _conditional,
+    Method.PROGRESSIVE: _progressive,
+    Method.PALETTE: _palette,
+}
+
+
+def load(path: str | os.PathLike[str] | None = None, device: str | None = None, method: str = DEFAULT_METHOD) -> Codec:
+    """Weights from a file, of whatever method, or those in the package, of `method`; a Stable Diffusion's folder or
+    hub id is for the palette method. A method's name as `path` is `method`. Raises ModelError."""
+    if isinstance(path, str) and path in METHODS:
+        return load(None, device, path)
+    with TURN, torch_defaults(), ExitStack() as stack:
+        where = stack.enter_context(as_file(shipped_weights(Method[method.upper()]))) if path is None else Path(path)
+        return _LOADERS[_method_at(where)](where, _device(device))
+
+
+def _method_at(path: Path) -> Method:
+    """The method that weights are for; the default one where they do not say it: to load them says what is wrong."""
+    if path.suffix != ".safetensors" and not path.is_file():
+        return Method.PALETTE
+    with suppress(Exception):  # of a file that is none of ours anything may be wrong
+        from safetensors import safe_open
+
+        if path.is_file():
+            with safe_open(path, framework="np") as file:
+                return _KINDS[json.loads(file.metadata()["regrain"])["kind"]]
+    return Method.CONDITIONAL
+
+
+def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:
+    """The package's weights of a method, METHOD-FINGERPRINT.safetensors: the current ones, or those of a fingerprint.
+
+    Raises ModelError where the package has no weights of that fingerprint, and where its index is damaged.
+    """
+    name, current = method.name.lower(), shipped_fingerprint(method)
+    path = _folder() / f"{name}-{(fingerprint or current).hex()}.safetensors"
+    if fingerprint not in (b"", current) and not path.is_file():
+        raise ModelError(
+            f"the file needs the weights with latent fingerprint {fingerprint.hex()}, and the {name} weights of this "
+            f"release are {current.hex()}: name a file of the right ones with --model, or install the regrain release "
+            "that wrote the file; there is no package of earlier weights yet"
+        )
+    return path
+
+
+def _folder() -> Traversable:
+    """Where weights and their index lie."""
+    return files("regrain") / "weights"
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own.
+
+    Where nobody has imported it yet nothing is set, and it stays away. Where a thread is just importing it, this one
+    waits. The default dtype and the random generator are the whole process's: nothing here sets or reads them.
+    """
+    with ExitStack() as stack:
+        if sys.modules.get("torch") is not None:
+            with TURN:
+                import torch
+
+                stack.enter_context(torch.device("cpu"))
+                for kind in ("cpu", "cuda"):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@lru_cache(maxsize=4)
+def _cached(path: Path, device: str) -> Codec:
+    """The package's models that were asked for last, on their devices (None is the CPU), 10 to 35 MB each."""
+    return load(path, device)
+
+
+def shipped(given: Codec | None, method: Method, device: str | None, fingerprint: bytes = b"") -> Codec:
+    """The model that was given, where it is, or the package's own on `device`, of that fingerprint if it has it."""
+    if given:
+        return given
+    with TURN, as_file(shipped_weights(method, fingerprint)) as path:
+        return _cached(path, _device(device))
+
+
+def resolve_model(
+    model: "Codec | str | os.PathLike[str] | None", device: str | None, fingerprint: bytes = b""
+) -> Codec | None:
+    """The model that a caller names: itself, the package's of a method (of that fingerprint if it has it), a file's."""
+    if model is None or not isinstance(model, str | os.PathLike):
+        return model
+    if isinstance(model, str) and model in METHODS:
+        return shipped(None, Method[model.upper()], device, fingerprint)
+    return load(model, device)
+
+
+def method_of(name: str | None, model: Codec | None) -> Method:
+    """The method named, or else the model's, or else the default; UsageError where name and model disagree."""
+    if name is None:
+        return Method[DEFAULT_METHOD.upper()] if model is None else model.method
+    if name not in METHODS:
+        raise UsageError(f"method is {name!r}; allowed are {', '.join(METHODS)}")
+    if model is not None and model.method.name.lower() != name:
+        raise UsageError(f"method is {name!r}, and the weights given are for {model.method.name.lower()!r}")
+    return Method[name.upper()]
+
+
+def _device(name: str | None) -> str:
+    """ONNX Runtime for None, and for "cpu" where torch is not installed; else torch's device of that name.
+
+    Raises UsageError for a device that is not there.
+    """
+    if name in (None, ONNX) or (name == "cpu" and not _installed("torch")):
+        if not _installed("onnxruntime"):
+            raise UsageError("this needs onnxruntime: pip install onnxruntime")
+        return ONNX
+    if not _installed("torch"):
+        raise UsageError(f"device {name!r} needs torch: pip install 'regrain[torch]'")
+    import torch
+
+    _compute_alone_after_fork()
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return str(name)
+
+
+@cache
+def _compute_alone_after_fork() -> None:
+    """From now on a forked child computes with one thread: OpenMP would wait for those that only its parent has."""
+    import torch
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def needs_torch(model: object, device: str | None) -> bool:
+    """Whether this model, or the package's own on `device`, runs on torch."""
+    named = getattr(model, "device", device)
+    return named not in (None, ONNX) and _installed("torch")
+
+
+def _installed(package: str) -> bool:
+    with suppress(ImportError):
+        return sys.modules.get(package) is not None or find_spec(package) is not None
+    return False
+
+
+def shipped_fingerprint(method: Method) -> bytes:
+    """The latent fingerprint, 4 bytes, of the package's current weights of a method. Raises ModelError.
+
+    It is read from `weights/index.json`, from a method's name to 8 hexadecimal digits.
+    """
+    with _reading():
+        index = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
+        return bytes.fromhex(index[method.name.lower()])
+
+
+def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
+    """PSNR in dB that the package's weights had on held-out pictures after each step of a stream; [] if not known."""
+    with suppress(ModelError), _reading():
+        with shipped_weights(method, fingerprint).open("rb") as file:
+            size = struct.unpack("<Q", file.read(8))[0]
+            head = json.loads(file.read(min(size, 1 << 20)))
+        return list(json.loads(head["__metadata__"]["regrain"]).get("psnr", ()))
+    return []
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever keeps files of the package from being read or understood is a ModelError."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+        raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None

@@ -1,0 +1,97 @@
+"""The laboratory's commands and their flags; nothing that is heavy is imported before one of them runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from regrain.cli.parser import (
+    Parser,
+    Subparsers,
+    add_max_pixels,
+    add_model,
+    add_overwrite,
+    add_rate,
+    add_realism,
+    command,
+    common,
+)
+from regrain_lab.cli.compare import compare
+from regrain_lab.cli.evaluate import evaluate
+from regrain_lab.cli.train import distill, train
+
+__all__ = ["add"]
+
+
+def add(commands: "Subparsers[Parser]") -> None:
+    """Add compare, train, distill and evaluate to the commands of `regrain`."""
+    for one in (_add_compare, _add_train, _add_distill, _add_evaluate):
+        one(commands)
+
+
+def _add_compare(commands: "Subparsers[Parser]") -> None:
+    what = "Draw a picture beside regrain, JPEG, WebP and AVIF at equal bytes."
+    parser = command(commands, "compare", what, compare)
+    parser.add_argument("input", metavar="IMAGE", help="a picture in any format that Pillow reads; - is stdin")
+    parser.add_argument("output", metavar="OUT", nargs="?", help="default: IMAGE with the suffix .compare.png")
+    add_rate(parser, default="0.2 bits a pixel")
+    add_realism(parser)
+    add_max_pixels(parser)
+    parser.add_argument(
+        "--lpips",
+        metavar="WEIGHTS",
+        type=Path,
+        help="LPIPS as safetensors, to measure it too (default: $REGRAIN_LPIPS)",
+    )
+    add_model(parser)
+    add_overwrite(parser)
+
+
+def _add_train(commands: "Subparsers[Parser]") -> None:
+    _add_recipe(command(commands, "train", "Train a model; a run that was stopped goes on where it was.", train))
+
+
+def _add_distill(commands: "Subparsers[Parser]") -> None:
+    what = "Train a model's decoder for few steps, its files unchanged; a run that was stopped goes on where it was."
+    _add_recipe(command(commands, "distill", what, distill))
+
+
+def _add_recipe(parser: Parser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", type=Path, help="a TOML file, as those in recipes/")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where checkpoints and logs go (default: the recipe's)")
+    _add_resume(parser)
+
+
+def _add_evaluate(commands: "Subparsers[Parser]") -> None:
+    what = "Measure regrain and other encoders on a folder of pictures: a table, charts, BD-rates."
+    parser = command(commands, "evaluate", what, evaluate)
+    parser.add_argument("input", metavar="DIR", help="a folder of pictures")
+    out = "folder of the results; what its table has is not measured again (default: DIR.results)"
+    parser.add_argument("output", metavar="OUT", nargs="?", help=out)
+    codecs = "regrain and the encoders to measure, with settings if you like: JPEG=10,50,90 (default: all)"
+    parser.add_argument("--codecs", metavar="NAME", nargs="+", default=[], help=codecs)
+    _add_list(
+        parser, "--qualities", "qualities", "Q", float, [0.0, 15.0, 30.0, 45.0, 60.0, 80.0, 100.0], "-q of regrain"
+    )
+    _add_list(parser, "--realism", "realisms", "R", float, [0.0, 1.0], "ways to decode regrain's files, each")
+    _add_list(parser, "--steps", "step_counts", "N", int, [1], "with each of these")
+    weights = "weights of LPIPS, VGG16, DISTS or PieAPP, known by what is in them, to measure these too"
+    parser.add_argument("--weights", metavar="FILE", type=Path, nargs="+", default=[], help=weights)
+    jobs = "processes that share the work, and spoil each other's timings (default: 1)"
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help=jobs)
+    reference = "a folder with tables of published points, to be drawn as such"
+    parser.add_argument("--reference", metavar="FOLDER", type=Path, help=reference)
+    add_model(parser)
+    _add_resume(parser)
+
+
+def _add_resume(parser: Parser) -> None:
+    """For a command that fills a folder, and goes on there when it is started again."""
+    what = "refuse to go on where there are results"
+    common(parser).add_argument("--no-overwrite", dest="overwrite", action="store_false", help=what)
+
+
+def _add_list(
+    parser: Parser, flag: str, dest: str, metavar: str, kind: type[int | float], default: Sequence[float], what: str
+) -> None:
+    shown = " ".join(f"{value:g}" for value in default)
+    text = f"{what} (default: {shown})"
+    parser.add_argument(flag, dest=dest, metavar=metavar, type=kind, nargs="+", default=default, help=text)

@@ -1,0 +1,67 @@
+"""`train` and `distill`: a recipe becomes weights."""
+
+import argparse
+import dataclasses
+import importlib
+import logging
+import os
+from typing import Any
+
+from regrain.cli.commands import report
+from regrain.cli.terminal import clean, say
+from regrain.errors import OutputError, UsageError
+
+__all__ = ["distill", "train"]
+
+
+def train(options: argparse.Namespace) -> None:
+    """Run a recipe, from where a stopped run of it was; raises UsageError, ModelError and OutputError."""
+    folder = _training("loop", options).main(options.recipe, out=options.out, quiet=options.quiet)
+    report(
+        options,
+        {"recipe": str(options.recipe), "output": str(folder)},
+        f"{clean(str(options.recipe))} -> {clean(str(folder))}",
+    )
+
+
+def distill(options: argparse.Namespace) -> None:
+    """As `train`, of a recipe that trains a student; then the table of step count against quality."""
+    found = _training("distill", options).main(options.recipe, out=options.out, quiet=options.quiet)
+    facts = {"recipe": str(options.recipe), "output": str(found.folder)}
+    rows = {name: [dataclasses.asdict(row) for row in getattr(found, name)] for name in ("teacher", "student")}
+    if found.teacher and not options.json and not options.quiet:
+        from regrain_lab.training.steps import table
+
+        say(table(found.teacher, found.student))
+    report(options, {**facts, **rows}, f"{clean(str(options.recipe))} -> {clean(str(found.folder))}")
+
+
+def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - a module: its main
+    """The module of the training room that runs a recipe, once device and log are set for it."""
+    if options.out is not None and not options.overwrite and options.out.exists():
+        raise OutputError(f"{options.out} exists, and --no-overwrite forbids to go on there")
+    _choose_device(options.device)
+    try:
+        module = importlib.import_module(f"regrain_lab.training.{name}")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"training needs {error.name}; install it with: pip install 'regrain[lab]'") from error
+    handler = logging.StreamHandler()
+    handler.setFormatter(_CleanLines())
+    logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, handlers=[handler])
+    return module
+
+
+class _CleanLines(logging.Formatter):
+    """What is said while training, which may have names of members of shards in it, without what a terminal obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(clean(line) for line in super().format(record).split("\n"))
+
+
+def _choose_device(name: str | None) -> None:
+    """Show torch, before it is imported, only the device to train on."""
+    kind, _, number = (name or "cuda").partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise UsageError(f"device is {name!r}; training runs on cpu, cuda or cuda:N, or under torchrun on several")
+    if kind == "cpu" or number:
+        os.environ["CUDA_VISIBLE_DEVICES"] = number

@@ -1,0 +1,181 @@
+"""All that tells a decoder that samples from one that repeats itself, of one set of weights at one way to decode.
+
+A picture is encoded once and decoded by the codec's own `decode_tiles` and `regrow`. Beside the usual distances there
+are `spectrum`, `realism` and `spread`, and two fences, below which the denoiser does not use its noise at all:
+
+    gain    = PSNR(X(alpha x_0 + sigma n, t)) - PSNR(X(x_1, 1))    in dB, n the decoder's own noise, at that t where
+                                                                 alpha x_0 + sigma n is itself a picture of 30 dB
+    seeds   = mean |x_s - x_s'|                                  of two seeds at quality 0, in levels
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import regrain
+from regrain import bitstream
+from regrain.conditional.codec import ConditionalModel
+from regrain.conditional.config import STRIDE
+from regrain.conditional.decode import decode_latents, reconstruct
+from regrain.diffusion import noise
+from regrain.errors import UsageError
+from regrain.image import pad_edge, to_signed
+from regrain.options import DecodeOptions
+from regrain_lab.metrics import fidelity as metrics
+from regrain_lab.metrics import realism, spectrum
+from regrain_lab.metrics.dists import Dists
+from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.metrics.pretrained import known
+from regrain_lab.metrics.spread import Spread, spreads
+
+__all__ = ["SMALLEST", "Judges", "Reading", "Reference", "Sample", "gain", "read", "seeds_apart", "summary"]
+
+Pixels = NDArray[np.uint8]
+SMALLEST = 161
+"""Pixels that MS-SSIM needs on a side."""
+_NEAR = 2 * 10**-1.5
+"""Deviation in [-1, 1] of noise under which a picture has 30 dB."""
+_NETWORKS = ("lpips_alex", "lpips_squeeze", "lpips_vgg")
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The networks: LPIPS by the name of its column, and DISTS."""
+
+    lpips: Mapping[str, Lpips]
+    dists: Dists
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """All weights of a folder, known by what they hold. Raises ModelError, and UsageError for what is missing."""
+        files = known(sorted(folder.glob("*.safetensors")))
+        if lacking := {*_NETWORKS, "vgg16", "dists"} - files.keys():
+            raise UsageError(f"{folder} lacks weights: {', '.join(sorted(lacking))}")
+        vgg16 = {"lpips_vgg": files["vgg16"]}
+        lpips = {name: Lpips.load(files[name], vgg16.get(name)) for name in _NETWORKS}
+        return cls(lpips, Dists.load(files["vgg16"], files["dists"]))
+
+
+class Reference:
+    """What the judges see in one picture (h, w, 3), no side under 161 pixels, worked out once."""
+
+    def __init__(self, judges: Judges, pixels: Pixels) -> None:
+        """Look at it. Raises UsageError for a smaller one."""
+        if min(pixels.shape[:2]) < SMALLEST:
+            raise UsageError(f"a picture is {pixels.shape[1]} x {pixels.shape[0]}: sides of {SMALLEST} at least do")
+        with torch.inference_mode():
+            x = torch.from_numpy(to_signed(pixels))[None]
+            self.units = {name: network.units(x) for name, network in judges.lpips.items()}
+            self.taps = judges.dists.taps(x)
+        size = pixels.shape[0], pixels.shape[1]
+        self.features = realism.of_units(self.units["lpips_vgg"], self.units["lpips_alex"], size)
+        self.judges, self.pixels, self.energies = judges, pixels, spectrum.energies(pixels)
+
+    def figures(self, other: "Reference") -> dict[str, float]:
+        """The distances from this, the original, to what was decoded, by the names of columns."""
+        plain = {name: getattr(metrics, name)(self.pixels, other.pixels) for name in ("psnr", "ms_ssim", "ssimulacra2")}
+        lpips = {
+            name: float(network.distance(self.units[name], other.units[name]))
+            for name, network in self.judges.lpips.items()
+        }
+        return {**plain, **lpips, "dists": float(self.judges.dists.distance(self.taps, other.taps))}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One file, read up to its latents; decode it as often as you like."""
+
+    model: ConditionalModel
+    data: bytes
+
+    @cached_property
+    def header(self) -> bitstream.Header:
+        """Of the file."""
+        return bitstream.read(self.data).header
+
+    @cached_property
+    def y_hat(self) -> NDArray[np.float32]:
+        """Its latents."""
+        stream, header = bitstream.read(self.data), self.header
+        return decode_latents(
+            self.model.latents, stream.tiles, (header.height, header.width), header.quality, header.tile
+        )
+
+    def decode(self, knobs: DecodeOptions) -> Pixels:
+        """The picture (h, w, 3)."""
+        header = self.header
+        size = header.height, header.width
+        return reconstruct(self.model.denoiser, self.y_hat, size, header.quality, knobs, grey=header.grey)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One picture: single figures by column, and what adds up over pictures."""
+
+    figures: Mapping[str, float]
+    energies: tuple[NDArray[np.float64], NDArray[np.float64]]
+    features: tuple[realism.Features, realism.Features]
+    spreads: Mapping[str, Spread]
+
+
+def read(model: ConditionalModel, original: Reference, quality: float, knobs: DecodeOptions, seeds: int) -> Reading:
+    """Encode and decode a picture, with so many seeds for the spread (1: leave that out), and measure all of it."""
+    pixels = original.pixels
+    sample = Sample(model, regrain.encode(pixels, quality=quality, model=model))
+    decoded = [sample.decode(replace(knobs, seed=knobs.seed + number)) for number in range(seeds)]
+    first = Reference(original.judges, decoded[0])
+    figures = {"bpp": 8 * len(sample.data) / pixels[..., 0].size, **original.figures(first)}
+    return Reading(
+        {**figures, "gain": gain(sample, pixels, knobs)},
+        (original.energies, first.energies),
+        (original.features, first.features),
+        spreads(pixels, decoded) if seeds > 1 else {},
+    )
+
+
+def gain(sample: Sample, pixels: Pixels, knobs: DecodeOptions) -> float:
+    """The first fence, in dB: what the estimate gains where x_t holds the true picture with a little noise."""
+    denoiser, quality, realism = sample.model.denoiser, sample.header.quality, knobs.realism
+    x_0 = pad_edge(to_signed(pixels), STRIDE)
+    drawn = noise.normal(knobs.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2])
+    level = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
+    schedule, context = denoiser.schedule(realism), denoiser.context(sample.y_hat, quality, realism)
+    near = schedule.time_of(2 * math.log(level / _NEAR))
+    alpha, sigma = schedule.at(near)
+    starts = (denoiser.start(drawn, context, realism), 1.0), (alpha * x_0 + sigma * level * drawn, near)
+    estimates = (denoiser.estimate(x_t, t, sample.y_hat, quality, realism, context) for x_t, t in starts)
+    errors = [np.square(x_hat - x_0).mean() for x_hat in estimates]
+    return 10 * math.log10(float(errors[0] / errors[1]))
+
+
+def seeds_apart(model: ConditionalModel, pixels: Pixels, knobs: DecodeOptions) -> float:
+    """The second fence: the mean difference of two seeds at quality 0, in levels."""
+    sample = Sample(model, regrain.encode(pixels, quality=0, model=model))
+    one, other = (sample.decode(replace(knobs, seed=knobs.seed + number)).astype(np.float64) for number in (0, 1))
+    return float(np.abs(one - other).mean())
+
+
+def summary(readings: Sequence[Reading]) -> dict[str, float]:
+    """Of several pictures, by column: means of single figures, and what is of all patches, blocks and squares together.
+
+    Realism needs two pictures, and is left out where there is one.
+    """
+    names = readings[0].figures
+    found = {name: float(np.mean([reading.figures[name] for reading in readings])) for name in names}
+    if len(readings) > 1:
+        originals, decoded = zip(*(reading.features for reading in readings), strict=True)
+        for name, distance in realism.distances(originals, decoded).items():
+            found |= {name: distance.value} | ({} if distance.error is None else {f"{name}_error": distance.error})
+    bands = spectrum.levels(*(sum(parts) for parts in zip(*(reading.energies for reading in readings), strict=True)))
+    found |= {f"band_{number}": float(level) for number, level in enumerate(bands, start=1)}
+    for kind in readings[0].spreads:
+        total = Spread.total([reading.spreads[kind] for reading in readings])
+        found |= {f"spread_{kind}": total.ratio, f"squares_{kind}": total.squares}
+    return found

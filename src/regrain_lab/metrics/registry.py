@@ -1,0 +1,118 @@
+"""The metrics that an evaluation knows, by the name of their column: how each is to be read, and what computes it.
+
+A metric takes the original and what was decoded, uint8 (h, w, 3), and gives one figure, or None for a picture that is
+too small for it. Weights come from files that the caller names; nothing is fetched.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Pixels = NDArray[np.uint8]
+
+__all__ = ["SCALES", "Metric", "Scale", "measures", "missing"]
+
+Metric = Callable[["Pixels", "Pixels"], float | None]
+
+_LPIPS = "one safetensors file of {} with the v0.1 weights of github.com/richzhang/PerceptualSimilarity"
+_VGG16 = "torchvision's vgg16-397923af.pth or its features as safetensors"
+_NEEDS = {
+    "LPIPS (AlexNet)": ({"lpips_alex"}, _LPIPS.format("AlexNet")),
+    "LPIPS (SqueezeNet)": ({"lpips_squeeze"}, _LPIPS.format("SqueezeNet 1.1")),
+    "LPIPS (VGG16)": ({"lpips_vgg", "vgg16"}, f"{_LPIPS.format('VGG16')} without its features, and {_VGG16}"),
+    "DISTS": ({"vgg16", "dists"}, f"{_VGG16} and the weights.pt of github.com/dingkeyan93/DISTS"),
+    "PieAPP": ({"pieapp"}, "the PieAPPv0.1.pth of github.com/prashnani/PerceptualImageError"),
+    "KID and Gram distance": ({"lpips_alex", "lpips_vgg", "vgg16"}, "what LPIPS needs on AlexNet and on VGG16"),
+}
+"""By metric: the kinds of files that it needs, and where they are published."""
+
+
+class Scale(NamedTuple):
+    """How to read a metric: `higher` says whether more is better, `perceptual` whether it was fitted to human eyes."""
+
+    title: str
+    unit: str = ""
+    higher: bool = True
+    perceptual: bool = False
+    digits: int = 4
+    note: str = ""
+
+    @property
+    def axis(self) -> str:
+        """Title, unit and the better direction, for an axis."""
+        unit = f", {self.unit}" if self.unit else ""
+        return f"{self.title}{unit} ({'higher' if self.higher else 'lower'} is better)"
+
+
+SCALES: dict[str, Scale] = {
+    "psnr": Scale("PSNR", unit="dB", digits=2),
+    "ssim": Scale("SSIM"),
+    "ms_ssim": Scale("MS-SSIM"),
+    "fsim": Scale("FSIMc"),
+    "lpips_alex": Scale("LPIPS (AlexNet)", higher=False, perceptual=True),
+    "lpips_squeeze": Scale(
+        "LPIPS (SqueezeNet)", higher=False, perceptual=True, note="regrain was trained on it: read it with that in mind"
+    ),
+    "lpips_vgg": Scale("LPIPS (VGG16)", higher=False, perceptual=True),
+    "dists": Scale("DISTS", higher=False, perceptual=True),
+    "pieapp": Scale("PieAPP", higher=False, perceptual=True, digits=3),
+    "ssimulacra2": Scale("SSIMULACRA2", perceptual=True, digits=1),
+}
+"""By column. What is not in here is no metric that this version can report."""
+
+
+def measures(weights: Iterable[str | Path] = ()) -> Mapping[str, Metric]:
+    """The metrics of a pair of pictures that can be computed here, with these files of weights. Raises ModelError."""
+    from regrain_lab.metrics import fidelity as metrics
+    from regrain_lab.metrics.dists import Dists
+    from regrain_lab.metrics.lpips import Lpips
+    from regrain_lab.metrics.pieapp import PieApp
+    from regrain_lab.metrics.pretrained import known
+
+    files = known(weights)
+    plain = (metrics.psnr, metrics.ssim, metrics.ms_ssim, metrics.fsim)
+    found: dict[str, Metric] = {metric.__name__: metric for metric in plain}
+    for name in ("lpips_alex", "lpips_squeeze"):
+        if name in files:
+            found[name] = _judge(Lpips.load(files[name]), Lpips.smallest)
+    if {"lpips_vgg", "vgg16"} <= files.keys():
+        found["lpips_vgg"] = _judge(Lpips.load(files["lpips_vgg"], files["vgg16"]), Lpips.smallest)
+    if {"vgg16", "dists"} <= files.keys():
+        found["dists"] = _judge(Dists.load(files["vgg16"], files["dists"]), Dists.smallest)
+    if "pieapp" in files:
+        found["pieapp"] = _judge(PieApp.load(files["pieapp"]), PieApp.smallest)
+    if find_spec("ssimulacra2"):
+        found["ssimulacra2"] = metrics.ssimulacra2
+    return found
+
+
+def missing(kinds: Collection[str]) -> list[str]:
+    """A line for each metric that files of these kinds (see `weights.known`) do not suffice for: how to get them."""
+    return [
+        f"{metric} left out: name {what} with --weights"
+        for metric, (needed, what) in _NEEDS.items()
+        if not needed <= set(kinds)
+    ]
+
+
+def _judge(network: "Callable[[Tensor, Tensor], Tensor]", smallest: int) -> Metric:
+    """A network that compares batches in [-1, 1] as a metric; None where a side is under `smallest` pixels."""
+
+    def _distance(original: "Pixels", decoded: "Pixels") -> float | None:
+        import torch
+
+        from regrain.image import to_signed
+
+        if min(original.shape[:2]) < smallest:
+            return None
+        with torch.inference_mode():
+            pair = [torch.from_numpy(to_signed(pixels))[None] for pixels in (original, decoded)]
+            return float(network(*pair))
+
+    return _distance

@@ -1,0 +1,146 @@
+"""The state of a run: weights, their moving average, Adam's moments, and the step. All of it resumes exactly.
+
+average <- d average + (1 - d) weights,   d = min(ema, (1 + step) / (10 + step))
+"""
+
+import json
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from regrain import checkpoint
+from regrain.errors import ModelError, plain
+from regrain_lab.training.muon import Muon
+
+__all__ = ["State"]
+
+STEPS_MOST = 2**31
+
+
+class State:
+    """What a checkpoint holds. `step` counts the steps taken or skipped."""
+
+    def __init__(self, network: nn.Module, ema: float, teacher: nn.Module | None = None) -> None:
+        """Start at step 0 from the network as it is; a `teacher` of the same shape is kept as it then was."""
+        self.network, self.teacher = network, teacher
+        self.ema = ema
+        self.step = 0
+        self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        self.optimizer = Muon(network.parameters())
+
+    def zero_grad(self) -> None:
+        """Forget gradients; parameters without one are left alone by the next update."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def update(self, learning_rate: float) -> None:
+        """Take one optimiser step and move the average."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        decay = min(self.ema, (1 + self.step) / (10 + self.step))
+        now = self.network.state_dict()
+        with torch.no_grad():
+            torch._foreach_lerp_([*self.average.values()], [now[name] for name in self.average], 1 - decay)
+        self.step += 1
+
+    def skip(self) -> None:
+        """Count a step whose gradient was of no use."""
+        self.step += 1
+
+    def settle(self) -> None:
+        """Go on from the averaged weights: what is frozen from here on is then what ships, to the bit."""
+        self.network.load_state_dict(self.average)
+
+    def promote(self) -> None:
+        """Settle, and make the teacher what the network then is."""
+        self.settle()
+        if self.teacher is not None:
+            self.teacher.load_state_dict(self.average)
+
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The network with its averaged weights, in evaluation mode, for as long as the context lasts."""
+        current = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        try:
+            yield self.network.eval()
+        finally:
+            self.network.load_state_dict(current)
+            self.network.train()
+
+    def save(self, path: Path) -> None:
+        """Write everything, atomically. Raises OutputError."""
+        checkpoint.save(path, self._tensors(), {"step": self.step, "config": self._config()})
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint, if there is one. Raises ModelError if it is damaged or for another network."""
+        if not path.exists():
+            return
+        try:
+            tensors, metadata = checkpoint.load(path)
+        except ModelError as error:
+            raise ModelError(f"{error}; put a good checkpoint in its place, or remove it to start again") from None
+        self._check(path, tensors, metadata)
+        self.network.load_state_dict(_part(tensors, "weights."))
+        if self.teacher is not None:
+            self.teacher.load_state_dict(_part(tensors, "teacher."))
+        for name, tensor in _part(tensors, "average.").items():
+            self.average[name].copy_(tensor)
+        self._load_optimizer(_part(tensors, "optimizer."))
+        self.step = metadata["step"]
+
+    def _check(self, path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        """Raise ModelError unless this network and its optimiser can take the tensors."""
+        shapes = self._shapes(tensors.keys())
+        for name in sorted(shapes.keys() | tensors.keys()):
+            there = tuple(tensors[name].shape) if name in tensors else None
+            if there != shapes.get(name):
+                sides = f"{plain(str(there))} there and {shapes.get(name)} here"
+                raise ModelError(f"{path}: of another network: {plain(name)} is {sides}")
+        if type(step := metadata.get("step")) is not int or not 0 <= step < STEPS_MOST:
+            raise ModelError(f"{path}: not a checkpoint of training: it says no step")
+        if metadata.get("config", (mine := self._config())) != mine:
+            raise ModelError(f"{path}: a checkpoint of another [model] than the recipe's")
+
+    def _shapes(self, names: Set[str]) -> dict[str, tuple[int, ...]]:
+        """Of all that a checkpoint holds; moments are of those parameters alone that `names` has any of."""
+        state = {name: tensor for name, tensor in self._tensors().items() if not name.startswith("optimizer.")}
+        for index, parameter in enumerate(self._parameters()):
+            moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": parameter.new_empty(())}
+            if f"optimizer.{index}.step" in names:
+                state |= {f"optimizer.{index}.{name}": moment for name, moment in moments.items()}
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"weights.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        if self.teacher is not None:
+            tensors |= {f"teacher.{k}": v for k, v in self.teacher.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        return tensors
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        """Moments in the memory format of their parameters, so that the arithmetic is the same as before the break."""
+        parameters = self._parameters()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            index, name = key.split(".")
+            like = value if name == "step" else torch.empty_like(parameters[int(index)]).copy_(value)
+            moments.setdefault(int(index), {})[name] = like
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+
+    def _config(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(json.dumps(cast(Any, self.network).config.to_dict()))
+        return plain
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter.detach() for parameter in self.network.parameters()]
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

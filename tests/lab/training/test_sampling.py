@@ -1,0 +1,158 @@
+"""The sampler's training: its loss, where it is begun, and that what a run leaves decodes."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import regrain
+from lab.training.tiny_student import STUDENT_HEAD, origin, write_student
+from regrain_lab.metrics.backbones import VGG_CHANNELS, vgg16
+from regrain_lab.training import loop, sampling
+from regrain_lab.training.adversary import Adversary
+from regrain_lab.training.config import LossConfig
+from regrain_lab.training.objective import Rules
+from regrain_lab.training.textures import STAGES, Textures
+
+RECIPE = (
+    STUDENT_HEAD.replace('trains = "student"', 'trains = "sampler"')
+    + """
+[distill]
+teacher = "teacher.safetensors"
+
+[[stage]]
+name = "teacher"
+steps = 2
+batch = 2
+crop = 64
+continuous = 0.75
+
+[[stage]]
+name = "few steps"
+steps = 2
+batch = 2
+crop = 64
+continuous = 0.5
+sampling_steps = 4
+"""
+)
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    torch.manual_seed(0)
+    return origin(tmp_path).model
+
+
+def network(model) -> sampling.Sampler:
+    return sampling.Sampler(sampling.begun(model), {})
+
+
+def rules(**changes) -> Rules:
+    return Rules(**{"rate": 1, "perceptual": 1, "continuous": 0.5, "freeze_latents": True, **changes})
+
+
+def test_a_sampler_begins_as_the_denoiser_that_ships_where_x_t_says_nothing(teacher):
+    """At t = 1 it differs by what enters with x_t alone, whose kernels are drawn anew."""
+    begun, cond, one = sampling.begun(teacher), torch.randn(1, 8, 4, 4), torch.ones(1)
+    for name in ("weight", "bias"):
+        getattr(begun.enter_x, name).data.zero_()
+    sketch, half = begun.sketch(cond), one / 2
+    alpha = float(begun.schedule.alpha(one))
+    found = begun(alpha * sketch, one, cond, half, one)
+    wanted = teacher.denoiser(torch.zeros_like(sketch), one, cond, half, one)
+    skip = 0.1**2 / (0.1**2 + math.exp(-0.45))
+    torch.testing.assert_close(found - sketch, (1 - skip) ** 0.5 * (wanted - sketch), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_loss_moves_every_weight(teacher, steps):
+    torch.manual_seed(1)
+    subject = network(teacher)
+    with torch.no_grad():
+        for parameter in subject.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    objective = sampling.Objective(subject, teacher, LossConfig(), None)
+    scalars = objective(torch.rand(2, 3, 64, 64) * 2 - 1, rules(sampling_steps=steps))
+    scalars["loss"].backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in subject.parameters())
+    assert scalars["mse"] > 0
+
+
+def test_x_t_stands_where_the_rules_say(teacher):
+    objective = sampling.Objective(network(teacher), teacher, LossConfig(), None)
+    x, cond = torch.rand(64, 3, 64, 64) * 2 - 1, torch.randn(64, 8, 4, 4)
+    quality = torch.full((64,), 0.5)
+    context = objective.network.denoiser.context(cond, quality, torch.ones(64))
+    x_t, t, own = objective._noised(x, cond, quality, context, rules(continuous=1.0))
+    assert not own.any()
+    assert 0.4 < float(t.mean()) < 0.6
+    apart = x_t - sampling.LEVELS.alpha(t)[:, None, None, None] * x
+    torch.testing.assert_close(apart.square().mean((1, 2, 3)).sqrt(), sampling.LEVELS.sigma(t), rtol=0.05, atol=1e-3)
+    x_t, t, own = objective._noised(x, cond, quality, context, rules(continuous=0.0))
+    assert own.all()
+    assert (t == 1).all()
+    apart = x_t - sampling.LEVELS.alpha(t)[:, None, None, None] * objective.network.denoiser.sketch(cond)
+    torch.testing.assert_close(apart.square().mean((1, 2, 3)).sqrt(), sampling.LEVELS.sigma(t), rtol=0.05, atol=1e-3)
+
+
+def test_a_run_leaves_weights_that_sample(tmp_path, shards):
+    path = write_student(shards.parent, RECIPE)
+    folder = loop.main(path, quiet=True)
+    model = regrain.load(folder / loop.WEIGHTS)
+    assert model.sampler is not None
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    data = regrain.encode(image, model=model)
+    first, second = (np.asarray(regrain.decode(data, model=model, seed=seed)) for seed in (0, 1))
+    assert first.shape == image.shape
+    assert (first != second).any()
+
+
+@pytest.fixture(scope="module")
+def textures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vgg")
+    torch.manual_seed(0)
+    state = vgg16().state_dict()
+    save_file({f"features.{name}": tensor.half() for name, tensor in state.items()}, folder / "vgg.safetensors")
+    heads = {f"lin{index}.weight": torch.rand(1, size, 1, 1) for index, size in enumerate(VGG_CHANNELS)}
+    save_file(heads, folder / "heads.safetensors")
+    return Textures.load(folder / "vgg.safetensors", folder / "heads.safetensors")
+
+
+def test_another_sample_of_a_texture_is_nearer_than_a_flat_square(textures):
+    """The Wasserstein distance tells textures apart, and not their samples; equal pictures are at 0 by both."""
+    noise = torch.rand(3, 3, 64, 64).mul(2).sub(1)
+    flat = noise[:1].mean() * torch.ones(1, 3, 64, 64)
+    assert all(float(distance) < 1e-6 for distance in textures(noise[:1], noise[:1]))
+    _, another = textures(noise[1:2], noise[:1])
+    _, none = textures(flat, noise[:1])
+    assert float(another) < 0.5 * float(none)
+
+
+def test_gradients_of_textures_reach_the_picture(textures):
+    x = torch.rand(1, 3, 64, 64, requires_grad=True)
+    sum(textures(x, torch.rand(1, 3, 64, 64))).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_an_adversary_learns_and_its_gradients_keep_apart(textures):
+    """L_D reaches the heads alone, L_G the picture alone; a few steps tell noise from flat squares."""
+    torch.manual_seed(3)
+    adversary = Adversary(STAGES)
+    x_hat = torch.rand(4, 3, 64, 64, requires_grad=True)
+    decoded, originals = textures.pair(x_hat, torch.zeros(4, 3, 64, 64))
+    mistakes, deceit = adversary.losses(decoded, originals)
+    deceit.sum().backward(retain_graph=True)
+    assert x_hat.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in adversary.parameters())
+    x_hat.grad = None
+    mistakes.backward(retain_graph=True)
+    assert x_hat.grad is None
+    optimizer = torch.optim.Adam(adversary.parameters(), lr=1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        adversary.losses(decoded, originals)[0].backward(retain_graph=True)
+        optimizer.step()
+    assert adversary.losses(decoded, originals)[0].item() < 0.5 * mistakes.item()
