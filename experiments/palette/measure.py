@@ -20,7 +20,6 @@ import torch
 from alternatives import of_picture, serpentine
 from numpy.typing import NDArray
 from PIL import Image
-from regrain.palette.method import STRENGTH
 
 import regrain
 from regrain import registry
@@ -28,7 +27,8 @@ from regrain.bitstream import Method
 from regrain.diffusion.prior import Prior
 from regrain.image import to_bytes, to_signed
 from regrain.palette import colours, dither, sections
-from regrain.palette.decode import regrow
+from regrain.palette.codec import STRENGTH
+from regrain.palette.decode import reconstruct
 from regrain.palette.encode import analyse
 from regrain.palette.levels import BEST_PALETTE, to_levels
 from regrain.palette.model import Model
@@ -104,7 +104,7 @@ def _middle(path: Path) -> Pixels:
 def _coded(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
     pixels = _middle(path)
     levels = to_levels(analyse(model.space, pixels))
-    decode = partial(regrow, model, size=(SIDE, SIDE), grey=False)
+    decode = partial(reconstruct, model.space, model.denoiser, size=(SIDE, SIDE), grey=False)
     for count in COLOURS:
         palette = colours.choose(levels.reshape(-1, levels.shape[2]), count)
         for name, order in ORDERS.items():
@@ -112,7 +112,7 @@ def _coded(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[li
             told = palette[chosen]
             payloads = [sections.pack_palette(levels, palette, chosen, 0, stored=stored) for stored in (True, False)]
             _, channel = sections.unpack(payloads[1], (levels.shape[0], levels.shape[1]), levels.shape[2], 0)
-            plain, repaired = decode(told, channel, how=NONE), decode(told, channel, how=Repair(STRENGTH))
+            plain, repaired = decode(told, channel, repair=NONE), decode(told, channel, repair=Repair(STRENGTH))
             yield [path.name, count, name, channel.gain, channel.error, *map(len, payloads), psnr(pixels, plain),
                    judge(pixels, plain), psnr(pixels, repaired), judge(pixels, repaired)]  # fmt: skip
 
