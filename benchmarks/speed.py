@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from machine import Convolutions, describe, fresh, limit_threads
 from pictures import DEMO, fitted
-
-from regrain_lab.evaluation.stopwatch import Stopwatch, medians
+from stopwatch import Stopwatch, medians
 
 if TYPE_CHECKING:
     from regrain.conditional.codec import ConditionalModel as Model

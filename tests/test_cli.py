@@ -758,17 +758,18 @@ def test_compare_wants_the_lpips_weights_it_is_told_of_first(photo, codec, capsy
 @pytest.fixture
 def folder(photo, monkeypatch):
     """The photo, and a text, in `photos`; weights are a stand-in, charts cost nothing, and nobody takes times."""
-    from torch import device
+    from torch import device, nn
 
-    from regrain_lab.evaluation import clock, plots
+    from regrain_lab.evaluation import charts, timing
 
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
     (photo.parent / "photos" / "notes.txt").write_text("no picture")
-    stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"), recipe="default")
+    network = nn.Identity()
+    stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"), recipe="default", network=network)
     monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
-    monkeypatch.setattr(plots, "chart", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
-    monkeypatch.setattr(clock, "take", lambda *arguments, **named: [])
+    monkeypatch.setattr(charts, "draw", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
+    monkeypatch.setattr(timing, "measure", lambda *arguments, **named: [])
     return photo.parent / "photos"
 
 
@@ -822,7 +823,7 @@ def test_evaluate_adds_a_table_of_distributions_where_its_networks_are_named(fol
 
     for name in ("photo", "other"):
         image.write(image.Picture(np.zeros((128, 256, 3), np.uint8)), folder / f"{name}.png")
-    monkeypatch.setattr(evaluate, "_network", lambda kinds: Network())
+    monkeypatch.setattr(evaluate, "_load_realism", lambda weights: Network())
     assert main(["evaluate", "photos", "--codecs", "JPEG=10,90", "--json"]) == 0
     assert (folder.parent / "photos.results" / "distributions.csv").read_text().count("\n") == 1 + 2
     assert "the 4 patches of 128 x 128" in (folder.parent / "photos.results" / "RESULTS.md").read_text()

@@ -34,9 +34,10 @@ from regrain.palette.levels import BEST_PALETTE, to_levels
 from regrain.palette.model import Model
 from regrain.palette.repair import Repair
 from regrain_lab.evaluation.baselines import JPEG, WEBP, at_size
-from regrain_lab.evaluation.sheet import Box, Column, Strip, stack
+from regrain_lab.evaluation.codecs import AS_STORED
+from regrain_lab.evaluation.contact_sheet import Box, Column, Strip, draw
 from regrain_lab.metrics.fidelity import psnr, ssim
-from regrain_lab.metrics.registry import measures
+from regrain_lab.metrics.registry import load_metrics
 
 OUT = Path(__file__).resolve().parent
 SIDE = 512
@@ -75,14 +76,14 @@ def main() -> None:
     """Write the tables and the sheet."""
     kodak, test, weights = map(Path, sys.argv[1:4])
     wanted = sys.argv[4:] or ["coding", "repair", "failures"]
-    judge, model = measures([weights])["lpips_alex"], registry.load(method="palette")
+    judge, model = load_metrics([weights])["lpips_alex"], registry.load(method="palette")
     photos = sorted(kodak.glob("*.png"))
     if "coding" in wanted:
         _write("coding", CODING, (row for path in photos for row in _coded(model, path, judge)))
     if "repair" in wanted:
         _write("repair", REPAIR, (row for path in photos[::6] for row in _repaired(model, path, judge)))
     if "failures" in wanted:
-        sheet = stack([_strip({"KODAK": kodak, "TEST": test}, *shown) for shown in SHOWN])
+        sheet = draw([_strip({"KODAK": kodak, "TEST": test}, *shown) for shown in SHOWN])
         Image.fromarray(sheet).save(OUT / "failures.webp", lossless=True)
 
 
@@ -159,7 +160,7 @@ def _strip(folders: dict[str, Path], place: str, box: Box) -> Strip:
     columns.append(_column("conditional", len(other), np.asarray(regrain.decode(other)), pixels))
     for codec in (JPEG, WEBP):
         fitted = at_size(codec, pixels, len(data))
-        columns.append(_column(codec.name, len(fitted.data), codec.decode(fitted.data), pixels))
+        columns.append(_column(codec.name, len(fitted.data), codec.decode(fitted.data, AS_STORED), pixels))
     return Strip(name, columns, box)
 
 

@@ -158,6 +158,7 @@ def decode(
     realism: float = 1.0,
     eta: float = 0.0,
     seed: int = 0,
+    init_noise: float = 1.0,
     partial: bool = False,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
@@ -180,7 +181,7 @@ def decode(
 
     model = registry.shipped(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
-    options = DecodeOptions(steps=steps, realism=realism, eta=eta, seed=seed, partial=partial)
+    options = DecodeOptions(steps, realism, eta, seed, init_noise, partial)
     with registry.torch_defaults():
         pixels = model.decode(stream, options)
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))

@@ -48,6 +48,7 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "realism": (0, 1, float),
     "eta": (0, 1, float),
     "seed": (0, 2**64 - 1, int),
+    "init_noise": (0, 1, float),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
 }

@@ -108,7 +108,7 @@ def command(commands: "Subparsers[Parser]", name: str, what: str, run: Callable[
     common.add_argument("--json", action="store_true", help="one JSON object on stdout (on stderr where OUT is -)")
     common.add_argument("-v", "--verbose", action="store_true", help="say more; a traceback where something fails")
     common.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    common.add_argument("--device", metavar="NAME", help="as cuda or cpu (default), or onnx, to decode without torch")
+    common.add_argument("--device", metavar="NAME", help="onnx (default), or torch's cpu or cuda")
     common.add_argument("--threads", metavar="N", type=_threads, help="threads to compute with (default: torch's)")
     return parser
 
@@ -159,6 +159,13 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
         default=0.0,
         metavar="E",
         help="fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)",
+    )
+    parser.add_argument(
+        "--init-noise",
+        type=float,
+        default=1.0,
+        metavar="GAMMA",
+        help="of the noise that sampling starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike",
     )
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_limits(parser)
