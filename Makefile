@@ -1,4 +1,4 @@
-# make demo: set up, encode and decode a photo, draw the comparison.   make test: set up, run the tests.
+# make demo: set up the codec alone, encode and decode a photo.   make test: set up everything, run the tests.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint wheel clean distclean
@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY
 JOBS ?= 1
 
 help:
-	@echo "make demo   encode and decode a bundled photo, draw the comparison (sets everything up first)"
+	@echo "make demo   encode and decode a bundled photo                      (sets the codec up first, no torch)"
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
 	@echo "make bench   time and memory (some fifteen minutes);  experiments/NAME/run.sh   each measurement of its own"
@@ -43,7 +43,7 @@ demo: $(VENV)/.demo-stamp
 	@mkdir -p demo-out
 	$(REGRAIN) encode demo/photo.png demo-out/photo.rgn --overwrite --target-bpp 0.2
 	$(REGRAIN) decode demo-out/photo.rgn demo-out/photo.png --overwrite
-	$(REGRAIN) compare demo/photo.png demo-out/compare.png --overwrite --target-bpp 0.2
+	$(REGRAIN) inspect demo-out/photo.rgn
 
 # JOBS=2 runs them in two processes: under five minutes on two cores.
 test: $(VENV)/.dev-stamp

@@ -30,9 +30,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import regrain
-    from regrain import codec, models
+    from regrain import codec, registry
 
-    model = models.load(options.model)
+    model = registry.load(options.model)
     data = regrain.encode(fitted(options.picture, *SIZE), quality=options.quality, model=model)
     with torch.inference_mode():
         step, counted = theirs()

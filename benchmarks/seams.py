@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from regrain.conditional.decode import Knobs
-    from regrain.models import Model
+    from regrain.registry import Codec as Model
 
 TILE = 512
 REACH = 16

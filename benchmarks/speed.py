@@ -35,9 +35,9 @@ marks = [time.perf_counter()]
 import torch
 marks.append(time.perf_counter())
 import regrain.conditional.decode, regrain.conditional.encode
-from regrain import codec, models
+from regrain import codec, registry
 marks.append(time.perf_counter())
-model = models.load(sys.argv[2] if sys.argv[2:] else None)
+model = registry.load(sys.argv[2] if sys.argv[2:] else None)
 marks.append(time.perf_counter())
 codec.decode(open(sys.argv[1], "rb").read(), model=model)
 marks.append(time.perf_counter())
@@ -89,9 +89,9 @@ def decode_stages() -> Stopwatch:
 
 def warm(picture: bytes, quality: float, runs: int, weights: Path | None) -> dict[str, Any]:
     """Encode and decode by stage, a targeted encode, the convolutions: medians of `runs` rounds after a first one."""
-    from regrain import codec, image, models
+    from regrain import codec, image, registry
 
-    model, convolutions = models.load(weights), Convolutions()
+    model, convolutions = registry.load(weights), Convolutions()
     encoding, decoding, writing = encode_stages(), decode_stages(), Stopwatch({})
 
     def once() -> tuple[bytes, tuple[dict[str, float], ...]]:

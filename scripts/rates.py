@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import regrain
-from regrain import bitstream, models
+from regrain import bitstream, registry
 from regrain.conditional.decode import tile_symbols
 from regrain.conditional.encode import analyse, encode_tiles
 from regrain.conditional.grid import latent_size, tiles
@@ -27,7 +27,7 @@ from regrain.image import read
 def measure(path: Path) -> list[float]:
     """Of one photo: bpp at quality 0 and 100, largest fall of bytes from q to q + 1, largest gap to the estimate."""
     torch.set_num_threads(1)
-    photo, model = read(path).pixels, models.load()
+    photo, model = read(path).pixels, registry.load()
     y = analyse(model, photo)
     sizes = [sum(map(len, encode_tiles(model, y, 256 * q, 1024))) for q in range(101)]
     ends = [8 * sizes[end] / (photo.shape[0] * photo.shape[1]) for end in (0, -1)]
@@ -37,7 +37,7 @@ def measure(path: Path) -> list[float]:
 
 def gap(photo: np.ndarray, quality: int) -> float:
     """How far a file's bytes lie from the trained prior's estimate of its symbols, in % past 64 bytes."""
-    data, model = regrain.encode(photo, quality=quality), models.load()
+    data, model = regrain.encode(photo, quality=quality), registry.load()
     stream = bitstream.read(data)
     (region,) = tiles(*latent_size(*photo.shape[:2]), stream.header.tile // 16)
     z, y = tile_symbols(model, stream.tiles[0] or b"", 0, region, stream.header.quality)
@@ -57,7 +57,7 @@ def main() -> None:
     photos = sorted(options.folder.glob("*.png"))
     with ProcessPoolExecutor(options.jobs) as pool:
         low, high, fall, estimate = np.array(list(pool.map(measure, photos))).T
-    print(f"{len(photos)} photos, fingerprint {models.load().fingerprint.hex()}")
+    print(f"{len(photos)} photos, fingerprint {registry.load().fingerprint.hex()}")
     print(f"rates at q 0 and q 100: {low.mean():.3f} and {high.mean():.3f} bpp")
     print(f"largest fall of bytes from q to q + 1, any photo: {fall.max():.0f}")
     print(f"bytes against the prior's estimate, any photo: within {estimate.max():.2f} % + 64 bytes")

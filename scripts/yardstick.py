@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 import regrain
-from regrain.conditional.decode import Knobs
-from regrain.conditional.frozen import Model
+from regrain.conditional.codec import ConditionalModel
 from regrain.image import write_bytes
+from regrain.options import DecodeOptions
 from regrain_lab.evaluation.progress import bar
 from regrain_lab.evaluation.sweep import pictures, pixels_of
 from regrain_lab.evaluation.yardstick import Judges, Reading, Reference, read, seeds_apart, summary
@@ -34,9 +34,12 @@ def main() -> None:
     """Measure, write, print."""
     options = arguments()
     torch.set_num_threads(options.threads)
-    judges, models = Judges.load(options.weights), {name or "package": loaded(name) for name in options.model}
+    judges, models = (
+        Judges.load(options.weights),
+        {name or "package": loaded(name, options.device) for name in options.model},
+    )
     files = pictures(options.folder)[0][:: options.every]
-    knobs = Knobs(options.steps, options.realism, options.eta, options.seed)
+    knobs = DecodeOptions(options.steps, options.realism, options.eta, options.seed)
     rows: list[Row] = []
     readings: dict[tuple[str, float], list[Reading]] = {}
     with bar(len(files) * len(models) * len(options.qualities), "picture", wanted=True) as advance:
@@ -69,15 +72,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=8, help="how many the spread is over")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture alone")
+    parser.add_argument("--device", help="as regrain decode takes it (default: onnx)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("yardstick.csv"))
     return parser.parse_args()
 
 
-def loaded(name: str | None) -> Model:
+def loaded(name: str | None, device: str | None) -> ConditionalModel:
     """Weights from a file, or those of the package."""
-    model = regrain.load(name)
-    if not isinstance(model, Model):
+    model = regrain.load(name, device)
+    if not isinstance(model, ConditionalModel):
         raise SystemExit(f"{name} holds no weights of the conditional codec")
     return model
 

@@ -18,7 +18,7 @@ from unittest import mock
 
 import torch
 
-from regrain import bitstream, codec, image, models
+from regrain import bitstream, codec, image, registry
 from regrain.conditional import grid
 from regrain.conditional.decode import tile_symbols
 from regrain.conditional.frozen import Model
@@ -106,7 +106,7 @@ SETTINGS: dict[str, Context] = {
 def own(data: bytes) -> Model:
     """The package's model of the latents that a file names."""
     header = bitstream.read_header(data)
-    model = models.choose(None, header.method, None, header.fingerprint)
+    model = registry.shipped(None, header.method, None, header.fingerprint)
     assert isinstance(model, Model)
     return model
 
@@ -138,7 +138,7 @@ def digests(files: list[bytes]) -> dict[str, list[str]]:
 
 def encode(picture: Path, folder: Path) -> list[Path]:
     """Encode a picture under every setting, in tiles of 64 pixels."""
-    written, model = [], models.load()
+    written, model = [], registry.load()
     for name, setting in SETTINGS.items():
         with setting():
             data = codec.encode(image.read(picture), quality=37.5, tile=64, model=model)

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regrain
-from regrain import bitstream, checkpoint, codec, models
+from regrain import bitstream, checkpoint, codec, registry
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
-from regrain.palette import model as palette
+from regrain.palette import torch_backend as palette
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Picture:
@@ -203,7 +203,7 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
     """Of two weights in the package, the present ones and others under their fingerprint, a file gets its own."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    shipped = models.packaged(bitstream.Method.PALETTE)
+    shipped = registry.shipped_weights(bitstream.Method.PALETTE)
     shutil.copy(shipped, folder)
     tensors, about = checkpoint.load(shipped)
     tensors["moments.shift"] += 0.25
@@ -212,7 +212,7 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
     (folder / "index.json").write_text(json.dumps({"palette": now}))
     data = codec.encode(photo, method="palette")
     expected = codec.decode(data).pixels
-    monkeypatch.setattr(models, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(registry, "files", lambda _package: tmp_path)
     new = codec.encode(photo, method="palette")
     assert codec.inspect(new).fingerprint == now != codec.inspect(data).fingerprint
     assert (codec.decode(data).pixels == expected).all()
@@ -222,9 +222,9 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
 @pytest.mark.parametrize("method", ["conditional", "progressive", "palette"])
 def test_a_method_names_the_weights_of_the_package(method):
     model = regrain.load(method)
-    assert (model.method.name.lower(), model.fingerprint) == (method, models.packaged_fingerprint(model.method))
-    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on cpu>"
-    assert models.resolve(method, None) is models.resolve(method, "cpu")
+    assert (model.method.name.lower(), model.fingerprint) == (method, registry.shipped_fingerprint(model.method))
+    assert repr(model) == f"<{method} model, latents {model.fingerprint.hex()}, on onnx>"
+    assert registry.resolve_model(method, None) is registry.resolve_model(method, "onnx")
 
 
 def test_a_path_that_looks_like_a_method_is_a_path():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import exactness
-from regrain import image, models
+from regrain import image, registry
 from regrain.diffusion import noise
 
 FOLDER = Path(__file__).parent / "golden"
@@ -90,7 +90,7 @@ def test_the_picture_knows_nothing_of_the_caller_s_torch(monkeypatch):
     wanted = exactness.pixels(data)
     for name in ("autocast", "default-float64", "threads-2"):
         with exactness.SETTINGS[name]():
-            monkeypatch.setattr(exactness, "own", lambda _: models.load())
+            monkeypatch.setattr(exactness, "own", lambda _: registry.load())
             assert exactness.pixels(data) == wanted, name
 
 

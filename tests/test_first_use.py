@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FORK = """
 import os, sys, regrain
-from regrain import models
+from regrain import registry
 device, names = sys.argv[1], sys.argv[2:]
 files = [open(name, "rb").read() for name in names]
 kept = regrain.load(device=device)

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import scripts.fuzz
-from regrain import bitstream, codec, models
+from regrain import bitstream, codec, registry
 from regrain.bitstream import Header, Method, Stream, _pack_header
 from regrain.conditional import grid, symbols
 from regrain.entropy import coder
@@ -218,7 +218,7 @@ def test_symbols_of_any_value_that_are_coded_as_they_should_be(draw):
     width, height = draw.draw(st.integers(1, 70)), draw.draw(st.integers(1, 70))
     quality, tile = draw.draw(st.integers(0, 25600)), draw.draw(st.sampled_from([64, 1024]))
     random, pool = np.random.default_rng(draw.draw(st.integers(0, 99))), draw.draw(st.lists(st.sampled_from(EXTREMES)))
-    model = models.load()
+    model = registry.load()
     tiles = []
     for index, region in enumerate(grid.tiles(*grid.latent_size(height, width), tile // grid.STRIDE)):
         z = some(random, pool, (model.config.transform.hyper, *symbols.hyper_size(region)))

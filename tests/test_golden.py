@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exactness import digest
-from regrain import bitstream, codec, image, models
+from regrain import bitstream, codec, image, registry
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
@@ -30,7 +30,7 @@ def test_the_package_has_weights_for_each_and_files_for_all_its_weights():
     headers = [bitstream.read_header((FOLDER / f"{name}.rgn").read_bytes()) for name in GOLDEN]
     released = {(header.method, header.fingerprint) for header in headers}
     stored = {path.name for path in (files("regrain") / "weights").iterdir() if path.name.endswith(".safetensors")}
-    assert {models.packaged(*one).name for one in released} == stored
+    assert {registry.shipped_weights(*one).name for one in released} == stored
 
 
 @pytest.mark.parametrize("name", GOLDEN)

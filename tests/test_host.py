@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from regrain import codec, models
+from regrain import codec, registry
 from regrain.image import Metadata, Picture
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -36,14 +36,14 @@ def both_ways(method: str, model) -> tuple[np.ndarray, bytes]:
     return pixels, codec.encode(PICTURE, quality=5, model=model)
 
 
-@pytest.mark.parametrize("method", FILES)
-def test_the_default_dtype_and_the_random_generator_are_the_callers_own(method):
-    pixels, data = both_ways(method, models.load(method=method))
+@pytest.mark.parametrize(("method", "device"), [*((method, None) for method in FILES), ("palette", "cpu")])
+def test_the_default_dtype_and_the_random_generator_are_the_callers_own(method, device):
+    pixels, data = both_ways(method, registry.load(device=device, method=method))
     for dtype in (torch.bfloat16, torch.float64):
         torch.manual_seed(1)
         before = torch.random.get_rng_state()
         with default_dtype(dtype), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
-            others = both_ways(method, models.load(method=method))
+            others = both_ways(method, registry.load(device=device, method=method))
             assert torch.get_default_dtype() == dtype
         assert torch.equal(torch.random.get_rng_state(), before)
         assert np.array_equal(others[0], pixels), dtype

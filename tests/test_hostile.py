@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regrain import bitstream, codec, models
+from regrain import bitstream, codec, registry
 from regrain.cli import main
 from regrain.conditional.frozen import Model
 from regrain.errors import BitstreamError, Corrupt, Truncated
@@ -337,7 +337,7 @@ def test_a_name_that_the_terminal_cannot_show(monkeypatch, encoding):
 @pytest.fixture(scope="module")
 def weights():
     """The weights of the package, and where the data of their tensors begins."""
-    data = models.packaged(bitstream.Method.CONDITIONAL).read_bytes()
+    data = registry.shipped_weights(bitstream.Method.CONDITIONAL).read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
     return data, 8 + size, json.loads(data[8 : 8 + size])
 
@@ -365,8 +365,8 @@ def test_damaged_weights(fails, weights, how):
 
 
 def test_a_package_without_its_weights(fails, monkeypatch):
-    monkeypatch.setattr(models, "packaged", lambda *_: Path("absent.safetensors"))
-    models._shipped.cache_clear()
+    monkeypatch.setattr(registry, "shipped_weights", lambda *_: Path("absent.safetensors"))
+    registry._cached.cache_clear()
     fails(["decode", "photo.rgn", "x.png"], 5, "reinstall")
     fails(["encode", "photo.png", "x.rgn"], 5, "reinstall")
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import regrain
-from regrain import checkpoint, codec, models
+from regrain import checkpoint, codec, registry
 from regrain.conditional.frozen import freeze as freeze_codec
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.conditional.transform import TransformConfig
@@ -21,7 +21,7 @@ from regrain.diffusion.unet import DenoiserConfig
 from regrain.errors import ModelError, RegrainError
 from regrain.image import Metadata, Picture
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
-from regrain.palette.model import freeze as freeze_autoencoder
+from regrain.palette.torch_backend import freeze as freeze_autoencoder
 
 SECONDS = 2
 ESCAPE = "\x1b[31mred\n"
@@ -50,6 +50,8 @@ def small(kind):
 
 SMALL = {kind: small(kind) for kind in ("conditional", "prior", "palette")}
 DEVICES = [None, "onnx"] if find_spec("onnxruntime") else [None]
+DEVICES_OF = {"conditional": DEVICES, "prior": [None, "cpu"], "palette": [None, "cpu"]}
+"""The devices with which each kind is loaded: None is torch for the conditional method, ONNX Runtime for the others."""
 
 
 def written(path, tensors, about):
@@ -124,7 +126,7 @@ def test_no_number_may_be_endless(tmp_path, kind, value):
             spoilt = tensors[name].clone()
             spoilt.view(-1)[0] = value
             path = written(tmp_path / f"{number}.safetensors", {**tensors, name: spoilt}, about)
-            for device in DEVICES if kind == "conditional" else [None]:
+            for device in DEVICES_OF[kind]:
                 refused(path, device, name, "finite")
 
 
@@ -134,7 +136,10 @@ def test_no_number_may_be_endless(tmp_path, kind, value):
 )
 def test_moments_that_no_latents_have(tmp_path, name, value):
     tensors, about = SMALL["palette"]
-    refused(written(tmp_path / "w.safetensors", {**tensors, name: torch.full((4,), value)}, about), None, "moments")
+    for device in DEVICES_OF["palette"]:
+        refused(
+            written(tmp_path / "w.safetensors", {**tensors, name: torch.full((4,), value)}, about), device, "moments"
+        )
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -157,7 +162,7 @@ def test_what_would_leave_the_integer_wall(tmp_path, name, change, device):
 @pytest.mark.parametrize("kind", SMALL)
 def test_names_do_not_reach_the_terminal_as_they_are(tmp_path, kind):
     tensors, about = SMALL[kind]
-    for device in DEVICES if kind == "conditional" else [None]:
+    for device in DEVICES_OF[kind]:
         extra = {**tensors, f"denoiser.{ESCAPE}{'long' * 999}": torch.zeros(1)}
         refused(written(tmp_path / "extra.safetensors", extra, about), device, "\\x1b")
     refused(written(tmp_path / "name.safetensors", tensors, edited(about, ("config", ESCAPE * 99), 1)), None, "\\x1b")
@@ -231,10 +236,13 @@ def spoilt(random, kind):
     return tensors, about
 
 
-@pytest.mark.parametrize(("kind", "device"), [*((kind, None) for kind in SMALL), ("conditional", DEVICES[-1])])
+@pytest.mark.parametrize(
+    ("kind", "device"),
+    [*((kind, None) for kind in SMALL), ("conditional", DEVICES[-1]), ("palette", "cpu"), ("prior", "cpu")],
+)
 def test_spoilt_weights_run_or_are_refused(tmp_path, kind, device):
     random, path = np.random.default_rng(8), tmp_path / "w.safetensors"
-    data = None if device is None else codec.encode(PICTURE, model=regrain.load(written(path, *SMALL["conditional"])))
+    data = None if device != "onnx" else codec.encode(PICTURE, model=regrain.load(written(path, *SMALL["conditional"])))
     for _ in range(int(os.environ.get("REGRAIN_FUZZ", 25))):
         tensors, about = spoilt(random, kind)
         start, said = time.thread_time(), "it runs"
@@ -251,6 +259,6 @@ def test_spoilt_weights_run_or_are_refused(tmp_path, kind, device):
 
 def test_whole_weights_run(tmp_path):
     for kind in SMALL:
-        model = models.load(written(tmp_path / "w.safetensors", *SMALL[kind]))
+        model = registry.load(written(tmp_path / "w.safetensors", *SMALL[kind]))
         pixels = codec.decode(codec.encode(PICTURE, model=model), model=model).pixels
         assert pixels.shape == (24, 20, 3)

@@ -61,9 +61,9 @@ def test_weights_are_read_without_torch_s_compiler():
     """Drawing numbers on tensors without memory would import it: most of a second in every fresh process."""
     code = """if True:
         import sys
-        from regrain import models
+        from regrain import registry
         for method in ("conditional", "progressive", "palette"):
-            models.load(method=method)
+            registry.load(method=method)
         print("torch._dynamo" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import reference_reader as reference
 from entropy import reference_coder
-from regrain import bitstream, codec, models
+from regrain import bitstream, codec, registry
 from regrain.conditional import grid
 from regrain.conditional.decode import tile_symbols
 from regrain.conditional.transform import MeanBranch, TransformConfig
@@ -33,8 +33,8 @@ FORMAT_TEXT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 @lru_cache
 def readers(fingerprint):
     """The reference's weights and the library's model of some latents."""
-    path = models.packaged(bitstream.Method.CONDITIONAL, fingerprint)
-    return reference.read_weights(path), models.choose(None, bitstream.Method.CONDITIONAL, None, fingerprint)
+    path = registry.shipped_weights(bitstream.Method.CONDITIONAL, fingerprint)
+    return reference.read_weights(path), registry.shipped(None, bitstream.Method.CONDITIONAL, None, fingerprint)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_symbols_of_any_size_come_back_from_both(weights, model):
 
 
 def test_the_mean_branch_is_the_one_of_the_text(weights, model):
-    tensors = load_file(models.packaged(bitstream.Method.CONDITIONAL, model.fingerprint))
+    tensors = load_file(registry.shipped_weights(bitstream.Method.CONDITIONAL, model.fingerprint))
 
     def convolve(name, a):
         kernel, bias = (tensors[f"latents.mean.{name}.{part}"].astype(float) for part in ("weight", "bias"))

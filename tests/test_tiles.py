@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regrain.errors import Corrupt
-from regrain.tiles import decode_each, places
+from regrain.tiles import decode_each, places, windowed
 
 
 def decoder(done):
@@ -72,3 +72,17 @@ def test_tiles_cover_all_once():
     for place in places(9, 13, 4):
         seen[place] += 1
     assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("scale", [0.25, 1, 4])
+@pytest.mark.parametrize("size", [(8, 8), (64, 20), (37, 90)])
+def test_windowed_is_the_whole_of_what_sees_no_further_than_the_halo(scale, size):
+    """A sum over 9 x 9, then fewer or more samples; sizes need not be multiples of anything."""
+    x = np.random.default_rng(0).integers(0, 100, (2, *size))
+
+    def run(part):
+        padded = np.pad(part, ((0, 0), (4, 4), (4, 4)))
+        summed = np.lib.stride_tricks.sliding_window_view(padded, (9, 9), (1, 2)).sum((3, 4))
+        return summed[:, ::4, ::4] if scale < 1 else summed.repeat(scale, 1).repeat(scale, 2)
+
+    assert (windowed(run, x, side=16, halo=8, scale=scale) == run(x)).all()

@@ -52,7 +52,12 @@ def of_picture(
     """
     assert isinstance(how.steps, int)
     alpha, sigma = math.sqrt(1 / (1 + math.exp(-log_snr))), math.sqrt(1 / (1 + math.exp(log_snr)))
-    noise_at = how.noise(x.shape)
+    fresh = how.noise(tuple(x.shape))
+
+    def noise_at(step: int) -> Tensor:
+        """The noise of a step."""
+        return torch.from_numpy(fresh(step))
+
     x_t = alpha * x + sigma * noise_at(0) if noised else alpha * x
 
     def estimate(x_t: torch.Tensor, level: float) -> Tensor:

@@ -20,9 +20,10 @@ import torch
 from alternatives import of_picture, serpentine
 from numpy.typing import NDArray
 from PIL import Image
+from regrain.palette.method import STRENGTH
 
 import regrain
-from regrain import models
+from regrain import registry
 from regrain.bitstream import Method
 from regrain.diffusion.prior import Prior
 from regrain.image import to_bytes, to_signed
@@ -30,7 +31,6 @@ from regrain.palette import colours, dither, sections
 from regrain.palette.decode import regrow
 from regrain.palette.encode import analyse
 from regrain.palette.levels import BEST_PALETTE, to_levels
-from regrain.palette.method import STRENGTH
 from regrain.palette.model import Model
 from regrain.palette.repair import Repair
 from regrain_lab.evaluation.baselines import JPEG, WEBP, at_size
@@ -75,7 +75,7 @@ def main() -> None:
     """Write the tables and the sheet."""
     kodak, test, weights = map(Path, sys.argv[1:4])
     wanted = sys.argv[4:] or ["coding", "repair", "failures"]
-    judge, model = measures([weights])["lpips_alex"], models.load(method="palette")
+    judge, model = measures([weights])["lpips_alex"], registry.load(method="palette")
     photos = sorted(kodak.glob("*.png"))
     if "coding" in wanted:
         _write("coding", CODING, (row for path in photos for row in _coded(model, path, judge)))
@@ -120,7 +120,7 @@ def _coded(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[li
 def _repaired(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
     pixels = np.asarray(Image.open(path).convert("RGB"))
     data = regrain.encode(pixels, quality=QUALITY, model=model)
-    prior = Prior.load(Path(str(models.packaged(Method.PROGRESSIVE))))
+    prior = Prior.load(Path(str(registry.shipped_weights(Method.PROGRESSIVE))))
 
     def denoise(x_t: torch.Tensor, log_snr: float) -> torch.Tensor:
         """Of the image-space prior."""

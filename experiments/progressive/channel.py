@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 
-from regrain.progressive import sections
-from regrain.progressive.channel import divergence, receive, send
+from regrain.progressive.payload import pack
+from regrain.progressive.reverse_channel_coding import divergence, receive, send
 
 SIZE, BITS, RUNS = 2**18, 8000.0, 8
 DEVIATION = math.sqrt(4 ** (BITS / SIZE) - 1)
@@ -40,7 +40,7 @@ def _line(shift: np.ndarray, chunk: float) -> str:
         middle = time.process_time()
         sample = receive(message, SIZE, 0, run)
         seconds += (middle - start, time.process_time() - middle)
-        size += 8 * len(sections.pack([message], 0)) / RUNS
+        size += 8 * len(pack([message], 0)) / RUNS
         kept += float(sample @ shift / (shift @ shift)) / RUNS
     encode, decode = seconds / RUNS
     share = size / divergence(shift)

@@ -23,8 +23,9 @@ import dithering
 import numpy as np
 
 from regrain.diffusion.sampler import posterior
-from regrain.progressive import channel, sections
-from regrain.progressive.walk import SCHEDULE
+from regrain.progressive import reverse_channel_coding
+from regrain.progressive.payload import pack
+from regrain.progressive.reverse_process import SCHEDULE
 
 SIZE, SPREADS = 2**18, (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 CROSSING = math.sqrt(4 ** (10 / 16) - 1)
@@ -40,8 +41,8 @@ Send = Callable[[np.ndarray, float, int], tuple[np.ndarray, float]]
 
 def reverse(shift: np.ndarray, spread: float, step: int, chunk_bits: float = 10.0) -> tuple[np.ndarray, float]:
     """By reverse channel coding: bits are those of the payload."""
-    message = channel.send(shift, 0, step, chunk_bits=chunk_bits)
-    return channel.receive(message, shift.size, 0, step), 8 * len(sections.pack([message], 0))
+    message = reverse_channel_coding.send(shift, 0, step, chunk_bits=chunk_bits)
+    return reverse_channel_coding.receive(message, shift.size, 0, step), 8 * len(pack([message], 0))
 
 
 def dithered(shift: np.ndarray, spread: float, step: int) -> tuple[np.ndarray, float]:
@@ -70,7 +71,7 @@ def steps_alone() -> None:
     unit = np.random.default_rng(0).standard_normal(SIZE).astype(np.float32)
     for spread in SPREADS:
         shift = np.float32(spread) * unit
-        cells = [f"{spread:g}", f"{channel.divergence(shift) / SIZE:.4f}"]
+        cells = [f"{spread:g}", f"{reverse_channel_coding.divergence(shift) / SIZE:.4f}"]
         for send in (partial(reverse, chunk_bits=8.0), reverse):
             cells += timed(send, shift, spread) if spread < CROSSING else ["too few values", ""]
         print(f"| {' | '.join([*cells, *timed(dithered, shift, spread)])} |", flush=True)
@@ -126,7 +127,7 @@ def sources() -> list[Source]:
 
 
 def coefficients(before: float | None, after: float) -> tuple[float, float, float]:
-    """Of a step from one log-SNR to another, as `walk.Step` has them: weights of x_0 and x_t, and the deviation."""
+    """The weights of x_0 and x_t and the deviation of a step from one log-SNR to another, as in `Step`."""
     if before is None:
         alpha, sigma = SCHEDULE.at(SCHEDULE.time_of(after))
         return alpha, 0.0, sigma
@@ -141,7 +142,7 @@ def walked(source: Source, steps: int, send: Send) -> list[str]:
         picture, kept, std = coefficients(before, after)
         shift = (picture / std * (x_0 - x_hat)).astype(np.float32).reshape(-1)
         z, taken = send(shift, picture / std * spread, step)
-        divergence, bits = divergence + channel.divergence(shift) / x_0.size, bits + taken / x_0.size
+        divergence, bits = divergence + reverse_channel_coding.divergence(shift) / x_0.size, bits + taken / x_0.size
         x_t = picture * x_hat + kept * x_t + std * z.reshape(x_0.shape)
         before, x_hat, spread = after, source.denoise(x_t, after), math.sqrt(source.error(after))
     error, alpha = float(np.square(x_0 - x_hat).mean()), SCHEDULE.at(SCHEDULE.time_of(LOG_SNR[1]))[0]

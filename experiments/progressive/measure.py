@@ -23,9 +23,10 @@ from prior import CIFAR, SHIPPED, measure
 
 import regrain
 from regrain import bitstream
+from regrain.diffusion.prior import Prior
 from regrain.image import to_bytes
-from regrain.progressive import channel, encode, sections, walk
-from regrain.progressive.model import Model
+from regrain.progressive import encode, method, reverse_channel_coding, reverse_process
+from regrain.progressive.payload import pack
 from regrain_lab.metrics.fidelity import psnr
 
 OUT = Path(__file__).resolve().parent
@@ -45,15 +46,15 @@ def main() -> None:
     with ProcessPoolExecutor(options.jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         found = pool.map(partial(prefixes, options.model), sorted(options.kodak.glob("*.png")))
         _write("kodak.csv", ["image", "steps", "log_snr", "bytes", "divergence", "psnr"], (r for f in found for r in f))
-    model, pictures = Model.load(options.model), np.load(CIFAR)
-    _write("cifar.csv", ["reverse_time", "log_snr", "bits", "rmse"], curve(model, pictures))
-    rows = [*together(model, pictures[:TOGETHER]), *others(pictures[:TOGETHER])]
+    prior, pictures = Prior.load(options.model), np.load(CIFAR)
+    _write("cifar.csv", ["reverse_time", "log_snr", "bits", "rmse"], curve(prior, pictures))
+    rows = [*together(prior, pictures[:TOGETHER]), *others(pictures[:TOGETHER])]
     _write("written.csv", ["codec", "setting", "bits", "divergence", "rmse"], rows)
 
 
 def prefixes(weights: Path, path: Path) -> list[list[object]]:
     """A row a prefix, of no step to all."""
-    model, rows, payloads, divergence = Model.load(weights), [], [], 0.0
+    model, rows, payloads, divergence = method.load(weights, "cpu"), [], [], 0.0
     pixels = np.asarray(Image.open(path).convert("RGB"))
     header = bitstream.Header(pixels.shape[1], pixels.shape[0], 0, model.fingerprint, bitstream.Method.PROGRESSIVE)
     for sent in encode.stream(model, pixels, header.tile):
@@ -66,7 +67,7 @@ def prefixes(weights: Path, path: Path) -> list[list[object]]:
 
 def _prefix(name: str, header: bitstream.Header, payloads: list[bytes], divergence: float, psnr: float) -> list[object]:
     size = len(_file(header, payloads)) if payloads else 0
-    after = walk.steps(len(payloads))[-1].after if payloads else ""
+    after = reverse_process.steps(len(payloads))[-1].log_snr_after if payloads else ""
     return [name, len(payloads), after, size, round(divergence, 1), round(psnr, 4)]
 
 
@@ -77,13 +78,13 @@ def _file(header: bitstream.Header, payloads: list[bytes]) -> bytes:
     return bitstream.write(bitstream.Stream(bitstream.Header(**fields), tuple(payloads)))
 
 
-def _shown(x_hat: torch.Tensor, pixels: np.ndarray) -> np.ndarray:
-    return to_bytes(x_hat[:, : pixels.shape[0], : pixels.shape[1]].numpy(), grey=False)
+def _shown(x_hat: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    return to_bytes(x_hat[:, : pixels.shape[0], : pixels.shape[1]], grey=False)
 
 
-def curve(model: Model, pictures: np.ndarray) -> Iterator[list[object]]:
+def curve(prior: Prior, pictures: np.ndarray) -> Iterator[list[object]]:
     """DDPM's figure 5: what is known at each time, in bits a value, and how far off the estimate is then."""
-    found = measure(model.prior, pictures, BOUND_STEPS)
+    found = measure(prior, pictures, BOUND_STEPS)
     spent = found.terms.cumsum(0).tolist()
     for time, bits, square in zip(found.times, spent, found.squares.tolist(), strict=False):
         yield [round(1 - time, 4), round(10 - 20 * time, 3), round(bits, 6), round(square**0.5, 4)]
@@ -91,20 +92,20 @@ def curve(model: Model, pictures: np.ndarray) -> Iterator[list[object]]:
 
 
 @torch.no_grad()
-def together(model: Model, pictures: np.ndarray) -> Iterator[list[object]]:
+def together(prior: Prior, pictures: np.ndarray) -> Iterator[list[object]]:
     """All pictures in one message a step: bits a value that are written, and the error of the estimate before it."""
     x_0 = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     x_t, x_hat, written, divergence = torch.zeros_like(x_0), torch.zeros_like(x_0), 0, 0.0
-    for number, step in enumerate(walk.steps(bitstream.MOST_STEPS)):
+    for number, step in enumerate(reverse_process.steps(bitstream.MOST_STEPS)):
         shift = (step.gain * (x_0 - x_hat)).reshape(-1).numpy()
-        message = channel.send(shift, walk.SEED, number)
-        written += 8 * len(sections.pack([message], 0))
-        divergence += channel.divergence(shift)
-        z = torch.from_numpy(channel.receive(message, shift.size, walk.SEED, number)).view_as(x_0)
-        x_t = step.picture * x_hat + step.kept * x_t + step.std * z
-        x_hat = model.prior.denoise(x_t, torch.full((len(x_t),), step.after)).clamp(-1, 1)
+        message = reverse_channel_coding.send(shift, reverse_process.SEED, number)
+        written += 8 * len(pack([message], 0))
+        divergence += reverse_channel_coding.divergence(shift)
+        z = reverse_channel_coding.receive(message, shift.size, reverse_process.SEED, number)
+        x_t = step.picture_weight * x_hat + step.state_weight * x_t + step.std * torch.from_numpy(z).view_as(x_0)
+        x_hat = prior.denoise(x_t, torch.full((len(x_t),), step.log_snr_after)).clamp(-1, 1)
         rmse = float((x_hat - x_0).square().mean().sqrt()) * 127.5
-        yield ["progressive", step.after, written / x_0.numel(), divergence / x_0.numel(), round(rmse, 4)]
+        yield ["progressive", step.log_snr_after, written / x_0.numel(), divergence / x_0.numel(), round(rmse, 4)]
 
 
 def others(pictures: np.ndarray) -> Iterator[list[object]]:

@@ -2,8 +2,8 @@
 
     python experiments/progressive/parametrisations.py [--steps N] [--schedule NAME] [--vlb-weight W]
 
-Each is trained from one seed on the same 32 x 32 crops, times and noise, by L_simple (see training.losses.prior, also for
-"log-linear"), the last with a learned variance by the hybrid loss. The bound is on pictures of CIFAR-10, on which
+Each is trained from one seed on the same 32 x 32 crops, times and noise, by L_simple (training.losses.prior has it, and
+"log-linear" too), the last with a learned variance by the hybrid loss. The bound is on pictures of CIFAR-10, on which
 nothing is trained; the rows of one network differ in the variance of the steps alone, the columns in the grid alone.
 By default about 6 minutes of one free core, a quarter of it for the bounds.
 """

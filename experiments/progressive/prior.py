@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regrain import models
+from regrain import registry
 from regrain.bitstream import Method
 from regrain.diffusion import sampler
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.schedule import LogLinear
 
 CIFAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10" / "cifar10_1000.npy"
-SHIPPED = Path(str(models.packaged(Method.PROGRESSIVE)))
+SHIPPED = Path(str(registry.shipped_weights(Method.PROGRESSIVE)))
 BATCH = 100
 PROFILE = 10
 """Rows of the profile."""

@@ -123,6 +123,7 @@ def decode(
     realism: float = 1.0,
     eta: float = 0.0,
     seed: int = 0,
+    init_noise: float = 1.0,
     partial: bool = False,
     model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
@@ -134,7 +135,8 @@ def decode(
     `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it, each with
     fresh noise by `eta`: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32
     steps, the most that should end within `budget` seconds (None: 5) of the call on this machine, where the first step
-    is timed. The same `seed` and number of steps give the same pixels on the same machine and threads. `partial`
+    is timed. `init_noise` in [0, 1] is the standard deviation of the noise that sampling starts from, in units of the
+    schedule's: 0 starts from what the file says alone, whatever the seed. The same `seed` and number of steps give the same pixels on the same machine and threads. `partial`
     decodes what is whole of a damaged file. `max_memory`, `model` and `device` are as in
     `encode`.
 
@@ -147,6 +149,7 @@ def decode(
         realism=realism,
         eta=eta,
         seed=seed,
+        init_noise=init_noise,
         partial=partial,
         model=model,
         device=device,
@@ -178,9 +181,9 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
     UsageError for a device that is not there.
     """
     named = checked(path=path, device=device)
-    from regrain import models
+    from regrain import registry
 
-    return models.load(named["path"], named["device"])
+    return registry.load(named["path"], named["device"])
 
 
 def _read(data: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int = 250_000_000) -> bytes:

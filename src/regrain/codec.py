@@ -10,16 +10,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from regrain import bitstream, memory, models
+from regrain import bitstream, memory, registry
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
+from regrain.options import DecodeOptions
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from regrain.image import Picture
-    from regrain.models import Model
+    from regrain.registry import Codec
 
 __all__ = ["Info", "decode", "encode", "inspect"]
 
@@ -59,7 +60,7 @@ def inspect(data: bytes) -> Info:
     header = bitstream.read_header(data)
     with suppress(*(Truncated,) if header.method == bitstream.Method.PROGRESSIVE else ()):
         bitstream.read(data, max_pixels=2**62)
-    expected: dict[int | None, float] = dict(enumerate(models.expected_psnr(header.method, header.fingerprint)))
+    expected: dict[int | None, float] = dict(enumerate(registry.expected_psnr(header.method, header.fingerprint)))
     sections = tuple({**asdict(section), "psnr": expected.get(section.tile)} for section in bitstream.layout(data))
     return Info(
         width=header.width,
@@ -86,7 +87,7 @@ def encode(
     target_bpp: float | None = None,
     tile: int = 1024,
     method: str | None = None,
-    model: "Model | str | os.PathLike[str] | None" = None,
+    model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_memory: int | None = None,
 ) -> bytes:
@@ -97,23 +98,23 @@ def encode(
     """
     from regrain.image import encode_alpha, fill_hidden
 
-    given = models.resolve(model, device)
-    which = models.method_of(method, given)
+    given = registry.resolve_model(model, device)
+    which = registry.method_of(method, given)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
-    fingerprint = given.fingerprint if given else models.packaged_fingerprint(which)
+    fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     memory.check("encoding", header, limit=max_memory)
-    model = models.choose(given, which, device)
+    model = registry.shipped(given, which, device)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
-    with models.untouched():
-        payloads = models.room(which, model).encoder(model, pixels, tile)
+    with registry.torch_defaults():
+        prepared = model.prepare(pixels, tile)
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
     meta = picture.metadata
 
     def at(step: int) -> bytes:
         """The file at quality `step`, q times 256."""
-        with models.untouched():
-            tiles = tuple(payloads(step))
+        with registry.torch_defaults():
+            tiles = tuple(prepared.payloads(step))
         stream = bitstream.Stream(replace(header, quality=step), tiles, alpha, meta.icc, meta.exif, meta.xmp)
         return bitstream.write(stream)
 
@@ -157,8 +158,9 @@ def decode(
     realism: float = 1.0,
     eta: float = 0.0,
     seed: int = 0,
+    init_noise: float = 1.0,
     partial: bool = False,
-    model: "Model | str | os.PathLike[str] | None" = None,
+    model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
     max_memory: int | None = None,
@@ -167,22 +169,21 @@ def decode(
     header = bitstream.read_header(data)
     bitstream.check_pixels(header, max_pixels, partial=partial)
     most = STEPS[-1] if isinstance(steps, Budget) else steps
-    memory.check("decoding", header, steps=most, limit=max_memory, torch=models.needs_torch(model, device))
+    memory.check("decoding", header, steps=most, limit=max_memory, torch=registry.needs_torch(model, device))
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
     wanted = header.fingerprint
-    given = models.resolve(model, device, wanted)
+    given = registry.resolve_model(model, device, wanted)
     if given:
         _check_fingerprint(wanted, given.fingerprint)
     from regrain.image import Metadata, Picture
 
-    model = models.choose(given, header.method, device, wanted)
+    model = registry.shipped(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
-    with models.untouched():
-        pixels = models.room(header.method, model).decode(
-            model, stream, steps=steps, realism=realism, eta=eta, seed=seed, partial=partial
-        )
+    options = DecodeOptions(steps, realism, eta, seed, init_noise, partial)
+    with registry.torch_defaults():
+        pixels = model.decode(stream, options)
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
 
 

@@ -9,12 +9,33 @@ import operator
 import os
 import reprlib
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from regrain.bitstream import Method
 from regrain.errors import UsageError
 
-__all__ = ["METHODS", "NAMES", "RANGES", "RATES", "check_names", "checked"]
+if TYPE_CHECKING:
+    from regrain.diffusion.budget import Budget
+
+__all__ = ["METHODS", "NAMES", "RANGES", "RATES", "DecodeOptions", "check_names", "checked"]
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How a file is decoded: steps >= 1 or a time for them, realism and eta in [0, 1], the seed of the noise.
+
+    `init_noise` is the standard deviation of the noise that sampling starts from, in units of the schedule's own.
+    `partial` decodes what is whole of a damaged file.
+    """
+
+    steps: "int | Budget" = 1
+    realism: float = 1.0
+    eta: float = 0.0
+    seed: int = 0
+    init_noise: float = 1.0
+    partial: bool = False
+
 
 METHODS = tuple(method.name.lower() for method in Method)
 RANGES: dict[str, tuple[int, int, type]] = {
@@ -27,6 +48,7 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "realism": (0, 1, float),
     "eta": (0, 1, float),
     "seed": (0, 2**64 - 1, int),
+    "init_noise": (0, 1, float),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
 }

@@ -1,11 +1,15 @@
-"""Tiles: where they lie, and decoded one by one: what is lost is lost alone."""
+"""Tiles: where they lie, and decoded one by one: what is lost is lost alone. Windows, so that memory is bounded."""
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from regrain.errors import Corrupt
 
-__all__ = ["Place", "decode_each", "places"]
+__all__ = ["Place", "decode_each", "places", "windowed"]
 
 log = logging.getLogger(__name__)
 
@@ -45,3 +49,29 @@ def decode_each(payloads: Sequence[bytes | None], decode: Callable[[int, bytes],
     if lost:
         named = "; ".join(lost[:NAMED]) + ("; ..." if len(lost) > NAMED else "")
         log.warning("latents: %d of %d tiles are lost (%s)", len(lost), len(payloads), named)
+
+
+def windowed(
+    run: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any], *, side: int, halo: int, scale: float = 1
+) -> NDArray[Any]:
+    """run(x), x (C, H, W), in squares of `side` that see `halo` around them, so that memory is bounded.
+
+    `run` gives `scale` times the height and width that it gets, rounded up; side times scale and halo times scale are
+    whole numbers.
+    """
+    core, rows = round(side * scale), []
+    for top in range(0, x.shape[1], side):
+        down, up = _reach(top, side, halo)
+        parts = []
+        for left in range(0, x.shape[2], side):
+            across, before = _reach(left, side, halo)
+            first, start = round(up * scale), round(before * scale)
+            parts.append(run(x[:, down, across])[:, first : first + core, start : start + core])
+        rows.append(np.concatenate(parts, 2))
+    return np.concatenate(rows, 1)
+
+
+def _reach(start: int, side: int, halo: int) -> tuple[slice, int]:
+    """A window that starts at `start` with its halo, and where in that it starts."""
+    first = max(0, start - halo)
+    return slice(first, start + side + halo), start - first

@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
     from regrain.codec import Info
     from regrain.image.sources import Picturelike
-    from regrain.models import Model
+    from regrain.registry import Codec as Model
 else:
     _MODULES = {
-        "Image": "PIL.Image",
-        "Info": "regrain.codec",
-        "Model": "regrain.models",
-        "Picturelike": "regrain.image.sources",
+        "Image": ("PIL.Image", "Image"),
+        "Info": ("regrain.codec", "Info"),
+        "Model": ("regrain.registry", "Codec"),
+        "Picturelike": ("regrain.image.sources", "Picturelike"),
     }
 
     def __getattr__(name: str) -> object:
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_MODULES[name]), name)
+        module, attribute = _MODULES[name]
+        return getattr(import_module(module), attribute)

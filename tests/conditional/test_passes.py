@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from regrain.conditional.coding_order import Pass, passes
 from regrain.conditional.model import ModelConfig, build_scale
-from regrain.conditional.passes import Pass, passes
 from regrain.conditional.transform import MeanBranch, TransformConfig
 from regrain.conditional.walk import walk
 from regrain.errors import UsageError

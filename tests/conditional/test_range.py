@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from regrain import codec, image, models
+from regrain import codec, image, registry
 from regrain.conditional import basis
 from regrain.conditional.dct import LATENT_MAX, kept
 from regrain.conditional.encode import analyse
@@ -40,7 +40,7 @@ PICTURES = {
 
 @pytest.fixture(scope="module")
 def model():
-    return models.load()
+    return registry.load()
 
 
 def added(model, y, pixels):

@@ -2,15 +2,15 @@
 
 import pytest
 
-from regrain import models
+from regrain import registry
 
 
 @pytest.fixture(scope="session")
 def torch_model():
-    return models.load()
+    return registry.load()
 
 
 @pytest.fixture(scope="session")
 def onnx_model():
     pytest.importorskip("onnxruntime")
-    return models.load(device="onnx")
+    return registry.load(device="onnx")

@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("onnxruntime")
 
-from regrain import bitstream, codec, image, models
+from regrain import bitstream, codec, image, registry
 from regrain.conditional import decode as torch_decode
 from regrain.conditional import grid
 from regrain.diffusion.budget import Budget
@@ -32,7 +32,7 @@ def golden(name: str) -> bytes:
 def own(name: str, device: str | None = None):
     """The package's model of the latents of a golden file."""
     header = bitstream.read_header(golden(name))
-    return models.choose(None, header.method, device, header.fingerprint)
+    return registry.shipped(None, header.method, device, header.fingerprint)
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> int:

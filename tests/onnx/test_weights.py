@@ -9,11 +9,12 @@ import torch
 
 pytest.importorskip("onnxruntime")
 
-from regrain import checkpoint, models
+from regrain.onnx.model import Model
+
+from regrain import checkpoint, registry
 from regrain.bitstream import Method
 from regrain.errors import ModelError, UsageError
 from regrain.onnx import weights
-from regrain.onnx.model import Model
 
 TENSORS = {
     "a": torch.randn(2, 3).half(),
@@ -40,7 +41,7 @@ def test_a_part_is_float32_and_without_its_prefix():
 
 
 def test_the_shipped_model_says_the_same_of_itself(torch_model, onnx_model):
-    assert onnx_model.fingerprint == torch_model.fingerprint == models.packaged_fingerprint(Method.CONDITIONAL)
+    assert onnx_model.fingerprint == torch_model.fingerprint == registry.shipped_fingerprint(Method.CONDITIONAL)
     assert (onnx_model.recipe, onnx_model.method) == (torch_model.recipe, torch_model.method)
     assert (onnx_model.prediction, onnx_model.init_noise) == (
         torch_model.config.prediction,
@@ -66,7 +67,7 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def shipped() -> tuple[dict[str, torch.Tensor], dict]:
-    with as_file(models.packaged(Method.CONDITIONAL)) as path:
+    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as path:
         return checkpoint.load(path)
 
 
@@ -95,8 +96,9 @@ def test_weights_of_another_shape_are_refused(shipped, changes, about, word, tmp
     assert "\n" not in str(refusal.value)
 
 
-def test_another_method_needs_torch():
-    with pytest.raises(UsageError, match="needs torch"):
-        models.load(device="onnx", method="progressive")
-    with as_file(models.packaged(Method.PROGRESSIVE)) as path, pytest.raises(UsageError, match="needs torch"):
-        models.load(path, "onnx")
+def test_weights_of_another_method_are_refused():
+    with (
+        as_file(registry.shipped_weights(Method.PROGRESSIVE)) as path,
+        pytest.raises(UsageError, match="conditional method"),
+    ):
+        Model.load(path)

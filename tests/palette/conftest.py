@@ -6,8 +6,9 @@ import torch
 
 from regrain import checkpoint
 from regrain.diffusion.prior import Prior, PriorConfig
+from regrain.palette import method
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
-from regrain.palette.model import Model, freeze
+from regrain.palette.torch_backend import freeze
 
 SMALL = AutoencoderConfig(encoder=(8, 8), encoder_depths=(1, 1), decoder=(8, 8), decoder_depths=(1, 1), half=6)
 PRIOR = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8, channels=4, patch=1)
@@ -28,10 +29,12 @@ def weights(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
-def model(weights):
-    """That file, loaded."""
-    return Model.load(weights)
+@pytest.fixture(scope="session", params=["onnx", "cpu"])
+def model(weights, request):
+    """That file, loaded: for ONNX Runtime, and for torch."""
+    if request.param == "onnx":
+        pytest.importorskip("onnxruntime")
+    return method.load(weights, request.param)
 
 
 @pytest.fixture

@@ -147,5 +147,20 @@ def picture(height=64, width=48, seed=1):
     return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
+def encoded(space, x):
+    """The latents of a picture, a tensor for a tensor."""
+    return torch.from_numpy(space.encode(x.numpy()))
+
+
+def decoded(space, z):
+    """The picture of latents, a tensor for a tensor."""
+    return torch.from_numpy(space.decode(z.numpy()))
+
+
+def denoised(denoiser, z_t, log_snr):
+    """The estimate of z_0, a tensor for a tensor."""
+    return torch.from_numpy(denoiser.denoise(z_t.numpy(), log_snr))
+
+
 def latents(*shape, seed=2):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 import regrain
 from entropy import reference_coder
 from palette import reference_palette as reference
-from regrain import bitstream, models
+from regrain import bitstream, registry
 from regrain.errors import BitstreamError
 from regrain.palette import colours, indices, sections
 from regrain.palette.decode import decode_tiles
@@ -21,7 +21,7 @@ from regrain.tiles import places
 
 TESTS = Path(__file__).parents[1]
 FORMAT_TEXT = TESTS.parent / "docs" / "FORMAT.md"
-WEIGHTS = models.packaged(bitstream.Method.PALETTE)
+WEIGHTS = registry.shipped_weights(bitstream.Method.PALETTE)
 GOLDEN = {name: (TESTS / "golden" / f"{name}.rgn").read_bytes() for name in ("palette", "levels")}
 SPACE = SimpleNamespace(stride=8, channels=4)
 
@@ -373,7 +373,7 @@ def test_every_gain_but_0_and_every_error_are_allowed_and_change_no_level():
 def test_levels_stand_for_the_latents_of_the_text():
     levels = np.arange(256, dtype=np.uint8).reshape(8, 8, 4)
     latents = 8 * (levels.astype(float) - 127.5) / 255
-    np.testing.assert_allclose(from_levels(levels).permute(1, 2, 0).numpy(), latents, atol=1e-6)
+    np.testing.assert_allclose(from_levels(levels).transpose(1, 2, 0), latents, atol=1e-6)
 
 
 def test_a_lost_tile_has_the_level_128():

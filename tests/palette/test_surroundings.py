@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
-import torch
 
 import regrain
-from regrain import models
+from regrain import registry
 from regrain.bitstream import Method
 from regrain.palette.surroundings import flatten_short_sides, margins, repeat_edges
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    return models.choose(None, Method.PALETTE, None)
+    return registry.shipped(None, Method.PALETTE, None)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (8, 8), (8, 96), (65, 5), (1, 80)])
@@ -35,4 +34,5 @@ def test_only_a_single_latent_is_repeated_and_averaged():
     np.testing.assert_allclose(flat[:, :, 0], x.mean(2), rtol=1e-5)
     wide = np.random.default_rng(0).random((3, 9, 9), np.float32)
     assert flatten_short_sides(wide, 8) is wide
-    assert torch.equal(repeat_edges(torch.from_numpy(wide), 0, 0), torch.from_numpy(wide))
+    assert repeat_edges(wide, 0, 0) is wide
+    assert (repeat_edges(wide, 1, 2) == wide[:, np.arange(-1, 10).clip(0, 8)][:, :, np.arange(-2, 11).clip(0, 8)]).all()

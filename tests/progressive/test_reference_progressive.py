@@ -14,7 +14,8 @@ from entropy import reference_coder
 from progressive import reference_progressive as reference
 from regrain import bitstream
 from regrain.errors import BitstreamError
-from regrain.progressive import channel, sections, walk
+from regrain.progressive import reverse_channel_coding, reverse_process
+from regrain.progressive.payload import pack, unpack
 from regrain.tiles import places
 from regrain.varint import put_varint
 
@@ -39,12 +40,12 @@ def photo(height, width):
 
 def library(payload, step, header):
     """z of one step, by the library."""
-    z = np.empty((3, walk.padded(header.height), walk.padded(header.width)), np.float32)
+    z = np.empty((3, reverse_process.padded(header.height), reverse_process.padded(header.width)), np.float32)
     tiles = places(*z.shape[1:], header.tile)
-    messages = sections.unpack(payload, [z[:, *place].size for place in tiles], step)
+    messages = unpack(payload, [z[:, *place].size for place in tiles], step)
     for index, (place, message) in enumerate(zip(tiles, messages, strict=True)):
         part = z[:, *place]
-        received = channel.receive(message, part.size, walk.SEED, step * len(tiles) + index)
+        received = reverse_channel_coding.receive(message, part.size, reverse_process.SEED, step * len(tiles) + index)
         part[...] = received.reshape(part.shape)
     return z
 
@@ -121,7 +122,7 @@ def test_both_readers_give_the_same_z_of_many_chunks(chunks, bits):
     random = np.random.default_rng(bits)
     numbers = [np.minimum(2 ** (bits * random.random(count)), 2**bits - 1).astype(int) - 1 for count in chunks]
     numbers[0][0] = 2**bits - 2
-    payload = sections.pack([channel.Message(bits, row, 9 * bits) for row in numbers], 63)
+    payload = pack([reverse_channel_coding.Message(bits, row, 9 * bits) for row in numbers], 63)
     z = reference.draw_step(payload, 63, OURS)
     assert same(z, library(payload, 63, THEIRS))
     assert z.std() == pytest.approx(math.sqrt(1 + (9 * bits / 64) ** 2), rel=0.2)

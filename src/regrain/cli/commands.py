@@ -19,7 +19,7 @@ from regrain.cli.work import seconds, working
 if TYPE_CHECKING:
     from regrain.codec import Info
     from regrain.diffusion.budget import Budget
-    from regrain.models import Model
+    from regrain.registry import Codec as Model
 
 __all__ = ["decode", "encode", "inspect", "rate", "report", "weights"]
 
@@ -84,6 +84,7 @@ def decode(options: argparse.Namespace) -> None:
                 realism=options.realism,
                 eta=options.eta,
                 seed=options.seed,
+                init_noise=options.init_noise,
                 partial=options.partial,
                 model=model,
                 device=options.device,
@@ -97,7 +98,7 @@ def decode(options: argparse.Namespace) -> None:
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
     steps, budget = _steps_taken(options.steps)
     knobs = {"steps": steps, "budget": budget and budget.seconds}
-    knobs |= {name: getattr(options, name) for name in ("realism", "eta", "seed")}
+    knobs |= {name: getattr(options, name) for name in ("realism", "eta", "seed", "init_noise")}
     report(
         options,
         {"input": options.input, "output": target, **size, **knobs, "seconds": round(waited, 3)},

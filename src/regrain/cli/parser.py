@@ -160,6 +160,13 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
         metavar="E",
         help="fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)",
     )
+    parser.add_argument(
+        "--init-noise",
+        type=float,
+        default=1.0,
+        metavar="GAMMA",
+        help="of the noise that sampling starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike",
+    )
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_limits(parser)
     add_model(parser)

@@ -11,18 +11,15 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from regrain.conditional.dct import BLOCK, kept
+from regrain.conditional.dct import BLOCK, dct_basis
 
-__all__ = ["BLOCK", "match_means", "project", "residual_rms", "sketch", "spread"]
-
-MEAN_STEPS, LEAST_UNCLIPPED = 4, 0.25
-"""Newton steps of `match_means`, and the least slope of a block's mean that they divide by."""
+__all__ = ["BLOCK", "project", "sketch", "spread"]
 
 
 @lru_cache(maxsize=4)
 def _kept(channels: int) -> tuple[Tensor, Tensor]:
-    """As `dct.kept`, on the CPU."""
-    basis, expected = kept(channels)
+    """As `dct.dct_basis`, on the CPU."""
+    basis, expected = dct_basis(channels)
     return torch.from_numpy(basis), torch.from_numpy(expected)
 
 
@@ -47,32 +44,6 @@ def project(x: Tensor, channels: int) -> Tensor:
 def sketch(y: Tensor) -> Tensor:
     """The inverse of `project` on its range: y (B, C, H, W) -> a blocky picture (B, 3, 16H, 16W), about in [-1, 1]."""
     return nn.functional.pixel_shuffle(_mix(y, _matrices(y.shape[1], y.device)[1]), BLOCK)
-
-
-def residual_rms(x: Tensor, channels: int) -> Tensor:
-    """Root mean square of what the kept waves miss of each block: x (B, 3, H, W) -> (B, H/16, W/16), in units of x.
-
-    The waves are orthonormal, so it is the square root of the difference of two energies (Parseval).
-    """
-    waves = project(x, channels) * spread(channels).to(x)[:, None, None]
-    energy = nn.functional.pixel_unshuffle(x, BLOCK).square().sum(1) - waves.square().sum(1)
-    return (energy.clamp(min=0) / (x.shape[1] * BLOCK**2)).sqrt()
-
-
-def match_means(y: Tensor, x: Tensor, blocks: Tensor) -> Tensor:
-    """y (B, C, H, W) whose sketch, clipped to [-1, 1], has the means of x (B, 3, 16H, 16W) in the masked blocks.
-
-    The waves that are kept overshoot where a block has finer detail. A decoder clips the overshoot, which moves the
-    block's mean. blocks: bool (B, H, W); all other blocks keep their latents to the bit.
-    """
-    target, channels = nn.functional.avg_pool2d(x, BLOCK), y.shape[1]
-    for _ in range(MEAN_STEPS):
-        sketched = sketch(y)
-        error = target - nn.functional.avg_pool2d(sketched.clamp(-1, 1), BLOCK)
-        unclipped = nn.functional.avg_pool2d((sketched.abs() < 1).to(x), BLOCK).clamp(min=LEAST_UNCLIPPED)
-        constant = nn.functional.interpolate(error / unclipped, scale_factor=BLOCK, mode="nearest")
-        y = torch.where(blocks[:, None], y + project(constant, channels), y)
-    return y
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:

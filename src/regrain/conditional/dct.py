@@ -1,33 +1,44 @@
-"""The basis of the fixed ground: which waves of a 16 x 16 DCT in opponent colours are kept, and how wide each is.
+"""The fixed ground beneath the learned transforms: a 16 x 16 DCT in opponent colours, whitened, on NumPy arrays.
 
-    b_(k, u, v) = colour_k cos_u cos_v,    <b_c, b_d> = 1 if c = d else 0,    spread_c falling with c
+    b_(k, u, v) = colour_k cos_u cos_v,    <b_c, b_d> = 1 if c = d else 0,    std_c falling with c
+    y_c = <b_c, x> / std_c                 sketch = sum_c std_c y_c b_c
 
 Natural pictures have spectra that fall with frequency by a power law, so the coefficients of the largest expected
-standard deviation `spread` are kept (Ahmed et al. 1974 for the DCT; Field 1987 for the law). NumPy alone: decoding
-without torch needs it too.
+standard deviation are kept (Ahmed et al. 1974 for the DCT; Field 1987 for the law).
 """
 
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "LATENT_MAX", "kept"]
+__all__ = ["BLOCK", "LATENT_MAX", "dct_basis", "fine_blocks", "match_means"]
 
-BLOCK = 16
+Image = NDArray[np.float32]
+
+BLOCK: Final = 16
 """Side of a block in pixels: the stride of the latents."""
-LATENT_MAX = 512.0
+LATENT_MAX: Final = 512.0
 """Networks see latents within +-512. Of 256 channels no picture reaches 360 in any, no training crop 118: what lies
 beyond comes from a forged file, and the sums of such numbers would differ from machine to machine."""
-COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
+COLOURS: Final = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 """Opponent colours: light, red against blue, magenta against green; orthogonal, made unit below."""
 LEVEL, KNEE, FALL = (3.9, 1.5, 0.75), 0.2, -0.75
-"""spread = level (u^2 + v^2 + knee)^fall at frequency (u, v): fitted to photos in [-1, 1], within 0.25 nats."""
+"""std = level (u^2 + v^2 + knee)^fall at frequency (u, v): fitted to photos in [-1, 1], within 0.25 nats."""
+FINE_LEVELS: Final = 24.0
+"""A block's detail is too fine where the waves that y keeps miss so many of 255 levels of it, root mean square. No
+block of a photo in the test sets is that fine."""
+MEAN_STEPS, LEAST_UNCLIPPED = 4, 0.25
+"""Newton steps of `match_means`, and the least slope of a block's mean that they divide by."""
 
 
 @lru_cache(maxsize=4)
-def kept(channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The basis (channels <= 768, 3 * 256), orthonormal rows in `pixel_unshuffle` order, and the spread, falling."""
+def dct_basis(channels: int) -> tuple[Image, Image]:
+    """The basis (channels, 3 * 256), orthonormal rows in the order of `pixel_unshuffle`, and standard deviations.
+
+    The deviations (channels,) are those expected of the coefficients for x in [-1, 1]; they fall. At most 768 channels.
+    """
     place = np.arange(BLOCK, dtype=np.float64)
     cosines = np.cos(np.pi * (place + 0.5) * place[:, None] / BLOCK) * (2 / BLOCK) ** 0.5
     cosines[0] *= 0.5**0.5
@@ -37,3 +48,40 @@ def kept(channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     expected = (np.array(LEVEL)[:, None, None] * (radius + KNEE) ** FALL).ravel()
     order = np.argsort(-expected, kind="stable")[:channels]
     return basis[order].astype(np.float32), expected[order].astype(np.float32)
+
+
+def fine_blocks(x: Image, ground: Image) -> NDArray[np.bool_]:
+    """Which blocks of x (3, 16 H, 16 W) have detail that the coefficients `ground` (C, H, W) cannot hold, bool (H, W).
+
+    The waves are orthonormal, so what is missing is the difference of two energies (Parseval).
+    """
+    blocks, waves = _block(x), ground * dct_basis(len(ground))[1][:, None, None]
+    missing = np.square(blocks).sum(0) - np.square(waves).sum(0)
+    fine: NDArray[np.bool_] = np.sqrt(missing.clip(min=0) / len(blocks)) * 127.5 > FINE_LEVELS
+    return fine
+
+
+def match_means(y: Image, x: Image, blocks: NDArray[np.bool_]) -> Image:
+    """y (C, H, W) whose sketch, clipped to [-1, 1], has the means of x (3, 16 H, 16 W) in the masked blocks.
+
+    The waves that are kept overshoot where a block has finer detail. A decoder clips the overshoot, which moves the
+    block's mean. blocks: bool (H, W); all other blocks keep their latents to the bit.
+    """
+    basis, std = dct_basis(len(y))
+    constant = (basis.reshape(len(y), 3, -1).sum(2) / std[:, None]).astype(np.float32)
+    chosen, target = y[:, blocks], _block(x)[:, blocks].reshape(3, BLOCK**2, -1).mean(1)
+    for _ in range(MEAN_STEPS):
+        sketch = ((basis * std[:, None]).T @ chosen).reshape(3, BLOCK**2, -1)
+        error = target - sketch.clip(-1, 1).mean(1)
+        unclipped = (np.abs(sketch) < 1).mean(1, dtype=np.float32).clip(min=LEAST_UNCLIPPED)
+        chosen = chosen + constant @ (error / unclipped)
+    matched = y.copy()
+    matched[:, blocks] = chosen
+    return matched
+
+
+def _block(x: Image) -> Image:
+    """(3, 16 H, 16 W) -> (3 * 256, H, W)."""
+    rows, columns = x.shape[1] // BLOCK, x.shape[2] // BLOCK
+    parts = x.reshape(3, rows, BLOCK, columns, BLOCK).transpose(0, 2, 4, 1, 3)
+    return parts.reshape(-1, rows, columns)

@@ -6,24 +6,23 @@ form, and nothing else. The denoiser may improve under the same fingerprint.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, Self, cast, get_args
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from regrain import configuration
 from regrain.conditional import basis
-from regrain.conditional.passes import Pass, hold_slices, passes
-from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, MeanBranch, TransformConfig, interpolate
+from regrain.conditional.coding_order import CodingStep, coding_order
+from regrain.conditional.config import HYPER_MAX, SAMPLING_SCHEDULE, ModelConfig, TransformConfig
+from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
-from regrain.diffusion.unet import Denoiser, DenoiserConfig, SamplingDenoiser
+from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.entropy import tables
 from regrain.entropy.exact import INDEX_STEP, ScaleBranch
 from regrain.entropy.prior import HyperPrior, gaussian_bits
 from regrain.entropy.quantize import clamp_inward, noisy, straight_through
-from regrain.errors import ModelError, UsageError
+from regrain.errors import ModelError
 
 __all__ = [
     "SAMPLING_SCHEDULE",
@@ -37,45 +36,11 @@ __all__ = [
     "sampler_state",
 ]
 
-HYPER_MAX = 127
-"""Hyper-latents lie within +-127: the integers of the scale branch, and the symbols of z's tables."""
 SCALE_WIDTH = 64
 """Hidden channels of the scale branch."""
 OFFSET_UNIT = 8.0
 """Offsets are learned in units of e^8: an optimiser moves a parameter by about its learning rate, whatever it means."""
-SAMPLING_SCHEDULE = "truncated"
 LOG_RATIO = math.log(tables.SCALE_MAX / tables.SCALE_MIN) / (tables.LEVELS - 1)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that shapes the network; stored beside the weights."""
-
-    transform: TransformConfig = field(default_factory=TransformConfig)
-    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    prediction: str = "x0"
-    schedule: str = "cosine"
-    init_noise: float = 0.8
-    sampler: bool = False
-    """Whether a second denoiser, which reads x_t at every noise level, decodes at any realism above 0."""
-
-    def __post_init__(self) -> None:
-        """Refuse, with UsageError, a prediction or schedule that does not exist."""
-        if self.prediction not in get_args(parametrize.Prediction):
-            allowed = ", ".join(get_args(parametrize.Prediction))
-            raise UsageError(f"prediction is {self.prediction!r}; allowed are {allowed}")
-        schedule.get(self.schedule)
-        hold_slices(self.transform.slices)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types; a sampler is named where there is one."""
-        table = asdict(self)
-        return table if self.sampler else {name: value for name, value in table.items() if name != "sampler"}
-
-    @classmethod
-    def from_dict(cls, data: object) -> Self:
-        """The inverse of `to_dict`. Raises UsageError for what no network may be built of."""
-        return configuration.read(cls, data, "config")
 
 
 class Coded(NamedTuple):
@@ -131,7 +96,7 @@ class Latents(nn.Module):
         z_hat = clamp_inward(straight_through(z), -HYPER_MAX, HYPER_MAX)
         gained = gain * y
 
-        def rounded(part: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+        def rounded(part: CodingStep, mean: Tensor, _index: Tensor) -> Tensor:
             """The symbols that an encoder would write."""
             return torch.round(gained[:, part.channels] - mean)
 
@@ -156,8 +121,8 @@ def _with_gradient(value: Tensor, other: Tensor) -> Tensor:
 
 def build_scale(config: TransformConfig) -> ScaleBranch:
     """The scale branch of these latents, untrained."""
-    _, *later = passes(config.latent, config.slices)
-    contexts = [(part.known, part.last - part.first) for part in later]
+    _, *later = coding_order(config.latent, config.slices)
+    contexts = [(part.context_channels, part.last - part.first) for part in later]
     return ScaleBranch(config.hyper, SCALE_WIDTH, config.latent, contexts)
 
 

@@ -10,42 +10,20 @@ One gain a channel, interpolated in the log domain over quality (gained VAE, Cui
 serve every rate.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from regrain.conditional import basis
-from regrain.conditional.passes import Pass, passes
+from regrain.conditional.coding_order import CodingStep, coding_order
+from regrain.conditional.config import TransformConfig
 from regrain.errors import ModelError
 from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv
 
 __all__ = ["Analysis", "Gain", "HyperAnalysis", "MeanBranch", "TransformConfig", "interpolate"]
 
 PATCH = 4
-ADDED_MAX = 4.0
-"""What the network of g_a adds to a latent at most: 3.57 in the 5263 crops it was trained on. Where lines a pixel wide
-drive it out of that range it adds up to 17, which makes files larger than the raw picture, and darker pictures."""
-FINE_LEVELS = 24.0
-"""A block's detail is too fine where the waves that y keeps miss so many of 255 levels of it, root mean square."""
 RISE_TOP = 100.0
 """Of log-gains from an anchor to the next: far beyond what any weights have."""
-
-
-@dataclass(frozen=True)
-class TransformConfig:
-    """Widths of g_a at 1/4, 1/8, 1/16, channels of y and z, and the number of quality anchors."""
-
-    widths: tuple[int, int, int] = (64, 112, 128)
-    latent: int = 256
-    hyper: int = 48
-    hyper_width: int = 96
-    anchors: int = 6
-    slices: tuple[int, ...] = (2, 6, 16, 40, 96)
-    """First channels of the slices of y after its first (see `passes`)."""
-    context: int = 48
-    """Width of the mean branch's contexts, and of what of z they share."""
-    shared: int = 32
 
 
 class Analysis(nn.Sequential):
@@ -79,19 +57,9 @@ class Analysis(nn.Sequential):
         """The DCT and what the network adds."""
         return self._added(x) + basis.project(x, self.latent)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y as it is written to files, and which blocks have detail that y cannot hold, bool (B, H/16, W/16).
-
-        It is `forward` to the bit but for two cases that no photo in the test sets has. Where the network adds more
-        than ADDED_MAX, and in the blocks around, y is the DCT alone. Blocks with finer detail than FINE_LEVELS keep
-        their mean colour (`basis.match_means`).
-        """
-        added, ground = self._added(x), basis.project(x, self.latent)
-        outlier = ~(added.abs().amax(1, keepdim=True) <= ADDED_MAX)
-        area = nn.functional.max_pool2d(outlier.to(added), 3, stride=1, padding=1) > 0
-        y = torch.where(area, ground, added + ground)
-        fine = basis.residual_rms(x, self.latent) * 127.5 > FINE_LEVELS
-        return (basis.match_means(y, x, fine) if fine.any() else y), fine
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network adds to the DCT, and the DCT, whose sum is `forward`."""
+        return self._added(x), basis.project(x, self.latent)
 
     def _added(self, x: Tensor) -> Tensor:
         """What the network adds to the DCT."""
@@ -136,7 +104,7 @@ class MeanBranch(nn.Module):
         self.leave = conv(width, config.latent)
         nn.init.zeros_(self.leave.weight)
         self.share = conv(width, config.shared)
-        _, *later = passes(config.latent, config.slices)
+        _, *later = coding_order(config.latent, config.slices)
         self.contexts = nn.ModuleList(_mean_context(config, part) for part in later)
 
     def forward(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,10 +118,10 @@ class MeanBranch(nn.Module):
         return added
 
 
-def _mean_context(config: TransformConfig, part: Pass) -> nn.Sequential:
+def _mean_context(config: TransformConfig, part: CodingStep) -> nn.Sequential:
     width, last = config.context, conv(config.context, part.last - part.first, kernel=1)
     nn.init.zeros_(last.weight)
-    first = conv(part.known + config.shared, width)
+    first = conv(part.context_channels + config.shared, width)
     return nn.Sequential(first, nn.SiLU(), conv(width, width, kernel=1), nn.SiLU(), last)
 
 

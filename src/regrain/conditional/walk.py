@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from regrain.conditional.coding_order import CodingStep, coding_order
 from regrain.conditional.dct import LATENT_MAX
-from regrain.conditional.passes import Pass, passes
 from regrain.conditional.transform import MeanBranch
 from regrain.entropy.exact import ScaleBranch, scale_index
 
@@ -30,7 +30,7 @@ class Walked(NamedTuple):
     scale_index: Tensor
 
 
-Read = Callable[[Pass, Tensor, Tensor], Tensor]
+Read = Callable[[CodingStep, Tensor, Tensor], Tensor]
 """Gives a pass's symbols, (B, last - first, H, W), from its means and indices; they count in its places alone."""
 
 
@@ -49,12 +49,12 @@ def walk(
     symbols, y_hat = torch.zeros_like(base).detach(), torch.zeros_like(base).detach()
     means: dict[int, Tensor] = {}
     indices: dict[int, Tensor] = {}
-    for number, part in enumerate(passes(base.shape[1], mean.slices)):
+    for number, part in enumerate(coding_order(base.shape[1], mean.slices)):
         chosen, place = part.channels, _places(part, size, base.device)
         centre, level = base[:, chosen], total[:, chosen]
-        if part.known:
-            centre = centre + mean.context(number, y_hat[:, : part.known], features)
-            level = level + scale.context(number, symbols[:, : part.known].to(total), hidden)
+        if part.context_channels:
+            centre = centre + mean.context(number, y_hat[:, : part.context_channels], features)
+            level = level + scale.context(number, symbols[:, : part.context_channels].to(total), hidden)
         centre, index = gain[:, chosen] * centre, scale_index(level)
         means[part.first] = torch.where(place, centre, means.get(part.first, centre))
         indices[part.first] = torch.where(place, index, indices.get(part.first, index))
@@ -67,6 +67,6 @@ def walk(
 
 
 @lru_cache(maxsize=64)
-def _places(part: Pass, size: tuple[int, int], device: torch.device) -> Tensor:
+def _places(part: CodingStep, size: tuple[int, int], device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return torch.from_numpy(part.places(*size)).to(device)
+        return torch.from_numpy(part.mask(*size)).to(device)

@@ -6,23 +6,30 @@ Each of x_0, eps and v, together with x_t, fixes the other two. Invariants: to_x
 to_eps(target(x_0, eps), x_t) = eps for every prediction; loss_weight times the squared error of the output is one and
 the same number in all three.
 
-`alpha` and `sigma` are floats or tensors that broadcast against the images, such as (B, 1, 1, 1) against (B, C, H, W),
+Images are NumPy arrays or torch's tensors, and this module imports neither library. `alpha` and `sigma` are floats or,
+beside tensors, tensors that broadcast against the images, such as (B, 1, 1, 1) against (B, C, H, W),
 both in (0, 1) with alpha^2 + sigma^2 = 1. Every function raises UsageError for a prediction outside `Prediction`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Union
 
 from regrain.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 __all__ = ["Level", "Prediction", "loss_weight", "target", "to_eps", "to_x0"]
 
 Prediction = Literal["x0", "eps", "v"]
-Level = Tensor | float
-_Map = Callable[[Tensor, Tensor, Level, Level], Tensor]
+Image = TypeVar("Image", "NDArray[np.float32]", "Tensor")
+Output = Union["NDArray[np.float32]", "Tensor"]
+"""An image of the same library as the one beside it."""
+Level = Union["Tensor", float]
+_Map = Callable[[Any, Any, Level, Level], Any]
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class _Rule:
     target: _Map
     to_x0: _Map
     to_eps: _Map
-    gain: Callable[[Tensor], Tensor]
+    gain: Callable[["Tensor"], "Tensor"]
 
 
 _RULES: Final[dict[str, _Rule]] = {
@@ -66,22 +73,25 @@ def _rule(prediction: str) -> _Rule:
     return _RULES[prediction]
 
 
-def to_x0(prediction: Prediction, output: Tensor, x_t: Tensor, alpha: Level, sigma: Level) -> Tensor:
+def to_x0(prediction: Prediction, output: Output, x_t: Image, alpha: Level, sigma: Level) -> Image:
     """The clean image that the network's output stands for; all images (B, C, H, W)."""
-    return _rule(prediction).to_x0(output, x_t, alpha, sigma)
+    image: Image = _rule(prediction).to_x0(output, x_t, alpha, sigma)
+    return image
 
 
-def to_eps(prediction: Prediction, output: Tensor, x_t: Tensor, alpha: Level, sigma: Level) -> Tensor:
+def to_eps(prediction: Prediction, output: Output, x_t: Image, alpha: Level, sigma: Level) -> Image:
     """The noise that the network's output stands for; all images (B, C, H, W)."""
-    return _rule(prediction).to_eps(output, x_t, alpha, sigma)
+    image: Image = _rule(prediction).to_eps(output, x_t, alpha, sigma)
+    return image
 
 
-def target(prediction: Prediction, x_0: Tensor, eps: Tensor, alpha: Level, sigma: Level) -> Tensor:
+def target(prediction: Prediction, x_0: Image, eps: Output, alpha: Level, sigma: Level) -> Image:
     """What the network should output for x_t = alpha x_0 + sigma eps; all images (B, C, H, W)."""
-    return _rule(prediction).target(x_0, eps, alpha, sigma)
+    image: Image = _rule(prediction).target(x_0, eps, alpha, sigma)
+    return image
 
 
-def loss_weight(prediction: Prediction, log_snr: Tensor, *, min_snr_gamma: float = 5.0) -> Tensor:
+def loss_weight(prediction: Prediction, log_snr: "Tensor", *, min_snr_gamma: float = 5.0) -> "Tensor":
     """Min-SNR weight of the output's mean squared error (Hang et al. 2023, section 3.4), in the shape of `log_snr`.
 
     min(snr, gamma) times the squared gain from output to x_0: 1 for x0, 1 / snr for eps, 1 / (snr + 1) for v.

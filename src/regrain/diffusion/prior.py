@@ -12,9 +12,8 @@ and 1/8 of the resolution, dense 3x3 convolutions, no attention, no norm over sp
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self, cast, get_args
+from typing import Any, Self, cast
 
 from torch import Tensor, nn
 
@@ -22,49 +21,11 @@ from regrain import checkpoint, configuration
 from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
+from regrain.diffusion.unconditional_config import HALO, KIND, STRIDE, PriorConfig
 from regrain.errors import ModelError, UsageError
 from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv
 
-__all__ = ["HALO", "STRIDE", "Prior", "PriorConfig", "between", "levels"]
-
-STRIDE: Final = 8
-"""Sizes of pictures must be multiples of this."""
-HALO: Final = 64
-"""Pixels around a window beyond which nothing that matters comes in."""
-KIND: Final = "prior"
-_AT_FIRST: Final = {"prediction": "v", "learned_variance": False, "channels": 3, "patch": 2}
-"""What weights are whose configuration is from before these names."""
-
-
-@dataclass(frozen=True)
-class PriorConfig:
-    """Widths and depths at 1/2, 1/4 and 1/8 of the resolution, the way down and the way up alike; what comes out.
-
-    Those are for pictures: `patch` 2, 3 channels. Latents come in at their own resolution, patch 1, and all is twice as
-    fine. `prediction` is one of parametrize.Prediction. Raises UsageError for any other.
-    """
-
-    widths: tuple[int, int, int] = (32, 96, 160)
-    depths: tuple[int, int, int] = (1, 2, 3)
-    embedding: int = 128
-    prediction: str = "v"
-    learned_variance: bool = False
-    channels: int = 3
-    patch: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse, with UsageError, a prediction that does not exist."""
-        if self.prediction not in (allowed := get_args(Prediction)):
-            raise UsageError(f"prediction is {self.prediction!r}; allowed are {', '.join(allowed)}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types; without the names that older checkpoints lack, where all is as it was in them."""
-        return {name: v for name, v in asdict(self).items() if name not in _AT_FIRST or v != _AT_FIRST[name]}
-
-    @classmethod
-    def from_dict(cls, data: object) -> Self:
-        """The inverse of `to_dict`. Raises UsageError for what no network may be built of."""
-        return configuration.read(cls, data, "config")
+__all__ = ["HALO", "KIND", "STRIDE", "Prior", "PriorConfig", "between", "levels"]
 
 
 class Prior(nn.Module):

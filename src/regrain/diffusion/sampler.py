@@ -12,18 +12,22 @@ drawn from q(x_s | x_0) (DDIM for any eta, ancestral with the posterior variance
 step with the posterior variance; a step to s = 0 gives x_0 itself, without noise; the error of the flow falls as
 1 / steps, in 2nd order as 1 / steps^2.
 
-Coefficients are Python floats in double precision; images keep their dtype and device. Gradients flow.
+Coefficients are Python floats in double precision. Images are NumPy arrays or torch's tensors, which keep their dtype
+and device; gradients flow. This module imports neither library.
 """
 
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Final, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from regrain.diffusion.schedule import LogLinear, Schedule
 from regrain.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 __all__ = [
     "Grid",
@@ -37,6 +41,7 @@ __all__ = [
     "time_grid",
 ]
 
+Image = TypeVar("Image", "NDArray[np.float32]", "Tensor")
 Grid = Literal["time", "log_snr", "karras"]
 Variance = Literal["posterior", "beta"]
 
@@ -95,8 +100,8 @@ def _beta(alpha_t: float, alpha_s: float) -> float:
 
 
 def ddim_step(
-    x_t: Tensor, x_0: Tensor, t: float, s: float, schedule: Schedule, *, eta: float = 0.0, noise: Tensor | None = None
-) -> Tensor:
+    x_t: Image, x_0: Image, t: float, s: float, schedule: Schedule, *, eta: float = 0.0, noise: Image | None = None
+) -> Image:
     """One DDIM step (Song et al. 2021, eq. 12 and 16) from x_t at time t to time s, given the estimate x_0.
 
     Images and `noise` (standard normal) are (B, C, H, W). eta = 0 is deterministic, eta = 1 is DDPM. s = 0 returns x_0
@@ -110,9 +115,11 @@ def ddim_step(
         raise UsageError(f"eta {eta} without noise: give noise, or eta 0")
     (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
     std = eta * (sigma_s / sigma_t) * math.sqrt(_beta(alpha_t, alpha_s))
-    eps = (x_t - alpha_t * x_0) / sigma_t
-    x_s = alpha_s * x_0 + math.sqrt(max(0.0, sigma_s**2 - std**2)) * eps
-    return x_s if noise is None or std == 0.0 else x_s + std * noise
+    eps: Any = (x_t - alpha_t * x_0) / sigma_t
+    x_s: Image = alpha_s * x_0 + math.sqrt(max(0.0, sigma_s**2 - std**2)) * eps
+    if noise is not None and std > 0.0:
+        x_s = x_s + std * noise
+    return x_s
 
 
 def posterior(t: float, s: float, schedule: Schedule, variance: Variance = "posterior") -> tuple[float, float, float]:
@@ -129,15 +136,15 @@ def posterior(t: float, s: float, schedule: Schedule, variance: Variance = "post
 
 
 def ancestral_step(
-    x_t: Tensor,
-    x_0: Tensor,
+    x_t: Image,
+    x_0: Image,
     t: float,
     s: float,
     schedule: Schedule,
     *,
-    noise: Tensor,
+    noise: Image,
     variance: Variance = "posterior",
-) -> Tensor:
+) -> Image:
     """One DDPM step (Ho et al. 2020, eq. 6 and 7) from x_t at time t to any earlier time s, given the estimate x_0.
 
     Images and `noise` (standard normal) are (B, C, H, W). `variance` is the posterior's beta_tilde or plain beta, the
@@ -147,12 +154,13 @@ def ancestral_step(
     picture, kept, std = posterior(t, s, schedule, variance)
     if s == 0.0:
         return x_0
-    return picture * x_0 + kept * x_t + std * noise
+    x_s: Image = picture * x_0 + kept * x_t + std * noise
+    return x_s
 
 
 def second_order(
-    x_0: Tensor, before: Tensor | None, times: tuple[float, float, float] | None, schedule: Schedule
-) -> Tensor:
+    x_0: Image, before: Image | None, times: tuple[float, float, float] | None, schedule: Schedule
+) -> Image:
     """The estimate that makes a DDIM step one of second order (Lu et al. 2022, DPM-Solver++(2M)), (B, C, H, W).
 
     `before` is the estimate of the step before, and `times` where that step, this one and the next are, falling.
@@ -166,16 +174,16 @@ def second_order(
 
 
 def sample(
-    denoise: Callable[[Tensor, float], Tensor],
-    x_1: Tensor,
+    denoise: Callable[[Image, float], Image],
+    x_1: Image,
     schedule: Schedule,
     *,
     steps: int,
     eta: float = 0.0,
-    noise: Callable[[int], Tensor] | None = None,
+    noise: Callable[[int], Image] | None = None,
     order: int = 1,
     grid: Grid = "time",
-) -> Tensor:
+) -> Image:
     """Walk x_1 (B, C, H, W) down `time_grid(steps, grid)` by DDIM steps and return the last estimate of x_0.
 
     `denoise(x_t, t)` returns x_0 and is called once a step; with steps = 1 the result is denoise(x_1, 1.0).
@@ -198,14 +206,14 @@ def sample(
 
 
 def descend(
-    denoise: Callable[[Tensor, float], Tensor],
-    x_t: Tensor,
+    denoise: Callable[[Image, float], Image],
+    x_t: Image,
     log_snr: tuple[float, float],
     *,
     steps: int,
     eta: float = 0.0,
-    noise: Callable[[int], Tensor] | None = None,
-) -> Tensor:
+    noise: Callable[[int], Image] | None = None,
+) -> Image:
     """From x_t (..., H, W) at the first log-SNR, DDIM steps even in log-SNR towards the second; the last x_0 estimated.
 
     `denoise(x_t, log_snr)` returns x_0 and is called `steps` >= 1 times: one step is the estimate at once. `noise` is

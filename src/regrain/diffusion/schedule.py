@@ -5,6 +5,8 @@
 `t` runs through [0, 1]; t = 1 is the noisiest and the log-SNR falls with t. A schedule defines log_snr alone; alpha
 and sigma follow as sqrt(sigmoid(log_snr)) and sqrt(sigmoid(-log_snr)) (Kingma et al. 2021, variational diffusion).
 The log-SNR is clamped to [-20, 20], so that alpha_1 and sigma_0 are about 4.5e-5 and never zero.
+
+A formula takes one time as a float, or many as a tensor of torch's; this module does not import torch.
 """
 
 import math
@@ -12,12 +14,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Final, final
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Final, TypeVar, final
 
 from regrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "BETA_FIRST",
@@ -41,6 +43,8 @@ REACH: Final = 10.0
 
 _BETA_SLOPE: Final = (BETA_LAST - BETA_FIRST) / (STEPS - 1)
 
+Time = TypeVar("Time", float, "Tensor")
+
 
 class Schedule(ABC):
     """A map from time to noise level. Subclasses give `_log_snr`; everything else follows from it.
@@ -49,26 +53,26 @@ class Schedule(ABC):
     """
 
     @abstractmethod
-    def _log_snr(self, t: Tensor) -> Tensor:
+    def _log_snr(self, t: Time) -> Time:
         """Log-SNR before the clamp; infinite at the ends where the formula says so, never NaN on [0, 1]."""
 
     @final
-    def log_snr(self, t: Tensor) -> Tensor:
+    def log_snr(self, t: "Tensor") -> "Tensor":
         """log(alpha_t^2 / sigma_t^2), non-increasing in t, clamped to [-LOG_SNR_MAX, LOG_SNR_MAX]."""
         return self._log_snr(t).clamp(-LOG_SNR_MAX, LOG_SNR_MAX)
 
     @final
-    def alpha(self, t: Tensor) -> Tensor:
+    def alpha(self, t: "Tensor") -> "Tensor":
         """Weight of the picture in x_t, in (0, 1); DDPM's sqrt(alpha_bar_t)."""
         return self.log_snr(t).sigmoid().sqrt()
 
     @final
-    def sigma(self, t: Tensor) -> Tensor:
+    def sigma(self, t: "Tensor") -> "Tensor":
         """Weight of the noise in x_t, in (0, 1); DDPM's sqrt(1 - alpha_bar_t)."""
         return (-self.log_snr(t)).sigmoid().sqrt()
 
     @final
-    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+    def levels(self, t: "Tensor") -> "tuple[Tensor, Tensor]":
         """(alpha_t, sigma_t) of t (B,), each (B, 1, 1, 1), to stand beside pictures (B, C, H, W)."""
         return self.alpha(t)[:, None, None, None], self.sigma(t)[:, None, None, None]
 
@@ -92,7 +96,7 @@ class Schedule(ABC):
         return late
 
     def _log_snr_at(self, t: float) -> float:
-        return float(self.log_snr(torch.tensor(t, dtype=torch.float64)))
+        return min(max(self._log_snr(t), -LOG_SNR_MAX), LOG_SNR_MAX)
 
 
 @final
@@ -103,10 +107,10 @@ class Cosine(Schedule):
     Nichol and Dhariwal 2021, eq. 17, without the offset: the clamp of the log-SNR does its work at both ends.
     """
 
-    def _log_snr(self, t: Tensor) -> Tensor:
+    def _log_snr(self, t: Time) -> Time:
         """2 log(cos / sin), with cos(u) = sin(pi/2 - u) so that t = 1 gives -inf, never log of a rounding error."""
-        picture, noise = torch.sin((1 - t) * (math.pi / 2)), torch.sin(t * (math.pi / 2))
-        return 2 * (picture.log() - noise.log())
+        picture, noise = _sin((1 - t) * (math.pi / 2)), _sin(t * (math.pi / 2))
+        return 2 * (_log(picture) - _log(noise))
 
 
 @final
@@ -134,12 +138,12 @@ class LinearBeta(Schedule):
         ratio = _BETA_SLOPE * STEPS / (1 - start)
         return STEPS * -math.log1p(-start), *(STEPS * ratio**j / (j * (j + 1)) for j in range(1, 9))
 
-    def _log_snr(self, t: Tensor) -> Tensor:
+    def _log_snr(self, t: Time) -> Time:
         """-log(1 / alpha_bar - 1), by Horner's rule."""
-        decay = torch.zeros_like(t)
+        decay = 0 * t
         for coefficient in reversed(self._decay):
             decay = (decay + coefficient) * t
-        return -decay.expm1().log()
+        return -_log(_expm1(decay))
 
     def alpha_bar(self, n: int) -> float:
         """The exact discrete alpha_bar_n, 0 <= n <= STEPS, with alpha_bar_0 = 1. Raises UsageError for any other n."""
@@ -153,7 +157,7 @@ class LinearBeta(Schedule):
 class LogLinear(Schedule):
     """Log-SNR from REACH at t = 0 to -REACH at t = 1, evenly: a grid even in t spends the bound's bits evenly."""
 
-    def _log_snr(self, t: Tensor) -> Tensor:
+    def _log_snr(self, t: Time) -> Time:
         return REACH * (1 - 2 * t)
 
     def time(self, log_snr: float) -> float:
@@ -170,8 +174,23 @@ class Truncated(Schedule):
     not seen. Sampling starts from a guide under noise, alpha_1 guide + sigma_1 eps, as in SDEdit (Meng et al. 2022).
     """
 
-    def _log_snr(self, t: Tensor) -> Tensor:
+    def _log_snr(self, t: Time) -> Time:
         return 8.0 - 7.55 * t
+
+
+def _sin(x: Time) -> Time:
+    return math.sin(x) if isinstance(x, float) else x.sin()
+
+
+def _log(x: Time) -> Time:
+    """The natural logarithm; -inf of 0, of floats as of tensors."""
+    if isinstance(x, float):
+        return math.log(x) if x else -math.inf
+    return x.log()
+
+
+def _expm1(x: Time) -> Time:
+    return math.expm1(x) if isinstance(x, float) else x.expm1()
 
 
 _SCHEDULES: Final[dict[str, type[Cosine] | type[LinearBeta] | type[LogLinear] | type[Truncated]]] = {

@@ -7,7 +7,6 @@ from 1/4 a lattice of 4 pixels stays.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import reduce
 from typing import TypeAlias, cast
 
@@ -15,24 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from regrain.diffusion.schedule import Schedule
+from regrain.diffusion.unet_config import PATCH, RESIDUAL, DenoiserConfig
 from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv, icnr_, normal_
 
 __all__ = ["Denoiser", "DenoiserConfig", "SamplingDenoiser"]
-
-PATCH = 4
-RESIDUAL = 0.1
-"""Standard deviation, in [-1, 1], of what the latents leave open, about."""
-
-
-@dataclass(frozen=True)
-class DenoiserConfig:
-    """Widths and depths at 1/4, 1/8 and 1/16 of the resolution."""
-
-    widths: tuple[int, int, int] = (80, 144, 208)
-    depths: tuple[int, int, int] = (3, 3, 3)
-    half: int = 24
-    """Channels at 1/2, on the way out."""
-    embedding: int = 128
 
 
 class Denoiser(nn.Module):

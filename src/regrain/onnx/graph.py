@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from regrain.errors import ModelError, shown
 from regrain.onnx import wire
+from regrain.onnx.network import Network
 
 __all__ = ["Graph", "Weights"]
 
@@ -32,11 +33,11 @@ class Graph:
         self.nodes: list[wire.Node] = []
         self.constants: dict[str, NDArray[np.float32]] = {}
 
-    def bytes(self, *outputs: str) -> bytes:
-        """The model that gives these. Raises ModelError where the weights hold what no layer has asked for."""
+    def network(self, *outputs: str) -> Network:
+        """The network that gives these. Raises ModelError where the weights hold what no layer has asked for."""
         if self.unused:
             raise ModelError(f"the weights hold {shown(min(self.unused))}, which this network has no layer for")
-        return wire.model(self.nodes, self.constants, self.inputs, outputs)
+        return Network(lambda: wire.model(self.nodes, self.constants, self.inputs, outputs), self.inputs)
 
     def weight(self, name: str) -> NDArray[np.float32]:
         """The stored numbers of that name."""

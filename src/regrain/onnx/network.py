@@ -5,6 +5,8 @@ Invariants: ONNX Runtime sends nothing and keeps nothing of its own; a process m
 """
 
 import os
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
@@ -14,24 +16,27 @@ from numpy.typing import NDArray
 
 from regrain.errors import ModelError
 from regrain.loading import TURN
+from regrain.onnx import wire
 
-__all__ = ["Network"]
+__all__ = ["Network", "matrix_product"]
 
 ERRORS_ONLY = 3
 _networks: "WeakSet[Network]" = WeakSet()
 
 
 class Network:
-    """One network, from the bytes of its graph."""
+    """One network, whose graph is written and loaded when it first runs."""
 
-    def __init__(self, graph: bytes) -> None:
-        """Raises ModelError for bytes that ONNX Runtime does not take."""
-        self._graph = graph
+    def __init__(self, write: Callable[[], bytes], inputs: Sequence[str]) -> None:
+        """Take what writes the graph, and the names of its inputs."""
+        self._write, self._inputs = write, inputs
         self._session: onnxruntime.InferenceSession | None = None
-        self._inputs = [entry.name for entry in self._running().get_inputs()]
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Images (C, H, W) or matrices (M, N), as many as the graph takes, to those that it gives."""
+        """Images (C, H, W) or matrices (M, N), as many as the graph takes, to those that it gives.
+
+        Raises ModelError for weights that make no network, MemoryError where no memory is left.
+        """
         named = {name: array[None] for name, array in zip(self._inputs, arrays, strict=True)}
         session = self._running()
         try:
@@ -50,9 +55,16 @@ class Network:
             return session
         with TURN:
             if self._session is None:
-                self._session = _session(self._graph)
+                self._session = _session(self._write())
                 _networks.add(self)
             return self._session
+
+
+@cache
+def matrix_product() -> Network:
+    """Matrices (M, K) and (K, N), float64, to (M, N), with the threads that all networks have."""
+    node = wire.Node("MatMul", ("a", "b"), "c", {})
+    return Network(lambda: wire.model([node], {}, ("a", "b"), ("c",), element=wire.DOUBLE, axes=3), ("a", "b"))
 
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from regrain.errors import ModelError, plain, shown
 
-__all__ = ["Arrays", "fingerprint", "load", "part"]
+__all__ = ["Arrays", "fingerprint", "load", "part", "text"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -58,3 +58,10 @@ def part(arrays: Arrays, prefix: str) -> dict[str, NDArray[np.float32]]:
     return {
         name.removeprefix(prefix): array.astype(np.float32) for name, array in arrays.items() if name.startswith(prefix)
     }
+
+
+def text(about: Mapping[str, object], name: str) -> str:
+    """What a file says of itself under a name, "" where it says nothing. Raises ModelError where that is no text."""
+    if not isinstance(value := about.get(name, ""), str):
+        raise ModelError(f"{name} is {shown(value)}; text is allowed")
+    return value

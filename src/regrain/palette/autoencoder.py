@@ -9,43 +9,18 @@ that pays for the noise is the rate that a palette has, some bits a position.
 Dense 3x3 convolutions at 1/4 and 1/8, no attention, no norm over space: any size, in windows if need be.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from regrain import configuration
 from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv, icnr_, normal_
+from regrain.palette.autoencoder_config import STRIDE, AutoencoderConfig
 
 __all__ = ["STRIDE", "Autoencoder", "AutoencoderConfig", "divergence"]
 
-STRIDE: Final = 8
-"""Pixels to a latent."""
 PATCH: Final = 4
 LOG_VAR: Final = (-12.0, 2.0)
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """Channels of the latents; widths of the encoder and the decoder at 1/4 and 1/8, and how many blocks of each."""
-
-    channels: int = 4
-    encoder: tuple[int, int] = (48, 96)
-    encoder_depths: tuple[int, int] = (1, 2)
-    decoder: tuple[int, int] = (80, 144)
-    decoder_depths: tuple[int, int] = (3, 4)
-    half: int = 24
-    """Channels at 1/2, on the way out."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: object) -> Self:
-        """The inverse of `to_dict`. Raises UsageError for what no network may be built of."""
-        return configuration.read(cls, data, "autoencoder")
 
 
 class Autoencoder(nn.Module):

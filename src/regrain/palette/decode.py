@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regrain.image import to_bytes
-from regrain.layers import windowed
-from regrain.palette import repair, sections
+from regrain.palette import sections
 from regrain.palette.levels import from_levels
-from regrain.palette.model import LatentSpace, Model
+from regrain.palette.model import Image, LatentDenoiser, LatentSpace
+from regrain.palette.repair import Repair, of_latents
 from regrain.palette.sections import Channel
 from regrain.palette.surroundings import margins, repeat_edges
-from regrain.tiles import decode_each, places
+from regrain.tiles import decode_each, places, windowed
 
-__all__ = ["decode_tiles", "regrow"]
+__all__ = ["decode_tiles", "reconstruct"]
 
 SIDE = 64
 """Of the squares of latents that are decoded at once."""
@@ -50,19 +48,26 @@ def decode_tiles(
     return levels, Channel(fmean(one.gain for one in found), fmean(one.error for one in found))
 
 
-def regrow(
-    model: Model, levels: NDArray[np.uint8], channel: Channel, size: tuple[int, int], *, grey: bool, how: repair.Repair
+def reconstruct(
+    space: LatentSpace,
+    denoiser: LatentDenoiser | None,
+    levels: NDArray[np.uint8],
+    channel: Channel,
+    size: tuple[int, int],
+    *,
+    grey: bool,
+    repair: Repair,
 ) -> NDArray[np.uint8]:
     """The picture, uint8 (*size, 1 or 3): latents repaired if there is a denoiser, and decoded window by window."""
-    latents, stride = from_levels(levels), model.space.stride
+    latents, stride = from_levels(levels), space.stride
     up, left = margins(*latents.shape[1:])
     latents = repeat_edges(latents, up, left)
-    if model.denoiser is not None:
-        latents = repair.of_latents(model.denoiser, latents, channel, how)
+    if denoiser is not None:
+        latents = of_latents(denoiser, latents, channel, repair)
 
-    def pixels(part: Tensor) -> Tensor:
-        """Of a window of latents, uint8 (1 or 3, h, w)."""
-        return torch.from_numpy(to_bytes(model.space.decode(part).numpy(), grey)).permute(2, 0, 1)
+    def pixels(part: Image) -> NDArray[np.uint8]:
+        """The picture of a window of latents, uint8 (1 or 3, h, w)."""
+        return to_bytes(space.decode(part), grey).transpose(2, 0, 1)
 
-    whole = windowed(pixels, latents, side=SIDE, halo=model.space.halo, scale=stride)[:, up * stride :, left * stride :]
-    return np.ascontiguousarray(whole[:, : size[0], : size[1]].permute(1, 2, 0).numpy())
+    whole = windowed(pixels, latents, side=SIDE, halo=space.halo, scale=stride)[:, up * stride :, left * stride :]
+    return np.ascontiguousarray(whole[:, : size[0], : size[1]].transpose(1, 2, 0))

@@ -9,39 +9,34 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regrain.image import pad_edge, to_signed
-from regrain.layers import windowed
 from regrain.palette import colours, dither, sections
 from regrain.palette.levels import colours_at, step_at, to_levels
-from regrain.palette.model import LatentSpace, Model
+from regrain.palette.model import Image, LatentSpace
 from regrain.palette.surroundings import flatten_short_sides, margins, repeat_edges
-from regrain.tiles import places
+from regrain.tiles import places, windowed
 
-__all__ = ["Levels", "analyse", "encoder", "tile_coder"]
+__all__ = ["Levels", "analyse", "tile_coder", "tile_coders"]
 
 Levels = NDArray[np.uint8]
 SIDE = 512
 """Of the squares of pixels that are encoded at once."""
 
 
-def analyse(space: LatentSpace, pixels: NDArray[np.uint8]) -> Tensor:
+def analyse(space: LatentSpace, pixels: NDArray[np.uint8]) -> Image:
     """The latents of a picture, float32 (C, ceil(H / stride), ceil(W / stride)). pixels (H, W, 1 or 3)."""
 
-    def part(window: Tensor) -> Tensor:
+    def part(window: NDArray[np.uint8]) -> Image:
         """Of a window (1 or 3, h, w)."""
-        flat = flatten_short_sides(to_signed(window.permute(1, 2, 0).numpy()), space.stride)
-        x = torch.from_numpy(pad_edge(flat, space.stride))
+        x = pad_edge(flatten_short_sides(to_signed(window.transpose(1, 2, 0)), space.stride), space.stride)
         rows, columns = (side // space.stride for side in x.shape[1:])
         up, left = margins(rows, columns)
         latents = space.encode(repeat_edges(x, up * space.stride, left * space.stride))
         return latents[:, up : up + rows, left : left + columns]
 
-    whole = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
-    return windowed(part, whole, side=SIDE, halo=space.halo * space.stride, scale=1 / space.stride)
+    return windowed(part, pixels.transpose(2, 0, 1), side=SIDE, halo=space.halo * space.stride, scale=1 / space.stride)
 
 
 def tile_coder(levels: Levels, tile: int) -> Callable[[int], bytes]:
@@ -63,9 +58,8 @@ def tile_coder(levels: Levels, tile: int) -> Callable[[int], bytes]:
     return of
 
 
-def encoder(model: Model, pixels: NDArray[np.uint8], tile: int) -> Callable[[int], list[bytes]]:
-    """pixels (H, W, 1 or 3) -> (quality q times 256 -> a payload a tile)."""
-    levels = to_levels(analyse(model.space, pixels))
-    regions = places(levels.shape[0], levels.shape[1], tile // model.space.stride)
-    coders = [tile_coder(levels[region], index) for index, region in enumerate(regions)]
-    return lambda quality: [coder(quality) for coder in coders]
+def tile_coders(space: LatentSpace, pixels: NDArray[np.uint8], tile: int) -> tuple[Callable[[int], bytes], ...]:
+    """pixels (H, W, 1 or 3) -> for each tile, quality q times 256 -> its payload."""
+    levels = to_levels(analyse(space, pixels))
+    regions = places(levels.shape[0], levels.shape[1], tile // space.stride)
+    return tuple(tile_coder(levels[region], index) for index, region in enumerate(regions))

@@ -10,9 +10,7 @@ that are the finer the higher the quality.
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regrain.palette.colours import COLOURS_MOST
 
@@ -27,15 +25,17 @@ STEPS: Final = (12, 4)
 """Steps of a channel just above the best palette and at quality 100."""
 
 
-def to_levels(latents: Tensor) -> NDArray[np.uint8]:
-    """Latents (C, h, w) on the CPU -> uint8 (h, w, C)."""
-    levels = (latents * (255 / RANGE) + 127.5).round().clamp(0, 255)
-    return levels.nan_to_num(128).to(torch.uint8).permute(1, 2, 0).numpy()
+def to_levels(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Latents float32 (C, h, w) -> uint8 (h, w, C); what is no number is 128."""
+    levels = np.rint(latents * (255 / RANGE) + 127.5).clip(0, 255)
+    whole: NDArray[np.uint8] = np.nan_to_num(levels, nan=128).astype(np.uint8)
+    return whole.transpose(1, 2, 0)
 
 
-def from_levels(levels: NDArray[np.uint8]) -> Tensor:
+def from_levels(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The inverse: uint8 (h, w, C) -> float32 (C, h, w)."""
-    return (torch.from_numpy(levels).permute(2, 0, 1).float() - 127.5) * (RANGE / 255)
+    latents: NDArray[np.float32] = (levels.transpose(2, 0, 1).astype(np.float32) - 127.5) * (RANGE / 255)
+    return latents
 
 
 def colours_at(quality: int) -> int:

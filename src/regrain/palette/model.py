@@ -1,30 +1,27 @@
 """The palette codec's weights, ready for use: an autoencoder, and a denoiser of its latents.
 
-Whatever has the faces below will do: the small networks of this package, whose file `freeze` fills, or those of a
-Stable Diffusion pipeline (`pipelines`). Latents are normalised: about N(0, 1) in each channel.
+Whatever has the faces below will do: the small networks of this package, on ONNX Runtime (`onnx_backend`) or on torch
+(`torch_backend`), or those of a Stable Diffusion pipeline (`pipelines`). Pictures and latents are float32 NumPy arrays.
+Latents are normalised: about N(0, 1) in each channel.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from regrain import checkpoint, configuration
 from regrain.bitstream import Method
-from regrain.diffusion.prior import Prior
-from regrain.errors import ModelError, UsageError
-from regrain.image import pad_edge
-from regrain.palette.autoencoder import STRIDE, Autoencoder, AutoencoderConfig
+from regrain.errors import UsageError
 
-__all__ = ["KIND", "LatentDenoiser", "LatentSpace", "Model", "build", "freeze"]
+__all__ = ["KIND", "SIDE", "Image", "LatentDenoiser", "LatentSpace", "Model", "Moments"]
 
+Image = NDArray[np.float32]
 KIND: Final = "palette"
 MOMENT_MOST: Final = 1e4
 SIDE: Final = 4
-"""Sides of latents that the denoiser takes are multiples of this."""
+"""Sides of latents that the denoiser of this package takes are multiples of this."""
 
 
 class LatentSpace(Protocol):
@@ -42,138 +39,64 @@ class LatentSpace(Protocol):
     def halo(self) -> int:
         """Latents around a window that suffice."""
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Image) -> Image:
         """x (3, H, W) in [-1, 1], sides multiples of the stride -> normalised latents (channels, H', W')."""
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Image) -> Image:
         """Latents (channels, H', W') -> the picture (3, H, W), clamped to [-1, 1]."""
 
 
 class LatentDenoiser(Protocol):
     """A denoiser of normalised latents."""
 
-    def denoise(self, latents: Tensor, log_snr: float) -> Tensor:
+    def denoise(self, latents: Image, log_snr: float) -> Image:
         """The estimate of z_0 from z_t = alpha_t z_0 + sigma_t eps, (channels, h, w) both."""
 
 
 @dataclass(frozen=True)
-class Space:
-    """The autoencoder of this package, with the moments of its latents."""
+class Moments:
+    """normalised = (raw - shift) / scale, float32 (channels, 1, 1) both."""
 
-    network: Autoencoder
-    shift: Tensor
-    scale: Tensor
-    device: torch.device
-    stride: int = STRIDE
-    halo: int = 8
+    shift: Image
+    scale: Image
 
-    @property
-    def channels(self) -> int:
-        """Of the latents."""
-        return self.network.config.channels
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]], channels: int) -> Self:
+        """`moments.shift` and `moments.scale` of a weights file. Raises UsageError where they are out of range."""
+        shift, scale = (arrays.get(f"moments.{name}", np.zeros(0)).astype(np.float32) for name in ("shift", "scale"))
+        if not shift.shape == scale.shape == (channels,):
+            raise UsageError(f"moments of {shift.shape} channels for latents of {channels}")
+        if not ((np.abs(shift) < MOMENT_MOST) & (scale > 1 / MOMENT_MOST) & (scale < MOMENT_MOST)).all():
+            raise UsageError(
+                f"moments out of range: shifts within {MOMENT_MOST:g}, scales 1 / {MOMENT_MOST:g} to as much"
+            )
+        return cls(shift[:, None, None], scale[:, None, None])
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The posterior's mean, normalised."""
-        mean = self.network.encode(_batch(x, self.device))[0][0].cpu()
-        return (mean - self.shift[:, None, None]) / self.scale[:, None, None]
+    def normalise(self, raw: Image) -> Image:
+        """The autoencoder's latents -> latents of about N(0, 1)."""
+        latents: Image = (raw - self.shift) / self.scale
+        return latents
 
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """The picture."""
-        raw = latents * self.scale[:, None, None] + self.shift[:, None, None]
-        return self.network.decode(_batch(raw, self.device))[0].clamp(-1, 1).cpu()
-
-
-@dataclass(frozen=True)
-class Denoiser:
-    """The latent prior of this package."""
-
-    prior: Prior
-    device: torch.device
-
-    @torch.no_grad()
-    def denoise(self, latents: Tensor, log_snr: float) -> Tensor:
-        """One pass; sides are padded to what the network takes."""
-        height, width = latents.shape[1:]
-        batch = _batch(torch.from_numpy(pad_edge(latents.numpy(), SIDE)), self.device)
-        clean = self.prior.denoise(batch, batch.new_full((1,), log_snr))[0]
-        return clean[:, :height, :width].cpu()
+    def restore(self, latents: Image) -> Image:
+        """The inverse."""
+        raw: Image = latents * self.scale + self.shift
+        return raw
 
 
 @dataclass(frozen=True)
 class Model:
-    """Weights as `regrain.load` returns them; the fingerprint, 4 bytes, is that of the autoencoder."""
+    """Weights as `regrain.load` returns them; the fingerprint, 4 bytes, is that of the autoencoder.
+
+    `device` is "onnx", or one of torch's.
+    """
 
     space: LatentSpace
     denoiser: LatentDenoiser | None
     recipe: str
     fingerprint: bytes
-    device: torch.device
+    device: str
     method = Method.PALETTE
 
     def __repr__(self) -> str:
         """One line."""
         return f"<{self.method.name.lower()} model, latents {self.fingerprint.hex()}, on {self.device}>"
-
-    @classmethod
-    def load(cls, path: Path, device: str | None = None) -> Self:
-        """Read a weights file of this package. Raises ModelError if it is missing, damaged or of another kind."""
-        tensors, metadata = checkpoint.load(path)
-        if metadata.get("kind") != KIND:
-            raise ModelError(f"{path}: not weights of the palette codec")
-        where = torch.device(device or "cpu")
-        try:
-            space, denoiser = build(tensors, metadata, where)
-        except (ModelError, UsageError) as error:
-            raise ModelError(f"{path}: not weights of the palette codec: {error}") from None
-        return cls(space, denoiser, str(metadata.get("recipe", "")), fingerprint(tensors), where)
-
-
-def build(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], device: torch.device
-) -> tuple[Space, Denoiser | None]:
-    """The networks of a file's contents. Raises ModelError or UsageError if they do not fit."""
-    config = AutoencoderConfig.from_dict(metadata.get("autoencoder"))
-    autoencoder = checkpoint.network(
-        lambda: Autoencoder(config), tensors, "autoencoder.", layers=configuration.depth(config)
-    )
-    space = Space(autoencoder.to(device), *_moments(tensors, config.channels), device)
-    if "config" not in metadata:
-        return space, None
-    prior = Prior.filled(metadata["config"], tensors, "denoiser.")
-    if prior.config.channels != space.channels:
-        raise UsageError(f"a denoiser of {prior.config.channels} channels for latents of {space.channels}")
-    return space, Denoiser(prior.to(device), device)
-
-
-def _moments(tensors: Mapping[str, Tensor], channels: int) -> tuple[Tensor, Tensor]:
-    """Shift and scale of the latents."""
-    shift, scale = (tensors.get(f"moments.{name}", torch.zeros(0)).float() for name in ("shift", "scale"))
-    if not shift.shape == scale.shape == (channels,):
-        raise UsageError(f"moments of {tuple(shift.shape)} channels for latents of {channels}")
-    if not bool(((shift.abs() < MOMENT_MOST) & (scale > 1 / MOMENT_MOST) & (scale < MOMENT_MOST)).all()):
-        raise UsageError(f"moments out of range: shifts within {MOMENT_MOST:g}, scales 1 / {MOMENT_MOST:g} to as much")
-    return shift, scale
-
-
-def freeze(network: Autoencoder, shift: Tensor, scale: Tensor) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of an autoencoder that ship, float16 and its moments, and what their file says of them."""
-    tensors = {f"autoencoder.{name}": tensor.half() for name, tensor in network.state_dict().items()}
-    tensors |= {"moments.shift": shift.float(), "moments.scale": scale.float()}
-    return tensors, {
-        "kind": KIND,
-        "autoencoder": network.config.to_dict(),
-        "latent_fingerprint": fingerprint(tensors).hex(),
-    }
-
-
-def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
-    """4 bytes over the autoencoder and its moments: all but the denoiser."""
-    return checkpoint.fingerprint(
-        {name: tensor for name, tensor in tensors.items() if not name.startswith("denoiser.")}
-    )
-
-
-def _batch(picture: Tensor, device: torch.device) -> Tensor:
-    return picture[None].to(device).contiguous(memory_format=torch.channels_last)

@@ -36,7 +36,7 @@ PREDICTIONS: Final[dict[str, Prediction]] = {"epsilon": "eps", "v_prediction": "
 class DiffusersSpace:
     """An AutoencoderKL or AutoencoderTiny: `channels` of latents, `stride` pixels to a latent, `halo` around a window.
 
-    Pictures and latents are on the CPU, the network is on `device`.
+    Pictures and latents are NumPy arrays, the network is on `device`.
     """
 
     def __init__(self, network: Any, device: torch.device) -> None:  # noqa: ANN401 - a class of diffusers
@@ -55,22 +55,23 @@ class DiffusersSpace:
         return checkpoint.fingerprint({**state, "normalisation.shift": self.shift, "normalisation.scale": self.scale})
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """x (3, H, W) in [-1, 1], sides multiples of the stride -> normalised latents (channels, H', W')."""
         code = self.network.encode(_batch(x, self.device))
         raw: Tensor = code.latents if hasattr(code, "latents") else code.latent_dist.mode()
-        latents: Tensor = (raw[0].cpu() - self.shift) * self.scale
+        latents: NDArray[np.float32] = ((raw[0].cpu() - self.shift) * self.scale).numpy()
         return latents
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
         """Latents (channels, H', W') -> the picture (3, H, W), clamped to [-1, 1]."""
-        x_hat: Tensor = self.network.decode(_batch(latents / self.scale + self.shift, self.device)).sample
-        return x_hat[0].clamp(-1, 1).cpu()
+        raw = torch.from_numpy(latents) / self.scale + self.shift
+        x_hat: NDArray[np.float32] = self.network.decode(_on(raw, self.device)).sample[0].clamp(-1, 1).cpu().numpy()
+        return x_hat
 
 
 class DiffusersDenoiser:
-    """A UNet2DModel, or a UNet2DConditionModel with the embedding of one prompt; latents on the CPU."""
+    """A UNet2DModel, or a UNet2DConditionModel with the embedding of one prompt; latents are arrays."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class DiffusersDenoiser:
         self.multiple = 2 ** (len(_widths(network.config)) - 1)
 
     @torch.no_grad()
-    def denoise(self, latents: Tensor, log_snr: float) -> Tensor:
+    def denoise(self, latents: NDArray[np.float32], log_snr: float) -> NDArray[np.float32]:
         """The estimate of z_0 from z_t = alpha_t z_0 + sigma_t eps, (channels, h, w) both, of any size."""
         level = min(max(log_snr, -LOG_SNR_MAX), LOG_SNR_MAX)
         alpha, sigma = (1 + math.exp(-level)) ** -0.5, (1 + math.exp(level)) ** -0.5
@@ -96,7 +97,8 @@ class DiffusersDenoiser:
         z_t = torch.nn.functional.pad(_batch(latents, self.device), beyond, mode="replicate")
         time = torch.tensor([self.timestep(level)], dtype=torch.float32, device=self.device)
         output = self.network(z_t, time, **self.given).sample
-        return to_x0(self.prediction, output, z_t, alpha, sigma)[0, :, :height, :width].cpu()
+        z_0: NDArray[np.float32] = to_x0(self.prediction, output, z_t, alpha, sigma)[0].cpu().numpy()
+        return z_0[:, :height, :width]
 
     def timestep(self, log_snr: float) -> float:
         """The timestep, 0 to N - 1, at which the schedule has this log-SNR; the nearest end beyond the ends."""
@@ -125,5 +127,9 @@ def _ready(network: Any, device: torch.device) -> Any:  # noqa: ANN401 - a class
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
-def _batch(picture: Tensor, device: torch.device) -> Tensor:
+def _batch(picture: NDArray[np.float32], device: torch.device) -> Tensor:
+    return _on(torch.from_numpy(picture), device)
+
+
+def _on(picture: Tensor, device: torch.device) -> Tensor:
     return picture[None].to(device).contiguous(memory_format=torch.channels_last)

@@ -103,14 +103,14 @@ def _tried(pipeline: Pipeline, folder: Path) -> Pipeline:
     """The pipeline, once a few latents have gone through. Raises ModelError where what comes out cannot be right."""
     space, denoiser = pipeline.autoencoder, pipeline.denoiser
     try:
-        latents = space.encode(torch.zeros(3, 2 * space.stride, 2 * space.stride, dtype=torch.float32))
+        latents = space.encode(np.zeros((3, 2 * space.stride, 2 * space.stride), np.float32))
         outcomes = [(latents, (space.channels, 2, 2)), (space.decode(latents), (3, 2 * space.stride, 2 * space.stride))]
         if denoiser is not None:
             outcomes.append((denoiser.denoise(latents, 0.0), (space.channels, 2, 2)))
     except Exception as error:  # a network of a hostile config may fail in any way
         raise ModelError(f"{folder}: its networks do not run: {configs.reason(error)}") from None
     for outcome, shape in outcomes:
-        if tuple(outcome.shape) != shape or not bool(outcome.isfinite().all()):
+        if tuple(outcome.shape) != shape or not np.isfinite(outcome).all():
             raise ModelError(f"{folder}: its networks give {tuple(outcome.shape)} or no numbers, not {shape}")
     return pipeline
 

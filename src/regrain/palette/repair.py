@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from regrain.diffusion import noise
 from regrain.diffusion.budget import Budget, begun
 from regrain.diffusion.sampler import descend
-from regrain.layers import windowed
-from regrain.palette.model import LatentDenoiser
+from regrain.palette.model import Image, LatentDenoiser
 from regrain.palette.sections import Channel
+from regrain.tiles import windowed
 
 __all__ = ["Repair", "of_latents"]
 
@@ -38,23 +38,23 @@ class Repair:
     eta: float = 0.0
     seed: int = 0
 
-    def noise(self, shape: torch.Size) -> Callable[[int], Tensor]:
+    def noise(self, shape: tuple[int, ...]) -> Callable[[int], NDArray[np.float32]]:
         """Standard normal noise (C, H, W) for each step."""
         channels, height, width = shape
-        return lambda step: torch.from_numpy(noise.normal(self.seed, step, 0, 0, height, width, channels))
+        return lambda step: noise.normal(self.seed, step, 0, 0, height, width, channels)
 
 
-def of_latents(denoiser: LatentDenoiser, latents: Tensor, channel: Channel, how: Repair) -> Tensor:
+def of_latents(denoiser: LatentDenoiser, latents: Image, channel: Channel, how: Repair) -> Image:
     """Latents (C, h, w) as they came through `channel`, repaired; one step is the estimate of least square error."""
     r = how.strength * channel.error
     if r <= math.exp(-LOG_SNR_LAST / 2):
         return latents
 
-    def seen(z_t: Tensor, log_snr: float) -> Tensor:
+    def seen(z_t: Image, log_snr: float) -> Image:
         """The denoiser's estimate, window by window."""
         return windowed(lambda part: denoiser.denoise(part, log_snr), z_t, side=SIDE, halo=HALO)
 
-    z_t = latents / (channel.gain * math.sqrt(1 + r * r))
+    z_t: Image = latents / (channel.gain * math.sqrt(1 + r * r))
     levels = -2 * math.log(r), LOG_SNR_LAST
     steps, see = begun(how.steps, seen, z_t, levels[0])
     return descend(see, z_t, levels, steps=steps, eta=how.eta, noise=how.noise(latents.shape))

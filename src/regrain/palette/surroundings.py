@@ -11,9 +11,7 @@ or more on both sides stays as it is.
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 __all__ = ["flatten_short_sides", "margins", "repeat_edges"]
 
@@ -32,6 +30,6 @@ def flatten_short_sides(x: NDArray[np.float32], stride: int) -> NDArray[np.float
     return np.broadcast_to(x.mean(short, keepdims=True), x.shape) if short else x
 
 
-def repeat_edges(x: Tensor, rows: int, columns: int) -> Tensor:
+def repeat_edges(x: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
     """x (C, H, W) with its first and last rows and columns repeated so many times beyond its edges."""
-    return torch.nn.functional.pad(x[None], (columns, columns, rows, rows), mode="replicate")[0]
+    return np.pad(x, ((0, 0), (rows, rows), (columns, columns)), mode="edge") if rows or columns else x

@@ -1,43 +1,46 @@
-"""Picture -> a section a step: the sender (Ho et al. 2020, algorithm 3).
+"""Picture -> one payload a step: the sender (Ho et al. 2020, https://arxiv.org/abs/2006.11239, algorithm 3).
 
-x_hat = prior(x_t)    shift = gain (x_0 - x_hat)    message = send(shift)    x_s = as the receiver has it
+x_hat = denoise(x_t)    shift = gain (x_0 - x_hat)    message = send(shift)    x_s as the receiver computes it
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regrain.bitstream import MOST_STEPS
-from regrain.diffusion.prior import STRIDE
+from regrain.diffusion.unconditional_config import STRIDE
 from regrain.image import pad_edge, to_signed
-from regrain.progressive import channel, sections, walk
-from regrain.progressive.model import Model
+from regrain.progressive import reverse_channel_coding, reverse_process
+from regrain.progressive.model import Image, Model
+from regrain.progressive.payload import pack
 from regrain.tiles import places
 
-__all__ = ["Sent", "stream"]
+__all__ = ["EncodedStep", "stream"]
 
 
-class Sent(NamedTuple):
+class EncodedStep(NamedTuple):
     """One step: its payload; the estimate x_hat (3, H, W) before it, and its KL divergence in bits."""
 
     payload: bytes
-    x_hat: Tensor
+    x_hat: Image
     divergence: float
 
 
-def stream(model: Model, pixels: NDArray[np.uint8], tile: int) -> Iterator[Sent]:
-    """All steps, each taken when it is asked for. pixels (H, W, 1 or 3), tile in pixels."""
-    x_0 = torch.from_numpy(pad_edge(to_signed(pixels), STRIDE))
+def stream(model: Model, pixels: NDArray[np.uint8], tile: int) -> Iterator[EncodedStep]:
+    """All steps, each computed when it is asked for. pixels (H, W, 1 or 3), tile in pixels."""
+    x_0 = pad_edge(to_signed(pixels), STRIDE)
     tiles = places(x_0.shape[1], x_0.shape[2], tile)
-    x_t = torch.zeros_like(x_0)
-    for number, step in enumerate(walk.steps(MOST_STEPS)):
-        x_hat = walk.estimate(model, x_t, step.before)
+    x_t = np.zeros_like(x_0)
+    for number, step in enumerate(reverse_process.steps(MOST_STEPS)):
+        x_hat = reverse_process.estimate(model, x_t, step.log_snr_before)
         shift = step.gain * (x_0 - x_hat)
-        shifts = [shift[:, *place].reshape(-1).numpy() for place in tiles]
-        messages = [channel.send(part, walk.SEED, number * len(tiles) + index) for index, part in enumerate(shifts)]
-        yield Sent(sections.pack(messages, number), x_hat, sum(map(channel.divergence, shifts)))
-        x_t = walk.arrive(step, number, x_hat, x_t, tiles, messages)
+        shifts = [shift[:, *place].reshape(-1) for place in tiles]
+        messages = [
+            reverse_channel_coding.send(part, reverse_process.SEED, number * len(tiles) + index)
+            for index, part in enumerate(shifts)
+        ]
+        divergence = sum(map(reverse_channel_coding.divergence, shifts))
+        yield EncodedStep(pack(messages, number), x_hat, divergence)
+        x_t = reverse_process.reverse_step(step, number, x_hat, x_t, tiles, messages)

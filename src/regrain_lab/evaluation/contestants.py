@@ -22,7 +22,7 @@ from regrain_lab.metrics.registry import Metric, measures
 if TYPE_CHECKING:
     from torch import nn
 
-    from regrain.models import Model
+    from regrain.registry import Codec as Model
     from regrain_lab.evaluation.baselines import Codec
 
 __all__ = ["OURS", "PLAIN", "Bench", "Cast", "Contestant", "Knobs", "Plan", "baseline", "choose", "ours"]
@@ -220,14 +220,14 @@ def ours(model: "Model", qualities: Sequence[float], knobs: Sequence[Knobs]) -> 
 
 
 def _stages() -> dict[str, Sequence[Place]]:
-    from regrain.conditional import method as conditional
+    from regrain.conditional import codec as conditional
+    from regrain.palette import codec as palette
     from regrain.palette import encode as palette_encode
-    from regrain.palette import method as palette
-    from regrain.progressive import method as progressive
+    from regrain.progressive import codec as progressive
 
     return {
-        "analyse": [(conditional, "analyse"), (palette_encode, "analyse")],
-        "symbols": [(conditional, "decode_tiles"), (progressive, "receive"), (palette, "decode_tiles")],
+        "analyse": [(conditional, "analysis_transform"), (palette_encode, "analyse")],
+        "symbols": [(conditional, "decode_latents"), (progressive, "receive"), (palette, "decode_tiles")],
     }
 
 

@@ -18,16 +18,16 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 import regrain
 from regrain import bitstream
-from regrain.conditional.decode import Knobs, decode_tiles, regrow
-from regrain.conditional.frozen import Model
-from regrain.conditional.grid import STRIDE
+from regrain.conditional.codec import ConditionalModel
+from regrain.conditional.config import STRIDE
+from regrain.conditional.decode import decode_latents, reconstruct
 from regrain.diffusion import noise
 from regrain.errors import UsageError
 from regrain.image import pad_edge, to_signed
+from regrain.options import DecodeOptions
 from regrain_lab.metrics import fidelity as metrics
 from regrain_lab.metrics import realism, spectrum
 from regrain_lab.metrics.dists import Dists
@@ -92,7 +92,7 @@ class Reference:
 class Sample:
     """One file, read up to its latents; decode it as often as you like."""
 
-    model: Model
+    model: ConditionalModel
     data: bytes
 
     @cached_property
@@ -101,16 +101,18 @@ class Sample:
         return bitstream.read(self.data).header
 
     @cached_property
-    def y_hat(self) -> Tensor:
+    def y_hat(self) -> NDArray[np.float32]:
         """Its latents."""
         stream, header = bitstream.read(self.data), self.header
-        return decode_tiles(self.model, stream.tiles, (header.height, header.width), header.quality, header.tile)
+        return decode_latents(
+            self.model.latents, stream.tiles, (header.height, header.width), header.quality, header.tile
+        )
 
-    def decode(self, knobs: Knobs) -> Pixels:
+    def decode(self, knobs: DecodeOptions) -> Pixels:
         """The picture (h, w, 3)."""
         header = self.header
         size = header.height, header.width
-        return regrow(self.model, self.y_hat, size, header.quality, grey=header.grey, knobs=knobs)
+        return reconstruct(self.model.denoiser, self.y_hat, size, header.quality, knobs, grey=header.grey)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Reading:
     spreads: Mapping[str, Spread]
 
 
-def read(model: Model, original: Reference, quality: float, knobs: Knobs, seeds: int) -> Reading:
+def read(model: ConditionalModel, original: Reference, quality: float, knobs: DecodeOptions, seeds: int) -> Reading:
     """Encode and decode a picture, with so many seeds for the spread (1: leave that out), and measure all of it."""
     pixels = original.pixels
     sample = Sample(model, regrain.encode(pixels, quality=quality, model=model))
@@ -138,21 +140,22 @@ def read(model: Model, original: Reference, quality: float, knobs: Knobs, seeds:
     )
 
 
-@torch.inference_mode()
-def gain(sample: Sample, pixels: Pixels, knobs: Knobs) -> float:
+def gain(sample: Sample, pixels: Pixels, knobs: DecodeOptions) -> float:
     """The first fence, in dB: what the estimate gains where x_t holds the true picture with a little noise."""
-    model, quality, realism = sample.model, sample.header.quality, knobs.realism
-    x_0 = torch.from_numpy(pad_edge(to_signed(pixels), STRIDE))
-    drawn = torch.from_numpy(noise.normal(knobs.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2]))
-    level, levels = (1.0 if model.samples(realism) else realism * model.config.init_noise), model.levels(realism)
-    near = levels.time_of(2 * math.log(level / _NEAR))
-    alpha, sigma = levels.at(near)
-    starts = (model.start(drawn, sample.y_hat, realism), 1.0), (alpha * x_0 + sigma * level * drawn, near)
-    errors = [(model.denoise(x_t, t, sample.y_hat, quality, realism).cpu() - x_0).square().mean() for x_t, t in starts]
+    denoiser, quality, realism = sample.model.denoiser, sample.header.quality, knobs.realism
+    x_0 = pad_edge(to_signed(pixels), STRIDE)
+    drawn = noise.normal(knobs.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2])
+    level = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
+    schedule, context = denoiser.schedule(realism), denoiser.context(sample.y_hat, quality, realism)
+    near = schedule.time_of(2 * math.log(level / _NEAR))
+    alpha, sigma = schedule.at(near)
+    starts = (denoiser.start(drawn, context, realism), 1.0), (alpha * x_0 + sigma * level * drawn, near)
+    estimates = (denoiser.estimate(x_t, t, sample.y_hat, quality, realism, context) for x_t, t in starts)
+    errors = [np.square(x_hat - x_0).mean() for x_hat in estimates]
     return 10 * math.log10(float(errors[0] / errors[1]))
 
 
-def seeds_apart(model: Model, pixels: Pixels, knobs: Knobs) -> float:
+def seeds_apart(model: ConditionalModel, pixels: Pixels, knobs: DecodeOptions) -> float:
     """The second fence: the mean difference of two seeds at quality 0, in levels."""
     sample = Sample(model, regrain.encode(pixels, quality=0, model=model))
     one, other = (sample.decode(replace(knobs, seed=knobs.seed + number)).astype(np.float64) for number in (0, 1))

@@ -17,14 +17,16 @@ from importlib.resources import as_file
 from pathlib import Path
 from typing import Any, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regrain import checkpoint, models
+from regrain import checkpoint, registry
 from regrain.bitstream import Method
+from regrain.conditional.coding_order import CodingStep
+from regrain.conditional.config import HYPER_MAX
+from regrain.conditional.encode import corrected
 from regrain.conditional.frozen import Model
-from regrain.conditional.model import HYPER_MAX
-from regrain.conditional.passes import Pass
 from regrain.conditional.transform import HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
@@ -55,7 +57,7 @@ class TeacherCheckpoint:
         """Read it; None is the package's. Raises ModelError if it is missing, damaged, or of another kind."""
         if path is not None and not path.exists():
             raise ModelError(f"{path}: no weights there; teacher is a file of weights, or empty for the package's")
-        with as_file(models.packaged(Method.CONDITIONAL)) as shipped:
+        with as_file(registry.shipped_weights(Method.CONDITIONAL)) as shipped:
             model = Model.load(path or shipped, str(device))
             tensors, metadata = checkpoint.load(path or shipped)
         if model.config.prediction == "eps":
@@ -80,11 +82,13 @@ def quantized_latents(model: Model, x: Tensor, quality: Tensor) -> Tensor:
     scale, mean, hyper_analysis = _on_device(model, x.device)
     with torch.autocast(x.device.type, enabled=False):
         gain = interpolate(latents.log_gain.to(x.device), quality).exp()[:, :, None, None]
-        y = gain * model.analysis.encode(x)[0]
+        correction, base = model.analysis.parts(x)
+        pictures = zip(*(batch.cpu().numpy() for batch in (correction, base, x)), strict=True)
+        y = gain * torch.from_numpy(np.stack([corrected(*picture)[0] for picture in pictures])).to(x.device)
         z_hat = hyper_analysis(y).round().clamp(-HYPER_MAX, HYPER_MAX)
         offset = interpolate_offsets(latents.offset, (quality.double() * QUALITY_TOP).round().long().cpu())
 
-        def symbols(step: Pass, mean: Tensor, _index: Tensor) -> Tensor:
+        def symbols(step: CodingStep, mean: Tensor, _index: Tensor) -> Tensor:
             """The symbols that an encoder writes."""
             residual: Tensor = y[:, step.channels] - mean
             return residual.round()

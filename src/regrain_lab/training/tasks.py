@@ -18,9 +18,9 @@ from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.diffusion.prior import KIND, Prior
 from regrain.diffusion.unet import Denoiser
 from regrain.errors import ModelError, UsageError
-from regrain.palette import model as palette
+from regrain.palette import torch_backend as palette
 from regrain.palette.autoencoder import Autoencoder
-from regrain.progressive import walk
+from regrain.progressive import reverse_process
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.training import checks, validation
 from regrain_lab.training.losses.autoencoder import AutoencoderLoss
@@ -143,7 +143,7 @@ class PriorTask(Task):
         tensors = with_network({}, "", self.prior)
         metadata: dict[str, Any] = {"kind": KIND, "config": self.recipe.prior.to_dict()}
         if self.rows:
-            log_snrs = [step.after for step in walk.steps(MOST_STEPS)]
+            log_snrs = [step.log_snr_after for step in reverse_process.steps(MOST_STEPS)]
             psnrs = np.interp(log_snrs, [row.at for row in self.rows], [row.figures["psnr"] for row in self.rows])
             metadata["psnr"] = psnrs.round(2).tolist()
         return tensors, metadata | {"latent_fingerprint": checkpoint.fingerprint(tensors).hex()}
@@ -179,14 +179,15 @@ class LatentPriorTask(PriorTask):
         """Build it untrained. Raises ModelError for an autoencoder that is missing or of other latents."""
         path = recipe.path(recipe.latents)
         self.tensors, self.metadata = checkpoint.load(path)
-        self.space = palette.Model.load(path, str(device)).space
+        self.space = palette.load(path, str(device)).space
         if recipe.prior.channels != self.space.channels:
             raise ModelError(f"{path}: latents of {self.space.channels} channels, [prior] has {recipe.prior.channels}")
         super().__init__(recipe, device)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures (B, 3, H, W)."""
-        return torch.stack([self.space.encode(x) for x in pictures]).to(pictures.device)
+        latents = [torch.from_numpy(self.space.encode(x.cpu().numpy())) for x in pictures]
+        return torch.stack(latents).to(pictures.device)
 
     def loss(self) -> nn.Module:
         """The variational bound and a simple loss, of latents."""

@@ -13,10 +13,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from regrain.conditional.config import SAMPLING_SCHEDULE
 from regrain.conditional.frozen import Model
-from regrain.conditional.model import SAMPLING_SCHEDULE, build_sampler, sampler_state
+from regrain.conditional.model import build_sampler, sampler_state
 from regrain.diffusion import schedule
-from regrain.diffusion.unet import RESIDUAL, SamplingDenoiser
+from regrain.diffusion.unet import SamplingDenoiser
+from regrain.diffusion.unet_config import RESIDUAL
 from regrain.entropy.exact import QUALITY_TOP
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.training.losses.codec import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import regrain
-from regrain import bitstream, codec, models
+from regrain import bitstream, codec, registry
 from regrain.errors import ModelError
 from regrain.options import METHODS
 
@@ -20,7 +20,7 @@ ABSENT = b"\1\2\3\4"
 def index(tmp_path, monkeypatch):
     """Replaces the package's index, and every file of weights with it; returns where to write one."""
     (tmp_path / "weights").mkdir()
-    monkeypatch.setattr(models, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(registry, "files", lambda _package: tmp_path)
     return tmp_path / "weights" / "index.json"
 
 
@@ -34,7 +34,7 @@ def test_the_index_names_a_file_of_each_method():
 def test_a_file_of_weights_is_named_by_its_method_and_fingerprint(path):
     model = regrain.load(path)
     assert path.name == f"{model.method.name.lower()}-{model.fingerprint.hex()}.safetensors"
-    assert models.packaged(model.method, model.fingerprint) == path
+    assert registry.shipped_weights(model.method, model.fingerprint) == path
 
 
 def test_the_weights_keep_to_their_sizes():
@@ -48,7 +48,7 @@ def test_the_weights_keep_to_their_sizes():
 @pytest.mark.parametrize("method", bitstream.Method)
 def test_weights_that_are_not_there_are_named_with_the_way_to_get_them(method):
     with pytest.raises(ModelError) as refusal:
-        models.packaged(method, ABSENT)
+        registry.shipped_weights(method, ABSENT)
     said = str(refusal.value)
     assert "\n" not in said
     for words in (ABSENT.hex(), "--model", "install the regrain release", "no package of earlier weights yet"):
@@ -60,20 +60,20 @@ def test_an_index_that_is_missing_or_damaged_is_refused(index, text):
     if text is not None:
         index.write_bytes(text.encode("latin-1"))
     with pytest.raises(ModelError, match=r"missing or damaged.*reinstall regrain"):
-        models.packaged(bitstream.Method.CONDITIONAL)
+        registry.shipped_weights(bitstream.Method.CONDITIONAL)
 
 
 def test_a_file_that_the_index_alone_knows_is_missing(index):
     index.write_text('{"conditional": "01020304"}')
     with pytest.raises(ModelError, match=r"01020304\.safetensors: weights cannot be read.*reinstall"):
         regrain.load("conditional")
-    assert models.expected_psnr(bitstream.Method.CONDITIONAL, ABSENT) == []
+    assert registry.expected_psnr(bitstream.Method.CONDITIONAL, ABSENT) == []
 
 
 def test_what_a_stream_is_expected_to_reach_is_read_of_its_own_weights():
     method = bitstream.Method.PROGRESSIVE
-    assert len(models.expected_psnr(method, models.packaged_fingerprint(method))) > 1
-    assert models.expected_psnr(method, ABSENT) == []
+    assert len(registry.expected_psnr(method, registry.shipped_fingerprint(method))) > 1
+    assert registry.expected_psnr(method, ABSENT) == []
 
 
 @pytest.mark.parametrize("model", [None, "conditional", "palette"])

@@ -1,4 +1,4 @@
-"""Which room writes and reads a method's files, and which weights it does so with.
+"""A method's name -> its codec, and a file's fingerprint -> the weights; every room is imported here alone.
 
 Invariants: rooms are imported and weights are loaded by one thread at a time, whichever asks first; the others wait.
 A process may fork once a model is loaded: the child finds no lock that is held, and computes with one thread.
@@ -8,47 +8,57 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache
-from importlib import import_module
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from regrain.bitstream import Method
+from regrain.bitstream import Method, Stream
 from regrain.errors import ModelError, UsageError
 from regrain.loading import TURN
-from regrain.options import METHODS
+from regrain.options import METHODS, DecodeOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
-    "Model",
-    "choose",
+    "Codec",
+    "Prepared",
     "expected_psnr",
     "load",
     "method_of",
     "needs_torch",
-    "packaged",
-    "packaged_fingerprint",
-    "resolve",
-    "room",
-    "untouched",
+    "resolve_model",
+    "shipped",
+    "shipped_fingerprint",
+    "shipped_weights",
+    "torch_defaults",
 ]
 
 DEFAULT_METHOD = "conditional"
-WITHOUT_TORCH = "onnx"
-"""The device's name: ONNX Runtime, which decodes the default method."""
+ONNX = "onnx"
+"""The name of the default device: ONNX Runtime on the CPU."""
 _KINDS = {"prior": Method.PROGRESSIVE, "palette": Method.PALETTE}
 
 
-class Model(Protocol):
-    """Weights ready for use, as `regrain.load` returns them; each method has its own."""
+class Prepared(Protocol):
+    """A picture whose heavy part is done."""
+
+    def payloads(self, quality: int) -> list[bytes]:
+        """A payload for each tile, or step, at quality q times 256."""
+
+
+class Codec(Protocol):
+    """Weights ready for use, as `regrain.load` returns them: they write and read the files of one method."""
 
     @property
     def method(self) -> Method:
-        """The method whose files they read and write."""
+        """The method."""
 
     @property
     def fingerprint(self) -> bytes:
@@ -56,44 +66,73 @@ class Model(Protocol):
 
     @property
     def recipe(self) -> str:
-        """The name of the recipe that trained them."""
+        """The name of the recipe that trained the weights."""
 
     @property
-    def device(self) -> object:
-        """Where they compute: a device of torch's, or "onnx"."""
+    def device(self) -> str:
+        """Where the networks run: "onnx", or a device of torch's."""
+
+    def prepare(self, pixels: "NDArray[np.uint8]", tile: int) -> Prepared:
+        """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); `tile` is the side of a tile in pixels."""
+
+    def decode(self, stream: Stream, options: DecodeOptions) -> "NDArray[np.uint8]":
+        """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile, or step, that does not decode."""
 
 
-def load(path: str | os.PathLike[str] | None = None, device: str | None = None, method: str = DEFAULT_METHOD) -> Model:
+def _conditional(path: Path, device: str | None) -> Codec:
+    from regrain.conditional.codec import ConditionalModel
+
+    return ConditionalModel.load(path, device)
+
+
+def _progressive(path: Path, device: str | None) -> Codec:
+    from regrain.progressive.codec import ProgressiveModel
+
+    return ProgressiveModel.load(path, device)
+
+
+def _palette(path: Path, device: str | None) -> Codec:
+    from regrain.palette.codec import PaletteModel
+
+    return PaletteModel.load(path, device)
+
+
+_LOADERS: dict[Method, Callable[[Path, str | None], Codec]] = {
+    Method.CONDITIONAL: _conditional,
+    Method.PROGRESSIVE: _progressive,
+    Method.PALETTE: _palette,
+}
+
+
+def load(path: str | os.PathLike[str] | None = None, device: str | None = None, method: str = DEFAULT_METHOD) -> Codec:
     """Weights from a file, of whatever method, or those in the package, of `method`; a Stable Diffusion's folder or
     hub id is for the palette method. A method's name as `path` is `method`. Raises ModelError."""
     if isinstance(path, str) and path in METHODS:
         return load(None, device, path)
-    with TURN, untouched(), ExitStack() as stack:
-        where = stack.enter_context(as_file(packaged(Method[method.upper()]))) if path is None else Path(path)
-        device = _device(device)
-        if device == WITHOUT_TORCH:
-            from regrain.onnx.model import Model as OnnxModel
-
-            return OnnxModel.load(where)
-        model: Model = room(_method_at(where)).load(where, device)
-        return model
+    with TURN, torch_defaults(), ExitStack() as stack:
+        where = stack.enter_context(as_file(shipped_weights(Method[method.upper()]))) if path is None else Path(path)
+        return _LOADERS[_method_at(where)](where, _device(device))
 
 
 def _method_at(path: Path) -> Method:
-    """The method that weights are for."""
-    from regrain import checkpoint
-
+    """The method that weights are for; the default one where they do not say it: to load them says what is wrong."""
     if path.suffix != ".safetensors" and not path.is_file():
         return Method.PALETTE
-    return _KINDS.get(checkpoint.load_metadata(path).get("kind", ""), Method.CONDITIONAL)
+    with suppress(Exception):  # of a file that is none of ours anything may be wrong
+        from safetensors import safe_open
+
+        if path.is_file():
+            with safe_open(path, framework="np") as file:
+                return _KINDS[json.loads(file.metadata()["regrain"])["kind"]]
+    return Method.CONDITIONAL
 
 
-def packaged(method: Method, fingerprint: bytes = b"") -> Traversable:
+def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:
     """The package's weights of a method, METHOD-FINGERPRINT.safetensors: the current ones, or those of a fingerprint.
 
     Raises ModelError where the package has no weights of that fingerprint, and where its index is damaged.
     """
-    name, current = method.name.lower(), packaged_fingerprint(method)
+    name, current = method.name.lower(), shipped_fingerprint(method)
     path = _folder() / f"{name}-{(fingerprint or current).hex()}.safetensors"
     if fingerprint not in (b"", current) and not path.is_file():
         raise ModelError(
@@ -109,14 +148,8 @@ def _folder() -> Traversable:
     return files("regrain") / "weights"
 
 
-def room(method: Method, model: Model | None = None) -> Any:  # noqa: ANN401 - a module: its load, encoder and decode
-    """The room that writes and reads a method's files, with this model."""
-    with TURN:
-        return import_module(f"regrain.{getattr(model, 'room', method.name.lower())}.method")
-
-
 @contextmanager
-def untouched() -> Iterator[None]:
+def torch_defaults() -> Iterator[None]:
     """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own.
 
     Where nobody has imported it yet nothing is set, and it stays away. Where a thread is just importing it, this one
@@ -134,31 +167,31 @@ def untouched() -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _shipped(path: Path, device: str | None) -> Model:
+def _cached(path: Path, device: str) -> Codec:
     """The package's models that were asked for last, on their devices (None is the CPU), 10 to 35 MB each."""
     return load(path, device)
 
 
-def choose(given: Model | None, method: Method, device: str | None, fingerprint: bytes = b"") -> Model:
+def shipped(given: Codec | None, method: Method, device: str | None, fingerprint: bytes = b"") -> Codec:
     """The model that was given, where it is, or the package's own on `device`, of that fingerprint if it has it."""
     if given:
         return given
-    with TURN, as_file(packaged(method, fingerprint)) as path:
-        return _shipped(path, None if device == "cpu" else device)
+    with TURN, as_file(shipped_weights(method, fingerprint)) as path:
+        return _cached(path, _device(device))
 
 
-def resolve(
-    model: "Model | str | os.PathLike[str] | None", device: str | None, fingerprint: bytes = b""
-) -> Model | None:
+def resolve_model(
+    model: "Codec | str | os.PathLike[str] | None", device: str | None, fingerprint: bytes = b""
+) -> Codec | None:
     """The model that a caller names: itself, the package's of a method (of that fingerprint if it has it), a file's."""
     if model is None or not isinstance(model, str | os.PathLike):
         return model
     if isinstance(model, str) and model in METHODS:
-        return choose(None, Method[model.upper()], device, fingerprint)
+        return shipped(None, Method[model.upper()], device, fingerprint)
     return load(model, device)
 
 
-def method_of(name: str | None, model: Model | None) -> Method:
+def method_of(name: str | None, model: Codec | None) -> Method:
     """The method named, or else the model's, or else the default; UsageError where name and model disagree."""
     if name is None:
         return Method[DEFAULT_METHOD.upper()] if model is None else model.method
@@ -169,22 +202,25 @@ def method_of(name: str | None, model: Model | None) -> Method:
     return Method[name.upper()]
 
 
-def _device(name: str | None) -> str | None:
-    """The device of that name, or ONNX Runtime where torch is not installed; UsageError for one that is not there."""
-    if name == WITHOUT_TORCH or not _installed("torch"):
-        if name not in (None, "cpu", WITHOUT_TORCH):
-            raise UsageError(f"device {name!r} needs torch: pip install torch")
+def _device(name: str | None) -> str:
+    """ONNX Runtime for None, and for "cpu" where torch is not installed; else torch's device of that name.
+
+    Raises UsageError for a device that is not there.
+    """
+    if name in (None, ONNX) or (name == "cpu" and not _installed("torch")):
         if not _installed("onnxruntime"):
-            raise UsageError("this needs torch (pip install torch) or, to decode alone, pip install onnxruntime")
-        return WITHOUT_TORCH
+            raise UsageError("this needs onnxruntime: pip install onnxruntime")
+        return ONNX
+    if not _installed("torch"):
+        raise UsageError(f"device {name!r} needs torch: pip install 'regrain[torch]'")
     import torch
 
     _compute_alone_after_fork()
     try:
-        torch.zeros(1, device=name or "cpu").cpu()
+        torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
-    return name
+    return str(name)
 
 
 @cache
@@ -197,8 +233,9 @@ def _compute_alone_after_fork() -> None:
 
 
 def needs_torch(model: object, device: str | None) -> bool:
-    """Whether decoding with this model, or with another on `device`, is torch's work."""
-    return WITHOUT_TORCH not in (device, getattr(model, "room", None)) and _installed("torch")
+    """Whether this model, or the package's own on `device`, runs on torch."""
+    named = getattr(model, "device", device)
+    return named not in (None, ONNX) and _installed("torch")
 
 
 def _installed(package: str) -> bool:
@@ -207,7 +244,7 @@ def _installed(package: str) -> bool:
     return False
 
 
-def packaged_fingerprint(method: Method) -> bytes:
+def shipped_fingerprint(method: Method) -> bytes:
     """The latent fingerprint, 4 bytes, of the package's current weights of a method. Raises ModelError.
 
     It is read from `weights/index.json`, from a method's name to 8 hexadecimal digits.
@@ -220,7 +257,7 @@ def packaged_fingerprint(method: Method) -> bytes:
 def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
     """PSNR in dB that the package's weights had on held-out pictures after each step of a stream; [] if not known."""
     with suppress(ModelError), _reading():
-        with packaged(method, fingerprint).open("rb") as file:
+        with shipped_weights(method, fingerprint).open("rb") as file:
             size = struct.unpack("<Q", file.read(8))[0]
             head = json.loads(file.read(min(size, 1 << 20)))
         return list(json.loads(head["__metadata__"]["regrain"]).get("psnr", ()))

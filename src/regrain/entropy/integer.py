@@ -8,7 +8,7 @@ multiplies: with every sum below 2^24 and so far below 2^53, each is exact whate
 Any product will do therefore; ONNX Runtime's keeps to the threads that it is given.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from regrain.entropy.tables import LEVELS
 from regrain.errors import ModelError
-from regrain.onnx.weights import Arrays
 
 __all__ = ["ACTIVATION_MAX", "QUALITY_TOP", "Product", "ScaleBranch", "interpolate_offsets", "level", "scale_index"]
 
@@ -70,7 +69,7 @@ class IntegerConv:
 class ScaleBranch:
     """h_s for scales: what z_hat (1/64) says of y (1/16), and what the context of each pass adds."""
 
-    def __init__(self, arrays: Arrays, known: list[int], product: Product) -> None:
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], known: list[int], product: Product) -> None:
         """Take `latents.scale.*`; `known` has, for each context, how many channels of y it sees."""
 
         def layer(index: int, inputs: int, shift: int, most: int = ACTIVATION_MAX) -> IntegerConv:

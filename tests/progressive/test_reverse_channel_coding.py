@@ -8,8 +8,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from regrain.errors import UsageError
-from regrain.progressive import channel
-from regrain.progressive.channel import CANDIDATES_MOST, Message, chunks_most, divergence, receive, send
+from regrain.progressive import reverse_channel_coding as coding
+from regrain.progressive.reverse_channel_coding import CANDIDATES_MOST, Message, chunks_most, divergence, receive, send
 
 
 def shifted(size, bits, seed=0):
@@ -28,9 +28,9 @@ def ratio(message):
     return 1 + (message.spread / 64) ** 2
 
 
-def index_bits(chosen):
+def index_bits(indices):
     """Entropy of the numbers' bit lengths, and the bits below the first."""
-    lengths = np.frexp(chosen + 1)[1] - 1
+    lengths = np.frexp(indices + 1)[1] - 1
     share = np.bincount(lengths) / lengths.size
     share = share[share > 0]
     return float(-(share * np.log2(share)).sum() + lengths.mean())
@@ -130,7 +130,7 @@ def test_the_noise_of_one_message_knows_nothing_of_its_neighbours():
 
 def test_chunks_of_ten_bits_fall_short_as_any_16383_candidates_do():
     """7 % of the shift is missing and 3 % of the variance too many; where chunks are of many values, 10 % and 1 %."""
-    found, fair = kept_and_left(channel.CHUNK_BITS, 40), race(channel.CHUNK_BITS, 2**14 - 1, 400)
+    found, fair = kept_and_left(coding.CHUNK_BITS, 40), race(coding.CHUNK_BITS, 2**14 - 1, 400)
     assert found.mean(0) == pytest.approx(fair.mean(0), abs=0.04)
     assert found.mean(0) == pytest.approx([0.93, 1.03], abs=0.025)
     assert found[:, 1].std() < 0.08
@@ -140,8 +140,8 @@ def test_chunks_of_ten_bits_fall_short_as_any_16383_candidates_do():
 def test_a_number_takes_the_divergence_and_a_little(bits):
     """At most the bound of Li and El Gamal (2018), which 2^14 candidates keep well below from 6 bits on."""
     message = send(shifted(20000, 0.999 * bits * 400), 3, 0, chunk_bits=bits)
-    assert message.chosen.size == 400
-    assert bits < index_bits(message.chosen) < bits + math.log2(bits + 1) + 1
+    assert message.indices.size == 400
+    assert bits < index_bits(message.indices) < bits + math.log2(bits + 1) + 1
 
 
 @pytest.mark.parametrize(("size", "chunk_bits"), [(300, 4.0), (3001, 10.0)])
@@ -150,41 +150,41 @@ def test_all_ways_to_the_scores_choose_the_same_numbers(size, chunk_bits, monkey
     shift = shifted(size, 150.0)
     whole = send(shift, 1, 2, chunk_bits=chunk_bits)
     assert whole.spread > 0
-    assert whole.chosen.size >= 15
-    for name, value in (("_BLOCK", 100 * whole.chosen.size), ("_LONG", 0)):
-        monkeypatch.setattr(channel, name, value)
-        assert np.array_equal(send(shift, 1, 2, chunk_bits=chunk_bits).chosen, whole.chosen)
+    assert whole.indices.size >= 15
+    for name, value in (("_BLOCK", 100 * whole.indices.size), ("_LONG", 0)):
+        monkeypatch.setattr(coding, name, value)
+        assert np.array_equal(send(shift, 1, 2, chunk_bits=chunk_bits).indices, whole.indices)
 
 
 def test_many_values_with_few_bits_are_few_chunks():
     """So few bits a value that the spread is told as 0."""
     message = send(shifted(300_000, 8.0), 0, 0)
-    assert (message.chosen.size, message.spread) == (1, 0)
-    assert index_bits(message.chosen) < 14
+    assert (message.indices.size, message.spread) == (1, 0)
+    assert index_bits(message.indices) < 14
 
 
 def test_nothing_to_say_is_one_chunk_of_noise():
     message = send(np.zeros(50, np.float32), 0, 0)
-    assert (message.chosen.size, message.spread) == (1, 0)
+    assert (message.indices.size, message.spread) == (1, 0)
     assert receive(message, 50, 0, 0).std() == pytest.approx(1, abs=0.4)
 
 
 def test_sender_and_receiver_share_nothing_but_seed_step_and_message():
     shift = shifted(500, 60)
     first, second = send(shift, 5, 9), send(shift.copy(), 5, 9)
-    assert np.array_equal(first.chosen, second.chosen)
-    same = receive(Message(first.candidates, first.chosen.copy(), first.spread), 500, 5, 9)
+    assert np.array_equal(first.indices, second.indices)
+    same = receive(Message(first.candidates, first.indices.copy(), first.spread), 500, 5, 9)
     assert np.array_equal(same, receive(second, 500, 5, 9))
     assert not np.array_equal(same, receive(first, 500, 5, 10))
     assert not np.array_equal(same, receive(first, 500, 6, 9))
 
 
 @pytest.mark.parametrize(
-    ("candidates", "chosen"), [(0, [0]), (CANDIDATES_MOST + 1, [0]), (3, []), (3, [-1]), (3, [7]), (3, [[1]])]
+    ("candidates", "indices"), [(0, [0]), (CANDIDATES_MOST + 1, [0]), (3, []), (3, [-1]), (3, [7]), (3, [[1]])]
 )
-def test_messages_hold_their_ranges(candidates, chosen):
+def test_messages_hold_their_ranges(candidates, indices):
     with pytest.raises(UsageError):
-        Message(candidates, np.array(chosen, np.int64))
+        Message(candidates, np.array(indices, np.int64))
 
 
 @pytest.mark.parametrize("spread", [-1, 256])
@@ -201,6 +201,6 @@ def test_a_shift_that_is_none_is_refused(shift):
 
 def test_a_chunk_has_sixteen_values():
     assert [chunks_most(size) for size in (1, 16, 17, 160)] == [1, 1, 2, 10]
-    assert send(shifted(160, 400.0), 0, 0).chosen.size == 10
+    assert send(shifted(160, 400.0), 0, 0).indices.size == 10
     with pytest.raises(UsageError, match="10 at most"):
         receive(Message(2, np.zeros(11, np.int64)), 160, 0, 0)

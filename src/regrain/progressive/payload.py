@@ -1,9 +1,9 @@
-"""One step of a stream, for all tiles: the receiver's message <-> bytes.
+"""One step of a stream, for all tiles: the receiver's messages <-> bytes.
 
     payload = (chunks candidates spread)* centre scale stream        chunks: a varint a tile; the others: one byte each
 
-The number n of a candidate is coded as n + 1 = 2^e + r with 0 <= r < 2^e: e - centre under the Gaussian table `scale`,
-r under one of 2^e equal counts. docs/FORMAT.md has every bit.
+The index n of a candidate is coded as n + 1 = 2^e + r with 0 <= r < 2^e: e - centre under the Gaussian table `scale`,
+r under one of 2^e equal counts. docs/FORMAT.md specifies every bit.
 """
 
 import zlib
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from regrain.entropy import coder
 from regrain.entropy.tables import PRECISION, Table, gaussian_tables, scales
 from regrain.errors import BitstreamError, Corrupt, UsageError
-from regrain.progressive.channel import CANDIDATES_MOST, Message, chunks_most
+from regrain.progressive.reverse_channel_coding import CANDIDATES_MOST, Message, chunks_most
 from regrain.varint import get_varint, put_varint
 
 __all__ = ["pack", "unpack"]
@@ -24,11 +24,11 @@ __all__ = ["pack", "unpack"]
 
 @lru_cache(maxsize=1)
 def _remainder_tables() -> tuple[Table, ...]:
-    """Table e has the numbers 0 .. 2^e - 1, of equal counts but for the last, which gives one to the escape."""
-    return tuple(Table(0, _equal(exponent)) for exponent in range(CANDIDATES_MOST))
+    """Table e has the numbers 0 .. 2^e - 1 with equal counts, but the last number gives one count to the escape."""
+    return tuple(Table(0, _equal_counts(exponent)) for exponent in range(CANDIDATES_MOST))
 
 
-def _equal(exponent: int) -> NDArray[np.uint32]:
+def _equal_counts(exponent: int) -> NDArray[np.uint32]:
     counts = np.full(2**exponent + 1, 2 ** (PRECISION - exponent), np.uint32)
     counts[-2:] = counts[0] - 1, 1
     return counts
@@ -36,20 +36,20 @@ def _equal(exponent: int) -> NDArray[np.uint32]:
 
 def pack(messages: Sequence[Message], step: int) -> bytes:
     """The payload of a step, counted from 0, from the messages of its tiles."""
-    numbers = np.concatenate([message.chosen for message in messages]) + 1
+    numbers = np.concatenate([message.indices for message in messages]) + 1
     exponents = np.frexp(numbers)[1] - 1
     remainders = numbers - (1 << exponents)
     centre = round(float(exponents.mean()))
     scale = int(np.abs(scales() - max(0.3, float((exponents - centre).std()))).argmin())
-    head = b"".join(put_varint(one.chosen.size) + bytes([one.candidates, one.spread]) for one in messages)
-    head += bytes([centre, scale])
-    lengths = (exponents - centre).astype(np.int32), np.full(numbers.size, scale), gaussian_tables()
-    rests = remainders.astype(np.int32), exponents, _remainder_tables()
-    return head + coder.encode([lengths, rests], _check(step, head, numbers))
+    heads = (put_varint(message.indices.size) + bytes([message.candidates, message.spread]) for message in messages)
+    head = b"".join(heads) + bytes([centre, scale])
+    exponent_part = (exponents - centre).astype(np.int32), np.full(numbers.size, scale), gaussian_tables()
+    remainder_part = remainders.astype(np.int32), exponents, _remainder_tables()
+    return head + coder.encode([exponent_part, remainder_part], _check(step, head, numbers))
 
 
 def unpack(payload: bytes, sizes: Sequence[int], step: int) -> list[Message]:
-    """The messages of tiles that have `sizes` values. Raises Corrupt for whatever `pack` does not write for `step`."""
+    """The messages of tiles that have `sizes` values. Raises Corrupt for bytes that `pack` never writes for `step`."""
     try:
         heads, at = _heads(payload, sizes)
         if len(payload) < at + 2:
@@ -57,8 +57,7 @@ def unpack(payload: bytes, sizes: Sequence[int], step: int) -> list[Message]:
         centre, scale = payload[at : at + 2]
         decoder = coder.Decoder(payload[at + 2 :])
         total = sum(count for count, *_ in heads)
-        lengths = decoder.take(np.full(total, scale), gaussian_tables())
-        exponents = lengths.astype(np.int64) + centre
+        exponents = decoder.take(np.full(total, scale), gaussian_tables()).astype(np.int64) + centre
         if exponents.min() < 0 or exponents.max() >= CANDIDATES_MOST:
             raise Corrupt("a candidate's number is out of range")
         remainders = decoder.take(exponents, _remainder_tables())
@@ -74,7 +73,7 @@ def unpack(payload: bytes, sizes: Sequence[int], step: int) -> list[Message]:
 
 
 def _heads(payload: bytes, sizes: Sequence[int]) -> tuple[list[tuple[int, int, int]], int]:
-    """Chunks, candidates and spread of every tile, and where they end."""
+    """The numbers of chunks, candidates and the spread of every tile, and the offset of the first byte after them."""
     heads, at = [], 0
     for size in sizes:
         count, at = get_varint(payload, at)

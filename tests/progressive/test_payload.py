@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from regrain.errors import Corrupt
-from regrain.progressive.channel import CANDIDATES_MOST, Message
-from regrain.progressive.sections import pack, unpack
+from regrain.progressive.payload import pack, unpack
+from regrain.progressive.reverse_channel_coding import CANDIDATES_MOST, Message
 
 STEP = 3
 
@@ -21,7 +21,7 @@ def messages(seed=0):
 
 def told(sent):
     """All that messages say."""
-    return [(message.candidates, message.spread, message.chosen.tolist()) for message in sent]
+    return [(message.candidates, message.spread, message.indices.tolist()) for message in sent]
 
 
 def test_messages_come_back():

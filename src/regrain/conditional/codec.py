@@ -1,0 +1,108 @@
+"""The conditional codec, ready for use: its context model, its networks, and the picture's road through both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain.bitstream import Method, Stream
+from regrain.conditional.config import ModelConfig
+from regrain.conditional.context_model import ContextModel
+from regrain.conditional.decode import decode_latents, reconstruct
+from regrain.conditional.denoising import Denoiser
+from regrain.conditional.encode import analysis_transform, encode_tiles
+from regrain.conditional.networks import Image, Networks
+from regrain.errors import ModelError, UsageError
+from regrain.onnx import weights
+from regrain.onnx.network import matrix_product
+from regrain.options import DecodeOptions
+
+__all__ = ["ConditionalModel", "Prepared"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture's latents y (C, H, W): what is heavy is done, and does not depend on quality."""
+
+    model: ContextModel
+    y: Image
+    tile: int
+
+    def payloads(self, quality: int) -> list[bytes]:
+        """A payload for each tile, at quality q times 256."""
+        return encode_tiles(self.model, self.y, quality, self.tile)
+
+
+@dataclass(frozen=True)
+class ConditionalModel:
+    """Weights ready for use, as `regrain.load` returns them.
+
+    `recipe` is the name of the one that trained them, `fingerprint` the latent fingerprint, 4 bytes.
+    """
+
+    config: ModelConfig
+    recipe: str
+    fingerprint: bytes
+    latents: ContextModel
+    denoiser: Denoiser
+    method = Method.CONDITIONAL
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<{self.method.name.lower()} model, latents {self.fingerprint.hex()}, on {self.device}>"
+
+    @property
+    def device(self) -> str:
+        """Where the networks run: "onnx", or a device of torch's."""
+        return self.denoiser.networks.device
+
+    @classmethod
+    def load(cls, path: Path, device: str | None = None) -> Self:
+        """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
+        arrays, about = weights.load(path)
+        try:
+            return cls.build(arrays, about.get("config"), device, weights.text(about, "recipe"))
+        except (KeyError, ModelError, UsageError) as error:
+            reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
+            raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
+
+    @classmethod
+    def build(
+        cls, arrays: Mapping[str, NDArray[Any]], config: object, device: str | None = None, recipe: str = ""
+    ) -> Self:
+        """The model of a file's arrays. Raises ModelError, UsageError or KeyError where they are of another shape."""
+        shape = ModelConfig.from_dict(config)
+        networks = _networks(arrays, shape, device)
+        own = {name: array for name, array in arrays.items() if name.startswith("latents.")}
+        return cls(
+            config=shape,
+            recipe=recipe,
+            fingerprint=weights.fingerprint(own),
+            latents=ContextModel(arrays, shape.transform, networks, matrix_product()),
+            denoiser=Denoiser(shape, networks),
+        )
+
+    def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
+        """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""
+        return Prepared(self.latents, analysis_transform(self.denoiser.networks, pixels), tile)
+
+    def decode(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
+        """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode."""
+        header = stream.header
+        size, quality = (header.height, header.width), header.quality
+        y_hat = decode_latents(self.latents, stream.tiles, size, quality, header.tile, partial=options.partial)
+        return reconstruct(self.denoiser, y_hat, size, quality, options, grey=header.grey)
+
+
+def _networks(arrays: Mapping[str, NDArray[Any]], config: ModelConfig, device: str | None) -> Networks:
+    """The networks on ONNX Runtime, for None and "onnx", or on a device of torch's."""
+    if device in (None, "onnx"):
+        from regrain.conditional.onnx_backend import OnnxNetworks
+
+        return OnnxNetworks(arrays, config)
+    from regrain.conditional.torch_backend import TorchNetworks
+
+    return TorchNetworks.build(arrays, config, str(device))

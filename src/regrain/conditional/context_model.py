@@ -1,0 +1,111 @@
+"""The context model: what is coded already predicts the mean and the scale of what comes next.
+
+    mean_k  = gain (h_s(z) + c_k(y_hat before k, h(z)))                         floats
+    index_k = floor((s(z) + d_k(symbols before k, a(z)) + offset) / 16 + 1/2)    integers alone
+    y_hat   = (symbols + mean) / gain        networks see z within +-127, y_hat within +-LATENT_MAX
+
+Encoder and decoder take the same steps: `predict`, then code, then `update`. They differ in where symbols come from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain.conditional.coding_order import CodingStep, coding_order
+from regrain.conditional.config import HYPER_MAX, TransformConfig
+from regrain.conditional.dct import LATENT_MAX
+from regrain.conditional.networks import Image, Networks
+from regrain.entropy import tables
+from regrain.entropy.integer import QUALITY_TOP, Product, ScaleBranch, Whole, interpolate_offsets, scale_index
+from regrain.errors import ModelError
+
+__all__ = ["ContextModel", "State", "check_anchors"]
+
+Symbols = NDArray[np.int32]
+
+LOG_GAIN_MOST: Final = 20
+OFFSET_MOST: Final = 2**20
+"""In 1/16 of a scale index, of which there are 64."""
+
+
+class ContextModel:
+    """The part of the weights that turns bytes into y_hat: hyper tables, scale branch, means and offsets."""
+
+    def __init__(
+        self, arrays: Mapping[str, NDArray[Any]], config: TransformConfig, networks: Networks, product: Product
+    ) -> None:
+        """Take the `latents.*` arrays of a weights file. Raises ModelError where they break the integer wall."""
+        check_anchors(arrays, (config.anchors, config.latent))
+        self.channels, self.hyper, self.anchors = config.latent, config.hyper, config.anchors
+        self.order, self.networks = coding_order(config.latent, config.slices), networks
+        self.offset = arrays["latents.offset"]
+        self.scale = ScaleBranch(arrays, [step.context_channels for step in self.order[1:]], product)
+        self.z_tables = tables.unpack(arrays["latents.z_tables"])
+        if len(self.z_tables) != self.anchors * self.hyper:
+            raise ModelError(f"weights hold {len(self.z_tables)} hyper tables, expected {self.anchors * self.hyper}")
+
+    def hyper_tables(self, quality: int) -> tuple[tables.Table, ...]:
+        """The tables of z's channels at the quality anchor nearest to q times 256."""
+        anchor = (2 * quality * (self.anchors - 1) + QUALITY_TOP) // (2 * QUALITY_TOP)
+        return self.z_tables[anchor * self.hyper : (anchor + 1) * self.hyper]
+
+    def start(self, z_hat: Symbols, quality: int, size: tuple[int, int]) -> "State":
+        """Begin on a tile of latents of `size` (H, W). z_hat: integers (Z, ceil(H/4), ceil(W/4)); q times 256."""
+        inside = ..., slice(size[0]), slice(size[1])
+        means, features = self.networks.hyper_synthesis(z_hat.clip(-HYPER_MAX, HYPER_MAX).astype(np.float32))
+        scales, hidden = self.scale(z_hat)
+        scales = scales[inside] + interpolate_offsets(self.offset, quality)[:, None, None]
+        shape = (self.channels, *size)
+        return State(
+            model=self,
+            gain=self.networks.gain(quality),
+            means=means[inside],
+            features=features[inside],
+            scales=scales,
+            hidden=hidden[inside],
+            symbols=np.zeros(shape, np.int32),
+            y_hat=np.zeros(shape, np.float32),
+        )
+
+
+@dataclass
+class State:
+    """What is coded of one tile so far: `symbols` and `y_hat`, (C, H, W), 0 where nothing is coded yet."""
+
+    model: ContextModel
+    gain: Image
+    means: Image
+    features: Image
+    scales: Whole
+    hidden: Whole
+    symbols: Symbols
+    y_hat: Image
+
+    def predict(self, number: int, step: CodingStep) -> tuple[Image, NDArray[np.int64], NDArray[np.bool_]]:
+        """Means of gained y and scale indices, (last - first, n), at the n places of the mask, bool (H, W)."""
+        mask = step.mask(*self.y_hat.shape[1:])
+        mean, scale = self.means[step.channels], self.scales[step.channels]
+        if known := step.context_channels:
+            mean = mean + self.model.networks.context(number, self.y_hat[:known], self.features)
+            scale = scale + self.model.scale.context(number, self.symbols[:known], self.hidden)
+        return (self.gain[step.channels] * mean)[:, mask], scale_index(scale[:, mask]), mask
+
+    def update(self, step: CodingStep, symbols: Symbols, mean: Image, mask: NDArray[np.bool_]) -> None:
+        """Take the symbols (last - first, n) that were coded at the places of the mask."""
+        self.symbols[step.channels, mask] = symbols
+        latents = (symbols.astype(np.float32) + mean) / self.gain[step.channels, 0]
+        self.y_hat[step.channels, mask] = latents.clip(-LATENT_MAX, LATENT_MAX)
+
+
+def check_anchors(arrays: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> None:
+    """Raise ModelError unless gains and offsets, at the anchors of quality, have this shape and lie in their ranges."""
+    log_gain, offset = arrays["latents.log_gain"], arrays["latents.offset"]
+    if not log_gain.shape == offset.shape == shape:
+        raise ModelError(f"weights hold gains of shape {log_gain.shape}, expected {shape}")
+    if offset.dtype != np.int32 or not (np.abs(offset.astype(np.int64)) <= OFFSET_MOST).all():
+        raise ModelError(f"weights hold offsets that are no integers of 32 bits within {OFFSET_MOST}")
+    if not (np.abs(log_gain.astype(np.float32)) <= LOG_GAIN_MOST).all():
+        raise ModelError(f"weights hold gains out of range: exp(-{LOG_GAIN_MOST}) to exp({LOG_GAIN_MOST}) is allowed")

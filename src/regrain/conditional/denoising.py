@@ -1,0 +1,51 @@
+"""One step of decoding: where sampling starts, and what the networks estimate of the picture at a noise level."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig
+from regrain.conditional.networks import Context, Image, Networks
+from regrain.diffusion import schedule
+from regrain.entropy.integer import QUALITY_TOP
+
+__all__ = ["Denoiser"]
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """The faithful denoiser and, where the weights have one, the sampler; quality is q times 256 throughout."""
+
+    config: ModelConfig
+    networks: Networks
+
+    def samples(self, realism: float) -> bool:
+        """Whether pictures at this realism are drawn by the sampler; without one the denoiser makes them all."""
+        return self.config.sampler and realism > 0
+
+    def schedule(self, realism: float) -> schedule.Schedule:
+        """The noise schedule of decoding at this realism."""
+        return schedule.get(SAMPLING_SCHEDULE if self.samples(realism) else self.config.schedule)
+
+    def context(self, y_hat: Image, quality: int, realism: float) -> Context | None:
+        """What the sampler computes of latents (C, H, W) once for all steps; None where it does not draw."""
+        if not self.samples(realism):
+            return None
+        return self.networks.sampling_context(y_hat, quality / QUALITY_TOP, realism)
+
+    def start(self, noise: Image, context: Context | None, realism: float) -> Image:
+        """x_1 (3, 16 H, 16 W) of standard normal noise of the same shape."""
+        if context is None:
+            return noise * np.float32(realism * self.config.init_noise)
+        alpha, sigma = self.schedule(realism).at(1.0)
+        return np.float32(alpha) * context.sketch + np.float32(sigma) * noise
+
+    def estimate(
+        self, x_t: Image, t: float, y_hat: Image, quality: int, realism: float, context: Context | None
+    ) -> Image:
+        """The estimate of x_0, in [-1, 1], from x_t (3, 16 H, 16 W) and y_hat (C, H, W)."""
+        if context is None:
+            x_0 = self.networks.denoise(x_t, t, y_hat, quality / QUALITY_TOP, realism)
+        else:
+            x_0 = self.networks.sample(x_t, t, y_hat, quality / QUALITY_TOP, realism, context)
+        return x_0.clip(-1, 1)

@@ -1,0 +1,53 @@
+"""What the conditional codec asks of its networks: arrays in, arrays out, whichever library runs them.
+
+Arrays are float32 without an axis for the batch. `onnx_backend` runs the networks on ONNX Runtime, `torch_backend` on
+torch.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Context", "Image", "Networks"]
+
+Image = NDArray[np.float32]
+
+
+class Context(NamedTuple):
+    """What the sampler computes of latents once for all steps: features of the backend's own, and the sketch."""
+
+    features: object
+    sketch: Image
+
+
+class Networks(Protocol):
+    """The networks of one set of weights. H and W are those of the latents."""
+
+    @property
+    def device(self) -> str:
+        """Where they run: "onnx", or a device of torch's."""
+
+    def gain(self, quality: int) -> Image:
+        """Gains (C, 1, 1) of the latents at quality q times 256."""
+
+    def analysis(self, x: Image) -> tuple[Image, Image]:
+        """g_a: x (3, 16 H, 16 W) in [-1, 1] -> what the network adds to the DCT, and the DCT, both (C, H, W)."""
+
+    def hyper_analysis(self, gained: Image) -> Image:
+        """h_a: gained y (C, 4 H, 4 W) -> hyper-latents z (Z, H, W)."""
+
+    def hyper_synthesis(self, z_hat: Image) -> tuple[Image, Image]:
+        """h_s for means: z_hat (Z, H, W) -> means before the gain (C, 4 H, 4 W), and features (F, 4 H, 4 W)."""
+
+    def context(self, number: int, y_hat: Image, features: Image) -> Image:
+        """What coding step `number` >= 1 adds to its means, of the channels of y_hat that it knows."""
+
+    def denoise(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float) -> Image:
+        """The faithful denoiser's estimate of x_0 (3, 16 H, 16 W); t, quality and realism in [0, 1]."""
+
+    def sampling_context(self, y_hat: Image, quality: float, realism: float) -> Context | None:
+        """What the sampler needs of the latents; None where the weights have no sampler, and at realism 0."""
+
+    def sample(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float, context: Context) -> Image:
+        """The sampler's estimate of x_0 (3, 16 H, 16 W)."""

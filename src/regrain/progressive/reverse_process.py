@@ -1,0 +1,127 @@
+"""The reverse process that sender and receiver both follow: from noise towards the picture, one step of log-SNR a time.
+
+    q(x_s | x_t, x_0) = N(A x_0 + B x_t, std^2),    p(x_s | x_t) = N(A x_hat + B x_t, std^2),    x_hat = denoise(x_t)
+    x_s = A x_hat + B x_t + std z,    z ~ N(shift, I),    shift = A (x_0 - x_hat) / std
+
+(Ho et al. 2020, https://arxiv.org/abs/2006.11239, algorithms 3 and 4, with eq. 7; Theis et al. 2022, DiffC,
+https://arxiv.org/abs/2206.08889.) Both ends hold x_t and the denoiser, so both know p; a message says which z. Before
+the first step there is no x_t: A = alpha_s, B = 0, x_hat = 0. Where the floats of two machines or backends differ, x
+differs by as much and no more: nothing that is decoded from bytes depends on x.
+Invariant: A^2 / std^2 is the SNR that the step gains. Images are float32 arrays (3, H, W).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from regrain.bitstream import MOST_STEPS
+from regrain.diffusion import noise
+from regrain.diffusion.budget import begun
+from regrain.diffusion.sampler import descend, posterior
+from regrain.diffusion.schedule import LogLinear
+from regrain.diffusion.unconditional_config import HALO, STRIDE
+from regrain.options import DecodeOptions
+from regrain.progressive.model import Image, Model
+from regrain.progressive.reverse_channel_coding import Message, receive
+from regrain.tiles import Place, windowed
+
+__all__ = [
+    "LOG_SNR",
+    "SCHEDULE",
+    "SEED",
+    "Step",
+    "estimate",
+    "final_sample",
+    "padded",
+    "reverse_step",
+    "steps",
+]
+
+SEED: Final = 0
+"""Names the candidates: a part of the format."""
+
+SCHEDULE: Final = LogLinear()
+LOG_SNR: Final = (-4.0, 7.0)
+"""Log-SNR after the first step and after the last."""
+EARLY: Final = 2
+"""The steps of 1 after the first step, which have little to send; the other steps are even."""
+FINAL_NOISE: Final = 2**62
+"""The noise of the final sampling has numbers from here on, which no candidate has."""
+WINDOW: Final = 512
+"""Side of the squares in which the network runs, in pixels."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: the weights of x_hat and of x_t, the noise's deviation, and log-SNR before and after.
+
+    There is no log-SNR before the first step: None.
+    """
+
+    picture_weight: float
+    state_weight: float
+    std: float
+    log_snr_before: float | None
+    log_snr_after: float
+
+    @property
+    def gain(self) -> float:
+        """The shift of the noise for an error of 1 in the estimate."""
+        return self.picture_weight / self.std
+
+
+def steps(count: int) -> list[Step]:
+    """The first `count` steps of a stream, 0 to MOST_STEPS."""
+    low, high = LOG_SNR
+    stride = (high - low - EARLY) / (MOST_STEPS - 1 - EARLY)
+    grid = [low + min(k, EARLY) + stride * max(0, k - EARLY) for k in range(MOST_STEPS)]
+    alpha, sigma = SCHEDULE.at(SCHEDULE.time(low))
+    first = Step(alpha, 0.0, sigma, None, low)
+    later = (Step(*posterior(SCHEDULE.time(t), SCHEDULE.time(s), SCHEDULE), t, s) for t, s in pairwise(grid))
+    return [first, *later][:count]
+
+
+def padded(side: int) -> int:
+    """The least side that the network takes and that covers `side` pixels."""
+    return -(-side // STRIDE) * STRIDE
+
+
+def reverse_step(
+    step: Step, number: int, x_hat: Image, x_t: Image, tiles: Sequence[Place], messages: Sequence[Message]
+) -> Image:
+    """x_s (3, H, W), after the messages of step `number`, one a tile."""
+    z = np.empty(x_t.shape, np.float32)
+    for index, (tile, message) in enumerate(zip(tiles, messages, strict=True)):
+        part: Image = z[:, *tile]
+        part[...] = receive(message, part.size, SEED, number * len(tiles) + index).reshape(part.shape)
+    z *= step.std
+    x_s: Image = step.picture_weight * x_hat + step.state_weight * x_t + z
+    return x_s
+
+
+def estimate(model: Model, x_t: Image, log_snr: float | None) -> Image:
+    """The estimate x_hat in [-1, 1] from x_t (3, H, W), multiples of 8, window by window; 0 before the first step."""
+    if log_snr is None:
+        return np.zeros_like(x_t)
+    return windowed(lambda part: model.estimate(part, log_snr), x_t, side=WINDOW, halo=HALO)
+
+
+def final_sample(model: Model, x_t: Image, log_snr: float | None, options: DecodeOptions) -> Image:
+    """From x_t to a picture (3, H, W) in [-1, 1] by DDIM steps.
+
+    One step gives the estimate of x_0: the least squared error. More steps draw the detail that the stream has not
+    sent, along the probability flow (eta 0, DiffC-F of Theis et al. 2022) or by ancestral sampling (eta 1, DiffC-A).
+    """
+    if log_snr is None:
+        return np.zeros_like(x_t)
+
+    def fresh(number: int) -> Image:
+        """The noise of a step."""
+        return noise.normal(options.seed, FINAL_NOISE + number, 0, 0, *x_t.shape[1:])
+
+    count, denoise = begun(options.steps, partial(estimate, model), x_t, log_snr)
+    return descend(denoise, x_t, (log_snr, LOG_SNR[1]), steps=count, eta=options.eta, noise=fresh)
