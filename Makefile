@@ -82,7 +82,7 @@ fuzz: $(VENV)/.dev-stamp
 
 first-use: $(VENV)/.dev-stamp
 	$(PY) scripts/first_use.py --jobs $(JOBS)
-	$(PY) scripts/first_use.py --jobs $(JOBS) --device onnx
+	$(PY) scripts/first_use.py --jobs $(JOBS) --device cpu
 
 bench: $(VENV)/.demo-stamp
 	$(PY) benchmarks/speed.py

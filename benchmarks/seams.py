@@ -21,8 +21,8 @@ from pictures import DEMO, fitted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from regrain.conditional.decode import Knobs
-    from regrain.registry import Codec as Model
+    from regrain.conditional.codec import ConditionalModel
+    from regrain.options import DecodeOptions
 
 TILE = 512
 REACH = 16
@@ -42,8 +42,8 @@ def near_borders(height: int, width: int) -> NDArray[np.bool_]:
     return out
 
 
-def decoder(model: "Model", data: bytes) -> "Callable[[Knobs, int], NDArray[np.uint8]]":
-    """The pixels of a file at any knobs and halo."""
+def decoder(model: "ConditionalModel", data: bytes) -> "Callable[[DecodeOptions, int, int], NDArray[np.uint8]]":
+    """The pixels of a file by options, halo and window, both in latents."""
     from unittest.mock import patch
 
     from regrain import bitstream
@@ -52,11 +52,11 @@ def decoder(model: "Model", data: bytes) -> "Callable[[Knobs, int], NDArray[np.u
     stream = bitstream.read(data)
     header = stream.header
     size = header.height, header.width
-    y_hat = decode.decode_tiles(model, stream.tiles, size, header.quality, header.tile)
+    y_hat = decode.decode_latents(model.latents, stream.tiles, size, header.quality, header.tile)
 
-    def pixels(knobs: "Knobs", halo: int) -> NDArray[np.uint8]:
+    def pixels(options: "DecodeOptions", halo: int, window: int) -> NDArray[np.uint8]:
         with patch.object(decode, "HALO", halo):
-            return decode.regrow(model, y_hat, size, header.quality, grey=False, knobs=knobs)
+            return decode.reconstruct(model.denoiser, y_hat, size, header.quality, options, grey=False, window=window)
 
     return pixels
 
@@ -65,6 +65,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The table: one row for each realism and number of steps, and each halo."""
     import regrain
     from regrain.conditional import decode, grid
+    from regrain.options import DecodeOptions
 
     width, height = options.size
     model, image = regrain.load(options.model), fitted(options.image, width, height)
@@ -72,9 +73,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     pixels, near = decoder(model, data), near_borders(height, width)
     rows = []
     for realism, steps in KNOBS:
-        whole = pixels(decode.Knobs(steps, realism, window=max(width, height)), 0)
+        knobs = DecodeOptions(steps, realism)
+        whole = pixels(knobs, 0, max(width, height))
         for halo in options.halos:
-            windowed = pixels(decode.Knobs(steps, realism, window=TILE // grid.STRIDE), halo)
+            windowed = pixels(knobs, halo, TILE // grid.STRIDE)
             difference = np.abs(windowed.astype(int) - whole).max(2)
             rows.append(
                 {

@@ -1,10 +1,11 @@
 """Seconds by stage, kMAC/pixel, peak memory and share of the convolution peak, for one 768x512 picture on the CPU.
 
-    python benchmarks/speed.py [PICTURE] [-q 50] [--runs 7] [--model FILE] [--threads N] [--json]
+    python benchmarks/speed.py [PICTURE] [-q 50] [--runs 7] [--model FILE] [--device NAME] [--threads N] [--json]
 
 Medians over rounds; a round times one encode, one decode and the list of convolutions, so that a busy machine slows all
-of them alike. Stages are the real functions of the package, timed where it calls them; multiply-accumulates are counted
-by torch's dispatcher during a real encode and decode.
+of them alike. Stages are the real functions of the package, timed where it calls them, on ONNX Runtime or the
+device named. Multiply-accumulates are counted on torch: by its dispatcher, and those of the integers at their matrix
+products. The convolutions that the denoiser is compared with are torch's.
 """
 
 import argparse
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from machine import Convolutions, describe, fresh, limit_threads
 from pictures import DEMO, fitted
-
-from regrain_lab.evaluation.stopwatch import Stopwatch, medians
+from stopwatch import Stopwatch, medians
 
 if TYPE_CHECKING:
-    from regrain.codec import Model
+    from regrain.conditional.codec import ConditionalModel as Model
+    from regrain.conditional.networks import Image
+    from regrain.entropy.integer import Whole
 
 SIZE = 768, 512
 BARS = {"kmac": 100.0, "seconds": 2.5, "goal": 1.0, "share": 0.5, "coding": 0.05}
@@ -32,67 +34,68 @@ COLD_RUNS = 3
 COLD = """
 import json, sys, time
 marks = [time.perf_counter()]
-import torch
+import onnxruntime
 marks.append(time.perf_counter())
-import regrain.conditional.decode, regrain.conditional.encode
+import regrain.conditional.codec
 from regrain import codec, registry
 marks.append(time.perf_counter())
 model = registry.load(sys.argv[2] if sys.argv[2:] else None)
 marks.append(time.perf_counter())
 codec.decode(open(sys.argv[1], "rb").read(), model=model)
 marks.append(time.perf_counter())
-names = "import torch", "import regrain", "load weights", "first decode"
+names = "import onnxruntime", "import regrain", "load weights", "first decode"
 print(json.dumps({name: b - a for name, a, b in zip(names, marks, marks[1:])}))
 """
 
 
-def encode_stages() -> Stopwatch:
-    """The stages of an encode, in the order in which they run."""
+def encode_stages(networks: type) -> Stopwatch:
+    """The stages of an encode on these networks, in the order in which they run."""
     from regrain import bitstream, image
-    from regrain.conditional import encode, transform
-    from regrain.entropy import coder, exact
+    from regrain.conditional import encode
+    from regrain.entropy import coder, integer
 
     return Stopwatch(
         {
             "read the picture": [(image, "read")],
             "pixels to floats": [(encode, "to_signed"), (encode, "pad_edge")],
-            "g_a": [(transform.Analysis, "forward")],
-            "h_a": [(transform.HyperAnalysis, "forward")],
-            "h_s and contexts, means": [(transform.MeanBranch, "forward"), (transform.MeanBranch, "context")],
-            "h_s and contexts, scale indices": [(exact.ScaleBranch, "forward"), (exact.ScaleBranch, "context")],
+            "g_a": [(networks, "analysis")],
+            "h_a": [(networks, "hyper_analysis")],
+            "h_s and contexts, means": [(networks, "hyper_synthesis"), (networks, "context")],
+            "h_s and contexts, scale indices": [(integer.ScaleBranch, "__call__"), (integer.ScaleBranch, "context")],
             "entropy coder": [(coder, "encode")],
             "write the file": [(bitstream, "write")],
         }
     )
 
 
-def decode_stages() -> Stopwatch:
-    """The stages of a decode, in the order in which they run."""
+def decode_stages(networks: type) -> Stopwatch:
+    """The stages of a decode on these networks, in the order in which they run."""
     from regrain import bitstream
-    from regrain.conditional import decode, frozen, symbols, transform
+    from regrain.conditional import decode, tile_payload
     from regrain.diffusion import noise
-    from regrain.entropy import coder, exact
+    from regrain.entropy import coder, integer
 
     decoder = [(coder.Decoder, name) for name in ("__init__", "take", "finish")]
     return Stopwatch(
         {
             "read the file": [(bitstream, "read")],
-            "entropy coder": [*decoder, (symbols, "check")],
-            "h_s and contexts, scale indices": [(exact.ScaleBranch, "forward"), (exact.ScaleBranch, "context")],
-            "h_s and contexts, means": [(transform.MeanBranch, "forward"), (transform.MeanBranch, "context")],
+            "entropy coder": [*decoder, (tile_payload, "checksum")],
+            "h_s and contexts, scale indices": [(integer.ScaleBranch, "__call__"), (integer.ScaleBranch, "context")],
+            "h_s and contexts, means": [(networks, "hyper_synthesis"), (networks, "context")],
             "noise": [(noise, "normal")],
-            "denoiser": [(frozen.Model, "denoise")],
+            "denoiser": [(networks, "denoise"), (networks, "sampling_context"), (networks, "sample")],
             "pixels out": [(decode, "to_bytes")],
         }
     )
 
 
-def warm(picture: bytes, quality: float, runs: int, weights: Path | None) -> dict[str, Any]:
+def warm(picture: bytes, quality: float, runs: int, weights: Path | None, device: str | None) -> dict[str, Any]:
     """Encode and decode by stage, a targeted encode, the convolutions: medians of `runs` rounds after a first one."""
     from regrain import codec, image, registry
 
-    model, convolutions = registry.load(weights), Convolutions()
-    encoding, decoding, writing = encode_stages(), decode_stages(), Stopwatch({})
+    model, convolutions = registry.load(weights, device), Convolutions()
+    networks = type(model.denoiser.networks)
+    encoding, decoding, writing = encode_stages(networks), decode_stages(networks), Stopwatch({})
 
     def once() -> tuple[bytes, tuple[dict[str, float], ...]]:
         data, encoded = timed(encoding, lambda: codec.encode(image.read(picture), quality=quality, model=model))
@@ -110,7 +113,7 @@ def warm(picture: bytes, quality: float, runs: int, weights: Path | None) -> dic
         "decode": decoded,
         "write PNG": written["total"],
         "target": targeted(picture, model),
-        "kmac": kmac(picture, data, model),
+        "kmac": kmac(picture, data, registry.load(weights, "cpu")),
         "convolutions": convolutions.rates(),
     }
 
@@ -125,7 +128,7 @@ def targeted(picture: bytes, model: "Model") -> dict[str, Any]:
     """Seconds and number of trials of an encode with a target of 0.2 bpp; null where this picture does not reach it."""
     from regrain import UsageError, codec, image
 
-    watch = encode_stages()
+    watch = encode_stages(type(model.denoiser.networks))
     try:
         data, seconds = timed(watch, lambda: codec.encode(image.read(picture), target_bpp=TARGET_BPP, model=model))
     except UsageError as error:
@@ -135,33 +138,48 @@ def targeted(picture: bytes, model: "Model") -> dict[str, Any]:
 
 
 def kmac(picture: bytes, data: bytes, model: "Model") -> dict[str, float]:
-    """Thousands of multiply-accumulates a pixel, by network and in all, counted in one encode and one decode."""
+    """Thousands of multiply-accumulates a pixel, by network and in all, of one encode and one decode on torch."""
+    import numpy as np
+
     from regrain import codec, image
 
-    encode = counted(lambda: codec.encode(image.read(picture), model=model))
-    decode = counted(lambda: codec.decode(data, model=model))["Global"]
-    denoiser = counted(one_pass(model))["Global"]
-    parts = {"g_a": encode["Analysis"], "h_a": encode["HyperAnalysis"]}
-    parts |= {"h_s and contexts": decode - denoiser}
-    return parts | {"denoiser": denoiser, "encode": encode["Global"], "decode": decode}
+    networks, latents = model.denoiser.networks, (model.config.transform.latent, SIZE[1] // 16, SIZE[0] // 16)
+    x, y = np.ones((3, SIZE[1], SIZE[0]), np.float32), np.ones(latents, np.float32)
+    encode = counted(model, lambda: codec.encode(image.read(picture), model=model))
+    decode = counted(model, lambda: codec.decode(data, model=model))
+    parts = {
+        "g_a": counted(model, lambda: networks.analysis(x)),
+        "h_a": counted(model, lambda: networks.hyper_analysis(y)),
+    }
+    denoiser = counted(model, one_pass(model, x, y))
+    return parts | {"h_s and contexts": decode - denoiser, "denoiser": denoiser, "encode": encode, "decode": decode}
 
 
-def one_pass(model: "Model") -> Callable[[], object]:
-    """The denoiser, once over the whole picture."""
-    import torch
-
-    x_t, cond = torch.ones(3, SIZE[1], SIZE[0]), torch.ones(model.config.transform.latent, SIZE[1] // 16, SIZE[0] // 16)
-    return lambda: model.denoise(x_t, 1.0, cond, 12800, 1.0)
+def one_pass(model: "Model", x_t: "Image", y_hat: "Image") -> Callable[[], object]:
+    """One estimate at realism 1, over the whole picture."""
+    context = model.denoiser.context(y_hat, 12800, 1.0)
+    return lambda: model.denoiser.estimate(x_t, 1.0, y_hat, 12800, 1.0, context)
 
 
-def counted(work: Callable[[], Any]) -> dict[str, float]:
-    """kMAC/pixel of every module that runs in `work`, by its class; a flop counter counts each as two operations."""
+def counted(model: "Model", work: Callable[[], Any]) -> float:
+    """kMAC/pixel of `work` on torch: a flop counter counts each as two operations, and does not see the integers."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    products: list[int] = []
+    layers = model.latents.scale.layers
+    product = layers[0].product
+
+    def counting(a: "Whole", b: "Whole") -> "list[Whole]":
+        products.append(a.size * b.shape[1])
+        return product(a, b)
+
+    for layer in layers:
+        layer.product = counting
     with FlopCounterMode(display=False) as counter:
         work()
-    pixels = SIZE[0] * SIZE[1]
-    return {name: sum(kinds.values()) / 2 / pixels / 1e3 for name, kinds in counter.get_flop_counts().items()}
+    for layer in layers:
+        layer.product = product
+    return (counter.get_total_flops() / 2 + sum(products)) / (SIZE[0] * SIZE[1]) / 1e3
 
 
 def cold(picture: bytes, quality: float, runs: int, weights: Path | None) -> dict[str, Any]:
@@ -259,6 +277,7 @@ def main() -> None:
     parser.add_argument("-q", "--quality", type=float, default=50.0)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--model", type=Path, default=None, help="weights, if not those in the package")
+    parser.add_argument("--device", default=None, help="of the warm rounds: onnx or a name of torch's")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -267,7 +286,8 @@ def main() -> None:
     fitted(options.picture, *SIZE).save(buffer, "PNG")
     measured = buffer.getvalue(), options.quality
     facts = {"cold": cold(*measured, min(COLD_RUNS, options.runs), options.model)}
-    facts |= {"machine": describe(), "runs": options.runs} | warm(*measured, options.runs, options.model)
+    facts |= {"machine": describe(), "runs": options.runs}
+    facts |= warm(*measured, options.runs, options.model, options.device)
     facts["verdict"] = verdict(facts)
     print(json.dumps(facts) if options.json else "\n".join(lines(facts)))
 

@@ -10,9 +10,10 @@ all rates: BD-rates of the default decode. Times: warm medians of docs/timings.c
 from pathlib import Path
 from statistics import fmean
 
-from regrain_lab.evaluation import bd, timings
+from regrain_lab.evaluation import bd
 from regrain_lab.evaluation.curves import compare, curves
-from regrain_lab.evaluation.rows import Row, Series, read
+from regrain_lab.evaluation.table import Row, Series, Timing, read
+from regrain_lab.evaluation.timing import latest
 from regrain_lab.metrics.registry import SCALES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -29,14 +30,14 @@ OTHERS = ("JPEG", "WebP", "JPEG XL", "AVIF", "HEVC")
 
 def tables() -> list[str]:
     """The three tables, in Markdown."""
-    rows = read(DOCS / "results.csv")
+    rows = read(Row, DOCS / "results.csv")
     return ["\n".join(lines) for lines in (at_one_rate(rows), bd_rates(rows), times())]
 
 
 def at_one_rate(rows: list[Row]) -> list[str]:
     """Metrics of regrain's settings, and of the others at the rate of one of them."""
     ours = {way: [row for row in rows if _way(row) == way] for way in WAYS}
-    lines = [_figures(_name(*way), _mean_rate(found), _means(found)) for way, found in ours.items()]
+    lines = [_figures(_name(*way), _mean_rate(own), _means(own)) for way, own in ours.items()]
     rate = _mean_rate(ours[AT, 1.0, 1])
     lines += [_figures(codec, rate, _read_off(rows, codec, rate)) for codec in OTHERS]
     return [*_head("codec", "bpp", *TITLES), *lines]
@@ -49,7 +50,7 @@ def bd_rates(rows: list[Row]) -> list[str]:
     for realism in (1.0, 0.0):
         (ours,) = {row.series for row in rows if _way(row) == (AT, realism, 1)}
         for codec in OTHERS:
-            (other,) = (one for one in series if one.codec == codec)
+            (other,) = (anchor for anchor in series if anchor.codec == codec)
             lines.append(_line(f"{codec}, realism {realism:g}", *(_saved(rows, name, other, ours) for name in METRICS)))
     return [*_head("bytes against", *TITLES), *lines]
 
@@ -61,17 +62,16 @@ def _saved(rows: list[Row], metric: str, other: Series, ours: Series) -> str:
 
 def times() -> list[str]:
     """Seconds of regrain and the others, warm."""
-    found = timings.latest(timings.read(DOCS / "timings.csv"))
-    chosen = [one for name in ("regrain", *OTHERS) for one in found if one.codec == name and not _other_weights(one)]
+    timings = latest(read(Timing, DOCS / "timings.csv"))
+    own = [t for name in ("regrain", *OTHERS) for t in timings if t.codec == name and not _is_other_weights(t)]
     lines = [
-        _line(one.codec + f" --steps {one.steps}" * bool(one.steps), f"{one.encode_s:.3f}", f"{one.decode_s:.3f}")
-        for one in chosen
+        _line(t.codec + f" --steps {t.steps}" * bool(t.steps), f"{t.encode_s:.3f}", f"{t.decode_s:.3f}") for t in own
     ]
     return [*_head("seconds", "encode", "decode"), *lines]
 
 
-def _other_weights(one: timings.Timing) -> bool:
-    return one.codec == "regrain" and bool(one.options)
+def _is_other_weights(timing: Timing) -> bool:
+    return timing.codec == "regrain" and bool(timing.options)
 
 
 def _way(row: Row) -> tuple[str, float | None, int | None] | None:

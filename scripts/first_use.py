@@ -1,6 +1,6 @@
 """Fresh processes whose first decodes come from several threads at once, as a server's first requests do.
 
-    python scripts/first_use.py [--processes 50] [--threads 8] [--device onnx] [--jobs 1] [--seconds 300]
+    python scripts/first_use.py [--processes 50] [--threads 8] [--device cpu] [--jobs 1] [--seconds 300]
 
 Each process has nothing imported; from one to the next its threads start closer together or further apart, up to half a
 second from each other. Reported are processes that hang, that fail, and whose pixels are not those of one thread.
@@ -19,7 +19,6 @@ from pathlib import Path
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 FILES = ("colour", "palette", "progressive", "grey", "tiles", "levels", "extras", "highest")
-WITHOUT_TORCH = ("colour", "grey", "tiles", "lowest", "highest", "pixel", "extras")
 GAPS = (0.0, 0.02, 0.1, 0.2, 0.5)
 """Seconds from one thread's start to the next one's."""
 
@@ -28,8 +27,7 @@ def child(threads: int, gap: float, device: str) -> None:
     """Decode a file a thread, and print a line a file: its name, and the hash of its pixels or the error."""
     import regrain
 
-    names = WITHOUT_TORCH if device == "onnx" else FILES
-    names = tuple(names[number % len(names)] for number in range(max(threads, len(names))))
+    names = tuple(FILES[number % len(FILES)] for number in range(max(threads, len(FILES))))
     lines: dict[int, str] = {}
     together = threading.Barrier(threads)
 
@@ -71,7 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="First decodes from several threads at once, in fresh processes.")
     parser.add_argument("--processes", type=int, default=50)
     parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--device", default="cpu", help="cpu or onnx")
+    parser.add_argument("--device", default="onnx", help="onnx or cpu")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--seconds", type=float, default=300.0, help="after which a process counts as one that hangs")
     parser.add_argument("--child", type=float, default=None, help=argparse.SUPPRESS)

@@ -7,6 +7,7 @@ files lie from the trained prior's estimate of their symbols, each over all phot
 """
 
 import argparse
+import os
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +17,8 @@ import torch
 
 import regrain
 from regrain import bitstream, registry
-from regrain.conditional.decode import tile_symbols
-from regrain.conditional.encode import analyse, encode_tiles
+from regrain.conditional.context_model import ContextModel
+from regrain.conditional.decode import decode_tile
 from regrain.conditional.grid import latent_size, tiles
 from regrain.entropy.prior import gaussian_bits
 from regrain.entropy.tables import scales
@@ -26,10 +27,10 @@ from regrain.image import read
 
 def measure(path: Path) -> list[float]:
     """Of one photo: bpp at quality 0 and 100, largest fall of bytes from q to q + 1, largest gap to the estimate."""
-    torch.set_num_threads(1)
-    photo, model = read(path).pixels, registry.load()
-    y = analyse(model, photo)
-    sizes = [sum(map(len, encode_tiles(model, y, 256 * q, 1024))) for q in range(101)]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    photo = read(path).pixels
+    prepared = registry.load().prepare(photo, 1024)
+    sizes = [sum(map(len, prepared.payloads(256 * q))) for q in range(101)]
     ends = [8 * sizes[end] / (photo.shape[0] * photo.shape[1]) for end in (0, -1)]
     gaps = [gap(photo, quality) for quality in (0, 30, 60, 100)]
     return [*ends, max(0, *(a - b for a, b in pairwise(sizes))), max(gaps)]
@@ -40,12 +41,22 @@ def gap(photo: np.ndarray, quality: int) -> float:
     data, model = regrain.encode(photo, quality=quality), registry.load()
     stream = bitstream.read(data)
     (region,) = tiles(*latent_size(*photo.shape[:2]), stream.header.tile // 16)
-    z, y = tile_symbols(model, stream.tiles[0] or b"", 0, region, stream.header.quality)
-    index = model.latents.index(torch.from_numpy(z), torch.from_numpy(y), stream.header.quality)
+    z, y, _ = decode_tile(model.latents, stream.tiles[0] or b"", 0, region, stream.header.quality)
+    index = scale_indices(model.latents, z, y, stream.header.quality)
     bits = float(gaussian_bits(torch.from_numpy(y).double(), torch.from_numpy(scales())[index]).sum())
     table = np.stack([table.bits() for table in model.latents.hyper_tables(stream.header.quality)])
     bits += float(np.take_along_axis(table, z.reshape(len(z), -1) + 127, 1).sum())
     return max(0.0, 100 * (abs(len(data) - bits / 8) - 64) / (bits / 8))
+
+
+def scale_indices(latents: ContextModel, z: np.ndarray, y: np.ndarray, quality: int) -> np.ndarray:
+    """The tables, (C, H, W), by which the symbols of a tile are coded."""
+    state, index = latents.start(z, quality, y.shape[1:]), np.zeros(y.shape, np.int64)
+    for number, step in enumerate(latents.order):
+        mean, indices, mask = state.predict(number, step)
+        index[step.channels, mask] = indices
+        state.update(step, y[step.channels, mask], mean, mask)
+    return index
 
 
 def main() -> None:

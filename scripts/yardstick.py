@@ -23,7 +23,7 @@ from regrain.conditional.codec import ConditionalModel
 from regrain.image import write_bytes
 from regrain.options import DecodeOptions
 from regrain_lab.evaluation.progress import bar
-from regrain_lab.evaluation.sweep import pictures, pixels_of
+from regrain_lab.evaluation.sweep import list_pictures, load_pixels
 from regrain_lab.evaluation.yardstick import Judges, Reading, Reference, read, seeds_apart, summary
 
 Row = dict[str, str | float]
@@ -36,15 +36,15 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     judges, models = (
         Judges.load(options.weights),
-        {name or "package": loaded(name, options.device) for name in options.model},
+        {name or "package": load(name, options.device) for name in options.model},
     )
-    files = pictures(options.folder)[0][:: options.every]
+    files = list_pictures(options.folder)[0][:: options.every]
     knobs = DecodeOptions(options.steps, options.realism, options.eta, options.seed)
     rows: list[Row] = []
     readings: dict[tuple[str, float], list[Reading]] = {}
-    with bar(len(files) * len(models) * len(options.qualities), "picture", wanted=True) as advance:
+    with bar(len(files) * len(models) * len(options.qualities), "picture", visible=True) as advance:
         for file in files:
-            original = Reference(judges, pixels_of(file))
+            original = Reference(judges, load_pixels(file))
             for name, model in models.items():
                 apart = seeds_apart(model, original.pixels, knobs)
                 for quality in options.qualities:
@@ -56,7 +56,7 @@ def main() -> None:
                     advance()
     totals = [row(*key, "all", own) for key, own in readings.items()]
     write_bytes(table([*rows, *totals]).encode(), options.out)
-    show(totals)
+    print_table(totals)
 
 
 def arguments() -> argparse.Namespace:
@@ -71,14 +71,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=8, help="how many the spread is over")
-    parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture alone")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth picture alone")
     parser.add_argument("--device", help="as regrain decode takes it (default: onnx)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("yardstick.csv"))
     return parser.parse_args()
 
 
-def loaded(name: str | None, device: str | None) -> ConditionalModel:
+def load(name: str | None, device: str | None) -> ConditionalModel:
     """Weights from a file, or those of the package."""
     model = regrain.load(name, device)
     if not isinstance(model, ConditionalModel):
@@ -87,27 +87,27 @@ def loaded(name: str | None, device: str | None) -> ConditionalModel:
 
 
 def row(model: str, quality: float, picture: str, readings: Sequence[Reading]) -> Row:
-    """What is said of these pictures."""
-    found = summary(readings)
-    found |= {name: 1000 * found[name] for name in THOUSANDTHS if name in found}
-    return {"model": Path(model).name, "quality": quality, "picture": picture, **found}
+    """The line of these pictures."""
+    figures = summary(readings)
+    figures |= {name: 1000 * figures[name] for name in THOUSANDTHS if name in figures}
+    return {"model": Path(model).name, "quality": quality, "picture": picture, **figures}
 
 
 def table(rows: Sequence[Row]) -> str:
-    """As CSV."""
+    """The rows as CSV."""
     out = io.StringIO()
-    lines = csv.DictWriter(out, list(dict.fromkeys(name for one in rows for name in one)), lineterminator="\n")
+    lines = csv.DictWriter(out, list(dict.fromkeys(name for line in rows for name in line)), lineterminator="\n")
     lines.writeheader()
     lines.writerows(
-        {key: f"{cell:.7g}" if isinstance(cell, float) else cell for key, cell in one.items()} for one in rows
+        {key: f"{cell:.7g}" if isinstance(cell, float) else cell for key, cell in line.items()} for line in rows
     )
     return out.getvalue()
 
 
-def show(rows: Sequence[Row]) -> None:
-    """A column each."""
+def print_table(rows: Sequence[Row]) -> None:
+    """Print a column for each row."""
     for name in rows[0]:
-        cells = (one.get(name, "") for one in rows)
+        cells = (line.get(name, "") for line in rows)
         print(f"{name:16}", *(f"{cell:>18.4f}" if isinstance(cell, float) else f"{cell!s:>18.18}" for cell in cells))
 
 

@@ -1,31 +1,46 @@
-"""Decode the symbols of .rgn files under many settings of torch: equal under all of them, or the wall has a hole.
+"""Decode the symbols of .rgn files under many settings: equal under all of them, or the wall has a hole.
 
     python tests/exactness.py FILE... [--encode PICTURE FOLDER]
     python tests/exactness.py FILE... --pixels
 
-Prints, as JSON, for each setting the SHA-256 of every file's symbols; with `--pixels`, that of every file's picture.
-With `--encode` a picture is encoded under each setting too, into files of FOLDER. The instruction set is chosen from
-outside: ATEN_CPU_CAPABILITY=default, or avx2.
+Prints, as JSON, for each setting the SHA-256 of every file's symbols; with `--pixels`, that of every file's picture on
+each backend. With `--encode` a picture is encoded under each setting too, into files of FOLDER. The instruction set is
+chosen from outside: ATEN_CPU_CAPABILITY=default, or avx2.
+
+A setting is a backend, which computes means, and a way to compute the integer convolutions, which say the scale
+indices: as the codec does, by another matrix product, or by torch's convolution in any type, layout and batch.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
+import numpy as np
 import torch
 
 from regrain import bitstream, codec, image, registry
 from regrain.conditional import grid
-from regrain.conditional.decode import tile_symbols
-from regrain.conditional.frozen import Model
-from regrain.entropy.exact import IntegerConv
+from regrain.conditional.codec import ConditionalModel
+from regrain.conditional.decode import decode_tile
+from regrain.entropy.integer import IntegerConv, Product, Whole
+from regrain.onnx import network
 
 Context = Callable[[], AbstractContextManager[object]]
-_FORWARD = IntegerConv.forward
+BACKENDS = ("onnx", "cpu")
+_CALL = IntegerConv.__call__
+
+
+class Setting(NamedTuple):
+    """A backend, and what else is different."""
+
+    device: str
+    context: Context = nullcontext
 
 
 @contextmanager
@@ -59,22 +74,54 @@ def without_onednn() -> Iterator[None]:
         torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
 
 
-def branch(
-    kind: torch.dtype | None = None, layout: torch.memory_format = torch.contiguous_format, batch: int = 1
-) -> AbstractContextManager[object]:
-    """Compute the integer convolutions in another type (None: their own) or layout, or as the last of a batch."""
+@contextmanager
+def onnx_threads(count: int) -> Iterator[None]:
+    """Let ONNX Runtime use `count` threads."""
+    networks = [*network._networks]
+    with mock.patch.object(network, "_threads", return_value=count):
+        for one in networks:
+            one.close()
+        yield
+    for one in [*network._networks]:
+        one.close()
 
-    def forward(self: IntegerConv, x: torch.Tensor) -> torch.Tensor:
-        own = self.weight.dtype
-        used = kind or own
-        stack = torch.cat([x.roll(shift, -1) for shift in range(batch - 1, -1, -1)]).to(used)
-        self.to(used).to(memory_format=layout)  # type: ignore[call-overload]
+
+def product(multiply: Callable[[Whole, Whole], Whole]) -> AbstractContextManager[object]:
+    """Compute the integer convolutions with another matrix product."""
+
+    def call(self: IntegerConv, x: Whole) -> Whole:
+        own: Product = self.product
+        self.product = lambda a, b: [multiply(a, b)]
         try:
-            return _FORWARD(self, stack.contiguous(memory_format=layout))[-1:].to(own)
+            return _CALL(self, x)
         finally:
-            self.to(own).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            self.product = own
 
-    return mock.patch.object(IntegerConv, "forward", forward)
+    return mock.patch.object(IntegerConv, "__call__", call)
+
+
+def backwards(a: Whole, b: Whole) -> Whole:
+    """A matrix product of float32 whose sums run from the last to the first, one at a time."""
+    total = np.zeros((len(a), b.shape[1]), np.float32)
+    for column, row in zip(a.T[::-1].astype(np.float32), b[::-1].astype(np.float32), strict=True):
+        total += column[:, None] * row
+    return total.astype(np.float64)
+
+
+def branch(
+    kind: torch.dtype = torch.float64, layout: torch.memory_format = torch.contiguous_format, batch: int = 1
+) -> AbstractContextManager[object]:
+    """Compute the integer convolutions by torch's, in a type, in a layout, and as the last of a batch."""
+
+    def call(self: IntegerConv, x: Whole) -> Whole:
+        weight = torch.from_numpy(self.taps.transpose(2, 3, 0, 1)).to(kind).contiguous(memory_format=layout)
+        image = torch.from_numpy(np.ascontiguousarray(x))[None].to(kind)
+        stack = torch.cat([image.roll(shift, -1) for shift in range(batch - 1, -1, -1)])
+        bias = torch.from_numpy(self.bias).to(kind)
+        total = torch.nn.functional.conv2d(stack.contiguous(memory_format=layout), weight, bias, padding=1)
+        return np.floor(total[-1].double().numpy() / 2**self.shift)
+
+    return mock.patch.object(IntegerConv, "__call__", call)
 
 
 def both(*contexts: AbstractContextManager[object]) -> AbstractContextManager[object]:
@@ -85,41 +132,48 @@ def both(*contexts: AbstractContextManager[object]) -> AbstractContextManager[ob
     return stack
 
 
-SETTINGS: dict[str, Context] = {
-    "plain": nullcontext,
-    "threads-1": lambda: threads(1),
-    "threads-2": lambda: threads(2),
-    "no-onednn": without_onednn,
-    "float32": lambda: branch(torch.float32),
-    "float32-no-onednn": lambda: both(branch(torch.float32), without_onednn()),
-    "float64": lambda: branch(torch.float64),
-    "channels-last": lambda: branch(layout=torch.channels_last),
-    "channels-last-float32": lambda: branch(torch.float32, torch.channels_last),
-    "batch-4": lambda: branch(batch=4),
-    "batch-4-float32": lambda: branch(torch.float32, batch=4),
-    "batch-16-no-onednn": lambda: both(branch(batch=16), without_onednn()),
-    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    "default-float64": lambda: default_dtype(torch.float64),
+SETTINGS: dict[str, Setting] = {
+    "plain": Setting("onnx"),
+    "onnx-threads-1": Setting("onnx", lambda: onnx_threads(1)),
+    "onnx-threads-2": Setting("onnx", lambda: onnx_threads(2)),
+    "numpy-product": Setting("onnx", lambda: product(np.matmul)),
+    "backwards-float32": Setting("onnx", lambda: product(backwards)),
+    "torch": Setting("cpu"),
+    "threads-1": Setting("cpu", lambda: both(branch(), threads(1))),
+    "threads-2": Setting("cpu", lambda: both(branch(), threads(2))),
+    "no-onednn": Setting("cpu", lambda: both(branch(), without_onednn())),
+    "float32": Setting("cpu", lambda: branch(torch.float32)),
+    "float32-no-onednn": Setting("cpu", lambda: both(branch(torch.float32), without_onednn())),
+    "float64": Setting("cpu", branch),
+    "channels-last": Setting("cpu", lambda: branch(layout=torch.channels_last)),
+    "channels-last-float32": Setting("cpu", lambda: branch(torch.float32, torch.channels_last)),
+    "batch-4": Setting("cpu", lambda: branch(batch=4)),
+    "batch-4-float32": Setting("cpu", lambda: branch(torch.float32, batch=4)),
+    "batch-16-no-onednn": Setting("cpu", lambda: both(branch(batch=16), without_onednn())),
+    "autocast": Setting("cpu", lambda: both(branch(), torch.autocast("cpu", torch.bfloat16))),
+    "default-float64": Setting("cpu", lambda: both(branch(), default_dtype(torch.float64))),
 }
 
 
-def own(data: bytes) -> Model:
+def own(data: bytes, device: str = "onnx") -> ConditionalModel:
     """The package's model of the latents that a file names."""
     header = bitstream.read_header(data)
-    model = registry.shipped(None, header.method, None, header.fingerprint)
-    assert isinstance(model, Model)
+    model = registry.shipped(None, header.method, device, header.fingerprint)
+    assert isinstance(model, ConditionalModel)
     return model
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes, device: str = "onnx") -> str:
     """SHA-256 over z and y of all tiles, as little-endian int32. Raises Corrupt where a tile fails its symbol CRC."""
-    stream, total, model = bitstream.read(data), hashlib.sha256(), own(data)
+    stream, total, model = bitstream.read(data), hashlib.sha256(), own(data, device)
     header = stream.header
     rows, columns = grid.latent_size(header.height, header.width)
     for index, region in enumerate(grid.tiles(rows, columns, header.tile // grid.STRIDE)):
         payload = stream.tiles[index]
         assert payload is not None
-        for array in tile_symbols(model, payload, index, region, header.quality):
+        with registry.torch_defaults():
+            z, y, _ = decode_tile(model.latents, payload, index, region, header.quality)
+        for array in (z, y):
             total.update(array.astype("<i4").tobytes())
     return total.hexdigest()
 
@@ -127,29 +181,29 @@ def digest(data: bytes) -> str:
 def digests(files: list[bytes]) -> dict[str, list[str]]:
     """The digest of every file under every setting."""
     found = {}
-    for data in files:
-        own(data)  # under no setting
+    for data, device in itertools.product(set(files), BACKENDS):
+        own(data, device)  # under no setting
     for name, setting in SETTINGS.items():
-        with setting():
-            known = {data: digest(data) for data in set(files)}
+        with setting.context():
+            known = {data: digest(data, setting.device) for data in set(files)}
         found[name] = [known[data] for data in files]
     return found
 
 
 def encode(picture: Path, folder: Path) -> list[Path]:
     """Encode a picture under every setting, in tiles of 64 pixels."""
-    written, model = [], registry.load()
+    written, models = [], {device: registry.load(device=device) for device in BACKENDS}
     for name, setting in SETTINGS.items():
-        with setting():
-            data = codec.encode(image.read(picture), quality=37.5, tile=64, model=model)
+        with setting.context():
+            data = codec.encode(image.read(picture), quality=37.5, tile=64, model=models[setting.device])
         written.append(folder / f"{torch.backends.cpu.get_cpu_capability()}-{name}.rgn")
         written[-1].write_bytes(data)
     return written
 
 
-def pixels(data: bytes) -> str:
+def pixels(data: bytes, device: str = "onnx") -> str:
     """SHA-256 of the picture at realism 1, seed 7, in two steps."""
-    return hashlib.sha256(codec.decode(data, steps=2, seed=7, model=own(data)).pixels.tobytes()).hexdigest()
+    return hashlib.sha256(codec.decode(data, steps=2, seed=7, model=own(data, device)).pixels.tobytes()).hexdigest()
 
 
 def main() -> None:
@@ -160,7 +214,8 @@ def main() -> None:
     parser.add_argument("--pixels", action="store_true")
     options = parser.parse_args()
     files = [file.read_bytes() for file in options.files]
-    print(json.dumps([pixels(data) for data in files] if options.pixels else digests(files)))
+    pictures = {device: [pixels(data, device) for data in files] for device in BACKENDS if options.pixels}
+    print(json.dumps(pictures or digests(files)))
     if options.encode:
         encode(*options.encode)
 

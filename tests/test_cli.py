@@ -114,7 +114,7 @@ def codec(monkeypatch):
     fake = Codec()
     monkeypatch.setitem(sys.modules, "regrain.codec", fake)
     monkeypatch.setattr(regrain, "codec", fake, raising=False)
-    monkeypatch.setattr("regrain.models.load", fake.load)
+    monkeypatch.setattr("regrain.registry.load", fake.load)
     monkeypatch.delenv("REGRAIN_LPIPS", raising=False)
     return fake
 
@@ -376,7 +376,7 @@ def test_every_refusal_of_a_file_has_its_name(photo, codec, capsys):
 
 
 def test_the_seconds_are_those_that_the_user_waited(photo, codec, capsys, monkeypatch):
-    monkeypatch.setattr("regrain.models.load", lambda path, device: time.sleep(0.3))
+    monkeypatch.setattr("regrain.registry.load", lambda path, device: time.sleep(0.3))
     for arguments in (
         ["encode", "photo.png", "a.rgn"],
         ["decode", "a.rgn", "a.png"],
@@ -639,7 +639,7 @@ def test_a_warning_is_one_line(photo, codec, capsys, monkeypatch):
     def load(path, device):
         warnings.warn("two\nlines", UserWarning, stacklevel=1)
 
-    monkeypatch.setattr("regrain.models.load", load)
+    monkeypatch.setattr("regrain.registry.load", load)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert main(["encode", "photo.png", "--model", "some", "-q", "1"]) == 0
@@ -752,17 +752,18 @@ def test_compare_wants_the_lpips_weights_it_is_told_of_first(photo, codec, capsy
 @pytest.fixture
 def folder(photo, monkeypatch):
     """The photo, and a text, in `photos`; weights are a stand-in, charts cost nothing, and nobody takes times."""
-    from torch import device
+    from torch import device, nn
 
-    from regrain_lab.evaluation import clock, plots
+    from regrain_lab.evaluation import charts, timing
 
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
     (photo.parent / "photos" / "notes.txt").write_text("no picture")
-    stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"), recipe="default")
+    network = nn.Identity()
+    stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"), recipe="default", network=network)
     monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
-    monkeypatch.setattr(plots, "chart", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
-    monkeypatch.setattr(clock, "take", lambda *arguments, **named: [])
+    monkeypatch.setattr(charts, "draw", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
+    monkeypatch.setattr(timing, "measure", lambda *arguments, **named: [])
     return photo.parent / "photos"
 
 
@@ -816,7 +817,7 @@ def test_evaluate_adds_a_table_of_distributions_where_its_networks_are_named(fol
 
     for name in ("photo", "other"):
         image.write(image.Picture(np.zeros((128, 256, 3), np.uint8)), folder / f"{name}.png")
-    monkeypatch.setattr(evaluate, "_network", lambda kinds: Network())
+    monkeypatch.setattr(evaluate, "_load_realism", lambda weights: Network())
     assert main(["evaluate", "photos", "--codecs", "JPEG=10,90", "--json"]) == 0
     assert (folder.parent / "photos.results" / "distributions.csv").read_text().count("\n") == 1 + 2
     assert "the 4 patches of 128 x 128" in (folder.parent / "photos.results" / "RESULTS.md").read_text()

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import regrain
-from regrain.conditional.decode import Knobs
 from regrain.image import to_signed
+from regrain.options import DecodeOptions
 from regrain_lab.evaluation.yardstick import Sample, gain, seeds_apart
 from regrain_lab.metrics.lpips import Lpips
 
@@ -34,12 +34,12 @@ def model():
 @IGNORES_ITS_NOISE
 def test_the_estimate_from_the_picture_under_little_noise_beats_the_one_from_noise(photo, model):
     sample = Sample(model, regrain.encode(photo, quality=28, model=model))
-    assert gain(sample, photo, Knobs()) >= 1
+    assert gain(sample, photo, DecodeOptions()) >= 1
 
 
 @IGNORES_ITS_NOISE
 def test_two_seeds_differ_by_a_level_at_the_lowest_quality(photo, model):
-    assert seeds_apart(model, photo, Knobs()) >= 1
+    assert seeds_apart(model, photo, DecodeOptions()) >= 1
 
 
 @IGNORES_ITS_NOISE
@@ -47,7 +47,7 @@ def test_the_steps_are_worth_something(photo, model, lpips_weights):
     """8 steps have no worse LPIPS than 1, and another picture: the same to a level would be no gain either."""
     lpips = Lpips.load(lpips_weights)
     sample = Sample(model, regrain.encode(photo, quality=28, model=model))
-    one, eight = (sample.decode(Knobs(steps=steps)) for steps in (1, 8))
+    one, eight = (sample.decode(DecodeOptions(steps=steps)) for steps in (1, 8))
     original, first, last = (torch.from_numpy(to_signed(pixels))[None] for pixels in (photo, one, eight))
     assert float(lpips(last, original)) <= float(lpips(first, original))
     assert np.abs(one.astype(float) - eight).mean() >= 1

@@ -35,7 +35,7 @@ def slowly(graph):
     time.sleep(0.05)
     return make(graph)
 network._session = slowly
-other = threading.Thread(target=regrain.load, kwargs={"device": "onnx"}, daemon=True)
+other = threading.Thread(target=regrain.load, args=("palette",), daemon=True)
 other.start()
 started.wait()
 child = os.fork()
@@ -59,18 +59,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize("device", ["cpu", "onnx"])
 def test_first_decodes_may_come_from_eight_threads_at_once(device):
-    if device == "onnx":
-        pytest.importorskip("onnxruntime")
     done = run(str(ROOT / "scripts" / "first_use.py"), "--processes", "1", "--device", device)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize(("device", "names"), [("cpu", ["colour"]), ("onnx", ["colour"])])
+@pytest.mark.parametrize(("device", "names"), [("cpu", ["colour"]), ("onnx", ["colour", "palette"])])
 def test_a_process_may_fork_after_it_has_decoded(device, names):
     """The child used to wait for threads that only its parent has."""
-    if device == "onnx":
-        pytest.importorskip("onnxruntime")
     done = run("-W", "ignore", "-c", FORK, device, *(str(ROOT / "tests" / "golden" / f"{name}.rgn") for name in names))
     assert done.returncode == 0, done.stderr
 
@@ -78,6 +74,5 @@ def test_a_process_may_fork_after_it_has_decoded(device, names):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_may_fork_while_another_thread_loads():
     """The two used to wait for each other, each with one lock of two."""
-    pytest.importorskip("onnxruntime")
     done = run("-W", "ignore", "-c", WHILE_LOADING)
     assert done.returncode == 0, done.stderr

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 import scripts.fuzz
 from regrain import bitstream, codec, registry
 from regrain.bitstream import Header, Method, Stream, _pack_header
-from regrain.conditional import grid, symbols
+from regrain.conditional import grid, tile_payload
 from regrain.entropy import coder
+from regrain.entropy.tables import gaussian_tables
 from regrain.errors import BitstreamError, RegrainError
 from regrain.varint import get_varint, put_varint
 from scripts.fuzz import mended
@@ -221,7 +222,7 @@ def test_symbols_of_any_value_that_are_coded_as_they_should_be(draw):
     model = registry.load()
     tiles = []
     for index, region in enumerate(grid.tiles(*grid.latent_size(height, width), tile // grid.STRIDE)):
-        z = some(random, pool, (model.config.transform.hyper, *symbols.hyper_size(region)))
+        z = some(random, pool, (model.config.transform.hyper, *tile_payload.hyper_size(region)))
         y = some(random, pool, (model.config.transform.latent, region.height, region.width))
         tiles.append(forged(model, index, z, y, quality))
     header = Header(width, height, quality, model.fingerprint, tile=tile, grey=draw.draw(st.booleans()))
@@ -237,11 +238,15 @@ def some(random, pool, shape):
 
 def forged(model, index, z, y, quality):
     """The latents of a tile as an encoder would write them that chose these symbols."""
-    import torch
-
-    ids = model.latents.index(torch.from_numpy(z), torch.from_numpy(y), quality).numpy()
-    parts = symbols.parts(model.latents.passes, model.latents.hyper_tables(quality), z, y, ids)
-    return coder.encode(parts, symbols.check(index, z, y))
+    latents = model.latents
+    parts = [(z.reshape(-1), tile_payload.hyper_table_ids(*z.shape), latents.hyper_tables(quality))]
+    state = latents.start(z, quality, y.shape[1:])
+    for number, step in enumerate(latents.order):
+        mean, scale_index, mask = state.predict(number, step)
+        chosen = y[step.channels, mask]
+        parts.append((chosen.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
+        state.update(step, chosen, mean, mask)
+    return coder.encode(parts, tile_payload.checksum(index, z, y))
 
 
 @pytest.mark.parametrize("first", range(0, 150, 50))

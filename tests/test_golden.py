@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exactness import digest
+from exactness import BACKENDS, digest
 from regrain import bitstream, codec, image, registry
 
 FOLDER = Path(__file__).parent / "golden"
@@ -40,14 +40,16 @@ def test_the_file_is_the_one_that_was_made(name):
     assert hashlib.sha256(data).hexdigest() == GOLDEN[name]["sha256"]
 
 
+@pytest.mark.parametrize("device", BACKENDS)
 @pytest.mark.parametrize("name", [name for name, entry in GOLDEN.items() if "symbols" in entry])
-def test_the_symbols_are_the_same_to_the_last(name):
-    assert digest((FOLDER / f"{name}.rgn").read_bytes()) == GOLDEN[name]["symbols"]
+def test_the_symbols_are_the_same_to_the_last(name, device):
+    assert digest((FOLDER / f"{name}.rgn").read_bytes(), device) == GOLDEN[name]["symbols"]
 
 
+@pytest.mark.parametrize("device", BACKENDS)
 @pytest.mark.parametrize("name", GOLDEN)
-def test_the_picture_is_the_same(name):
-    back = codec.decode((FOLDER / f"{name}.rgn").read_bytes(), realism=0)
+def test_the_picture_is_the_same(name, device):
+    back = codec.decode((FOLDER / f"{name}.rgn").read_bytes(), realism=0, device=device)
     kept = image.read(FOLDER / f"{name}.png")
     assert (back.width, back.height) == (GOLDEN[name]["width"], GOLDEN[name]["height"])
     assert back.pixels.shape == kept.pixels.shape

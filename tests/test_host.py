@@ -36,7 +36,7 @@ def both_ways(method: str, model) -> tuple[np.ndarray, bytes]:
     return pixels, codec.encode(PICTURE, quality=5, model=model)
 
 
-@pytest.mark.parametrize(("method", "device"), [*((method, None) for method in FILES), ("palette", "cpu")])
+@pytest.mark.parametrize(("method", "device"), [(method, device) for method in FILES for device in (None, "cpu")])
 def test_the_default_dtype_and_the_random_generator_are_the_callers_own(method, device):
     pixels, data = both_ways(method, registry.load(device=device, method=method))
     for dtype in (torch.bfloat16, torch.float64):

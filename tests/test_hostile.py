@@ -21,7 +21,6 @@ from PIL import Image
 
 from regrain import bitstream, codec, registry
 from regrain.cli import main
-from regrain.conditional.frozen import Model
 from regrain.errors import BitstreamError, Corrupt, Truncated
 from regrain.image import writing
 
@@ -382,7 +381,7 @@ def test_ctrl_c(fails, monkeypatch, arguments, where):
         monkeypatch.setattr(Full, "write", interrupted)
         monkeypatch.setattr(writing, "open", Full, raising=False)
     elif arguments[0] == "decode":
-        monkeypatch.setattr(Model, "denoise", interrupted)
+        monkeypatch.setattr("regrain.conditional.onnx_backend.OnnxNetworks.denoise", interrupted)
     else:
         monkeypatch.setattr("regrain.conditional.encode.to_signed", interrupted)
     fails([*arguments, *(["--steps", "3"] if arguments[0] == "decode" else [])], 130, "interrupted")

@@ -49,7 +49,7 @@ FILES = {
     for path in sorted(root.rglob("*.py"))
 }
 NAMES = list(FILES)
-PILLOW_ROOMS = ("image", "pillow", "lab.evaluation.baselines", "lab.evaluation.sheet")
+PILLOW_ROOMS = ("image", "pillow", "lab.evaluation.baselines", "lab.evaluation.contact_sheet")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from regrain.cli.parser import parse
-from regrain_lab.evaluation.rows import read
+from regrain_lab.evaluation.table import Row, read
 from scripts import figures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,7 @@ def test_what_it_says_of_streams_is_what_their_page_has():
 
 def test_what_it_says_of_palettes_is_what_their_rows_have():
     """256 colours on Kodak, repaired; and the smallest files."""
-    rows = [row for row in read(ROOT / "docs" / "results.csv") if row.options == "palette" and row.realism == 1]
+    rows = [row for row in read(Row, ROOT / "docs" / "results.csv") if row.options == "palette" and row.realism == 1]
     full = [row for row in rows if row.setting == "60"]
     bpp, psnr, lpips = (
         fmean(values)

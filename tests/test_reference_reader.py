@@ -16,10 +16,12 @@ import reference_reader as reference
 from entropy import reference_coder
 from regrain import bitstream, codec, registry
 from regrain.conditional import grid
-from regrain.conditional.decode import tile_symbols
-from regrain.conditional.transform import MeanBranch, TransformConfig
+from regrain.conditional.coding_order import coding_order
+from regrain.conditional.config import TransformConfig
+from regrain.conditional.decode import decode_tile
+from regrain.conditional.transform import MeanBranch
 from regrain.conditional.walk import walk
-from regrain.entropy.exact import ScaleBranch, interpolate_offsets
+from regrain.entropy import exact, integer
 from regrain.errors import RegrainError
 from regrain.image import decode_alpha
 
@@ -54,7 +56,7 @@ def library(data, model):
     header = stream.header
     regions = grid.tiles(*grid.latent_size(header.height, header.width), header.tile // grid.STRIDE)
     jobs = enumerate(zip(stream.tiles, regions, strict=True))
-    tiles = [tile_symbols(model, coded, index, region, header.quality) for index, (coded, region) in jobs]
+    tiles = [decode_tile(model.latents, coded, index, region, header.quality)[:2] for index, (coded, region) in jobs]
     return stream.alpha and decode_alpha(stream.alpha, header.height, header.width), tiles
 
 
@@ -152,19 +154,20 @@ def random_weights(rng):
 
 def test_the_scale_indices_are_the_same_for_any_weights_quality_z_and_y():
     rng, config = np.random.default_rng(1), TransformConfig(latent=6, hyper=4, hyper_width=4, slices=(2,))
-    branch, mean = ScaleBranch(4, 8, 6, [(2, 2), (2, 4)]).double(), MeanBranch(config)
+    branch, mean = exact.ScaleBranch(4, 8, 6, [(2, 2), (2, 4)]).double(), MeanBranch(config)
     for quality in [0, 2560, 25600, *rng.integers(0, 25601, 17).tolist()]:
         weights = random_weights(rng)
         for ours, theirs in zip(weights.layers, branch.convolutions, strict=True):
             theirs.set_integers(*map(torch.from_numpy, ours))
         z = rng.integers(-160, 161, (4, 2, 3))
         y = rng.integers(-(2**31), 2**31, (6, 7, 10)) >> rng.integers(0, 32, (6, 7, 10))
-        offset = interpolate_offsets(torch.from_numpy(weights.offsets), torch.tensor([quality]))
+        offset = exact.interpolate_offsets(torch.from_numpy(weights.offsets), torch.tensor([quality]))
         known, gain = torch.from_numpy(y)[None].float(), torch.ones(1, 6, 1, 1)
         z_hat = torch.from_numpy(z)[None].float()
         walked = walk(branch, mean, z_hat, gain, offset, (7, 10), lambda part, *_, y=known: y[:, part.channels])
         index = walked.scale_index[0].detach().numpy()
         assert len(np.unique(index)) > 20
+        np.testing.assert_array_equal(codec_indices(weights, z, y, quality), index)
         found = np.full(y.shape, -1)
         places = iter([(c, p) for c, p, _ in reference.passes(weights, (7, 10))])
 
@@ -175,6 +178,28 @@ def test_the_scale_indices_are_the_same_for_any_weights_quality_z_and_y():
 
         reference.read_y(take, z, quality, weights, (7, 10))
         np.testing.assert_array_equal(found, index)
+
+
+def codec_indices(weights, z, y, quality):
+    """The scale indices (6, h, w) that encoder and decoder compute of these weights; training has its own."""
+    kinds = {"weight": np.int32, "bias": np.int32}
+    arrays = {
+        f"latents.scale.{number}.{kind}": array.astype(kinds[kind])
+        for number, layer in enumerate(weights.layers)
+        for kind, array in zip(kinds, layer, strict=True)
+    }
+    order, inside = coding_order(6, (2,)), (..., *map(slice, y.shape[1:]))
+    branch = integer.ScaleBranch(arrays, [step.context_channels for step in order[1:]], lambda a, b: [a @ b])
+    scales, hidden = (part[inside] for part in branch(z))
+    scales = scales + integer.interpolate_offsets(weights.offsets, quality)[:, None, None]
+    index = np.full(y.shape, -1)
+    for number, step in enumerate(order):
+        mask, total = step.mask(*y.shape[1:]), scales[step.channels]
+        if step.context_channels:
+            known = np.where(index[: step.context_channels] < 0, 0, y[: step.context_channels])
+            total = total + branch.context(number, known.astype(np.int32), hidden)
+        index[step.channels, mask] = integer.scale_index(total)[:, mask]
+    return index
 
 
 def test_symbols_of_any_size_come_back_from_both(weights, model):
@@ -201,7 +226,9 @@ def test_symbols_of_any_size_come_back_from_both(weights, model):
     np.testing.assert_array_equal(picture.tiles[0][1], y)
 
 
-def test_the_mean_branch_is_the_one_of_the_text(weights, model):
+@pytest.mark.parametrize("device", ["onnx", "cpu"])
+def test_the_mean_branch_is_the_one_of_the_text(weights, device):
+    model = registry.load(device=device)
     tensors = load_file(registry.shipped_weights(bitstream.Method.CONDITIONAL, model.fingerprint))
 
     def convolve(name, a):
@@ -235,10 +262,13 @@ def test_the_mean_branch_is_the_one_of_the_text(weights, model):
             centre = centre + convolve(f"{name}.4", silu(convolve(f"{name}.2", silu(convolve(f"{name}.0", a)))))
         mean[channels] = np.where(places, gain[channels] * centre, mean[channels])
         y_hat[channels] = np.where(places, y[channels] / gain[channels] + centre, y_hat[channels])
-    known = torch.from_numpy(y)[None].float()
-    theirs = model.latents.walk(torch.from_numpy(z), quality, size, lambda part, *_: known[:, part.channels]).mean[0]
-    np.testing.assert_allclose(mean, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
-    np.testing.assert_allclose(gain, model.latents.gain(quality).numpy(), rtol=1e-5)
+    theirs, state = np.zeros_like(mean), model.latents.start(z.astype(np.int32), quality, size)
+    for number, step in enumerate(model.latents.order):
+        centre, _, mask = state.predict(number, step)
+        theirs[step.channels, mask] = centre
+        state.update(step, y[step.channels, mask].astype(np.int32), centre, mask)
+    np.testing.assert_allclose(mean, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+    np.testing.assert_allclose(gain, model.latents.networks.gain(quality), rtol=1e-5)
 
 
 def test_the_examples_of_the_text_are_true():

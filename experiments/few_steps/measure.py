@@ -23,7 +23,7 @@ from PIL import Image
 
 import regrain
 from regrain_lab.metrics.fidelity import psnr
-from regrain_lab.metrics.registry import Metric, measures
+from regrain_lab.metrics.registry import Metric, load_metrics
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 HEADS = ["weights", "image", "bytes", "steps", "seed", "psnr", "lpips"]
@@ -85,7 +85,7 @@ def named(given: str) -> tuple[str, object]:
 @lru_cache
 def judge_of(weights: Path) -> Metric:
     """The LPIPS of a file, whichever network it is of."""
-    return next(metric for name, metric in measures([weights]).items() if name.startswith("lpips"))
+    return next(metric for name, metric in load_metrics([weights]).items() if name.startswith("lpips"))
 
 
 def table(found: list[tuple[str, str, int, int, int, float, float]], counts: tuple[int, ...]) -> str:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from regrain.conditional import basis
-from regrain.conditional.frozen import Model
+from regrain.conditional.frozen import FrozenModel
 from regrain.conditional.model import build_denoiser
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.parametrize import Prediction
@@ -64,7 +64,7 @@ Row = dict[str, str | int]
 class Learner(nn.Module):
     """A denoiser and what its output means."""
 
-    def __init__(self, model: Model, prediction: Prediction, *, corrects: bool) -> None:
+    def __init__(self, model: FrozenModel, prediction: Prediction, *, corrects: bool) -> None:
         """Build untrained, behind the model's latents."""
         super().__init__()
         self.prediction, self.levels = prediction, schedule.get(model.config.schedule)
@@ -115,7 +115,7 @@ def main() -> None:
     print(table(found), end="")
 
 
-def train(recipe: Recipe, model: Model) -> dict[str, Learner]:
+def train(recipe: Recipe, model: FrozenModel) -> dict[str, Learner]:
     """All learners over the recipe's only stage, averaged; as `loop` trains, with one batch for all of them."""
     learners, states = {}, {}
     for name, (prediction, corrects) in WAYS.items():
@@ -145,7 +145,7 @@ def train(recipe: Recipe, model: Model) -> dict[str, Learner]:
     return learners
 
 
-def drawn(model: Model, x: Tensor, t: Tensor) -> Batch:
+def drawn(model: FrozenModel, x: Tensor, t: Tensor) -> Batch:
     """A batch at these times, with noise as the decoder starts from."""
     x = x.contiguous(memory_format=torch.channels_last)
     cond = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100))
@@ -153,7 +153,9 @@ def drawn(model: Model, x: Tensor, t: Tensor) -> Batch:
 
 
 @torch.no_grad()
-def rows(learners: dict[str, Learner], model: Model, pictures: Tensor, lpips: Lpips, updates: int) -> Iterator[Row]:
+def rows(
+    learners: dict[str, Learner], model: FrozenModel, pictures: Tensor, lpips: Lpips, updates: int
+) -> Iterator[Row]:
     """Rows of the CSV; the sketch, for which nothing was trained, has 0 steps."""
     torch.manual_seed(0)
     parts = [drawn(model, x, torch.zeros(len(x))) for x in torch.split(pictures, BATCH)]

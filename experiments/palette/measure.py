@@ -20,7 +20,6 @@ import torch
 from alternatives import of_picture, serpentine
 from numpy.typing import NDArray
 from PIL import Image
-from regrain.palette.method import STRENGTH
 
 import regrain
 from regrain import registry
@@ -28,15 +27,17 @@ from regrain.bitstream import Method
 from regrain.diffusion.prior import Prior
 from regrain.image import to_bytes, to_signed
 from regrain.palette import colours, dither, sections
-from regrain.palette.decode import regrow
+from regrain.palette.codec import STRENGTH
+from regrain.palette.decode import reconstruct
 from regrain.palette.encode import analyse
 from regrain.palette.levels import BEST_PALETTE, to_levels
 from regrain.palette.model import Model
 from regrain.palette.repair import Repair
 from regrain_lab.evaluation.baselines import JPEG, WEBP, at_size
-from regrain_lab.evaluation.sheet import Box, Column, Strip, stack
+from regrain_lab.evaluation.codecs import AS_STORED
+from regrain_lab.evaluation.contact_sheet import Box, Column, Strip, draw
 from regrain_lab.metrics.fidelity import psnr, ssim
-from regrain_lab.metrics.registry import measures
+from regrain_lab.metrics.registry import load_metrics
 
 OUT = Path(__file__).resolve().parent
 SIDE = 512
@@ -75,14 +76,14 @@ def main() -> None:
     """Write the tables and the sheet."""
     kodak, test, weights = map(Path, sys.argv[1:4])
     wanted = sys.argv[4:] or ["coding", "repair", "failures"]
-    judge, model = measures([weights])["lpips_alex"], registry.load(method="palette")
+    judge, model = load_metrics([weights])["lpips_alex"], registry.load(method="palette")
     photos = sorted(kodak.glob("*.png"))
     if "coding" in wanted:
         _write("coding", CODING, (row for path in photos for row in _coded(model, path, judge)))
     if "repair" in wanted:
         _write("repair", REPAIR, (row for path in photos[::6] for row in _repaired(model, path, judge)))
     if "failures" in wanted:
-        sheet = stack([_strip({"KODAK": kodak, "TEST": test}, *shown) for shown in SHOWN])
+        sheet = draw([_strip({"KODAK": kodak, "TEST": test}, *shown) for shown in SHOWN])
         Image.fromarray(sheet).save(OUT / "failures.webp", lossless=True)
 
 
@@ -104,7 +105,7 @@ def _middle(path: Path) -> Pixels:
 def _coded(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
     pixels = _middle(path)
     levels = to_levels(analyse(model.space, pixels))
-    decode = partial(regrow, model, size=(SIDE, SIDE), grey=False)
+    decode = partial(reconstruct, model.space, model.denoiser, size=(SIDE, SIDE), grey=False)
     for count in COLOURS:
         palette = colours.choose(levels.reshape(-1, levels.shape[2]), count)
         for name, order in ORDERS.items():
@@ -112,7 +113,7 @@ def _coded(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[li
             told = palette[chosen]
             payloads = [sections.pack_palette(levels, palette, chosen, 0, stored=stored) for stored in (True, False)]
             _, channel = sections.unpack(payloads[1], (levels.shape[0], levels.shape[1]), levels.shape[2], 0)
-            plain, repaired = decode(told, channel, how=NONE), decode(told, channel, how=Repair(STRENGTH))
+            plain, repaired = decode(told, channel, repair=NONE), decode(told, channel, repair=Repair(STRENGTH))
             yield [path.name, count, name, channel.gain, channel.error, *map(len, payloads), psnr(pixels, plain),
                    judge(pixels, plain), psnr(pixels, repaired), judge(pixels, repaired)]  # fmt: skip
 
@@ -159,7 +160,7 @@ def _strip(folders: dict[str, Path], place: str, box: Box) -> Strip:
     columns.append(_column("conditional", len(other), np.asarray(regrain.decode(other)), pixels))
     for codec in (JPEG, WEBP):
         fitted = at_size(codec, pixels, len(data))
-        columns.append(_column(codec.name, len(fitted.data), codec.decode(fitted.data), pixels))
+        columns.append(_column(codec.name, len(fitted.data), codec.decode(fitted.data, AS_STORED), pixels))
     return Strip(name, columns, box)
 
 

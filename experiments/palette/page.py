@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from regrain_lab.evaluation.curves import curves
-from regrain_lab.evaluation.rows import Row, read
+from regrain_lab.evaluation.table import Row, read
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parents[1] / "docs"
@@ -61,7 +61,7 @@ def _table(head: Cells, rows: Iterable[Cells]) -> list[str]:
 def _equal_bytes() -> list[str]:
     out = []
     for title, path in SETS.items():
-        rows = read(path)
+        rows = read(Row, path)
         out += [f"{title}: curves of means, read off at equal bits a pixel.", "", *_readings(rows)]
     return out
 

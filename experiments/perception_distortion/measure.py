@@ -8,6 +8,7 @@ that was stopped goes on. About two minutes a photo of one core.
 """
 
 import argparse
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import torch
 from paths import named, panels
 
 import regrain
-from regrain.conditional.frozen import Model
+from regrain.conditional.codec import ConditionalModel
 from regrain.image import write_bytes
-from regrain_lab.evaluation.contestants import Bench, Contestant, Knobs, ours
-from regrain_lab.evaluation.plots import chart
-from regrain_lab.evaluation.sweep import pictures, sweep
-from regrain_lab.metrics.registry import measures
+from regrain_lab.evaluation import charts
+from regrain_lab.evaluation.codecs import BenchmarkCodec, DecodeSetting, regrain_codec
+from regrain_lab.evaluation.suite import Suite
+from regrain_lab.evaluation.sweep import list_pictures, sweep
+from regrain_lab.metrics.registry import load_metrics
 
 FOLDER = Path(__file__).resolve().parent
 QUALITY = 28.0
@@ -32,26 +34,29 @@ FACTORS = (0.0, 0.5, 1.0, 1.25)
 
 @dataclass(frozen=True)
 class Ways:
-    """All ways to decode, as a bench: weights of the model (None: the package's) and of LPIPS, torch's threads."""
+    """All ways to decode, as a suite: weights of the model (None: the package's) and of LPIPS, threads."""
 
     model: str | None
     lpips: str
     threads: int
 
-    def __call__(self) -> Bench:
+    def __call__(self) -> Suite:
         """Load what is to be loaded."""
         torch.set_num_threads(self.threads)
-        model, judges = regrain.load(self.model), measures([self.lpips])
-        if not isinstance(model, Model):
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        model, judges = regrain.load(self.model), load_metrics([self.lpips])
+        if not isinstance(model, ConditionalModel):
             raise regrain.UsageError("these weights are not those of the conditional codec, which alone has init_noise")
-        return Bench([noised(model, factor) for factor in FACTORS], {name: judges[name] for name in METRICS})
+        return Suite([noised(model, factor) for factor in FACTORS], {name: judges[name] for name in METRICS})
 
 
-def noised(model: Model, factor: float) -> Contestant:
+def noised(model: ConditionalModel, factor: float) -> BenchmarkCodec:
     """The codec whose decoder starts from so many times the noise."""
     config = replace(model.config, init_noise=factor * model.config.init_noise)
-    knobs = [Knobs(0, steps, realism) for steps in STEPS for realism in (REALISMS if factor == 1 else REALISMS[-1:])]
-    return ours(replace(model, config=config, recipe=named(factor) or model.recipe), [QUALITY], knobs)
+    realisms = REALISMS if factor == 1 else REALISMS[-1:]
+    settings = [DecodeSetting(0, steps, realism) for steps in STEPS for realism in realisms]
+    denoiser, recipe = replace(model.denoiser, config=config), named(factor) or model.recipe
+    return regrain_codec(replace(model, config=config, denoiser=denoiser, recipe=recipe), [QUALITY], settings)
 
 
 def main() -> None:
@@ -60,15 +65,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("lpips", type=Path, help="LPIPS on AlexNet as safetensors")
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the work")
-    parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture alone")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth picture alone")
     parser.add_argument("--model", help="weights, if not those in the package")
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
-    files = pictures(options.folder)[0][:: options.every]
+    files = list_pictures(options.folder)[0][:: options.every]
     table = options.out / "rows.csv"
     ways = Ways(options.model, str(options.lpips), max(1, torch.get_num_threads() // options.jobs))
     rows = sweep(files, ways, table, jobs=options.jobs, progress=True)
-    write_bytes(chart(panels(rows, METRICS[-1]), {})["svg"], options.out / "chart.svg")
+    write_bytes(charts.draw(panels(rows, METRICS[-1]), {})["svg"], options.out / "chart.svg")
 
 
 if __name__ == "__main__":

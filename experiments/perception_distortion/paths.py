@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from regrain_lab.evaluation.plots import Kind, Line, Panel
-from regrain_lab.evaluation.rows import Row
+from regrain_lab.evaluation.charts import Kind, Line, Panel
+from regrain_lab.evaluation.table import Row
 from regrain_lab.metrics.registry import SCALES
 
 __all__ = ["Way", "factor", "named", "panels"]

@@ -15,7 +15,7 @@ from PIL import Image
 
 import regrain
 from regrain_lab.metrics.fidelity import psnr
-from regrain_lab.metrics.registry import measures
+from regrain_lab.metrics.registry import load_metrics
 
 OUT = Path(__file__).resolve().with_name("finishes.csv")
 QUALITY = 50
@@ -25,7 +25,7 @@ WAYS = ((1, 0.0), (8, 0.0), (8, 1.0), (32, 0.0), (32, 1.0))
 def main() -> None:
     """Write the table."""
     folder, weights = map(Path, sys.argv[1:])
-    judge = measures([weights])["lpips_alex"]
+    judge = load_metrics([weights])["lpips_alex"]
     with OUT.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "bpp", "steps", "eta", "psnr", "lpips_alex"])

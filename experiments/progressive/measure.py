@@ -25,7 +25,8 @@ import regrain
 from regrain import bitstream
 from regrain.diffusion.prior import Prior
 from regrain.image import to_bytes
-from regrain.progressive import encode, method, reverse_channel_coding, reverse_process
+from regrain.progressive import encode, reverse_channel_coding, reverse_process
+from regrain.progressive.codec import ProgressiveModel
 from regrain.progressive.payload import pack
 from regrain_lab.metrics.fidelity import psnr
 
@@ -54,7 +55,7 @@ def main() -> None:
 
 def prefixes(weights: Path, path: Path) -> list[list[object]]:
     """A row a prefix, of no step to all."""
-    model, rows, payloads, divergence = method.load(weights, "cpu"), [], [], 0.0
+    model, rows, payloads, divergence = ProgressiveModel.load(weights, "cpu"), [], [], 0.0
     pixels = np.asarray(Image.open(path).convert("RGB"))
     header = bitstream.Header(pixels.shape[1], pixels.shape[0], 0, model.fingerprint, bitstream.Method.PROGRESSIVE)
     for sent in encode.stream(model, pixels, header.tile):

@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import fmean
 
 from regrain_lab.evaluation import bd
+from regrain_lab.evaluation.charts import Line, Panel, draw
 from regrain_lab.evaluation.curves import curves
-from regrain_lab.evaluation.plots import Line, Panel, chart
-from regrain_lab.evaluation.rows import Row, read
+from regrain_lab.evaluation.table import Row, read
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parents[1] / "docs"
@@ -102,7 +102,7 @@ def _way(row: Row) -> tuple[str, float | None, int | None]:
 
 @cache
 def _results() -> list[Row]:
-    return read(DOCS / "results.csv")
+    return read(Row, DOCS / "results.csv")
 
 
 def _worst_fall(kodak: list[dict[str, str]]) -> tuple[float, str]:
@@ -227,7 +227,7 @@ def _table(head: tuple[str, ...], *rows: tuple[str, ...]) -> list[str]:
 
 
 def _chart(name: str, panels: list[Panel]) -> None:
-    (FOLDER / f"{name}.svg").write_bytes(chart(panels, {})["svg"])
+    (FOLDER / f"{name}.svg").write_bytes(draw(panels, {})["svg"])
 
 
 TEXT = """# The progressive codec

@@ -11,7 +11,7 @@ from statistics import fmean, median
 
 from regrain_lab.evaluation import bd
 from regrain_lab.evaluation.curves import compare
-from regrain_lab.evaluation.rows import Row, read
+from regrain_lab.evaluation.table import Row, read
 from regrain_lab.metrics.registry import SCALES
 
 FOLDER = Path(__file__).resolve().parent
@@ -30,7 +30,7 @@ Bytes that regrain's files take more (+) or less (-) at equal quality: BD-rate o
 
 def page() -> str:
     """The whole page."""
-    rows = {name: read(path) for name, path in SETS.items()}
+    rows = {name: read(Row, path) for name, path in SETS.items()}
     head = _head("bytes against", *(SCALES[metric].title for metric in METRICS))
     lines = [_line(f"{anchor}, realism {realism:g}, {name}", *_saved(found, anchor, realism))
              for anchor in ANCHORS for realism in (1.0, 0.0) for name, found in rows.items()]  # fmt: skip

@@ -86,13 +86,13 @@ def encode(
     """The .rgn file of a picture: a path, the bytes of its file, a binary file, a Pillow image or an array.
 
     Arrays, torch's tensors too, are (H, W[, 1, 3 or 4]), of uint8, uint16, bool or float in [0, 1] or [0, 255], or of
-    any whole numbers from 0 to 255. At most one of three chooses
-    the rate: `quality` in [0, 100] (50 where none is given), `target_size` in bytes, or `target_bpp` in bits a pixel of
-    the whole file, which is never above a target. `tile` is the side of an independent stream in pixels, a power of two
-    from 64 to 32768. `method` is "conditional", "progressive" or "palette" (None: the model's, else the first). `model`
-    comes from `load` and stays on its device, or is what `load` takes, a method's name or a path, which is read at each
-    call. Without a model, the one in the package runs on `device`, a name of torch's (None: the CPU). `max_memory` is
-    in bytes (None: half of the machine's, or of what its control group allows).
+    any whole numbers from 0 to 255. At most one of three chooses the rate: `quality` in [0, 100] (50 where none is
+    given), `target_size` in bytes, or `target_bpp` in bits a pixel of the whole file, which is never above a target.
+    `tile` is the side of an independent stream in pixels, a power of two from 64 to 32768. `method` is "conditional",
+    "progressive" or "palette" (None: the model's, else the first). `model` comes from `load` and stays on its device,
+    or is what `load` takes, a method's name or a path, which is read at each call. Without a model, the one in the
+    package runs on `device`: "onnx" (None too) is ONNX Runtime on the CPU, and "cpu" and "cuda" are torch's.
+    `max_memory` is in bytes (None: half of the machine's, or of what its control group allows).
 
     Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
     LimitError above `max_pixels` or `max_memory`, ModelError without weights.
@@ -132,13 +132,13 @@ def decode(
 ) -> "types.Image":
     """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
 
-    `realism` 0 is the faithful picture, 1 has its texture regrown; `steps` (1 to 1000) trade time for it, each with
-    fresh noise by `eta`: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32
-    steps, the most that should end within `budget` seconds (None: 5) of the call on this machine, where the first step
-    is timed. `init_noise` in [0, 1] is the standard deviation of the noise that sampling starts from, in units of the
-    schedule's: 0 starts from what the file says alone, whatever the seed. The same `seed` and number of steps give the same pixels on the same machine and threads. `partial`
-    decodes what is whole of a damaged file. `max_memory`, `model` and `device` are as in
-    `encode`.
+    `realism` 0 is the faithful picture, and 1 has its texture drawn; `steps` (1 to 1000) trade time for quality. `eta`
+    adds fresh noise in each step after the first: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes
+    1, 2, 4, 8, 16 or 32 steps, the most that should end within `budget` seconds (None: 5) of the call on this machine,
+    where the first step is timed. `init_noise` in [0, 1] is the standard deviation of the noise that sampling starts
+    from, in units of the schedule's: at 0 all seeds are alike. The same `seed` and number of steps give the same pixels
+    on the same machine and threads. `partial` decodes what is whole of a damaged file. `max_memory`, `model` and
+    `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -176,9 +176,8 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
     folder or hub id (for the palette method). The words "conditional", "progressive" and "palette" stand for the
     package's own weights of that method, None for those of the first.
 
-    `device` is a name of torch's (None: the CPU), or "onnx": ONNX Runtime, which decodes the default method and is what
-    None stands for where torch is not installed. Raises ModelError when the weights are missing or unreadable, and
-    UsageError for a device that is not there.
+    `device` is "onnx" (None too) for ONNX Runtime on the CPU, or a name of torch's, as "cpu" and "cuda" are. Raises
+    ModelError when the weights are missing or unreadable, and UsageError for a device that is not there.
     """
     named = checked(path=path, device=device)
     from regrain import registry

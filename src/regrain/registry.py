@@ -111,12 +111,14 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
         return load(None, device, path)
     with TURN, torch_defaults(), ExitStack() as stack:
         where = stack.enter_context(as_file(shipped_weights(Method[method.upper()]))) if path is None else Path(path)
+        if device is None and _is_pipeline(where):
+            device = "cpu"
         return _LOADERS[_method_at(where)](where, _device(device))
 
 
 def _method_at(path: Path) -> Method:
     """The method that weights are for; the default one where they do not say it: to load them says what is wrong."""
-    if path.suffix != ".safetensors" and not path.is_file():
+    if _is_pipeline(path):
         return Method.PALETTE
     with suppress(Exception):  # of a file that is none of ours anything may be wrong
         from safetensors import safe_open
@@ -125,6 +127,11 @@ def _method_at(path: Path) -> Method:
             with safe_open(path, framework="np") as file:
                 return _KINDS[json.loads(file.metadata()["regrain"])["kind"]]
     return Method.CONDITIONAL
+
+
+def _is_pipeline(path: Path) -> bool:
+    """Whether a path stands for a Stable Diffusion's folder or hub id, which torch alone runs."""
+    return path.suffix != ".safetensors" and not path.is_file()
 
 
 def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:

@@ -6,8 +6,8 @@ import torch
 
 from regrain import checkpoint
 from regrain.diffusion.prior import Prior, PriorConfig
-from regrain.palette import method
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
+from regrain.palette.codec import PaletteModel
 from regrain.palette.torch_backend import freeze
 
 SMALL = AutoencoderConfig(encoder=(8, 8), encoder_depths=(1, 1), decoder=(8, 8), decoder_depths=(1, 1), half=6)
@@ -34,7 +34,7 @@ def model(weights, request):
     """That file, loaded: for ONNX Runtime, and for torch."""
     if request.param == "onnx":
         pytest.importorskip("onnxruntime")
-    return method.load(weights, request.param)
+    return PaletteModel.load(weights, request.param)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ pytest.importorskip("onnxruntime")
 import regrain
 from regrain import bitstream, models
 from regrain.errors import UsageError
-from regrain.palette import method, onnx_backend, torch_backend
+from regrain.palette import onnx_backend, torch_backend
+from regrain.palette.codec import PaletteModel
 from regrain.palette.encode import analyse
 from regrain.palette.levels import to_levels
 
@@ -57,11 +58,11 @@ def apart(one, other):
 
 def test_the_device_chooses_the_runtime(weights):
     for device in (None, "onnx"):
-        model = method.load(weights, device)
+        model = PaletteModel.load(weights, device)
         assert (type(model.space), model.device) == (onnx_backend.Space, "onnx")
-    model = method.load(weights, "cpu")
+    model = PaletteModel.load(weights, "cpu")
     assert (type(model.space), str(model.device)) == (torch_backend.Space, "cpu")
-    assert model.fingerprint == method.load(weights).fingerprint
+    assert model.fingerprint == PaletteModel.load(weights).fingerprint
 
 
 def test_without_onnx_runtime_torch_is_the_default(weights, monkeypatch):
@@ -69,14 +70,14 @@ def test_without_onnx_runtime_torch_is_the_default(weights, monkeypatch):
     for name in ("regrain.palette.onnx_backend", "regrain.onnx.unconditional", "regrain.onnx.network"):
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(name)
-    assert str(method.load(weights).device) == "cpu"
+    assert str(PaletteModel.load(weights).device) == "cpu"
     with pytest.raises(UsageError, match=r"pip install 'regrain\[onnx\]'"):
-        method.load(weights, "onnx")
+        PaletteModel.load(weights, "onnx")
 
 
 def test_a_pipeline_is_not_for_onnx_runtime(tmp_path):
     with pytest.raises(UsageError, match="runs no pipeline"):
-        method.load(tmp_path, "onnx")
+        PaletteModel.load(tmp_path, "onnx")
 
 
 def test_latents_are_equal_to_a_thousandth(shipped, photo):

@@ -209,9 +209,9 @@ def test_a_process_of_its_own_asks_no_network_and_says_nothing(tmp_path, folder)
 
 def test_an_autoencoder_that_skips_more_than_the_smallest_tile_is_refused(tmp_path):
     from regrain.errors import ModelError
-    from regrain.palette import method
+    from regrain.palette.codec import PaletteModel
 
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * 8, "up_block_types": ("UpDecoderBlock2D",) * 8}
     stable.lay_out(tmp_path / "deep", stable.kl(block_out_channels=(4,) * 8, **blocks))
     with pytest.raises(ModelError, match="128 pixels to a latent: up to 64"):
-        method.load(tmp_path / "deep")
+        PaletteModel.load(tmp_path / "deep")

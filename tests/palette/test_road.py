@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from regrain.palette.method import load
 
 import regrain
 from regrain import bitstream, checkpoint, codec
 from regrain.bitstream import Method
 from regrain.errors import Corrupt, ModelError
 from regrain.palette import sections
+from regrain.palette.codec import PaletteModel
 from regrain.palette.encode import analyse
 from regrain.palette.levels import from_levels, to_levels
 
@@ -129,10 +129,10 @@ def test_weights_that_are_none_are_refused_in_a_line(weights, tmp_path, device):
         path = tmp_path / f"{name}.safetensors"
         checkpoint.save(path, some, said)
         with pytest.raises(ModelError) as error:
-            load(path, device)
+            PaletteModel.load(path, device)
         assert "\n" not in str(error.value)
     with pytest.raises(ModelError):
-        load(tmp_path / "none.safetensors", device)
+        PaletteModel.load(tmp_path / "none.safetensors", device)
 
 
 def test_a_file_of_another_autoencoder_is_refused_and_of_another_denoiser_is_not(model, weights, photo, tmp_path):

@@ -13,7 +13,7 @@ from regrain import checkpoint
 from regrain.bitstream import read
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.errors import ModelError
-from regrain.progressive import method
+from regrain.progressive.codec import ProgressiveModel
 
 pytest.importorskip("onnxruntime")
 
@@ -92,13 +92,13 @@ def test_a_file_of_either_decodes_on_the_other(models, photo, quality):
 
 @pytest.mark.parametrize(("device", "backend"), [(None, "onnx"), ("onnx", "onnx"), ("cpu", "cpu")])
 def test_a_device_names_its_backend(weights, device, backend):
-    assert str(method.load(weights, device).device) == backend
+    assert str(ProgressiveModel.load(weights, device).device) == backend
     assert str(regrain.load(weights, device).device) == backend
 
 
 def test_without_onnxruntime_torch_is_the_default(weights, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert method.load(weights).device == "cpu"
+    assert ProgressiveModel.load(weights).device == "cpu"
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -118,7 +118,7 @@ def test_weights_of_another_shape_are_refused_alike(tmp_path, device, changes, m
         path, tensors(**changes), {"kind": "prior", "config": CONFIG.to_dict(), "recipe": "tiny"} | metadata
     )
     with pytest.raises(ModelError, match=reason) as error:
-        method.load(path, device)
+        ProgressiveModel.load(path, device)
     assert "\n" not in str(error.value)
 
 

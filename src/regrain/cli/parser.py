@@ -108,7 +108,7 @@ def command(commands: "Subparsers[Parser]", name: str, what: str, run: Callable[
     common.add_argument("--json", action="store_true", help="one JSON object on stdout (on stderr where OUT is -)")
     common.add_argument("-v", "--verbose", action="store_true", help="say more; a traceback where something fails")
     common.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    common.add_argument("--device", metavar="NAME", help="as cuda or cpu (default), or onnx, to decode without torch")
+    common.add_argument("--device", metavar="NAME", help="onnx (default), or torch's cpu or cuda")
     common.add_argument("--threads", metavar="N", type=_threads, help="threads to compute with (default: torch's)")
     return parser
 

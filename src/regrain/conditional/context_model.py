@@ -42,7 +42,8 @@ class ContextModel:
         self.channels, self.hyper, self.anchors = config.latent, config.hyper, config.anchors
         self.order, self.networks = coding_order(config.latent, config.slices), networks
         self.offset = arrays["latents.offset"]
-        self.scale = ScaleBranch(arrays, [step.context_channels for step in self.order[1:]], product)
+        contexts = [(step.context_channels, step.last - step.first) for step in self.order[1:]]
+        self.scale = ScaleBranch(arrays, config.hyper, config.latent, contexts, product)
         self.z_tables = tables.unpack(arrays["latents.z_tables"])
         if len(self.z_tables) != self.anchors * self.hyper:
             raise ModelError(f"weights hold {len(self.z_tables)} hyper tables, expected {self.anchors * self.hyper}")
@@ -107,5 +108,5 @@ def check_anchors(arrays: Mapping[str, NDArray[Any]], shape: tuple[int, int]) ->
         raise ModelError(f"weights hold gains of shape {log_gain.shape}, expected {shape}")
     if offset.dtype != np.int32 or not (np.abs(offset.astype(np.int64)) <= OFFSET_MOST).all():
         raise ModelError(f"weights hold offsets that are no integers of 32 bits within {OFFSET_MOST}")
-    if not (np.abs(log_gain.astype(np.float32)) <= LOG_GAIN_MOST).all():
+    if not (np.abs(log_gain.astype(np.float64)) <= LOG_GAIN_MOST).all():
         raise ModelError(f"weights hold gains out of range: exp(-{LOG_GAIN_MOST}) to exp({LOG_GAIN_MOST}) is allowed")

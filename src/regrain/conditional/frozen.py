@@ -34,9 +34,6 @@ from regrain.errors import ModelError, UsageError
 __all__ = ["FrozenModel", "freeze", "latent_fingerprint", "thaw"]
 
 SAMPLER = "sampler."
-LOG_GAIN_MOST = 20
-OFFSET_MOST = 2**20
-"""In 1/16 of a scale index, of which there are 64."""
 PARTS = {"analysis": "analysis.", "hyper_analysis": "hyper_analysis.", "mean": "latents.mean.", "denoiser": "denoiser."}
 
 
@@ -136,7 +133,7 @@ class FrozenModel:
         tensors, metadata = checkpoint.load(path)
         try:
             return cls.build(tensors, metadata.get("config"), device)
-        except (KeyError, ModelError, UsageError) as error:
+        except (KeyError, ModelError, TypeError, UsageError) as error:  # TypeError: NumPy has no bfloat16
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
             raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
 

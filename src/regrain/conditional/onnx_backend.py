@@ -122,17 +122,21 @@ class OnnxNetworks:
         Every weight lies on the line from the faithful denoiser's to the sampler's (network interpolation, Wang et al.
         2018, "ESRGAN", sec. 3.4).
         """
-        if realism not in self._samplers:
+        if networks := self._samplers.get(realism):
+            return networks
+        between: Weights = self._sampler
+        if realism != 1:
             faithful = dict(self._faithful)
-            faithful["enter.weight"] = faithful["enter.weight"][:, -self._sampler["enter.weight"].shape[1] :]
+            faithful["enter.weight"] = faithful["enter.weight"][:, -3 * PATCH**2 :]
             between = {
                 name: ((1 - realism) * faithful.get(name, np.float32(0)) + realism * array).astype(np.float32)
                 for name, array in self._sampler.items()
             }
-            late = {name: array for name, array in between.items() if name.startswith(LATE)}
-            early = {name: array for name, array in between.items() if not name.startswith(LATE[1:])}
-            self._samplers = {realism: (_sampling_context(early, self.config), _sampler(late, self.config))}
-        return self._samplers[realism]
+        late = {name: array for name, array in between.items() if name.startswith(LATE)}
+        early = {name: array for name, array in between.items() if not name.startswith(LATE[1:])}
+        networks = _sampling_context(early, self.config), _sampler(late, self.config)
+        self._samplers = {realism: networks}
+        return networks
 
 
 def _scalars(*values: float) -> Image:

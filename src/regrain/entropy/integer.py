@@ -8,7 +8,7 @@ multiplies: with every sum below 2^24 and so far below 2^53, each is exact whate
 Any product will do therefore; ONNX Runtime's keeps to the threads that it is given.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,15 +36,21 @@ class IntegerConv:
     """A 3x3 convolution, zero-padded, of stored 8-bit weights, and a right shift with floor."""
 
     def __init__(
-        self, weight: NDArray[Any], bias: NDArray[Any], inputs: int, shift: int, most: int, product: Product
+        self,
+        weight: NDArray[Any],
+        bias: NDArray[Any],
+        shape: tuple[int, int],
+        shift: int,
+        most: int,
+        product: Product,
     ) -> None:
-        """Take weights (O, inputs, 3, 3) and biases (O,), and how large inputs are at most.
+        """Take weights (O, I, 3, 3) and biases (O,), where `shape` is (O, I), and how large inputs are at most.
 
         Raises ModelError if shapes differ, or if a sum could reach 2^24.
         """
-        if bias.ndim != 1 or weight.shape != (len(bias), inputs, 3, 3):
+        if weight.shape != (*shape, 3, 3) or bias.shape != shape[:1]:
             raise ModelError(
-                f"scale branch: weights of shape {weight.shape} for {inputs} channels, biases {bias.shape}"
+                f"scale branch: weights of shape {weight.shape} and biases {bias.shape}, not {(*shape, 3, 3)}"
             )
         if weight.dtype.kind != "i" or bias.dtype.kind != "i":
             raise ModelError("scale branch: its weights are no integers")
@@ -55,7 +61,7 @@ class IntegerConv:
             raise ModelError("scale branch: its sums can reach 2^24, where float32 is no longer exact")
 
     def __call__(self, x: Whole) -> Whole:
-        """(inputs, H, W) -> (O, H, W)."""
+        """(I, H, W) -> (O, H, W)."""
         height, width = x.shape[1:]
         padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
         total = np.repeat(self.bias[:, None], height * width, axis=1)
@@ -69,19 +75,31 @@ class IntegerConv:
 class ScaleBranch:
     """h_s for scales: what z_hat (1/64) says of y (1/16), and what the context of each pass adds."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], known: list[int], product: Product) -> None:
-        """Take `latents.scale.*`; `known` has, for each context, how many channels of y it sees."""
+    def __init__(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        hyper_channels: int,
+        latent_channels: int,
+        contexts: Sequence[tuple[int, int]],
+        product: Product,
+    ) -> None:
+        """Take `latents.scale.*`; of each context the channels of y (known, out). Raises ModelError for other shapes.
 
-        def layer(index: int, inputs: int, shift: int, most: int = ACTIVATION_MAX) -> IntegerConv:
+        The widths of hidden layers are those of the arrays.
+        """
+
+        def layer(index: int, inputs: int, shift: int, most: int = ACTIVATION_MAX, out: int | None = None) -> IntegerConv:
             """The stored layer."""
             weight, bias = (arrays[f"latents.scale.{index}.{kind}"] for kind in ("weight", "bias"))
-            return IntegerConv(weight, bias, inputs, shift, most, product)
+            return IntegerConv(weight, bias, (bias.size if out is None else out, inputs), shift, most, product)
 
-        hyper, hidden = arrays["latents.scale.0.weight"].shape[1], len(arrays["latents.scale.0.bias"])
-        self.layers = [layer(0, hyper, 4), layer(1, hidden, 8), layer(2, len(arrays["latents.scale.1.bias"]), 6)]
-        for number, channels in enumerate(known, start=1):
-            first = layer(2 * number + 1, channels + hidden, 8, LEVEL_MAX)
-            self.layers += [first, layer(2 * number + 2, len(first.bias), 6)]
+        first = layer(0, hyper_channels, 4)
+        second = layer(1, len(first.bias), 8)
+        hidden = len(second.bias)
+        self.layers = [first, second, layer(2, hidden, 6, out=latent_channels)]
+        for number, (known, out) in enumerate(contexts, start=1):
+            first = layer(2 * number + 1, known + hidden, 8, LEVEL_MAX)
+            self.layers += [first, layer(2 * number + 2, len(first.bias), 6, out=out)]
 
     def __call__(self, z_hat: NDArray[np.int32]) -> tuple[Whole, Whole]:
         """z_hat (Z, H, W) -> what it says of y (C, 4H, 4W), and hidden (hidden, 4H, 4W) in [0, 127]."""

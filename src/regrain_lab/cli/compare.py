@@ -8,7 +8,7 @@ import argparse
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -22,20 +22,18 @@ from regrain.cli.work import seconds, working
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
     from PIL import Image
 
-    from regrain_lab.evaluation.equal import Through
+    from regrain_lab.evaluation.baselines import Encoded
+    from regrain_lab.metrics.registry import Metric
 
     Pixels = NDArray[np.uint8]
-    Distance = Callable[[Pixels, Pixels], float | None]
 
 __all__ = ["Row", "compare", "table"]
 
 _DEFAULT_BPP = 0.2
 _LPIPS_VARIABLE = "REGRAIN_LPIPS"
-_LPIPS_SMALLEST = 32
 
 
 @dataclass(frozen=True)
@@ -62,42 +60,40 @@ def compare(options: argparse.Namespace) -> None:
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
     with working(options, f"comparing {shown(options.input)}"):
-        rows, notes, spent, sheet = _compared(options)
-    put(_written(sheet, kind), target, overwrite=options.overwrite)
-    waited = seconds(options)
+        rows, notes, timing, sheet = _compare(options)
+    put(_file_of(sheet, kind), target, overwrite=options.overwrite)
+    total = seconds(options)
     aside = target == STANDARD
     if not options.json and not options.quiet:
         say("\n".join([table(rows), *notes]), aside=aside)
     report(
         options,
         {"input": options.input, "output": target, "rows": [asdict(row) for row in rows], "notes": notes}
-        | {**spent, "seconds": round(waited, 3)},
-        f"regrain: quality {rows[-1].quality:g}, encoded in {spent['encode_seconds']:.1f} s, decoded in "
-        f"{spent['decode_seconds']:.1f} s; the comparison is in {shown(target, 'stdout')}, after {waited:.1f} s in all",
+        | {**timing, "seconds": round(total, 3)},
+        f"regrain: quality {rows[-1].quality:g}, encoded in {timing['encode_seconds']:.1f} s, decoded in "
+        f"{timing['decode_seconds']:.1f} s; the comparison is in {shown(target, 'stdout')}, after {total:.1f} s in all",
         aside=aside,
     )
 
 
-def _compared(options: argparse.Namespace) -> "tuple[list[Row], list[str], dict[str, float], Pixels]":
-    """The rows, regrain's last; notes on codecs that are not there or failed; seconds; the sheet."""
+def _compare(options: argparse.Namespace) -> "tuple[list[Row], list[str], dict[str, float], Pixels]":
+    """The rows, regrain's last; notes on codecs that are missing or failed; seconds; the sheet."""
     from regrain import image
     from regrain_lab.evaluation import baselines
-    from regrain_lab.evaluation.equal import Through, through
 
     picture = seekable(options.input, options.max_pixels)
     with about(options.input), image.pillow_limited(options.max_pixels):
         original = _rgb(image.upright(image.read(picture, max_pixels=options.max_pixels)).to_pillow())
-    distance = _lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
-    data, decoded, spent = _through_regrain(original, options)
-    info = regrain.inspect(data)
-    codecs, missing = baselines.present()
-    found, failed = through(codecs, original, len(data))
-    every = [*found, Through("regrain", info.quality, len(data), decoded)]
-    rows = [_measured(one, original, distance) for one in every]
-    return rows, [*missing, *failed], spent, _sheet(original, rows, [one.pixels for one in every])
+    lpips = _load_lpips(options.lpips or os.environ.get(_LPIPS_VARIABLE))
+    ours, timing = _through_regrain(original, options)
+    codecs, notes = baselines.available()
+    others, failures = baselines.at_equal_bytes(codecs, original, len(ours.data))
+    encoded = [*others, ours]
+    rows = [_row(one, original, lpips) for one in encoded]
+    return rows, [*notes, *failures], timing, _sheet(original, rows, [one.pixels for one in encoded])
 
 
-def _written(sheet: "Pixels", kind: str) -> bytes:
+def _file_of(sheet: "Pixels", kind: str) -> bytes:
     """The sheet as the bytes of a picture file of that format."""
     from regrain import image
 
@@ -119,45 +115,48 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
 
 
-def _through_regrain(original: "Pixels", options: argparse.Namespace) -> tuple[bytes, "Pixels", dict[str, float]]:
-    """The file, what it decodes to, and the seconds that both took, without the loading of the model."""
+def _through_regrain(original: "Pixels", options: argparse.Namespace) -> "tuple[Encoded, dict[str, float]]":
+    """The file and what it decodes to, and the seconds that both took, without the loading of the model."""
+    from regrain_lab.evaluation.baselines import Encoded
+
     model = weights(options) or regrain.load(None, options.device)
     start = perf_counter()
-    chosen = rate(options, target_bpp=_DEFAULT_BPP)
+    target = rate(options, target_bpp=_DEFAULT_BPP)
     limits = {"max_pixels": options.max_pixels}
     with about(options.input):
-        data = regrain.encode(original, **chosen, model=model, device=options.device, **limits)
+        data = regrain.encode(original, **target, model=model, device=options.device, **limits)
     middle = perf_counter()
-    knobs = {name: getattr(options, name) for name in ("steps", "realism", "seed")}
-    decoded = _rgb(regrain.decode(data, **knobs, model=model, device=options.device, **limits))
+    settings = {name: getattr(options, name) for name in ("steps", "realism", "seed")}
+    decoded = _rgb(regrain.decode(data, **settings, model=model, device=options.device, **limits))
     end = perf_counter()
-    return data, decoded, {"encode_seconds": round(middle - start, 3), "decode_seconds": round(end - middle, 3)}
+    timing = {"encode_seconds": round(middle - start, 3), "decode_seconds": round(end - middle, 3)}
+    return Encoded("regrain", regrain.inspect(data).quality, data, pixels=decoded), timing
 
 
-def _measured(one: "Through", original: "Pixels", distance: "Distance") -> Row:
-    from regrain_lab.metrics import fidelity as metrics
+def _row(encoded: "Encoded", original: "Pixels", lpips: "Metric") -> Row:
+    from regrain_lab.metrics import fidelity
 
-    psnr = metrics.psnr(original, one.pixels)
+    psnr = fidelity.psnr(original, encoded.pixels)
     return Row(
-        codec=one.codec,
-        quality=one.quality,
-        bytes=one.bytes,
-        bpp=8 * one.bytes / (original.shape[0] * original.shape[1]),
+        codec=encoded.codec,
+        quality=encoded.quality,
+        bytes=len(encoded.data),
+        bpp=encoded.bpp,
         psnr=psnr if math.isfinite(psnr) else None,
-        ms_ssim=metrics.ms_ssim(original, one.pixels),
-        lpips=distance(original, one.pixels),
-        fits=one.fits,
+        ms_ssim=fidelity.ms_ssim(original, encoded.pixels),
+        lpips=lpips(original, encoded.pixels),
+        fits=encoded.fits,
     )
 
 
 def _sheet(original: "Pixels", rows: Sequence[Row], pictures: Sequence["Pixels"]) -> "Pixels":
-    from regrain_lab.evaluation import sheet
+    from regrain_lab.evaluation import contact_sheet
 
     columns = [
-        sheet.Column(f"{row.codec}, quality {row.quality:g}", pixels, _caption(row))
+        contact_sheet.Column(f"{row.codec}, quality {row.quality:g}", pixels, _caption(row))
         for row, pixels in zip(rows, pictures, strict=True)
     ]
-    return sheet.draw(original, columns)
+    return contact_sheet.draw([contact_sheet.overview(original, columns)])
 
 
 def _caption(row: Row) -> list[str]:
@@ -170,30 +169,14 @@ def _caption(row: Row) -> list[str]:
     return lines if row.lpips is None else [*lines, f"LPIPS {_figure(row.lpips)}"]
 
 
-def _lpips(path: str | Path | None) -> "Distance":
+def _load_lpips(path: str | Path | None) -> "Metric":
     """LPIPS between two uint8 (h, w, 3) pictures; None without weights, or where a side is too short for it."""
     if path is None:
         return lambda original, decoded: None
-    import torch
-
     from regrain_lab.metrics.lpips import Lpips
+    from regrain_lab.metrics.registry import network_metric
 
-    network = Lpips.load(path)
-
-    def _distance(original: "Pixels", decoded: "Pixels") -> float | None:
-        if min(original.shape[:2]) < _LPIPS_SMALLEST:
-            return None
-        with torch.inference_mode():
-            return float(network(_batch(original), _batch(decoded)))
-
-    return _distance
-
-
-def _batch(pixels: "Pixels") -> "torch.Tensor":
-    """Uint8 (h, w, 3) as float32 (1, 3, h, w) in [-1, 1]."""
-    import torch
-
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1
+    return network_metric(Lpips.load(path), Lpips.smallest)
 
 
 def _rgb(picture: "Image.Image") -> "Pixels":

@@ -1,8 +1,8 @@
 """`evaluate`: a folder of pictures through regrain and other encoders, as a table, charts and a page.
 
-The table is added to picture by picture, so that a run that was stopped goes on when it is started again, and runs with
-other codecs or knobs add to the same table. When it is whole, times are taken with nothing else running, and then the
-page is drawn, from the tables alone but for a sheet of crops.
+The table grows picture by picture, so that a run that was stopped goes on when it is started again, and runs with other
+codecs or settings add to the same table. When it is whole, times are taken with nothing else running, and then the page
+is drawn, from the tables alone but for the contact sheet.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from regrain.errors import OutputError, UsageError
 from regrain.options import checked
 
 if TYPE_CHECKING:
-    from regrain_lab.evaluation.contestants import Plan
-    from regrain_lab.evaluation.report import Beside
-    from regrain_lab.evaluation.rows import Row
+    from regrain_lab.evaluation.report import Attachments
+    from regrain_lab.evaluation.suite import SuiteSpec
+    from regrain_lab.evaluation.table import Row
     from regrain_lab.metrics.realism import Realism
 
 __all__ = ["evaluate"]
@@ -33,29 +33,29 @@ _EXTRA = ("matplotlib", "scipy", "tqdm")
 def evaluate(options: argparse.Namespace) -> None:
     """Measure, then report; raises UsageError, ModelError and OutputError, but a codec that fails is a row."""
     _check(options)
-    plan = _plan(options)
-    from regrain_lab.evaluation.contestants import choose
+    spec = _spec(options)
     from regrain_lab.evaluation.report import CSV
-    from regrain_lab.evaluation.report import report as draw
-    from regrain_lab.evaluation.rows import read
-    from regrain_lab.evaluation.sweep import pictures, sweep
-    from regrain_lab.metrics.pretrained import known
-    from regrain_lab.metrics.registry import missing
+    from regrain_lab.evaluation.report import report as draw_report
+    from regrain_lab.evaluation.suite import select
+    from regrain_lab.evaluation.sweep import list_pictures, sweep
+    from regrain_lab.evaluation.table import Row, read
+    from regrain_lab.metrics.pretrained import classify
+    from regrain_lab.metrics.registry import missing_weights
 
-    _, _, notes = choose(plan.codecs)
-    files, skipped = pictures(Path(options.input))
-    kinds = known(plan.weights)
-    network = _network(kinds)  # used last of all, and refused first
-    notes += skipped + missing(kinds)
+    notes = select(spec.codecs).notes
+    files, skipped = list_pictures(Path(options.input))
+    weights = classify(spec.weights)
+    network = _load_realism(weights)  # used last of all, and refused first
+    notes += skipped + missing_weights(weights)
     folder = _folder(options)
     loud = not (options.quiet or options.json)
     for note in notes if loud else ():
         say(note, aside=True)
     with silent_libraries(wanted=not options.verbose):
-        rows = sweep(files, plan, folder / CSV, jobs=options.jobs, progress=loud)
-        every = read(folder / CSV)
-        beside = _beside(plan, options, files, every, folder, network)
-    written = draw(every, folder, reference=options.reference, beside=beside)
+        rows = sweep(files, spec, folder / CSV, jobs=options.jobs, progress=loud)
+        every_row = read(Row, folder / CSV)
+        attachments = _attachments(spec, options, files, every_row, folder, network)
+    written = draw_report(every_row, folder, reference=options.reference, attachments=attachments)
     failed = sum(bool(row.error) for row in rows)
     facts = {"input": options.input, "output": str(folder), "pictures": len(files), "rows": len(rows), "failed": failed}
     report(
@@ -66,39 +66,40 @@ def evaluate(options: argparse.Namespace) -> None:
     )
 
 
-def _beside(
-    plan: "Plan",
+def _attachments(
+    spec: "SuiteSpec",
     options: argparse.Namespace,
     files: Sequence[Path],
     rows: "Sequence[Row]",
     folder: Path,
     network: "Realism | None",
-) -> "Beside":
-    """The times of everybody, with nothing else running; the sheet of crops; KID and the like, where `network` is."""
-    from regrain_lab.evaluation import clock, crops, distributions, patches
-    from regrain_lab.evaluation.report import DISTRIBUTIONS, TIMINGS, Beside
-    from regrain_lab.evaluation.sweep import built
+) -> "Attachments":
+    """Times of all codecs, with nothing else running; the contact sheet; KID and the like, where `network` is."""
+    from regrain_lab.evaluation import contact_sheet, distributions, timing
+    from regrain_lab.evaluation.report import DISTRIBUTIONS, TIMINGS, Attachments
+    from regrain_lab.evaluation.sweep import build
+    from regrain_lab.evaluation.table import Distribution, read
 
     loud = not (options.quiet or options.json)
-    bench, alone = built(plan), replace(plan, threads=options.threads)
-    times = clock.take(bench.contestants, rows, files, alone, folder / TIMINGS, progress=loud)
-    sheet = crops.draw(rows, files, alone, bench.metrics, progress=loud)
-    table = folder / DISTRIBUTIONS
+    suite, alone = build(spec), replace(spec, threads=options.threads)
+    timings = timing.measure(suite.codecs, rows, files, alone, folder / TIMINGS, progress=loud)
+    sheet = contact_sheet.make(rows, files, alone, suite.metrics, progress=loud)
+    path = folder / DISTRIBUTIONS
     if network is not None:
-        patches.measure(files, bench.contestants, network, table, progress=loud)
-    return Beside(times, sheet, distributions.read(table))
+        distributions.measure(files, suite.codecs, network, path, progress=loud)
+    return Attachments(timings, sheet, read(Distribution, path))
 
 
-def _network(kinds: Mapping[str, Path]) -> "Realism | None":
-    """What KID and the Gram distance need, where the files suffice. Raises ModelError."""
+def _load_realism(weights: Mapping[str, Path]) -> "Realism | None":
+    """The networks of KID and the Gram distance, where the files suffice. Raises ModelError."""
     from regrain_lab.metrics.realism import Realism
 
-    names = ("lpips_vgg", "vgg16", "lpips_alex")
-    return Realism.load(*(kinds[name] for name in names)) if set(names) <= kinds.keys() else None
+    kinds = ("lpips_vgg", "vgg16", "lpips_alex")
+    return Realism.load(*(weights[kind] for kind in kinds)) if set(kinds) <= weights.keys() else None
 
 
 def _check(options: argparse.Namespace) -> None:
-    """All that can be refused before anything is loaded."""
+    """Refuse what can be refused before anything is loaded."""
     for name, values in (("quality", options.qualities), ("realism", options.realisms), ("steps", options.step_counts)):
         for value in values:
             checked(**{name: value})
@@ -113,10 +114,10 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"evaluating needs {name}; install it with: pip install 'regrain[lab]'")
 
 
-def _plan(options: argparse.Namespace) -> "Plan":
-    from regrain_lab.evaluation.contestants import Plan
+def _spec(options: argparse.Namespace) -> "SuiteSpec":
+    from regrain_lab.evaluation.suite import SuiteSpec
 
-    return Plan(
+    return SuiteSpec(
         codecs=tuple(options.codecs),
         qualities=tuple(options.qualities),
         realisms=tuple(dict.fromkeys(options.realisms)),
@@ -129,18 +130,18 @@ def _plan(options: argparse.Namespace) -> "Plan":
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    """Where the results go; nothing is made yet. Raises OutputError where nothing can be."""
+    """The folder of the results; nothing is made yet. Raises OutputError where nothing can be."""
     from regrain_lab.evaluation.report import CSV, HTML, MARKDOWN
 
     given = Path(options.input)
     given = given if given.name not in ("", "..") else Path(os.path.abspath(given))
     folder = Path(options.output) if options.output else given.with_name(f"{given.name}.results")
-    standing = [folder / name for name in (CSV, HTML, MARKDOWN) if (folder / name).exists()]
-    if standing and not options.overwrite:
-        raise OutputError(f"{standing[0]} exists, and --no-overwrite forbids to go on there")
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise OutputError(f"cannot write into {folder}: {there} is no folder")
-    if not os.access(there, os.W_OK):
+    results = [folder / name for name in (CSV, HTML, MARKDOWN) if (folder / name).exists()]
+    if results and not options.overwrite:
+        raise OutputError(f"{results[0]} exists, and --no-overwrite forbids to go on there")
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"cannot write into {folder}: {nearest} is no folder")
+    if not os.access(nearest, os.W_OK):
         raise OutputError(f"cannot write into {folder}: permission denied")
     return folder

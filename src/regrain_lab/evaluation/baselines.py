@@ -1,12 +1,11 @@
-"""Real encoders to measure against, each a pair of functions: picture and quality to the bytes of a file, and back.
+"""Real encoders to measure against, and one picture through several of them at equal bytes.
 
-The rate of a baseline is `len(encode(picture, quality))`: a whole file, header and all. A codec is data, so one more is
-one more `Codec` in a tuple; its functions may call a library or another program. `BASELINES` are the three that every
-Pillow carries; `ALL` has those that need a package more. Nothing is looked for before it is used.
+The rate of a baseline is the length of the whole file that it makes, header and all. One more codec is one more
+`BenchmarkCodec` in a tuple; its functions may call a library or another program. `BASELINES` are the three that every
+Pillow carries, `ALL` has those that need a package more. Nothing is looked for before it is used.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module, metadata, util
 from io import BytesIO
@@ -14,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import PIL
-from numpy.typing import NDArray
 from PIL import Image, features
 
-from regrain.errors import ImageError, UsageError
+from regrain.errors import ImageError, RegrainError, UsageError
 from regrain_lab.evaluation import hevc, mozjpeg
+from regrain_lab.evaluation.codecs import AS_STORED, BenchmarkCodec, DecodeSetting, Pixels
 
 __all__ = [
     "ALL",
@@ -32,56 +31,46 @@ __all__ = [
     "JPEG_XL",
     "MOZJPEG",
     "WEBP",
-    "Codec",
-    "Fitted",
+    "Encoded",
+    "at_equal_bytes",
     "at_size",
-    "present",
+    "available",
 ]
 
-Pixels = NDArray[np.uint8]
+Options = Callable[[int], dict[str, object]]
+_JXL, _JXL_MODULE = "pillow-jxl-plugin", "pillow_jxl"
 
 
-@dataclass(frozen=True)
-class Codec:
-    """One encoder with its settings fixed; only the quality varies.
+class Encoded(NamedTuple):
+    """What one codec made of a picture: the file, and the setting that gave it.
 
-    `encode` takes a uint8 (h, w, 3) sRGB picture and a member of `qualities`, and returns a file; `decode` inverts it.
-    `qualities` runs from the smallest file to the largest (a range with a negative step where high means coarse).
-    `installed` says whether it can run here; if not, `package` is what to install. `version` names the encoder's
-    version, empty where it is missing. `threads` is how many it uses, None for as many as the machine has.
+    `fits` says whether the file is no larger than a limit, and `pixels` (h, w, 3) are what it decodes to; an empty
+    array where it was not decoded.
     """
 
-    name: str
-    settings: str
-    qualities: range
-    encode: Callable[[Pixels, int], bytes]
-    decode: Callable[[bytes], Pixels]
-    installed: Callable[[], bool]
-    package: str
-    version: Callable[[], str] = str
-    threads: int | None = 1
-
-
-class Fitted(NamedTuple):
-    """A file made to fit: its bytes, the quality that gave it, and whether it is no larger than was asked."""
-
+    codec: str
+    quality: float
     data: bytes
-    quality: int
-    fits: bool
+    fits: bool = True
+    pixels: Pixels = np.zeros((0, 0, 3), np.uint8)
+
+    @property
+    def bpp(self) -> float:
+        """Bits of the file a pixel."""
+        height, width, _ = self.pixels.shape
+        rate: float = 8 * len(self.data) / (height * width)
+        return rate
 
 
-Options = Callable[[int], dict[str, object]]
-
-
-def _checked(encode: Callable[[Pixels, int], bytes], picture: Pixels, quality: int) -> bytes:
+def _encode_checked(encode: Callable[[Pixels, int], bytes], picture: Pixels, quality: float) -> bytes:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise UsageError(f"picture is {picture.dtype} {picture.shape}: a baseline takes uint8 (h, w, 3)")
-    return encode(np.ascontiguousarray(picture), quality)
+    return encode(np.ascontiguousarray(picture), int(quality))
 
 
 def _encode(kind: str, options: Options, plugin: str | None, picture: Pixels, quality: int) -> bytes:
     file = BytesIO()
-    _load(plugin)
+    _load_plugin(plugin)
     try:
         Image.fromarray(picture).save(file, format=kind, **options(quality))
     except (OSError, ValueError) as error:
@@ -90,31 +79,44 @@ def _encode(kind: str, options: Options, plugin: str | None, picture: Pixels, qu
     return file.getvalue()
 
 
-def _decode(data: bytes, plugin: str | None = None) -> Pixels:
-    _load(plugin)
+def _decode(data: bytes, decode_setting: DecodeSetting = AS_STORED, plugin: str | None = None) -> Pixels:
+    _load_plugin(plugin)
     with Image.open(BytesIO(data)) as file:
         return np.array(file.convert("RGB"))
 
 
-def _load(plugin: str | None) -> None:
-    """A Pillow plugin announces its format when it is imported."""
+def _decode_hevc(data: bytes, decode_setting: DecodeSetting = AS_STORED) -> Pixels:
+    return hevc.decode(data)
+
+
+def _load_plugin(plugin: str | None) -> None:
+    """Import a Pillow plugin, which then announces its format."""
     if plugin is not None:
         import_module(plugin)
 
 
 def _pillow(
-    name: str, settings: str, qualities: range, needs: str, options: Options, *, kind: str = "", threads: int | None = 1
-) -> Codec:
-    """A codec that Pillow carries; `needs` is Pillow's name of the feature behind it, `kind` that of the format."""
-    return Codec(
+    name: str,
+    options: str,
+    qualities: range,
+    settings: Sequence[int],
+    feature: str,
+    arguments: Options,
+    *,
+    kind: str = "",
+    threads: int | None = 1,
+) -> BenchmarkCodec:
+    """A codec that Pillow carries; `feature` is Pillow's name of the library behind it, `kind` that of the format."""
+    return BenchmarkCodec(
         name=name,
-        settings=settings,
+        options=options,
         qualities=qualities,
-        encode=partial(_checked, partial(_encode, kind or name.upper(), options, None)),
+        settings=settings,
+        encode=partial(_encode_checked, partial(_encode, kind or name.upper(), arguments, None)),
         decode=_decode,
-        installed=partial(_built_in, needs),
-        package=f"Pillow >= 11.3 built with {needs}",
-        version=partial(_library, needs),
+        installed=partial(_is_built_in, feature),
+        package=f"Pillow >= 11.3 built with {feature}",
+        version=partial(_library_version, feature),
         threads=threads,
     )
 
@@ -124,116 +126,120 @@ def _fixed(**options: object) -> Options:
     return lambda quality: {"quality": quality, **options}
 
 
-def _built_in(feature: str) -> bool:
+def _is_built_in(feature: str) -> bool:
     return bool(features.check(feature))
 
 
-def _library(feature: str) -> str:
+def _library_version(feature: str) -> str:
     """Pillow's version, which fixes that of the encoder, and the version of the library as far as Pillow knows it."""
-    if not _built_in(feature):
+    if not _is_built_in(feature):
         return ""
     library = "libjpeg_turbo" if feature == "jpg" and features.check("libjpeg_turbo") else feature
     return f"{library} {features.version(library)} in Pillow {PIL.__version__}"
 
 
-def _layer(quality: int) -> dict[str, object]:
+def _one_layer(quality: int) -> dict[str, object]:
     """One quality layer: OpenJPEG takes the ratio of 24 bits a pixel to the rate, here `quality` / 100 bits a pixel."""
     return {"irreversible": True, "mct": 1, "quality_mode": "rates", "quality_layers": [2400 / quality]}
 
 
 def _jxl_version() -> str:
-    return f"{_JXL} {metadata.version(_JXL)}" if _found(_JXL_MODULE) else ""
+    return f"{_JXL} {metadata.version(_JXL)}" if _is_installed(_JXL_MODULE) else ""
 
 
-def _found(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     return util.find_spec(module) is not None
 
-
-_JXL, _JXL_MODULE = "pillow-jxl-plugin", "pillow_jxl"
 
 JPEG = _pillow(
     "JPEG",
     "4:2:0 optimised progressive",
     range(1, 101),
+    (5, 10, 20, 35, 55, 75, 88),
     "jpg",
     _fixed(subsampling="4:2:0", optimize=True, progressive=True),
 )
-WEBP = _pillow("WebP", "method 6", range(101), "webp", _fixed(method=6))
-AVIF = _pillow("AVIF", "4:4:4 speed 4", range(101), "avif", _fixed(subsampling="4:4:4", speed=4), threads=None)
+WEBP = _pillow("WebP", "method 6", range(101), (1, 10, 30, 50, 75, 90), "webp", _fixed(method=6))
+_avif = partial(_pillow, qualities=range(101), feature="avif", kind="AVIF", threads=None)
+AVIF = _avif(
+    "AVIF",
+    "4:4:4 speed 4",
+    settings=(5, 15, 25, 35, 45, 60, 75),
+    arguments=_fixed(subsampling="4:4:4", speed=4),
+)
 """As libavif tunes it by itself: from 1.4 on for looks (`iq`)."""
 
-BASELINES: tuple[Codec, ...] = (JPEG, WEBP, AVIF)
+BASELINES: tuple[BenchmarkCodec, ...] = (JPEG, WEBP, AVIF)
 
-AVIF_420 = _pillow(
+AVIF_420 = _avif(
     "AVIF 4:2:0",
     "4:2:0 speed 4",
-    range(101),
-    "avif",
-    _fixed(subsampling="4:2:0", speed=4),
-    kind="AVIF",
-    threads=None,
+    settings=(5, 15, 25, 35, 45, 60, 75),
+    arguments=_fixed(subsampling="4:2:0", speed=4),
 )
-AVIF_SSIM = _pillow(
+AVIF_SSIM = _avif(
     "AVIF tune ssim",
     "4:4:4 speed 4 tune ssim",
-    range(101),
-    "avif",
-    _fixed(subsampling="4:4:4", speed=4, advanced={"tune": "ssim"}),
-    kind="AVIF",
-    threads=None,
+    settings=(2, 8, 15, 25, 35, 50, 65),
+    arguments=_fixed(subsampling="4:4:4", speed=4, advanced={"tune": "ssim"}),
 )
 JPEG_2000 = _pillow(
     "JPEG 2000",
     "irreversible 9/7, one layer, quality in 1/100 bit a pixel, JP2",
     range(2, 801),
+    (5, 10, 20, 40, 75, 150),
     "jpg_2000",
-    _layer,
+    _one_layer,
     kind="JPEG2000",
 )
-JPEG_XL = Codec(
+JPEG_XL = BenchmarkCodec(
     name="JPEG XL",
-    settings="effort 7, codestream",
+    options="effort 7, codestream",
     qualities=range(100),
-    encode=partial(_checked, partial(_encode, "JXL", _fixed(effort=7), _JXL_MODULE)),
+    settings=(5, 15, 30, 50, 70, 85),
+    encode=partial(_encode_checked, partial(_encode, "JXL", _fixed(effort=7), _JXL_MODULE)),
     decode=partial(_decode, plugin=_JXL_MODULE),
-    installed=partial(_found, _JXL_MODULE),
+    installed=partial(_is_installed, _JXL_MODULE),
     package=f"{_JXL} from PyPI",
     version=_jxl_version,
     threads=None,
 )
-MOZJPEG = Codec(
+MOZJPEG = BenchmarkCodec(
     name="mozjpeg",
-    settings=mozjpeg.SETTINGS,
+    options=mozjpeg.OPTIONS,
     qualities=range(1, 101),
-    encode=partial(_checked, mozjpeg.encode),
+    settings=(5, 10, 20, 35, 55, 75, 88),
+    encode=partial(_encode_checked, mozjpeg.encode),
     decode=_decode,
     installed=mozjpeg.available,
     package=mozjpeg.PACKAGE,
     version=mozjpeg.version,
 )
-HEVC = Codec(
+HEVC = BenchmarkCodec(
     name="HEVC",
-    settings=hevc.SETTINGS,
+    options=hevc.OPTIONS,
     qualities=range(51, -1, -1),
-    encode=partial(_checked, hevc.encode),
-    decode=hevc.decode,
+    settings=(47, 42, 37, 32, 27, 22),
+    encode=partial(_encode_checked, hevc.encode),
+    decode=_decode_hevc,
     installed=hevc.available,
     package="ffmpeg with libx265 (Debian: ffmpeg)",
     version=hevc.version,
 )
 
-ALL: tuple[Codec, ...] = (JPEG, MOZJPEG, WEBP, JPEG_2000, JPEG_XL, AVIF, AVIF_SSIM, AVIF_420, HEVC)
+ALL: tuple[BenchmarkCodec, ...] = (JPEG, MOZJPEG, WEBP, JPEG_2000, JPEG_XL, AVIF, AVIF_SSIM, AVIF_420, HEVC)
+"""Settings span 0.05 to 1.5 bits a pixel on photos."""
 
 
-def present(codecs: Sequence[Codec] = BASELINES) -> tuple[list[Codec], list[str]]:
-    """The codecs that can run here, and for each that cannot one line to show, naming the package it needs."""
+def available(codecs: Sequence[BenchmarkCodec] = BASELINES) -> tuple[list[BenchmarkCodec], list[str]]:
+    """The codecs that can run here, and for each that cannot one line, which names the package it needs."""
     installed = {codec.name: codec.installed() for codec in codecs}
-    missing = [f"{codec.name} skipped: it needs {codec.package}" for codec in codecs if not installed[codec.name]]
-    return [codec for codec in codecs if installed[codec.name]], missing
+    notes = [f"{codec.name} skipped: it needs {codec.package}" for codec in codecs if not installed[codec.name]]
+    return [codec for codec in codecs if installed[codec.name]], notes
 
 
-def at_size(codec: Codec, pixels: Pixels, target_bytes: int) -> Fitted:
-    """The file of the highest quality that has at most `target_bytes` bytes, found by bisection over `codec.qualities`.
+def at_size(codec: BenchmarkCodec, pixels: Pixels, target_bytes: int) -> Encoded:
+    """The file of the highest quality with at most `target_bytes` bytes, by bisection over `codec.qualities`.
 
     File size is taken to grow with quality; where it does not quite, the file returned still fits. When even the lowest
     quality is too large, that file is returned with `fits` False. Raises UsageError for a target under 1 byte, and
@@ -244,7 +250,7 @@ def at_size(codec: Codec, pixels: Pixels, target_bytes: int) -> Fitted:
     qualities = codec.qualities
     best = codec.encode(pixels, qualities[0])
     if len(best) > target_bytes:
-        return Fitted(best, qualities[0], fits=False)
+        return Encoded(codec.name, qualities[0], best, fits=False)
     low, high = 0, len(qualities)
     while high - low > 1:
         middle = (low + high) // 2
@@ -253,4 +259,23 @@ def at_size(codec: Codec, pixels: Pixels, target_bytes: int) -> Fitted:
             low, best = middle, data
         else:
             high = middle
-    return Fitted(best, qualities[low], fits=True)
+    return Encoded(codec.name, qualities[low], best)
+
+
+def at_equal_bytes(codecs: Sequence[BenchmarkCodec], original: Pixels, size: int) -> tuple[list[Encoded], list[str]]:
+    """`original`, uint8 (h, w, 3), through each codec at `size` >= 1 bytes, decoded again, and notes.
+
+    No file is larger than `size`, and each is the largest of its codec that is not. A codec that cannot go so low takes
+    part with its smallest file. A note tells of each such codec, and of each that failed.
+    """
+    pictures, notes = [], []
+    for codec in codecs:
+        try:
+            encoded = at_size(codec, original, size)
+            pictures.append(encoded._replace(pixels=codec.decode(encoded.data, AS_STORED)))
+        except RegrainError as error:
+            notes.append(f"{codec.name} skipped: {error}")
+            continue
+        if not encoded.fits:
+            notes.append(f"{codec.name} cannot be as small: shown is its smallest file")
+    return pictures, notes

@@ -69,10 +69,10 @@ def bd_rate(anchor: Points, test: Points, *, higher: bool = True) -> Delta:
 def at_rate(points: Points, rate: float, *, higher: bool = True) -> float | None:
     """The quality at `rate` on the PCHIP curve over log-rate; None outside of the curve, or with under two points."""
     rates, qualities = _columns(front(points, higher=higher), higher)
-    where = math.log(rate)
-    if len(rates) < 2 or not rates[0] <= where <= rates[-1]:
+    x = math.log(rate)
+    if len(rates) < 2 or not rates[0] <= x <= rates[-1]:
         return None
-    return (1 if higher else -1) * float(_pchip(rates, qualities)(where))
+    return (1 if higher else -1) * float(_pchip(rates, qualities)(x))
 
 
 Columns = tuple[list[float], list[float]]

@@ -6,27 +6,32 @@ Invariants: no picture counts on one axis alone; a point that misses pictures wh
 curves are compared on the pictures that both have at all their settings, so that none gains by a picture it failed at.
 """
 
+import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from regrain_lab.evaluation import bd
-from regrain_lab.evaluation.rows import Row, Series
+from regrain_lab.evaluation.table import Row, Series
 from regrain_lab.metrics.registry import SCALES
 
 __all__ = [
     "Comparison",
+    "ComparisonRate",
     "Mean",
     "compare",
+    "comparison_rate",
     "curves",
     "labels",
     "learned",
     "mean_of",
     "pictures_with",
-    "spread",
-    "varying",
+    "without_single_settings",
 ]
+
+
+_USUAL_RATE = 0.2
 
 
 class Mean(NamedTuple):
@@ -39,6 +44,13 @@ class Mean(NamedTuple):
     whole: bool = True
 
 
+class ComparisonRate(NamedTuple):
+    """A rate in bits a pixel; `setting` is the one of the learned codec that has it, None without such a codec."""
+
+    bpp: float
+    setting: str | None
+
+
 class Comparison(NamedTuple):
     """The BD-rate of one curve against another, and the number of pictures that it is over."""
 
@@ -49,6 +61,21 @@ class Comparison(NamedTuple):
 def learned(series: Series) -> bool:
     """Whether the codec has weights, and so is not one of the encoders to measure against."""
     return bool(series.fingerprint)
+
+
+def comparison_rate(rows: Sequence[Row]) -> ComparisonRate:
+    """The rate to compare codecs at: that of regrain's files at the setting where they were decoded in most ways.
+
+    These files are the same whatever realism and steps are. Of several such settings the one nearest to 0.2 bits a
+    pixel counts.
+    """
+    own = [row for row in rows if learned(row.series) and row.bpp]
+    ways = Counter(setting for setting, _ in {(row.setting, row.series) for row in own})
+    if not ways:
+        return ComparisonRate(_USUAL_RATE, None)
+    rates = {name: mean_of((row for row in own if row.setting == name), lambda row: row.bpp) or 1.0 for name in ways}
+    setting = max(ways, key=lambda name: (ways[name], -abs(math.log(rates[name] / _USUAL_RATE))))
+    return ComparisonRate(rates[setting], setting)
 
 
 def pictures_with(rows: Iterable[Row], metric: str) -> set[str]:
@@ -68,12 +95,12 @@ def curves(rows: Sequence[Row], metric: str, images: Collection[str] | None = No
         if _has(row, metric) and row.image in among:
             groups[row.series][row.setting].append(row)
     return {
-        series: tuple(sorted((_mean(name, found, metric, len(among)) for name, found in settings.items()), key=_by_bpp))
+        series: tuple(sorted((_mean(name, own, metric, len(among)) for name, own in settings.items()), key=_by_bpp))
         for series, settings in groups.items()
     }
 
 
-def spread(rows: Sequence[Row]) -> list[Row]:
+def without_single_settings(rows: Sequence[Row]) -> list[Row]:
     """The rows without those of series that have one setting alone while another of the same codec has several.
 
     Such a series is a way to decode that was tried at one rate: a point of a path, and no curve.
@@ -81,35 +108,29 @@ def spread(rows: Sequence[Row]) -> list[Row]:
     settings: dict[Series, set[str]] = defaultdict(set)
     for row in rows:
         settings[row.series].add(row.setting)
-    several = {(one.codec, one.fingerprint) for one, found in settings.items() if len(found) > 1}
-    return [row for row in rows if len(settings[row.series]) > 1 or (row.codec, row.fingerprint) not in several]
+    swept = {(series.codec, series.fingerprint) for series, names in settings.items() if len(names) > 1}
+    return [row for row in rows if len(settings[row.series]) > 1 or (row.codec, row.fingerprint) not in swept]
 
 
 def compare(rows: Sequence[Row], metric: str, anchor: Series, test: Series) -> Comparison:
     """BD-rate in percent of `test` against `anchor`, over the pictures that both have at all of their settings."""
     both = [row for row in rows if row.series in (anchor, test) and _has(row, metric)]
     images = set.intersection(*_pictures_by_setting(both).values()) if both else set()
-    found = curves(both, metric, images)
-    points = [[(mean.bpp, mean.value) for mean in found.get(series, ())] for series in (anchor, test)]
+    means = curves(both, metric, images)
+    points = [[(mean.bpp, mean.value) for mean in means.get(series, ())] for series in (anchor, test)]
     return Comparison(bd.bd_rate(*points, higher=SCALES[metric].higher), len(images))
 
 
 def mean_of(rows: Iterable[Row], figure: Callable[[Row], float | None]) -> float | None:
-    """The mean of what `figure` finds in the rows, without its Nones; None when there are no others."""
-    found = [value for value in map(figure, rows) if value is not None]
-    return statistics.fmean(found) if found else None
+    """The mean of a figure over the rows that have it; None when no row has."""
+    values = [value for value in map(figure, rows) if value is not None]
+    return statistics.fmean(values) if values else None
 
 
 def labels(series: Iterable[Series]) -> dict[Series, str]:
-    """A short name for each: the codec, and what tells it from others of the same codec."""
-    every = list(dict.fromkeys(series))
-    return {one: " ".join([one.codec, *_distinguishing(one, every)]) for one in every}
-
-
-def varying(series: Iterable[Series]) -> set[str]:
-    """The fields that are not the same in all of `series`."""
-    every = list(series)
-    return {name for name in Series._fields if len({getattr(one, name) for one in every}) > 1}
+    """A short name for each series: the codec, and the fields that tell it from others of the same codec."""
+    distinct = list(dict.fromkeys(series))
+    return {one: " ".join([one.codec, *_distinguishing(one, distinct)]) for one in distinct}
 
 
 _WORDS: Mapping[str, str] = {
@@ -122,13 +143,10 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def _distinguishing(one: Series, every: Sequence[Series]) -> list[str]:
-    different = varying(other for other in every if other.codec == one.codec)
-    return [
-        words.format(getattr(one, name))
-        for name, words in _WORDS.items()
-        if name in different and getattr(one, name) not in ("", None)
-    ]
+def _distinguishing(one: Series, series: Sequence[Series]) -> list[str]:
+    same_codec = [other for other in series if other.codec == one.codec]
+    values = {name: getattr(one, name) for name in _WORDS if len({getattr(other, name) for other in same_codec}) > 1}
+    return [_WORDS[name].format(value) for name, value in values.items() if value not in ("", None)]
 
 
 def _has(row: Row, metric: str) -> bool:
@@ -136,10 +154,10 @@ def _has(row: Row, metric: str) -> bool:
 
 
 def _pictures_by_setting(rows: Iterable[Row]) -> dict[tuple[Series, str], set[str]]:
-    found: dict[tuple[Series, str], set[str]] = defaultdict(set)
+    pictures: dict[tuple[Series, str], set[str]] = defaultdict(set)
     for row in rows:
-        found[row.series, row.setting].add(row.image)
-    return found
+        pictures[row.series, row.setting].add(row.image)
+    return pictures
 
 
 def _mean(setting: str, rows: Sequence[Row], metric: str, among: int) -> Mean:

@@ -1,124 +1,88 @@
-"""The table of what a whole folder has and no single picture: FID and KID, for each codec, setting and way to decode.
-
-Invariants: a row is over all patches (see `realism`) of all pictures, or has an error instead; the file is replaced as
-a whole, so that at every moment it holds all rows up to one.
+"""KID and the Gram distance of a folder (see `metrics.realism`): each codec, setting and way to decode, over all
+patches of all pictures, which no single picture has.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from regrain.errors import OutputError, UsageError
-from regrain_lab.evaluation.curves import labels
-from regrain_lab.evaluation.page import Block, Heading, Table, Text
-from regrain_lab.evaluation.rows import Series
+from regrain_lab.evaluation.codecs import BenchmarkCodec, DecodeSetting
+from regrain_lab.evaluation.progress import bar
+from regrain_lab.evaluation.sweep import load_pixels, one_line
+from regrain_lab.evaluation.table import Distribution, Table, read
+from regrain_lab.metrics.realism import SIDE, Features, Realism, cells, distances
 
-__all__ = ["Distribution", "blocks", "read", "write"]
-
-_ABOUT = (
-    "Between the {} of the originals and the same patches of what was decoded: KID on VGG16's features and the "
-    "distance of AlexNet's Gram matrices, unbiased, with standard errors of a bootstrap over pictures; lower is better."
-)
+__all__ = ["measure"]
 
 
-class Distribution(NamedTuple):
-    """One codec at one setting, decoded in one way: the columns of the table. `bpp` is the mean over pictures."""
+class _Task(NamedTuple):
+    """One codec at one setting, and its records, still without figures, with the way to decode that each is of."""
 
-    codec: str
-    version: str
-    options: str
-    setting: str
-    seed: int | None
-    steps: int | None
-    realism: float | None
-    fingerprint: str
-    patches: int
-    side: int
-    bpp: float | None = None
-    kid: float | None = None
-    kid_error: float | None = None
-    gram: float | None = None
-    gram_error: float | None = None
-    error: str = ""
-
-    @property
-    def series(self) -> Series:
-        """The curve that it lies on."""
-        return Series(*(getattr(self, name) for name in Series._fields))
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What it shares with no other row: all up to the side of a patch, as in the file."""
-        return tuple(map(_text, self[:10]))
+    codec: BenchmarkCodec
+    setting: float
+    records: Sequence[tuple[Distribution, DecodeSetting]]
 
 
-_KINDS = dict.fromkeys(("seed", "steps", "patches", "side"), int) | dict.fromkeys(
-    ("realism", "bpp", "kid", "kid_error", "gram", "gram_error"), float
-)
+def measure(
+    files: Sequence[Path], codecs: Sequence[BenchmarkCodec], network: Realism, path: Path, *, progress: bool = False
+) -> list[Distribution]:
+    """Bring the table at `path` to hold a record for every codec, setting and way to decode; return those records.
 
-
-def read(path: Path) -> list[Distribution]:
-    """The rows of the table; none where there is no file. Raises UsageError where it is no such table, OutputError."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [_row(cells) for cells in csv.DictReader(file)]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (TypeError, ValueError, csv.Error) as error:
-        raise UsageError(f"{path} is no table of distributions: {error}; delete it, or name another folder") from None
-
-
-def _row(cells: dict[str, str]) -> Distribution:
-    values: dict[str, Any] = {
-        name: _KINDS[name](text) if text else None for name, text in cells.items() if name in _KINDS
-    }
-    return Distribution(**(cells | values))
-
-
-def write(path: Path, rows: Iterable[Distribution]) -> None:
-    """Put the table at `path`, whole, in place of what is there. Raises OutputError."""
-    from regrain.image import write_bytes
-
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(Distribution._fields)
-    table.writerows(map(_text, row) for row in rows)
-    write_bytes(out.getvalue().encode(), path)
-
-
-def _text(cell: object) -> str:
-    return "" if cell is None else f"{cell:.7g}" if isinstance(cell, float) else str(cell)
-
-
-def blocks(rows: Sequence[Distribution]) -> list[Block]:
-    """What a report says of them; nothing where there are none."""
-    if not rows:
-        return []
-    names = labels(row.series for row in rows)
-    cells = [
-        [
-            names[row.series],
-            row.setting,
-            _cell(row.bpp, 3),
-            str(row.patches),
-            _measured(row.kid, row.kid_error),
-            _measured(row.gram, row.gram_error),
+    Every picture is encoded and decoded anew; what fails is a record with its error. Raises UsageError where the file
+    is another table, OutputError where it cannot be read or written.
+    """
+    tasks = list(_tasks(codecs, sum(math.prod(cells(*load_pixels(file).shape[:2])) for file in files)))
+    with Table(Distribution, path) as table:
+        open_tasks = [
+            task._replace(records=[pair for pair in task.records if pair[0].key not in table.records]) for task in tasks
         ]
-        for row in rows
-    ]
-    over = _ABOUT.format(" or ".join(sorted({f"{row.patches:,} patches of {row.side} x {row.side}" for row in rows})))
-    head = ["codec", "setting", "bpp", "patches", "1000 KID", "1000 Gram"]
-    return [Heading("Distributions"), Text(over), Table(head, cells)]
+        total = sum(len(task.records) for task in open_tasks)
+        originals = [network.features(load_pixels(file)) for file in files] if total else []
+        with bar(total, "distribution", visible=progress) as advance:
+            for record in (record for task in open_tasks for record in _measure(task, files, network, originals)):
+                table.add(record)
+                advance()
+    stored = {record.key: record for record in read(Distribution, path)}
+    return [stored[record.key] for task in tasks for record, _ in task.records]
 
 
-def _measured(value: float | None, error: float | None) -> str:
-    """A thousand times a distance, and its error."""
-    return "" if value is None else f"{1000 * value:.3f}" + ("" if error is None else f" ± {1000 * error:.3f}")
+def _tasks(codecs: Sequence[BenchmarkCodec], patches: int) -> Iterator[_Task]:
+    for codec in codecs:
+        for setting in codec.settings:
+            blank = partial(Distribution, setting=f"{setting:g}", patches=patches, side=SIDE)
+            series = ((codec.series(decode_setting), decode_setting) for decode_setting in codec.decode_settings)
+            yield _Task(codec, setting, [(blank(**one._asdict()), decode_setting) for one, decode_setting in series])
 
 
-def _cell(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+def _measure(
+    task: _Task, files: Sequence[Path], network: Realism, originals: Sequence[Features]
+) -> Iterator[Distribution]:
+    """The records of a task, encoded once; nothing that a codec does ends it."""
+    if not task.records:
+        return
+    try:
+        bpp, coded = _encode(task, files)
+    except Exception as error:
+        yield from (replace(record, error=one_line(error)) for record, _ in task.records)
+        return
+    for record, decode_setting in task.records:
+        try:
+            decoded = [network.features(task.codec.decode(data, decode_setting)) for data in coded]
+            kid, gram = distances(originals, decoded).values()
+            record = replace(record, kid=kid.value, kid_error=kid.error, gram=gram.value, gram_error=gram.error)
+            yield replace(record, bpp=bpp)
+        except Exception as error:
+            yield replace(record, bpp=bpp, error=one_line(error))
+
+
+def _encode(task: _Task, files: Sequence[Path]) -> tuple[float, list[bytes]]:
+    """The mean of bits a pixel over the pictures, and the file of each."""
+    rates, coded = [], []
+    for file in files:
+        pixels = load_pixels(file)
+        coded.append(task.codec.encode(pixels, task.setting))
+        rates.append(8 * len(coded[-1]) / pixels[..., 0].size)
+    return sum(rates) / len(rates), coded

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from regrain.errors import ImageError
 
-__all__ = ["SETTINGS", "SMALLEST", "available", "decode", "encode", "version"]
+__all__ = ["OPTIONS", "SMALLEST", "available", "decode", "encode", "version"]
 
-SETTINGS = "x265 intra 4:4:4 10 bit preset veryslow tune psnr constant QP, raw bitstream"
+OPTIONS = "x265 intra 4:4:4 10 bit preset veryslow tune psnr constant QP, raw bitstream"
 SMALLEST = 16
 
 _PROGRAM = "ffmpeg"
@@ -54,19 +54,9 @@ def encode(picture: Pixels, quality: int) -> bytes:
     height, width = picture.shape[:2]
     if min(height, width) < SMALLEST:
         raise ImageError(f"HEVC cannot hold a picture of {width}x{height}: sides of {SMALLEST} at least are allowed")
-    source = [
-        "-f",
-        "rawvideo",
-        "-pixel_format",
-        "yuv444p10le",
-        "-color_range",
-        "pc",
-        "-video_size",
-        f"{width}x{height}",
-    ]
+    layout = f"-f rawvideo -pixel_format yuv444p10le -color_range pc -video_size {width}x{height} -i pipe:0 -frames:v 1"
     coder = ["-c:v", "libx265", "-preset", "veryslow", "-tune", "psnr", "-x265-params", _X265.format(quality)]
-    done = _run([*source, "-i", "pipe:0", "-frames:v", "1", *coder, "-f", "hevc", "pipe:1"], _planes(picture).tobytes())
-    return done.stdout
+    return _run([*layout.split(), *coder, "-f", "hevc", "pipe:1"], _planes(picture).tobytes()).stdout
 
 
 def decode(data: bytes) -> Pixels:
@@ -101,29 +91,29 @@ def _run(arguments: Sequence[str], data: bytes, level: str = "error") -> subproc
     """Ffmpeg with `arguments`, fed `data`; ImageError with the last line it wrote when it brings nothing back."""
     command = [_PROGRAM, "-hide_banner", "-nostdin", "-loglevel", level, *arguments]
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=_SECONDS, check=False)
+        result = subprocess.run(command, input=data, capture_output=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         raise ImageError(f"ffmpeg took more than {_SECONDS:g} s over an HEVC picture") from error
     except OSError as error:
         raise ImageError(f"ffmpeg does not run: {error.strerror}") from error
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ImageError(f"ffmpeg failed on an HEVC picture: {said[-1] if said else 'it said nothing'}")
-    return done
+    if result.returncode or not result.stdout:
+        messages = result.stderr.decode(errors="replace").strip().splitlines()
+        raise ImageError(f"ffmpeg failed on an HEVC picture: {messages[-1] if messages else 'it said nothing'}")
+    return result
 
 
 @cache
 def _version(program: str) -> str:
-    """Asked of the `program` itself, by coding a small grey picture; empty when it cannot."""
+    """The versions that the `program` prints while it codes a small grey picture; empty when it cannot."""
     source = ["-f", "lavfi", "-i", f"color=gray:size={SMALLEST}x{SMALLEST}", "-frames:v", "1"]
     try:
-        said = _run([*source, "-c:v", "libx265", "-pix_fmt", "yuv444p10le", "-f", "hevc", "pipe:1"], b"", "info").stderr
-        about = subprocess.run([program, "-version"], capture_output=True, timeout=_SECONDS, check=False).stdout
+        log = _run([*source, "-c:v", "libx265", "-pix_fmt", "yuv444p10le", "-f", "hevc", "pipe:1"], b"", "info").stderr
+        banner = subprocess.run([program, "-version"], capture_output=True, timeout=_SECONDS, check=False).stdout
     except (ImageError, OSError, subprocess.TimeoutExpired):
         return ""
-    return f"x265 {_after(said, 'encoder version')}, ffmpeg {_after(about, 'ffmpeg version')}"
+    return f"x265 {_word_after(log, 'encoder version')}, ffmpeg {_word_after(banner, 'ffmpeg version')}"
 
 
-def _after(text: bytes, words: str) -> str:
+def _word_after(text: bytes, words: str) -> str:
     """The first word after `words` in what a program wrote."""
     return [*text.decode(errors="replace").partition(words)[2].split(), "unknown"][0]

@@ -26,13 +26,13 @@ def peak() -> Iterator[Peak]:
 
     Linux resets it; elsewhere a process only knows its peak since it began, which says nothing of one piece of work.
     """
-    found, before = Peak(), _children()
-    fresh = _reset()
+    memory, before = Peak(), _children()
+    is_reset = _reset()
     try:
-        yield found
+        yield memory
     finally:
-        if fresh and _children() == before:
-            found.megabytes = _high_water()
+        if is_reset and _children() == before:
+            memory.megabytes = _high_water()
 
 
 def describe() -> str:

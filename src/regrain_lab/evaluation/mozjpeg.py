@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from regrain.errors import ImageError
 
-__all__ = ["PACKAGE", "SETTINGS", "available", "encode", "version"]
+__all__ = ["OPTIONS", "PACKAGE", "available", "encode", "version"]
 
-SETTINGS = "4:2:0 progressive trellis, optimised scans, overshoot deringing, quantiser table 3"
+OPTIONS = "4:2:0 progressive trellis, optimised scans, overshoot deringing, quantiser table 3"
 PACKAGE = "pyvips[binary] from PyPI, whose libvips holds mozjpeg"
 
 Pixels = NDArray[np.uint8]
@@ -65,6 +65,6 @@ def encode(picture: Pixels, quality: int, *, trellis: bool = True) -> bytes:
             keep="none",
         )
     except vips.Error as error:
-        said = str(error).strip().replace("\n", " ")
-        raise ImageError(f"mozjpeg cannot hold a picture of {width}x{height}: {said}") from error
+        reason = str(error).strip().replace("\n", " ")
+        raise ImageError(f"mozjpeg cannot hold a picture of {width}x{height}: {reason}") from error
     return data

@@ -1,4 +1,4 @@
-"""One page, twice: as Markdown beside its pictures, and as a single HTML file that holds them.
+"""A page of blocks, written twice: as Markdown beside its pictures, and as a single HTML file that holds them.
 
 Invariant: both say the same; text is plain and is escaped where it is written, so that no codec's name or error can
 become mark-up.
@@ -35,10 +35,10 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture by its address relative to the page, an SVG, PNG or WebP file, and what it shows."""
+    """A picture by its address relative to the page, an SVG, PNG or WebP file, with a caption."""
 
     address: str
-    shows: str
+    caption: str
 
 
 Block: TypeAlias = Heading | Text | Table | Picture
@@ -72,19 +72,19 @@ def html(blocks: Sequence[Block], pictures: Mapping[str, bytes]) -> str:
 def _as_markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {_plain(text)}"
+            return f"{'#' * level} {_escape(text)}"
         case Text(text):
-            return _plain(text)
-        case Picture(address, shows):
-            return f"![{_plain(shows)}]({address})"
+            return _escape(text)
+        case Picture(address, caption):
+            return f"![{_escape(caption)}]({address})"
         case Table(head, rows, left):
             rule = ["---"] * left + ["---:"] * (len(head) - left)
-            lines = [map(_plain, head), rule, *(map(_plain, row) for row in rows)]
+            lines = [map(_escape, head), rule, *(map(_escape, row) for row in rows)]
             return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(text: str) -> str:
-    """`text` with what Markdown would read as its own escaped."""
+def _escape(text: str) -> str:
+    """Escape the signs in `text` that Markdown would read as its own."""
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in text)
 
 
@@ -94,9 +94,9 @@ def _as_html(block: Block, pictures: Mapping[str, bytes]) -> str:
             return f"<h{level}>{escapes.escape(text)}</h{level}>"
         case Text(text):
             return f"<p>{escapes.escape(text)}</p>"
-        case Picture(address, shows):
+        case Picture(address, caption):
             kind, data = _KINDS[PurePosixPath(address).suffix], base64.b64encode(pictures[address]).decode()
-            return f'<p><img alt="{escapes.escape(shows)}" src="data:image/{kind};base64,{data}"></p>'
+            return f'<p><img alt="{escapes.escape(caption)}" src="data:image/{kind};base64,{data}"></p>'
         case Table(head, rows, left):
             lines = [_html_row("th", head, left), *(_html_row("td", row, left) for row in rows)]
             return "<table>\n" + "\n".join(lines) + "\n</table>"

@@ -8,12 +8,12 @@ __all__ = ["bar"]
 
 
 @contextmanager
-def bar(total: int, unit: str, *, wanted: bool = True) -> Iterator[Callable[[], object]]:
-    """Yield what moves the bar by one of `total` units; it does nothing where none is drawn."""
-    if not wanted or not total or not sys.stderr.isatty():
+def bar(total: int, unit: str, *, visible: bool = True) -> Iterator[Callable[[], object]]:
+    """Yield a function that moves the bar by one of `total` units, and does nothing where no bar is drawn."""
+    if not visible or not total or not sys.stderr.isatty():
         yield lambda: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=unit, dynamic_ncols=True, file=sys.stderr) as drawn:
-        yield drawn.update
+    with tqdm(total=total, unit=unit, dynamic_ncols=True, file=sys.stderr) as line:
+        yield line.update

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from regrain.errors import UsageError
-from regrain_lab.evaluation.rows import Row
+from regrain_lab.evaluation.table import Row
 
-__all__ = ["MARK", "Published", "elsewhere", "points"]
+__all__ = ["MARK", "Published", "measured_rows", "published_points"]
 
 T = TypeVar("T")
 MARK = "published"
 _NETWORKS = {"alex": "AlexNet", "squeeze": "SqueezeNet", "vgg": "VGG16"}
 _TRAINED_ON = {"HiFiC": "alex"}
-"""Of systems in the table that does not say it."""
+"""Of the systems in the table without that column."""
 _COLUMNS = {"psnr_db": "psnr", "ms_ssim": "ms_ssim", "lpips_alex": "lpips_alex", "dists": "dists"}
 _MEASURED = ("psnr", "ms_ssim", "lpips_alex", "lpips_squeeze")
 _PHOTOS, _PIXELS = 24, 768 * 512
@@ -47,32 +47,32 @@ class Published(NamedTuple):
         return f"{self.system} ({MARK}{f', trained on LPIPS-{self.trained_on}' if self.trained_on else ''})"
 
 
-def points(folder: Path, images: Mapping[str, int]) -> tuple[list[Published], str]:
-    """The published points, and what a reader must know of them; none where the pictures are not Kodak's.
+def published_points(folder: Path, images: Mapping[str, int]) -> tuple[list[Published], str]:
+    """The published points, and a note for the reader; none where the pictures are not Kodak's.
 
     `images` are numbers of pixels by name. Raises UsageError where the table cannot be read.
     """
     photos = {name for name, pixels in images.items() if name.startswith("kodim") and pixels == _PIXELS}
     if not photos:
         return [], "The reference points are of the Kodak photos, which these are not: left out."
-    fuller = _each(folder / "perceptual_points.csv", _point)
-    known = {point.system for point in fuller}
-    found = fuller + [point for point in _each(folder / "kodak_published.csv", _point) if point.system not in known]
+    points = _read(folder / "perceptual_points.csv", _point)
+    systems = {point.system for point in points}
+    points += [point for point in _read(folder / "kodak_published.csv", _point) if point.system not in systems]
     note = f"Points marked “{MARK}” are means over all {_PHOTOS} Kodak photos, as their sources print them."
-    if any(point.trained_on for point in found):
+    if any(point.trained_on for point in points):
         note += " Where a network is named, its LPIPS was in the system's loss, and judges it too kindly."
     if len(photos) < _PHOTOS or len(photos) < len(images):
         note += f" Our figures are over other pictures: {len(photos)} of those photos, {len(images)} in all."
-    return found, note
+    return points, note
 
 
-def elsewhere(folder: Path, images: Mapping[str, int]) -> list[Row]:
+def measured_rows(folder: Path, images: Mapping[str, int]) -> list[Row]:
     """Rows of the pictures `images`, measured elsewhere, of codecs that no package brings; none without a table.
 
     Their codec is marked. Only pictures of Kodak's name and number of pixels count. Raises UsageError where the table
     cannot be read.
     """
-    rows = _each(folder / "kodak_measured.csv", _row)
+    rows = _read(folder / "kodak_measured.csv", _row)
     return [row for row in rows if row is not None and images.get(row.image) == _PIXELS]
 
 
@@ -100,8 +100,8 @@ def _point(line: dict[str, str]) -> Published:
     return Published(line["system"] + steps, float(line["bpp"]), metrics, line["source"], trained_on)
 
 
-def _each(path: Path, make: Callable[[dict[str, str]], T]) -> list[T]:
-    """What `make` makes of each line of a table; nothing where there is none."""
+def _read(path: Path, make: Callable[[dict[str, str]], T]) -> list[T]:
+    """Turn each line of a table into a value by `make`; none where there is no table."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [make(line) for line in csv.DictReader(file)]

@@ -1,30 +1,26 @@
 """The report of an evaluation, made from its tables alone: charts, BD-rates and means, as RESULTS.md and results.html.
 
-Nothing is measured here, so that whoever has the tables can draw the page again, but for the sheet of crops. What is a
-mean says over how many pictures, what others published is marked, and where two curves share no range the page says so
-instead of a number.
+Nothing is measured here, so that whoever has the tables can draw the page again, but for the contact sheet. A mean says
+over how many pictures it is, published figures are marked, and where two curves share no range the page says so instead
+of a number.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from regrain.errors import OutputError, UsageError
-from regrain_lab.evaluation import gains, planes, plots, tables
-from regrain_lab.evaluation.curves import curves, labels
-from regrain_lab.evaluation.distributions import Distribution
-from regrain_lab.evaluation.distributions import blocks as distributed
+from regrain_lab.evaluation import charts, per_image, tables
+from regrain_lab.evaluation.contact_sheet import ContactSheet
+from regrain_lab.evaluation.curves import comparison_rate, curves, labels
 from regrain_lab.evaluation.page import Block, Heading, Picture, Text, html, markdown
-from regrain_lab.evaluation.published import Published, elsewhere, points
-from regrain_lab.evaluation.rows import Row, metrics_of
-from regrain_lab.evaluation.timings import Timing, against, latest
+from regrain_lab.evaluation.published import Published, measured_rows, published_points
+from regrain_lab.evaluation.table import Distribution, Row, Timing, metrics_of
+from regrain_lab.evaluation.timing import latest, reference_of
 from regrain_lab.metrics.registry import SCALES
 
-if TYPE_CHECKING:
-    from regrain_lab.evaluation.crops import Crops
-
-__all__ = ["CSV", "DISTRIBUTIONS", "HTML", "MARKDOWN", "TIMINGS", "Beside", "report"]
+__all__ = ["CSV", "DISTRIBUTIONS", "HTML", "MARKDOWN", "TIMINGS", "Attachments", "report"]
 
 CSV, TIMINGS, MARKDOWN, HTML = "results.csv", "timings.csv", "RESULTS.md", "results.html"
 DISTRIBUTIONS = "distributions.csv"
@@ -69,55 +65,72 @@ _MEANS = (
 )
 
 
+_DISTRIBUTIONS = (
+    "Between the {} of the originals and the same patches of what was decoded: KID on VGG16's features and the "
+    "distance of AlexNet's Gram matrices, unbiased, with standard errors of a bootstrap over pictures; lower is better."
+)
+
+
 @dataclass(frozen=True)
-class Beside:
-    """What was made beside the table of rows; the page does without what is not there."""
+class Attachments:
+    """What a page shows besides the table of rows, where it is there."""
 
     timings: Sequence[Timing] = ()
-    crops: "Crops | None" = None
+    contact_sheet: ContactSheet | None = None
     distributions: Sequence[Distribution] = ()
 
 
 @dataclass
-class _Charts:
-    """The charts of a page, by address without suffix; drawing one gives its block."""
+class _Page:
+    """What all sections of a page are made from, and the files of its charts by address."""
 
+    rows: Sequence[Row]
+    images: int
+    published: Sequence[Published]
+    note: str
+    attachments: Attachments
     colours: dict[str, str]
-    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
-    def add(self, name: str, panels: Sequence[plots.Panel], shows: str) -> Picture:
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The metrics that the page is about."""
+        return [name for name in metrics_of(self.rows) if name in SCALES and curves(self.rows, name)]
+
+    def chart(self, name: str, panels: Sequence[charts.Panel], caption: str) -> Picture:
+        """Draw a chart, and return the block that shows it."""
         address = f"{_CHARTS}/{name}"
-        self.files[address] = plots.chart(panels, self.colours)
-        return Picture(f"{address}.svg", shows)
+        self.files |= {f"{address}.{kind}": data for kind, data in charts.draw(panels, self.colours).items()}
+        return Picture(f"{address}.svg", caption)
 
 
 def report(
-    rows: Sequence[Row], folder: Path, *, reference: Path | None = None, beside: Beside | None = None
+    rows: Sequence[Row], folder: Path, *, reference: Path | None = None, attachments: Attachments | None = None
 ) -> list[Path]:
     """Write the page and its charts (PNG and SVG) into `folder`; return the files.
 
     `reference` may hold tables of published figures (see `published`). Raises UsageError where there is no row without
     an error or a reference cannot be read, OutputError where a file cannot be written.
     """
-    images = {row.image: (row.width or 0) * (row.height or 0) for row in rows if not row.error}
-    if not images:
+    pixels = {row.image: (row.width or 0) * (row.height or 0) for row in rows if not row.error}
+    if not pixels:
         raise UsageError("there is nothing to report: the table has no row without an error")
-    found, note = ([], "") if reference is None else points(reference, images)
-    every = [*rows, *([] if reference is None else elsewhere(reference, images))]
-    names = labels(row.series for row in every)
-    lines: list[tuple[str, plots.Kind]] = [(name, planes.kind(series)) for series, name in names.items()]
-    charts = _Charts(plots.palette([*lines, *((point.label, "published") for point in found)]))
-    beside = beside or Beside()
-    blocks = list(_page(every, len(images), found, note, charts, beside))
-    files = {MARKDOWN: markdown(blocks).encode()}
-    files |= {f"{name}.{kind}": data for name, both in charts.files.items() for kind, data in both.items()}
-    if beside.crops is not None and beside.crops.webp is not None:
-        files[_CROPS] = beside.crops.webp
-    drawn = {name: data for name, data in files.items() if name.endswith((".svg", ".webp"))}
-    return _written({**files, HTML: html(blocks, drawn).encode()}, folder)
+    published, note = ([], "") if reference is None else published_points(reference, pixels)
+    every_row = [*rows, *([] if reference is None else measured_rows(reference, pixels))]
+    names = labels(row.series for row in every_row)
+    lines: list[tuple[str, charts.Kind]] = [(name, charts.kind_of(series)) for series, name in names.items()]
+    colours = charts.assign_colours([*lines, *((point.label, "published") for point in published)])
+    page = _Page(every_row, len(pixels), published, note, attachments or Attachments(), colours)
+    blocks = [block for section in _SECTIONS for block in section(page)]
+    sheet = page.attachments.contact_sheet
+    if sheet is not None and sheet.webp is not None:
+        page.files[_CROPS] = sheet.webp
+    embedded = {name: data for name, data in page.files.items() if name.endswith((".svg", ".webp"))}
+    texts = {MARKDOWN: markdown(blocks).encode(), HTML: html(blocks, embedded).encode()}
+    return _write(texts | page.files, folder)
 
 
-def _written(files: dict[str, bytes], folder: Path) -> list[Path]:
+def _write(files: dict[str, bytes], folder: Path) -> list[Path]:
     from regrain.image import write_bytes
 
     try:
@@ -129,34 +142,10 @@ def _written(files: dict[str, bytes], folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _page(
-    rows: Sequence[Row], images: int, published: Sequence[Published], note: str, charts: _Charts, beside: Beside
-) -> Iterator[Block]:
-    metrics = [name for name in metrics_of(rows) if name in SCALES and curves(rows, name)]
-    yield Heading(f"Results on {images} pictures" if images > 1 else "Results on one picture", 1)
-    yield from _preface(rows, note, timed=bool(beside.timings))
-    yield Heading("Codecs")
-    yield tables.codecs(rows)
-    yield Heading("Rate and quality")
-    for metric in metrics:
-        panel = planes.rate(rows, metric, published)
-        yield charts.add(f"rate-{metric}", [panel], f"{SCALES[metric].title} over bits a pixel")
-        if SCALES[metric].note:
-            yield Text(f"{SCALES[metric].title}: {SCALES[metric].note}.")
-    yield from _bd_rates(rows, metrics)
-    yield from _at_one_rate(rows, metrics, published, charts, beside.timings)
-    yield from _picture_by_picture(rows, beside.crops)
-    yield from _time(rows, beside.timings)
-    yield from distributed(beside.distributions)
-    yield Heading("Means")
-    yield Text(_MEANS)
-    yield tables.means(rows, metrics)
-    yield from _failures(rows)
-
-
-def _preface(rows: Sequence[Row], note: str, *, timed: bool) -> Iterator[Block]:
+def _preface(page: _Page) -> Iterator[Block]:
     """What a reader must know of all figures."""
-    own = [row for row in rows if row.width and row.height]
+    yield Heading(f"Results on {page.images} pictures" if page.images > 1 else "Results on one picture", 1)
+    own = [row for row in page.rows if row.width and row.height]
     sizes = sorted({(row.width or 0) * (row.height or 0) for row in own})
     span = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
     machines = sorted({row.machine for row in own})
@@ -165,84 +154,108 @@ def _preface(rows: Sequence[Row], note: str, *, timed: bool) -> Iterator[Block]:
         f"{sum(bool(row.error) for row in own)} failed. Every rate is the size of a file, header and all. Everybody "
         f"got the same 8-bit RGB pixels. Measured on: {'; '.join(machines)}."
     )
-    if timed:
+    if page.attachments.timings:
         yield Text(f"{_SWEPT}those to quote are under Time.")
-    if note:
-        yield Text(note)
+    if page.note:
+        yield Text(page.note)
 
 
-def _bd_rates(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[Block]:
-    found = {metric: tables.bd_rates(rows, metric) for metric in metrics}
-    if not any(found.values()):
-        return
-    yield Heading("BD-rate")
-    yield Text(_BD)
-    for metric, table in found.items():
+def _rates(page: _Page) -> Iterator[Block]:
+    yield Heading("Codecs")
+    yield tables.codecs(page.rows)
+    yield Heading("Rate and quality")
+    for metric in page.metrics:
+        scale = SCALES[metric]
+        panel = charts.rate_panel(page.rows, metric, page.published)
+        yield page.chart(f"rate-{metric}", [panel], f"{scale.title} over bits a pixel")
+        if scale.note:
+            yield Text(f"{scale.title}: {scale.note}.")
+
+
+def _bd_rates(page: _Page) -> Iterator[Block]:
+    by_metric = {metric: tables.bd_rates(page.rows, metric) for metric in page.metrics}
+    if any(by_metric.values()):
+        yield Heading("BD-rate")
+        yield Text(_BD)
+    for metric, table in by_metric.items():
         if table is not None:
             yield Heading(SCALES[metric].title, 3)
             yield table
 
 
-def _at_one_rate(
-    rows: Sequence[Row],
-    metrics: Sequence[str],
-    published: Sequence[Published],
-    charts: _Charts,
-    timings: Sequence[Timing],
-) -> Iterator[Block]:
-    at = planes.fixed(rows)
-    judges = [name for name in metrics if SCALES[name].perceptual]
-    yield Heading(f"At {at.bpp:.3f} bits a pixel")
-    yield Text(_AT if at.setting is not None else "Values are read off each codec's curve at that rate.")
-    if not judges or "psnr" not in metrics:
+def _one_rate(page: _Page) -> Iterator[Block]:
+    rate, metrics = comparison_rate(page.rows), page.metrics
+    perceptual = [name for name in metrics if SCALES[name].perceptual]
+    yield Heading(f"At {rate.bpp:.3f} bits a pixel")
+    yield Text(_AT if rate.setting is not None else "Values are read off each codec's curve at that rate.")
+    if not perceptual or "psnr" not in metrics:
         yield Text("There is no plane of perception and distortion: it needs PSNR and a perceptual metric.")
-    for metric in judges if "psnr" in metrics else ():
-        panels = planes.perception_distortion(rows, metric, at, published)
-        yield charts.add(f"plane-{metric}", panels, f"{SCALES[metric].title} over PSNR at one rate")
-    for metric in judges[:1] or metrics[:1]:
-        panels = planes.time_quality(rows, metric, at, timings)
-        yield charts.add(f"time-{metric}", panels, f"{SCALES[metric].title} over time at one rate")
+    for metric in perceptual if "psnr" in metrics else ():
+        panels = charts.perception_distortion_panels(page.rows, metric, rate, page.published)
+        yield page.chart(f"plane-{metric}", panels, f"{SCALES[metric].title} over PSNR at one rate")
+    for metric in perceptual[:1] or metrics[:1]:
+        panels = charts.time_panels(page.rows, metric, rate, page.attachments.timings)
+        yield page.chart(f"time-{metric}", panels, f"{SCALES[metric].title} over time at one rate")
 
 
-def _picture_by_picture(rows: Sequence[Row], crops: "Crops | None") -> Iterator[Block]:
-    yield Heading(f"Picture by picture against {gains.ANCHOR}")
-    found = gains.duel(rows)
-    if isinstance(found, str):
-        yield Text(f"There is no list of gains, and no sheet of crops. {found}")
+def _per_image(page: _Page) -> Iterator[Block]:
+    yield Heading(f"Picture by picture against {per_image.ANCHOR}")
+    comparison = per_image.compare(page.rows)
+    if isinstance(comparison, str):
+        yield Text(f"There is no list of gains, and no sheet of crops. {comparison}")
         return
-    yield Text(_GAINS.format(setting=found.setting, anchor=gains.ANCHOR))
-    yield tables.extremes(found)
-    if crops is not None:
-        yield Text(crops.note)
-        if crops.webp is not None:
+    yield Text(_GAINS.format(setting=comparison.setting, anchor=per_image.ANCHOR))
+    yield tables.extreme_gains(comparison)
+    sheet = page.attachments.contact_sheet
+    if sheet is not None:
+        yield Text(sheet.note)
+        if sheet.webp is not None:
             yield Picture(_CROPS, "Details at equal bytes: original, regrain, AVIF, WebP")
     yield Heading("Failures", 3)
     yield Text(f"The pictures with the smallest gain, the worst for regrain first; of each metric at most {_WORST}.")
-    yield tables.worst(found, _WORST)
+    yield tables.smallest_gains(comparison, _WORST)
 
 
-def _time(rows: Sequence[Row], timings: Sequence[Timing]) -> Iterator[Block]:
-    known = {row.series for row in rows}
-    own = [timing for timing in latest(timings) if timing.series in known]
+def _time(page: _Page) -> Iterator[Block]:
+    timings, series = page.attachments.timings, {row.series for row in page.rows}
+    own = [timing for timing in latest(timings) if timing.series in series]
     if not own:
         return
     yield Heading("Time")
-    found = dict.fromkeys(one.codec for timing in own if (one := against(timing, timings)) is not None)
-    yield Text(_TIME.format(reference=", ".join(found) or "there is none"))
-    sizes = dict.fromkeys(f"{one.pictures} pictures of {one.pixels:,} pixels on average, {one.machine}" for one in own)
+    references = [reference for timing in own if (reference := reference_of(timing, timings)) is not None]
+    names = dict.fromkeys(reference.codec for reference in references)
+    yield Text(_TIME.format(reference=", ".join(names) or "there is none"))
+    sizes = dict.fromkeys(f"{t.pictures} pictures of {t.pixels:,} pixels on average, {t.machine}" for t in own)
     yield Text(f"Taken on: {'; '.join(sizes)}.")
     yield tables.times(own, timings)
-    parts = tables.stages(own)
-    if parts is not None:
+    stages = tables.stages(own)
+    if stages is not None:
         yield Text(_STAGES)
-        yield parts
+        yield stages
 
 
-def _failures(rows: Sequence[Row]) -> Iterator[Block]:
-    failed = sum(bool(row.error) for row in rows)
-    if not failed:
-        return
-    yield Heading("What failed")
-    yield tables.failures(rows, _MOST_FAILURES)
+def _distributions(page: _Page) -> Iterator[Block]:
+    records = page.attachments.distributions
+    if records:
+        sizes = sorted({f"{record.patches:,} patches of {record.side} x {record.side}" for record in records})
+        yield Heading("Distributions")
+        yield Text(_DISTRIBUTIONS.format(" or ".join(sizes)))
+        yield tables.distributions(records)
+
+
+def _means(page: _Page) -> Iterator[Block]:
+    yield Heading("Means")
+    yield Text(_MEANS)
+    yield tables.means(page.rows, page.metrics)
+
+
+def _failures(page: _Page) -> Iterator[Block]:
+    failed = sum(bool(row.error) for row in page.rows)
+    if failed:
+        yield Heading("What failed")
+        yield tables.failures(page.rows, _MOST_FAILURES)
     if failed > _MOST_FAILURES:
         yield Text(f"And {failed - _MOST_FAILURES} more: they are in {CSV}.")
+
+
+_SECTIONS = (_preface, _rates, _bd_rates, _one_rate, _per_image, _time, _distributions, _means, _failures)

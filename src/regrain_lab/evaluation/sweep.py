@@ -8,7 +8,7 @@ first call in a process, on a small picture, is not timed: figures are warm.
 """
 
 import signal
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -17,131 +17,129 @@ from functools import cache, lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from regrain import image
 from regrain.errors import ImageError, LimitError, RegrainError, UsageError
 from regrain_lab.evaluation import machine
-from regrain_lab.evaluation.contestants import Bench, Contestant, Knobs, Pixels
+from regrain_lab.evaluation.codecs import Pixels
 from regrain_lab.evaluation.progress import bar
-from regrain_lab.evaluation.rows import Key, Row, Writer, read
+from regrain_lab.evaluation.suite import Suite, SuiteSource
+from regrain_lab.evaluation.table import Row, Table, read
 
-__all__ = ["Prepare", "built", "pictures", "pixels_of", "sweep"]
+__all__ = ["build", "list_pictures", "load_pixels", "one_line", "start_processes", "sweep"]
 
 T = TypeVar("T")
 _LONGEST_ERROR = 200
 _DIED = "a worker died, perhaps for want of memory: try fewer --jobs; a new run goes on here"
 
 
-class Prepare(Hashable, Protocol):
-    """What builds the bench: called once in each process, and so a value that can be sent there."""
-
-    def __call__(self) -> Bench:
-        """Build it."""
-
-
 class _Task(NamedTuple):
-    """One file to make, and the ways to decode it that the table lacks."""
+    """One file to make with a codec of the suite: the rows that the table lacks, by index of the decode setting."""
 
-    picture: Path
-    contestant: int
+    path: Path
+    codec: int
     setting: float
-    knobs: tuple[Knobs, ...]
+    rows: dict[int, Row]
 
 
-def pictures(folder: Path) -> tuple[list[Path], list[str]]:
+def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
     """The pictures of a folder by name, and a line for each file that is none; hidden files and folders do not count.
 
-    Every file is read whole once, so that one that breaks off is found before the work. Raises UsageError where there
+    Every file is read whole once, so that one that breaks off is noticed before the work. Raises UsageError where there
     is no folder or no picture in it.
     """
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
         raise UsageError(f"{folder} is no folder that can be read: {error.strerror or error}") from error
-    good, skipped = [], []
+    pictures, notes = [], []
     for path in files:
         try:
             image.read(path)
-            good.append(path)
+            pictures.append(path)
         except (ImageError, LimitError) as error:
-            skipped.append(f"{path.name} skipped: {str(error).removeprefix(f'{path}: ')}")
-    if not good:
+            notes.append(f"{path.name} skipped: {str(error).removeprefix(f'{path}: ')}")
+    if not pictures:
         raise UsageError(f"there is no picture in {folder}")
-    return good, skipped
+    return pictures, notes
 
 
-def pixels_of(path: Path) -> Pixels:
+@lru_cache(maxsize=1)
+def load_pixels(path: Path) -> Pixels:
     """A picture as codecs get it: uint8 (h, w, 3), turned upright; grey three times, 16 bit as 8, alpha dropped."""
     pixels = image.upright(image.read(path)).pixels
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def sweep(files: Sequence[Path], prepare: Prepare, path: Path, *, jobs: int = 1, progress: bool = False) -> list[Row]:
+def sweep(
+    files: Sequence[Path], source: SuiteSource, path: Path, *, jobs: int = 1, progress: bool = False
+) -> list[Row]:
     """Bring the table at `path` to hold a row of every picture, codec, setting and way to decode; return those rows.
 
     With `jobs` over 1 as many worker processes share the work, and disturb each other's timings. `progress` draws a bar
-    with the time left on stderr, if that is a terminal. Raises ModelError and UsageError of the bench, UsageError where
+    with the time left on stderr, if that is a terminal. Raises ModelError and UsageError of the suite, UsageError where
     the table has rows of other pictures, OutputError where it cannot be written.
     """
-    for cached in (built, _original, _warm):
-        cached.cache_clear()
-    bench = built(prepare)
-    with Writer(path, bench.metrics) as table:
+    for function in (build, load_pixels, _warm_up):
+        function.cache_clear()
+    suite = build(source)
+    with Table(Row, path, suite.metrics) as table:
         _check_pictures(table, files)
-        tasks = list(_tasks(files, bench, table))
-        with bar(sum(len(task.knobs) for task in tasks), "row", wanted=progress) as advance:
-            for rows in _done(tasks, prepare, jobs):
+        tasks = list(_tasks(files, suite))
+        complete = {key for key, row in table.records.items() if row.holds(suite.metrics)}
+        open_tasks = [task._replace(rows=_without(task.rows, complete)) for task in tasks]
+        open_tasks = [task for task in open_tasks if task.rows]
+        with bar(sum(len(task.rows) for task in open_tasks), "row", visible=progress) as advance:
+            for rows in _run(open_tasks, source, jobs):
                 for row in rows:
                     table.add(row)
                     advance()
-    stored = {row.key: row for row in read(path)}
-    return [stored[key] for key in _keys(files, bench)]
+    stored = {row.key: row for row in read(Row, path)}
+    return [stored[row.key] for task in tasks for row in task.rows.values()]
 
 
 @lru_cache(maxsize=1)
-def built(prepare: Prepare) -> Bench:
-    """The bench, built once in this process; `sweep` begins by building it anew."""
-    return prepare()
+def build(source: SuiteSource) -> Suite:
+    """The suite, built once in this process; `sweep` begins by building it anew."""
+    return source()
 
 
-def _check_pictures(table: Writer, files: Sequence[Path]) -> None:
-    strange = {row.image for row in table.rows.values()} - {path.name for path in files}
-    if strange:
-        raise UsageError(f"the table holds rows of other pictures, as {min(strange)}; name another output folder")
+def _check_pictures(table: Table[Row], files: Sequence[Path]) -> None:
+    strangers = {row.image for row in table.records.values()} - {path.name for path in files}
+    if strangers:
+        raise UsageError(f"the table holds rows of other pictures, as {min(strangers)}; name another output folder")
 
 
-def _tasks(files: Sequence[Path], bench: Bench, table: Writer) -> Iterator[_Task]:
-    done = {key for key, row in table.rows.items() if row.holds(bench.metrics)}
+def _tasks(files: Sequence[Path], suite: Suite) -> Iterator[_Task]:
+    """All that the suite measures, with rows that have no figures yet."""
     for path in files:
-        for index, contestant in enumerate(bench.contestants):
-            for setting in contestant.settings:
-                missing = [knobs for knobs in contestant.knobs if _key(path, contestant, setting, knobs) not in done]
-                if missing:
-                    yield _Task(path, index, setting, tuple(missing))
+        for index, codec in enumerate(suite.codecs):
+            for setting in codec.settings:
+                blank = partial(Row, path.name, setting=f"{setting:g}", threads=codec.thread_count)
+                series = map(codec.series, codec.decode_settings)
+                yield _Task(path, index, setting, {i: blank(**one._asdict()) for i, one in enumerate(series)})
 
 
-def _keys(files: Sequence[Path], bench: Bench) -> Iterator[Key]:
-    for path in files:
-        for contestant in bench.contestants:
-            for setting in contestant.settings:
-                yield from (_key(path, contestant, setting, knobs) for knobs in contestant.knobs)
+def _without(rows: dict[int, Row], keys: set[tuple[str, ...]]) -> dict[int, Row]:
+    return {index: row for index, row in rows.items() if row.key not in keys}
 
 
-def _key(path: Path, contestant: Contestant, setting: float, knobs: Knobs) -> Key:
-    return Key(path.name, contestant.series(knobs), f"{setting:g}")
+def start_processes(count: int) -> ProcessPoolExecutor:
+    """Fresh processes that leave Ctrl-C to this one."""
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=ignore)
 
 
-def _done(tasks: Sequence[_Task], prepare: Prepare, jobs: int) -> Iterator[list[Row]]:
+def _run(tasks: Sequence[_Task], source: SuiteSource, jobs: int) -> Iterator[list[Row]]:
     """The rows of each task, in order."""
-    work = partial(_measure, prepare)
+    work = partial(_measure, source)
     if jobs == 1 or len(tasks) < 2:
         yield from map(work, tasks)
         return
-    quiet = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn"), initializer=quiet)
+    pool = start_processes(min(jobs, len(tasks)))
     try:
         yield from _results([pool.submit(work, task) for task in tasks])
     finally:
@@ -149,66 +147,48 @@ def _done(tasks: Sequence[_Task], prepare: Prepare, jobs: int) -> Iterator[list[
 
 
 def _results(futures: Iterable[Future[T]]) -> Iterator[T]:
-    """What they give, in order; where a worker died, all that was finished by then, and LimitError."""
-    broken: BrokenProcessPool | None = None
+    """The results in order; where a worker died, all that were finished by then, and LimitError."""
+    death: BrokenProcessPool | None = None
     for future in futures:
         try:
             yield future.result()
         except BrokenProcessPool as error:
-            broken = error
-    if broken is not None:
-        raise LimitError(_DIED) from broken
+            death = error
+    if death is not None:
+        raise LimitError(_DIED) from death
 
 
-@lru_cache(maxsize=1)
-def _original(path: Path) -> Pixels:
-    return pixels_of(path)
-
-
-def _measure(prepare: Prepare, task: _Task) -> list[Row]:
+def _measure(source: SuiteSource, task: _Task) -> list[Row]:
     """Encode once, decode in each way. Fails for nothing that a picture or a codec does."""
-    bench = built(prepare)
-    contestant = bench.contestants[task.contestant]
-    _warm(prepare, task.contestant)
-    rows = [_blank(task, contestant, knobs) for knobs in task.knobs]
+    suite = build(source)
+    codec = suite.codecs[task.codec]
+    _warm_up(source, task.codec)
+    rows = {index: replace(row, machine=machine.describe()) for index, row in task.rows.items()}
     try:
-        pixels = _original(task.picture)
+        pixels = load_pixels(task.path)
         height, width = pixels.shape[:2]
-        rows = [replace(row, width=width, height=height) for row in rows]
-        data, seconds, memory = _timed(lambda: contestant.encode(pixels, task.setting))
+        rows = {index: replace(row, width=width, height=height) for index, row in rows.items()}
+        data, seconds, memory = _time(lambda: codec.encode(pixels, task.setting))
     except Exception as error:
-        return [replace(row, error=_said(error)) for row in rows]
+        return [replace(row, error=one_line(error)) for row in rows.values()]
     size = {"bytes": len(data), "bpp": 8 * len(data) / (width * height), "encode_s": seconds, "peak_mb": memory}
-    encoded = [replace(row, **size) for row in rows]
-    return [
-        _decoded(row, partial(contestant.decode, data, knobs), pixels, bench)
-        for row, knobs in zip(encoded, task.knobs, strict=True)
-    ]
+    decoders = {index: partial(codec.decode, data, codec.decode_settings[index]) for index in rows}
+    return [_decode(replace(row, **size), decoders[index], pixels, suite) for index, row in rows.items()]
 
 
-def _blank(task: _Task, contestant: Contestant, knobs: Knobs) -> Row:
-    return Row(
-        image=task.picture.name,
-        setting=f"{task.setting:g}",
-        machine=machine.describe(),
-        threads=contestant.threads,
-        **contestant.series(knobs)._asdict(),
-    )
-
-
-def _decoded(row: Row, decode: Callable[[], Pixels], original: Pixels, bench: Bench) -> Row:
-    """The row with what decoding and measuring add, or with the error that either ended in."""
+def _decode(row: Row, decode: Callable[[], Pixels], original: Pixels, suite: Suite) -> Row:
+    """Add to the row what decoding and measuring give, or the error that either ended in."""
     try:
-        decoded, seconds, memory = _timed(decode)
+        decoded, seconds, memory = _time(decode)
         memory = None if memory is None or row.peak_mb is None else max(memory, row.peak_mb)
         row = replace(row, decode_s=seconds, peak_mb=memory)
-        return replace(row, metrics={name: metric(original, decoded) for name, metric in bench.metrics.items()})
+        return replace(row, metrics={name: metric(original, decoded) for name, metric in suite.metrics.items()})
     except Exception as error:
-        return replace(row, error=_said(error))
+        return replace(row, error=one_line(error))
 
 
-def _timed(work: Callable[[], T]) -> tuple[T, float, float | None]:
-    """What `work` gives, its seconds, and the peak of memory in MB."""
+def _time(work: Callable[[], T]) -> tuple[T, float, float | None]:
+    """What `work` returns, its seconds, and the peak of memory in MB."""
     with machine.peak() as memory:
         start = perf_counter()
         result = work()
@@ -217,16 +197,16 @@ def _timed(work: Callable[[], T]) -> tuple[T, float, float | None]:
 
 
 @cache
-def _warm(prepare: Prepare, index: int) -> None:
-    """A first call that nobody times: libraries load, memory is claimed. Its failure shows where it is measured."""
-    contestant = built(prepare).contestants[index]
+def _warm_up(source: SuiteSource, index: int) -> None:
+    """A first call that is not timed: libraries load, memory is claimed. Its failure shows where it is measured."""
+    codec = build(source).codecs[index]
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     with suppress(Exception):
-        contestant.decode(contestant.encode(pixels, contestant.settings[0]), contestant.knobs[0])
+        codec.decode(codec.encode(pixels, codec.settings[0]), codec.decode_settings[0])
 
 
-def _said(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An error in one line that fits a cell; of one that is not ours, its kind as well."""
-    said = " ".join(str(error).split())
-    text = said if isinstance(error, RegrainError) else f"{type(error).__name__}: {said}"
+    message = " ".join(str(error).split())
+    text = message if isinstance(error, RegrainError) else f"{type(error).__name__}: {message}"
     return text[:_LONGEST_ERROR] or type(error).__name__

@@ -1,4 +1,4 @@
-"""All that tells a decoder that samples from one that repeats itself, of one set of weights at one way to decode.
+"""The figures that tell a decoder that samples from one that repeats itself, for one set of weights and way to decode.
 
 A picture is encoded once and decoded by the codec's own `decode_tiles` and `regrow`. Beside the usual distances there
 are `spectrum`, `realism` and `spread`, and two fences, below which the denoiser does not use its noise at all:
@@ -28,11 +28,10 @@ from regrain.diffusion import noise
 from regrain.errors import UsageError
 from regrain.image import pad_edge, to_signed
 from regrain.options import DecodeOptions
-from regrain_lab.metrics import fidelity as metrics
-from regrain_lab.metrics import realism, spectrum
+from regrain_lab.metrics import fidelity, realism, spectrum
 from regrain_lab.metrics.dists import Dists
 from regrain_lab.metrics.lpips import Lpips
-from regrain_lab.metrics.pretrained import known
+from regrain_lab.metrics.pretrained import classify
 from regrain_lab.metrics.spread import Spread, spreads
 
 __all__ = ["SMALLEST", "Judges", "Reading", "Reference", "Sample", "gain", "read", "seeds_apart", "summary"]
@@ -42,20 +41,21 @@ SMALLEST = 161
 """Pixels that MS-SSIM needs on a side."""
 _NEAR = 2 * 10**-1.5
 """Deviation in [-1, 1] of noise under which a picture has 30 dB."""
+_FORMULAS = ("psnr", "ms_ssim", "ssimulacra2")
 _NETWORKS = ("lpips_alex", "lpips_squeeze", "lpips_vgg")
 
 
 @dataclass(frozen=True)
 class Judges:
-    """The networks: LPIPS by the name of its column, and DISTS."""
+    """The networks of the distances: LPIPS by the name of its column, and DISTS."""
 
     lpips: Mapping[str, Lpips]
     dists: Dists
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """All weights of a folder, known by what they hold. Raises ModelError, and UsageError for what is missing."""
-        files = known(sorted(folder.glob("*.safetensors")))
+        """Load all weights of a folder. Raises ModelError, and UsageError for weights that are missing."""
+        files = classify(sorted(folder.glob("*.safetensors")))
         if lacking := {*_NETWORKS, "vgg16", "dists"} - files.keys():
             raise UsageError(f"{folder} lacks weights: {', '.join(sorted(lacking))}")
         vgg16 = {"lpips_vgg": files["vgg16"]}
@@ -64,10 +64,10 @@ class Judges:
 
 
 class Reference:
-    """What the judges see in one picture (h, w, 3), no side under 161 pixels, worked out once."""
+    """The features of one picture (h, w, 3), no side under 161 pixels, computed once."""
 
     def __init__(self, judges: Judges, pixels: Pixels) -> None:
-        """Look at it. Raises UsageError for a smaller one."""
+        """Compute them. Raises UsageError for a smaller picture."""
         if min(pixels.shape[:2]) < SMALLEST:
             raise UsageError(f"a picture is {pixels.shape[1]} x {pixels.shape[0]}: sides of {SMALLEST} at least do")
         with torch.inference_mode():
@@ -75,29 +75,29 @@ class Reference:
             self.units = {name: network.units(x) for name, network in judges.lpips.items()}
             self.taps = judges.dists.taps(x)
         size = pixels.shape[0], pixels.shape[1]
-        self.features = realism.of_units(self.units["lpips_vgg"], self.units["lpips_alex"], size)
+        self.features = realism.pool_units(self.units["lpips_vgg"], self.units["lpips_alex"], size)
         self.judges, self.pixels, self.energies = judges, pixels, spectrum.energies(pixels)
 
     def figures(self, other: "Reference") -> dict[str, float]:
-        """The distances from this, the original, to what was decoded, by the names of columns."""
-        plain = {name: getattr(metrics, name)(self.pixels, other.pixels) for name in ("psnr", "ms_ssim", "ssimulacra2")}
+        """The distances from this picture, the original, to a decoded one, by the names of columns."""
+        formulas = {name: getattr(fidelity, name)(self.pixels, other.pixels) for name in _FORMULAS}
         lpips = {
             name: float(network.distance(self.units[name], other.units[name]))
             for name, network in self.judges.lpips.items()
         }
-        return {**plain, **lpips, "dists": float(self.judges.dists.distance(self.taps, other.taps))}
+        return {**formulas, **lpips, "dists": float(self.judges.dists.distance(self.taps, other.taps))}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One file, read up to its latents; decode it as often as you like."""
+    """One file, whose latents are read once however often it is decoded."""
 
     model: ConditionalModel
     data: bytes
 
     @cached_property
     def header(self) -> bitstream.Header:
-        """Of the file."""
+        """The header of the file."""
         return bitstream.read(self.data).header
 
     @cached_property
@@ -158,24 +158,24 @@ def gain(sample: Sample, pixels: Pixels, knobs: DecodeOptions) -> float:
 def seeds_apart(model: ConditionalModel, pixels: Pixels, knobs: DecodeOptions) -> float:
     """The second fence: the mean difference of two seeds at quality 0, in levels."""
     sample = Sample(model, regrain.encode(pixels, quality=0, model=model))
-    one, other = (sample.decode(replace(knobs, seed=knobs.seed + number)).astype(np.float64) for number in (0, 1))
-    return float(np.abs(one - other).mean())
+    first, second = (sample.decode(replace(knobs, seed=knobs.seed + number)).astype(np.float64) for number in (0, 1))
+    return float(np.abs(first - second).mean())
 
 
 def summary(readings: Sequence[Reading]) -> dict[str, float]:
-    """Of several pictures, by column: means of single figures, and what is of all patches, blocks and squares together.
+    """The figures of several pictures by column: means, and sums over all their patches, blocks and squares.
 
     Realism needs two pictures, and is left out where there is one.
     """
     names = readings[0].figures
-    found = {name: float(np.mean([reading.figures[name] for reading in readings])) for name in names}
+    figures = {name: float(np.mean([reading.figures[name] for reading in readings])) for name in names}
     if len(readings) > 1:
         originals, decoded = zip(*(reading.features for reading in readings), strict=True)
         for name, distance in realism.distances(originals, decoded).items():
-            found |= {name: distance.value} | ({} if distance.error is None else {f"{name}_error": distance.error})
+            figures |= {name: distance.value} | ({} if distance.error is None else {f"{name}_error": distance.error})
     bands = spectrum.levels(*(sum(parts) for parts in zip(*(reading.energies for reading in readings), strict=True)))
-    found |= {f"band_{number}": float(level) for number, level in enumerate(bands, start=1)}
+    figures |= {f"band_{number}": float(level) for number, level in enumerate(bands, start=1)}
     for kind in readings[0].spreads:
         total = Spread.total([reading.spreads[kind] for reading in readings])
-        found |= {f"spread_{kind}": total.ratio, f"squares_{kind}": total.squares}
-    return found
+        figures |= {f"spread_{kind}": total.ratio, f"squares_{kind}": total.squares}
+    return figures

@@ -1,4 +1,4 @@
-"""Frozen classifiers whose features other measures compare, layer by layer and numbered as torchvision does.
+"""Classifiers whose features the metrics compare, layer by layer and numbered as torchvision does.
 
 Only the convolutions are here: AlexNet (Krizhevsky 2014, arXiv:1404.5997), SqueezeNet 1.1 (Iandola et al. 2016,
 arXiv:1602.07360) and VGG16 (Simonyan and Zisserman 2015, arXiv:1409.1556).
@@ -9,13 +9,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ALEX_CHANNELS", "VGG_CHANNELS", "alexnet", "squeezenet", "vgg16"]
+__all__ = ["ALEX_CHANNELS", "SQUEEZE_CHANNELS", "VGG_CHANNELS", "alexnet", "squeezenet", "vgg16"]
 
 ALEX_CHANNELS = (64, 192, 384, 256, 256)
-"""Of each of AlexNet's convolutions."""
+"""Output channels of AlexNet's convolutions."""
+SQUEEZE_CHANNELS = (64, 128, 256, 384, 384, 512, 512)
+"""Output channels of the layers of SqueezeNet 1.1 that LPIPS compares."""
 _VGG_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 VGG_CHANNELS = tuple(stage[-1] for stage in _VGG_STAGES)
-"""Of what each stage of VGG16 ends with."""
+"""Output channels of VGG16's five stages."""
 
 
 class _Fire(nn.Module):
@@ -34,7 +36,7 @@ class _Fire(nn.Module):
 
 
 def alexnet() -> nn.Sequential:
-    """Up to its fifth ReLU."""
+    """AlexNet's convolutions, up to the fifth ReLU."""
     return nn.Sequential(
         nn.Conv2d(3, 64, 11, stride=4, padding=2),
         nn.ReLU(inplace=True),
@@ -52,7 +54,7 @@ def alexnet() -> nn.Sequential:
 
 
 def squeezenet() -> nn.Sequential:
-    """The whole feature stack; its pools round sizes up."""
+    """SqueezeNet's whole feature stack; its pools round sizes up."""
     return nn.Sequential(
         nn.Conv2d(3, 64, 3, stride=2),
         nn.ReLU(inplace=True),
@@ -71,7 +73,7 @@ def squeezenet() -> nn.Sequential:
 
 
 def vgg16(pool: Callable[[], nn.Module] = lambda: nn.MaxPool2d(2)) -> nn.Sequential:
-    """Up to its last ReLU; `pool` makes what opens every stage but the first."""
+    """VGG16's convolutions, up to the last ReLU; `pool` makes the layer that opens every stage but the first."""
     layers: list[nn.Module] = []
     width = 3
     for stage in _VGG_STAGES:

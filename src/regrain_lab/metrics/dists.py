@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regrain.errors import UsageError
 from regrain_lab.metrics.backbones import VGG_CHANNELS, vgg16
-from regrain_lab.metrics.pretrained import convolutions, fitted, read
+from regrain_lab.metrics.pretrained import check_pair, load_weights, read, read_convolutions
 
 __all__ = ["Dists"]
 
@@ -59,33 +58,29 @@ class Dists(nn.Module):
         """
         with torch.device("meta"):
             model = cls()
-        return fitted(
-            model, convolutions(backbone) | read(weights), f"{backbone} and {weights} are not the weights of DISTS"
-        )
+        tensors = read_convolutions(backbone) | read(weights)
+        return load_weights(model, tensors, f"{backbone} and {weights} are not the weights of DISTS")
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances (B,) between RGB batches (B, 3, H, W) in [-1, 1], at full size; 0 for equal ones, about 1 at most.
 
         Raises UsageError for unequal or other shapes, and for sides under 32 pixels.
         """
-        if a.shape != b.shape or a.dim() != 4 or a.shape[1] != 3 or min(a.shape[2:]) < self.smallest:
-            raise UsageError(
-                f"DISTS of {tuple(a.shape)} and {tuple(b.shape)}: only equal (B, 3, H, W), sides >= 32, do"
-            )
+        check_pair("DISTS", a, b, self.smallest)
         return self.distance(self.taps(a), self.taps(b))
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-        """Distances (B,) between two batches, of the `taps` of each."""
+        """Distances (B,) between two batches, given the `taps` of each."""
         total = self.alpha.sum() + self.beta.sum()
         alphas, betas = (torch.split((part / total).flatten(), _CHANNELS) for part in (self.alpha, self.beta))
-        alike = torch.zeros(a[0].shape[0], device=a[0].device)
+        likeness = torch.zeros(a[0].shape[0], device=a[0].device)
         for x, y, alpha, beta in zip(a, b, alphas, betas, strict=True):
             texture, structure = _similarities(x, y)
-            alike = alike + texture @ alpha + structure @ beta
-        return 1 - alike
+            likeness = likeness + texture @ alpha + structure @ beta
+        return 1 - likeness
 
     def taps(self, x: Tensor) -> list[Tensor]:
-        """Of `x`, (B, 3, H, W) in [-1, 1]: itself in [0, 1], and the last ReLU of each stage."""
+        """Taps of `x`, (B, 3, H, W) in [-1, 1]: `x` itself in [0, 1], and the last ReLU of each stage."""
         x = (x + 1) / 2
         taps = [x]
         x = (x - x.new_tensor(_MEAN).view(3, 1, 1)) / x.new_tensor(_SPREAD).view(3, 1, 1)
@@ -97,10 +92,10 @@ class Dists(nn.Module):
 
 
 def _similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Of two (B, C, H, W): the likeness (B, C) of their means, and that of what remains."""
+    """Likeness (B, C) of the means of two taps (B, C, H, W), and of their deviations from the means."""
     mean_x, mean_y = (tap.mean(dim=(2, 3), keepdim=True) for tap in (x, y))
     x, y = x - mean_x, y - mean_y
-    both, *own = ((p * q).mean(dim=(2, 3)) for p, q in ((x, y), (x, x), (y, y)))
+    covariance, *variances = ((p * q).mean(dim=(2, 3)) for p, q in ((x, y), (x, x), (y, y)))
     mean_x, mean_y = mean_x[..., 0, 0], mean_y[..., 0, 0]
     texture = (2 * mean_x * mean_y + _C) / (mean_x.square() + mean_y.square() + _C)
-    return texture, (2 * both + _C) / (own[0] + own[1] + _C)
+    return texture, (2 * covariance + _C) / (variances[0] + variances[1] + _C)

@@ -1,4 +1,4 @@
-"""Distortion between two 8-bit pictures: PSNR, SSIM, MS-SSIM and FSIM.
+"""Distortion between two 8-bit pictures: PSNR, SSIM, MS-SSIM, FSIM and SSIMULACRA2.
 
     PSNR = 10 log10(255^2 / MSE),   MSE the mean over rows, columns and channels together
 

@@ -55,15 +55,15 @@ def similarity(a: Pixels, b: Pixels, *, colour: bool) -> float | None:
     weight = congruency.max(axis=0)
     if weight.max() < _FEATURELESS:
         return None
-    alike = _alike(congruency, _T_CONGRUENCY) * _alike(_gradient(luma), _T_GRADIENT)
+    similarity_map = _similarity_map(congruency, _T_CONGRUENCY) * _similarity_map(_gradient(luma), _T_GRADIENT)
     if colour:
-        product = _alike(chroma[0], _T_CHROMA) * _alike(chroma[1], _T_CHROMA)
-        alike *= np.power(product.astype(complex), _CHROMA_POWER).real
-    return float((alike * weight).sum() / weight.sum())
+        product = _similarity_map(chroma[0], _T_CHROMA) * _similarity_map(chroma[1], _T_CHROMA)
+        similarity_map *= np.power(product.astype(complex), _CHROMA_POWER).real
+    return float((similarity_map * weight).sum() / weight.sum())
 
 
-def _alike(pair: Field, constant: float) -> Field:
-    """S_v of the two fields in `pair` (2, h, w), at each of (h, w)."""
+def _similarity_map(pair: Field, constant: float) -> Field:
+    """S_v (h, w) of the two fields in `pair` (2, h, w)."""
     a, b = pair
     return np.asarray((2 * a * b + constant) / (a * a + b * b + constant))
 
@@ -71,10 +71,10 @@ def _alike(pair: Field, constant: float) -> Field:
 def _yiq(picture: Pixels) -> Field:
     """Y, I and Q (3, h, w) of an RGB picture, brought to a shorter side near 256."""
     factor = max(1, int(min(picture.shape[:2]) / 256 + 0.5))
-    return np.asarray(np.einsum("ij,hwj->ihw", _YIQ, _shrunk(picture, factor)))
+    return np.asarray(np.einsum("ij,hwj->ihw", _YIQ, _downsample(picture, factor)))
 
 
-def _shrunk(picture: Pixels, factor: int) -> Field:
+def _downsample(picture: Pixels, factor: int) -> Field:
     """Means over factor x factor pixels about every factor-th pixel from the first, with zeros outside the picture."""
     rows, columns = (-(-side // factor) for side in picture.shape[:2])
     before = (factor - 1) // 2
@@ -94,7 +94,7 @@ def _congruency(luma: Field) -> Field:
     """Phase congruency of each picture in `luma` (b, h, w)."""
     spectrum = np.fft.fft2(luma)[:, None]
     energy, amplitude = np.zeros_like(luma), np.zeros_like(luma)
-    for bank in _banks(luma.shape[1], luma.shape[2]):
+    for bank in _filter_banks(luma.shape[1], luma.shape[2]):
         responses = np.fft.ifft2(spectrum * bank)
         total = responses.sum(axis=1, keepdims=True)
         turned = responses * np.conj(total / (np.abs(total) + _EPS))
@@ -114,7 +114,7 @@ def _threshold(bank: Field, finest: NDArray[np.complex128]) -> Field:
     return np.asarray(_NOISE * np.sqrt(power * summed.size * np.square(summed).sum()))
 
 
-def _banks(height: int, width: int) -> Iterator[Field]:
+def _filter_banks(height: int, width: int) -> Iterator[Field]:
     """For each orientation its filters (4, height, width), finest first, in the order of `numpy.fft`; none passes 0."""
     down, across = np.meshgrid(np.fft.fftfreq(height), np.fft.fftfreq(width), indexing="ij")
     radius = np.hypot(down, across)

@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import safetensors
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from regrain.checkpoint import mismatch
-from regrain.errors import ModelError, UsageError
-from regrain_lab.metrics.backbones import ALEX_CHANNELS, VGG_CHANNELS, alexnet, squeezenet, vgg16
-from regrain_lab.metrics.pretrained import convolutions
+from regrain.errors import ModelError
+from regrain_lab.metrics.backbones import ALEX_CHANNELS, SQUEEZE_CHANNELS, VGG_CHANNELS, alexnet, squeezenet, vgg16
+from regrain_lab.metrics.pretrained import check_pair, load_weights, read, read_convolutions
 
 __all__ = ["Lpips"]
 
@@ -28,23 +25,14 @@ _EPS = 1e-10
 _ALEX_TAPS = (1, 4, 7, 9, 11)
 _SQUEEZE_TAPS = (1, 4, 7, 9, 10, 11, 12)
 _VGG_TAPS = (3, 8, 15, 22, 29)
-_SOURCE = "convert the v0.1 weights of the lpips package (github.com/richzhang/PerceptualSimilarity) to safetensors"
+_SOURCE = "the v0.1 weights of the lpips package, github.com/richzhang/PerceptualSimilarity, as safetensors"
 
 
-def _unit(features: Tensor) -> Tensor:
-    """`features` (B, C, H, W) over their norm along C, in float32 at least; smooth where all channels are 0."""
+def _normalize(features: Tensor) -> Tensor:
+    """Divide `features` (B, C, H, W) by their norm along C, in float32 at least; smooth where all channels are 0."""
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
     norm: Tensor = (wide.square().sum(dim=1, keepdim=True) + _EPS).sqrt()
     return wide / norm
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"no LPIPS weights at {path}; {_SOURCE}") from error
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{path} is not a readable safetensors file of LPIPS weights; {_SOURCE}") from error
 
 
 class Lpips(nn.Module):
@@ -72,22 +60,20 @@ class Lpips(nn.Module):
         and `backbone` has the features (a classifier may be there and is not used). Draws no random number.
         Raises ModelError when a file is missing, unreadable, or holds other tensors.
         """
-        path = Path(path)
-        tensors = _tensors(path) | ({} if backbone is None else convolutions(backbone))
+        tensors = read(path) | ({} if backbone is None else read_convolutions(backbone))
+        if any(name.startswith("lin") and bool((tensor < 0).any()) for name, tensor in tensors.items()):
+            raise ModelError(f"{path} does not hold LPIPS weights ({_SOURCE}): a head has negative weights")
         with torch.device("meta"):
             if backbone is not None:
                 model = cls(vgg16(), _VGG_TAPS, VGG_CHANNELS)
             elif "features.3.squeeze.weight" in tensors:
-                model = cls(squeezenet(), _SQUEEZE_TAPS, (64, 128, 256, 384, 384, 512, 512))
+                model = cls(squeezenet(), _SQUEEZE_TAPS, SQUEEZE_CHANNELS)
             else:
                 model = cls(alexnet(), _ALEX_TAPS, ALEX_CHANNELS)
-        wrong = _mismatch(model.state_dict(), tensors)
-        if wrong:
-            raise ModelError(f"{path} does not hold LPIPS weights: {wrong}; {_SOURCE}")
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+        load_weights(model, tensors, f"{path} does not hold LPIPS weights ({_SOURCE})")
         model.register_buffer("shift", torch.tensor(_SHIFT).view(1, 3, 1, 1), persistent=False)
         model.register_buffer("scale", torch.tensor(_SCALE).view(1, 3, 1, 1), persistent=False)
-        return model.requires_grad_(False).eval()
+        return model
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances (B,) between RGB batches `a` and `b`, each (B, 3, H, W) in [-1, 1], sides of 32 pixels at least.
@@ -95,14 +81,11 @@ class Lpips(nn.Module):
         Differentiable in both; an input that needs no gradient is run without a graph.
         Raises UsageError for other or unequal shapes.
         """
-        if a.shape != b.shape or a.dim() != 4 or a.shape[1] != 3 or min(a.shape[2:]) < self.smallest:
-            raise UsageError(
-                f"LPIPS of {tuple(a.shape)} and {tuple(b.shape)}: only equal (B, 3, H, W), sides >= {self.smallest}, do"
-            )
+        check_pair("LPIPS", a, b, self.smallest)
         return self.distance(self.units(a), self.units(b))
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-        """Distances (B,) between two batches, of the `units` of each."""
+        """Distances (B,) between two batches, given the `units` of each."""
         total = torch.zeros(a[0].shape[0], device=a[0].device)
         for index, (ours, theirs) in enumerate(zip(a, b, strict=True)):
             weights = self.get_submodule(f"lin{index}").get_parameter("weight").flatten()
@@ -110,18 +93,12 @@ class Lpips(nn.Module):
         return total
 
     def units(self, x: Tensor) -> list[Tensor]:
-        """Taps (B, C, h, w) of `x`, (B, 3, H, W) in [-1, 1], of norm 1 along C, shallowest first."""
+        """Taps (B, C, h, w) of `x`, (B, 3, H, W) in [-1, 1], with norm 1 along C, shallowest first."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
             x = (x - self.shift) / self.scale
             units = []
             for index, layer in enumerate(self.features):
                 x = layer(x)
                 if index in self.taps:
-                    units.append(_unit(x))
+                    units.append(_normalize(x))
             return units
-
-
-def _mismatch(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str:
-    """What keeps `found` from being `wanted`, in a few words; empty when nothing does."""
-    negative = (name for name in wanted if name.startswith("lin") and name in found and bool((found[name] < 0).any()))
-    return mismatch(wanted, found) or next((f"{name} has negative weights" for name in negative), "")

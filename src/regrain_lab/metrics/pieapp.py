@@ -15,8 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from regrain.errors import UsageError
-from regrain_lab.metrics.pretrained import fitted, read
+from regrain_lab.metrics.pretrained import check_pair, load_weights, read
 
 __all__ = ["PieApp"]
 
@@ -25,7 +24,7 @@ _TAPPED = (3, 5, 7, 9, 11)
 _POOLED = (2, 4, 6, 8, 10)
 _SIDE = 64
 _STRIDE = 27
-_AT_ONCE = 64
+_BATCH = 64
 _BRIDGE = "ref_score_subtract.weight"
 
 
@@ -55,27 +54,23 @@ class PieApp(nn.Module):
             tensors[_BRIDGE] = tensors[_BRIDGE].reshape(-1, 1)  # the file has it as (1,)
         with torch.device("meta"):
             model = cls()
-        return fitted(model, tensors, f"{path} does not hold the weights of PieAPP v0.1")
+        return load_weights(model, tensors, f"{path} does not hold the weights of PieAPP v0.1")
 
     def forward(self, original: Tensor, decoded: Tensor) -> Tensor:
         """Errors (B,) of `decoded`, both RGB (B, 3, H, W) in [-1, 1]; the more, the worse.
 
         Raises UsageError for unequal or other shapes, and for sides under 64 pixels.
         """
-        shapes = original.shape, decoded.shape
-        if shapes[0] != shapes[1] or original.dim() != 4 or shapes[0][1] != 3 or min(shapes[0][2:]) < _SIDE:
-            raise UsageError(
-                f"PieAPP of {tuple(shapes[0])} and {tuple(shapes[1])}: only equal (B, 3, H, W), sides >= {_SIDE}, do"
-            )
+        check_pair("PieAPP", original, decoded, _SIDE)
         return torch.stack([self._error(_patches(a), _patches(b)) for a, b in zip(original, decoded, strict=True)])
 
     def _error(self, originals: Tensor, decoded: Tensor) -> Tensor:
         """The weighted mean over patches (N, 3, 64, 64), a few at a time."""
-        pairs = zip(torch.split(originals, _AT_ONCE), torch.split(decoded, _AT_ONCE), strict=True)
-        scores, weights = map(torch.cat, zip(*(self._judged(a, b) for a, b in pairs), strict=True))
+        pairs = zip(torch.split(originals, _BATCH), torch.split(decoded, _BATCH), strict=True)
+        scores, weights = map(torch.cat, zip(*(self._score(a, b) for a, b in pairs), strict=True))
         return (scores * weights).sum() / weights.sum()
 
-    def _judged(self, original: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
+    def _score(self, original: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and weights of patches, (N, 1) each."""
         taps = [a - b for a, b in zip(self._taps(original), self._taps(decoded), strict=True)]
         score = self.fc2_score(torch.relu(self.fc1_score(torch.cat(taps, dim=1))))

@@ -1,7 +1,8 @@
-"""Files of tensors that others published: read without running what is in them, and known by what they hold.
+"""Networks that others published: their files, read without running what is in them, and the batches they compare.
 
 Nothing is fetched. A safetensors file holds tensors alone; of a file that PyTorch saved nothing but tensors is rebuilt
-(`weights_only`). Its name says nothing: the tensors do, and each must have the name and the shape that are wanted.
+(`weights_only`). The tensors of a file say what it is, its name does not. A network takes exactly the tensors that it
+has, by name and shape.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from regrain.checkpoint import mismatch
-from regrain.errors import ModelError
+from regrain.errors import ModelError, UsageError
 
-__all__ = ["convolutions", "fitted", "known", "read"]
+__all__ = ["check_pair", "classify", "load_weights", "read", "read_convolutions"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -28,14 +29,14 @@ _SIGNS = {
     "dists": {"alpha", "beta"},
     "vgg16": {"features.28.weight"},
 }
-"""What a file must hold to count as each kind, the more particular first; whether all of it fits is seen later."""
+"""The tensors by which a file counts as each kind, the more particular kinds first; loading checks all the rest."""
 
 _COUNTER = "num_batches_tracked"
 
 
-def known(paths: Iterable[str | Path]) -> dict[str, Path]:
-    """Files by kind: `lpips_alex`, `lpips_squeeze`, `lpips_vgg` (its heads alone), `vgg16` (torchvision's), `dists`
-    (alpha and beta), `pieapp`. Raises ModelError for a file that is none of these or cannot be read.
+def classify(paths: Iterable[str | Path]) -> dict[str, Path]:
+    """Sort files by kind: `lpips_alex`, `lpips_squeeze`, `lpips_vgg` (its heads alone), `vgg16` (torchvision's),
+    `dists` (alpha and beta), `pieapp`. Raises ModelError for a file that is none of these or cannot be read.
     """
     return {_kind(read(path), Path(path)): Path(path) for path in paths}
 
@@ -48,7 +49,7 @@ def _kind(tensors: Mapping[str, Tensor], path: Path) -> str:
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, or of a dictionary of tensors that PyTorch saved, on the CPU.
+    """Read all tensors of a safetensors file, or of a dictionary of tensors that PyTorch saved, on the CPU.
 
     Raises ModelError where the file is missing, is neither, or holds anything else.
     """
@@ -60,8 +61,8 @@ def read(path: str | Path) -> dict[str, Tensor]:
         return _saved_by_torch(path)
 
 
-def convolutions(path: str | Path) -> dict[str, Tensor]:
-    """What `read` gives of a classifier's file, without what follows its convolutions. Raises ModelError."""
+def read_convolutions(path: str | Path) -> dict[str, Tensor]:
+    """Read the convolutions of a classifier's file and leave out the layers behind them. Raises ModelError."""
     return {name: tensor for name, tensor in read(path).items() if not name.startswith("classifier.")}
 
 
@@ -77,13 +78,25 @@ def _saved_by_torch(path: str | Path) -> dict[str, Tensor]:
     return {str(name): tensor.detach() for name, tensor in held.items()}
 
 
-def fitted(module: M, tensors: Mapping[str, Tensor], said: str) -> M:
-    """`module` with `tensors` as its own, frozen, for inference alone; batch norms' counters are of no account.
+def load_weights(module: M, tensors: Mapping[str, Tensor], failure: str) -> M:
+    """Give `module` these tensors as float32, frozen and for inference alone; counters of batch norms do not matter.
 
-    Raises ModelError, which begins with `said`, unless every tensor has the name and the shape of one of the module's.
+    Raises ModelError, whose text begins with `failure`, unless every tensor has a name and a shape of the module's.
     """
-    wanted, found = ({n: t for n, t in held.items() if _COUNTER not in n} for held in (module.state_dict(), tensors))
-    if wrong := mismatch(wanted, found):
-        raise ModelError(f"{said}: {wrong}")
-    module.load_state_dict({name: tensor.float() for name, tensor in found.items()}, strict=False, assign=True)
+    expected, given = (_without_counters(held) for held in (module.state_dict(), tensors))
+    if reason := mismatch(expected, given):
+        raise ModelError(f"{failure}: {reason}")
+    module.load_state_dict({name: tensor.float() for name, tensor in given.items()}, strict=False, assign=True)
     return module.requires_grad_(False).eval()
+
+
+def _without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if _COUNTER not in name}
+
+
+def check_pair(network: str, a: Tensor, b: Tensor, smallest: int) -> None:
+    """Raise UsageError unless both are RGB batches (B, 3, H, W) of one shape, with sides of at least `smallest`."""
+    if a.shape != b.shape or a.dim() != 4 or a.shape[1] != 3 or min(a.shape[2:]) < smallest:
+        raise UsageError(
+            f"{network} of {tuple(a.shape)} and {tuple(b.shape)}: only equal (B, 3, H, W), sides >= {smallest}, do"
+        )

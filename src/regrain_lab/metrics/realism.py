@@ -8,8 +8,8 @@ KID's kernel (Binkowski et al. 2018, arXiv:1801.01401, equation 4). Patches come
 alike, so that only different pictures count as independent draws. Equal sets give 0, and D may fall below 0. Its
 standard error is the standard deviation over 200 bootstrap draws of whole pictures.
 
-Networks see whole pictures, and a patch is a window of 128 x 128 pixels on their maps, so that none has a border of its
-own. Every place of a map has norm 1 along its channels, as LPIPS has it. Of a patch, x is
+Networks see whole pictures, and a patch is a window of 128 x 128 pixels on their maps, so that no patch has a border
+of its own. Every place of a map has norm 1 along its channels, as LPIPS has it. Of a patch, x is
 
     KID    the means of VGG16's five taps, one after another, s = 5
     Gram   the matrices mean f f^T (Gatys et al. 2015, arXiv:1505.07376) of AlexNet's first two taps, s = 2
@@ -34,17 +34,17 @@ from regrain.image import to_signed
 from regrain_lab.metrics.backbones import ALEX_CHANNELS, VGG_CHANNELS
 from regrain_lab.metrics.lpips import Lpips
 
-__all__ = ["SIDE", "Distance", "Features", "Realism", "cells", "discrepancy", "distances", "of_units"]
+__all__ = ["SIDE", "Distance", "Features", "Realism", "cells", "discrepancy", "distances", "pool_units"]
 
 SIDE = 128
-"""Of a patch, in pixels."""
+"""Pixels on a side of a patch."""
 _GRAM_TAPS = 2
 _WIDTHS = (sum(VGG_CHANNELS), sum(width * (width + 1) // 2 for width in ALEX_CHANNELS[:_GRAM_TAPS]))
 _DRAWS = 200
 
 
 class Distance(NamedTuple):
-    """D and its standard error, of which two pictures have none."""
+    """D and its standard error, which is None for two pictures."""
 
     value: float
     error: float | None
@@ -71,11 +71,11 @@ class Realism:
 
     @torch.inference_mode()
     def features(self, pixels: NDArray[np.uint8]) -> Features:
-        """Of a picture (h, w, 3); of no patch where a side is under 128 pixels."""
+        """Features of a picture (h, w, 3); of no patch where a side is under 128 pixels."""
         if min(pixels.shape[:2]) < SIDE:
             return Features(*(torch.empty(0, width) for width in _WIDTHS))
         x = torch.from_numpy(to_signed(pixels))[None]
-        return of_units(self.vgg.units(x), self.alex.units(x), (x.shape[2], x.shape[3]))
+        return pool_units(self.vgg.units(x), self.alex.units(x), (x.shape[2], x.shape[3]))
 
 
 def cells(height: int, width: int) -> tuple[int, int]:
@@ -83,8 +83,8 @@ def cells(height: int, width: int) -> tuple[int, int]:
     return height // SIDE, width // SIDE
 
 
-def of_units(vgg: Sequence[Tensor], alex: Sequence[Tensor], size: tuple[int, int]) -> Features:
-    """Features of a picture of `size` (h, w), no side under 128 pixels, of what `Lpips.units` gives of it."""
+def pool_units(vgg: Sequence[Tensor], alex: Sequence[Tensor], size: tuple[int, int]) -> Features:
+    """Features of a picture of `size` (h, w), no side under 128 pixels, from its `Lpips.units`."""
     grid = cells(*size)
     pooled = [F.adaptive_avg_pool2d(tap[0], grid).flatten(1).T for tap in vgg]
     return Features(torch.cat(pooled, 1), torch.cat([_grams(tap[0], grid) for tap in alex[:_GRAM_TAPS]], 1))
@@ -93,17 +93,16 @@ def of_units(vgg: Sequence[Tensor], alex: Sequence[Tensor], size: tuple[int, int
 def _grams(tap: Tensor, grid: tuple[int, int]) -> Tensor:
     """(C, h, w) to Gram matrices (n, C (C + 1) / 2) of its windows: a product of two rows is that of two matrices."""
     rows, columns = torch.triu_indices(tap.shape[0], tap.shape[0])
-    twice = torch.where(rows == columns, 1.0, math.sqrt(2))
-    windows = [part.flatten(1) for band in tap.tensor_split(grid[0], 1) for part in band.tensor_split(grid[1], 2)]
-    return torch.stack([(one @ one.T / one.shape[1])[rows, columns] * twice for one in windows])
+    weight = torch.where(rows == columns, 1.0, math.sqrt(2))
+    windows = [cell.flatten(1) for band in tap.tensor_split(grid[0], 1) for cell in band.tensor_split(grid[1], 2)]
+    return torch.stack([(window @ window.T / window.shape[1])[rows, columns] * weight for window in windows])
 
 
 def distances(originals: Sequence[Features], decoded: Sequence[Features]) -> dict[str, Distance]:
     """`kid` and `gram` between sets of pictures, in pairs. Raises UsageError as `discrepancy` does."""
-    return {
-        "kid": discrepancy([one.pooled for one in originals], [one.pooled for one in decoded], 5),
-        "gram": discrepancy([one.grams for one in originals], [one.grams for one in decoded], _GRAM_TAPS),
-    }
+    pooled = [[features.pooled for features in side] for side in (originals, decoded)]
+    grams = [[features.grams for features in side] for side in (originals, decoded)]
+    return {"kid": discrepancy(pooled[0], pooled[1], 5), "gram": discrepancy(grams[0], grams[1], _GRAM_TAPS)}
 
 
 def discrepancy(a: Sequence[Tensor], b: Sequence[Tensor], scale: float) -> Distance:
@@ -111,28 +110,28 @@ def discrepancy(a: Sequence[Tensor], b: Sequence[Tensor], scale: float) -> Dista
 
     Raises UsageError where they are not in pairs, or of fewer than two pictures.
     """
-    shapes = [[tuple(one.shape) for one in side] for side in (a, b)]
-    if shapes[0] != shapes[1] or sum(one.shape[0] > 0 for one in a) < 2:
+    shapes = [[tuple(patches.shape) for patches in pictures] for pictures in (a, b)]
+    if shapes[0] != shapes[1] or sum(len(patches) > 0 for patches in a) < 2:
         raise UsageError(f"patches are {shapes[0]} and {shapes[1]}: pairs from two pictures at least do")
     sums = _sums(a, b, scale)
-    counts = torch.tensor([len(one) for one in a], dtype=torch.float64)
+    counts = torch.tensor([len(patches) for patches in a], dtype=torch.float64)
 
     def value(times: Tensor) -> float:
-        """D where each picture is there so many times, never beside itself."""
-        many = times * counts
-        pairs = many.sum().square() - many.square().sum()
+        """D where each picture counts so many `times`, and is never paired with itself."""
+        patches = times * counts
+        pairs = patches.sum().square() - patches.square().sum()
         return float(times @ sums @ times / pairs) if pairs else math.nan
 
-    draw = torch.Generator().manual_seed(0)
-    draws = (torch.randint(len(a), (len(a),), generator=draw) for _ in range(_DRAWS))
-    values = [value(torch.bincount(one, minlength=len(a)).double()) for one in draws]
+    generator = torch.Generator().manual_seed(0)
+    draws = (torch.randint(len(a), (len(a),), generator=generator) for _ in range(_DRAWS))
+    values = [value(torch.bincount(draw, minlength=len(a)).double()) for draw in draws]
     error = float(np.nanstd(values, ddof=1)) if np.count_nonzero(counts) > 2 else None
     return Distance(value(torch.ones_like(counts)), error)
 
 
 def _sums(a: Sequence[Tensor], b: Sequence[Tensor], scale: float) -> Tensor:
-    """The sum over the patches of each pair of pictures, float64 (pictures, pictures), 0 where the two are one."""
-    first, second, sizes = torch.cat(list(a)), torch.cat(list(b)), [len(one) for one in a]
+    """The sum over the patches of each pair of pictures, float64 (pictures, pictures), with 0 on the diagonal."""
+    first, second, sizes = torch.cat(list(a)), torch.cat(list(b)), [len(patches) for patches in a]
 
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         return ((x @ y.T).double() / scale + 1) ** 3
@@ -141,5 +140,5 @@ def _sums(a: Sequence[Tensor], b: Sequence[Tensor], scale: float) -> Tensor:
         (kernel(x, first) + kernel(y, second) - kernel(x, second) - kernel(y, first)).sum(0)
         for x, y in zip(a, b, strict=True)
     ]
-    sums = torch.stack([part.sum(1) for part in torch.split(torch.stack(rows), sizes, 1)], 1)
+    sums = torch.stack([columns.sum(1) for columns in torch.split(torch.stack(rows), sizes, 1)], 1)
     return sums.fill_diagonal_(0)

@@ -1,10 +1,10 @@
-"""The metrics that an evaluation knows, by the name of their column: how each is to be read, and what computes it.
+"""The metrics of an evaluation by the name of their column: how to read each, and the function that computes it.
 
-A metric takes the original and what was decoded, uint8 (h, w, 3), and gives one figure, or None for a picture that is
-too small for it. Weights come from files that the caller names; nothing is fetched.
+A metric takes the original and the decoded picture, uint8 (h, w, 3), and gives one figure, or None for a picture that
+is too small for it. Weights come from files that the caller names; nothing is fetched.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["SCALES", "Metric", "Scale", "measures", "missing"]
+__all__ = ["SCALES", "Metric", "Scale", "load_metrics", "missing_weights", "network_metric"]
 
 Metric = Callable[["Pixels", "Pixels"], float | None]
 
@@ -64,47 +64,51 @@ SCALES: dict[str, Scale] = {
     "pieapp": Scale("PieAPP", higher=False, perceptual=True, digits=3),
     "ssimulacra2": Scale("SSIMULACRA2", perceptual=True, digits=1),
 }
-"""By column. What is not in here is no metric that this version can report."""
+"""By column. A column that is not in here is no metric that this version can report."""
 
 
-def measures(weights: Iterable[str | Path] = ()) -> Mapping[str, Metric]:
-    """The metrics of a pair of pictures that can be computed here, with these files of weights. Raises ModelError."""
-    from regrain_lab.metrics import fidelity as metrics
+def load_metrics(weights: Iterable[str | Path] = ()) -> dict[str, Metric]:
+    """The metrics of a pair of pictures that can be computed with these files of weights, by column.
+
+    Raises ModelError for a file that cannot be read or used.
+    """
+    from regrain_lab.metrics import fidelity
     from regrain_lab.metrics.dists import Dists
     from regrain_lab.metrics.lpips import Lpips
     from regrain_lab.metrics.pieapp import PieApp
-    from regrain_lab.metrics.pretrained import known
+    from regrain_lab.metrics.pretrained import classify
 
-    files = known(weights)
-    plain = (metrics.psnr, metrics.ssim, metrics.ms_ssim, metrics.fsim)
-    found: dict[str, Metric] = {metric.__name__: metric for metric in plain}
-    for name in ("lpips_alex", "lpips_squeeze"):
-        if name in files:
-            found[name] = _judge(Lpips.load(files[name]), Lpips.smallest)
-    if {"lpips_vgg", "vgg16"} <= files.keys():
-        found["lpips_vgg"] = _judge(Lpips.load(files["lpips_vgg"], files["vgg16"]), Lpips.smallest)
-    if {"vgg16", "dists"} <= files.keys():
-        found["dists"] = _judge(Dists.load(files["vgg16"], files["dists"]), Dists.smallest)
-    if "pieapp" in files:
-        found["pieapp"] = _judge(PieApp.load(files["pieapp"]), PieApp.smallest)
+    files = classify(weights)
+    networks: dict[str, tuple[type[Lpips | Dists | PieApp], tuple[str, ...]]] = {
+        "lpips_alex": (Lpips, ("lpips_alex",)),
+        "lpips_squeeze": (Lpips, ("lpips_squeeze",)),
+        "lpips_vgg": (Lpips, ("lpips_vgg", "vgg16")),
+        "dists": (Dists, ("vgg16", "dists")),
+        "pieapp": (PieApp, ("pieapp",)),
+    }
+    formulas = (fidelity.psnr, fidelity.ssim, fidelity.ms_ssim, fidelity.fsim)
+    metrics: dict[str, Metric] = {formula.__name__: formula for formula in formulas}
+    for name, (network, kinds) in networks.items():
+        if set(kinds) <= files.keys():
+            metrics[name] = network_metric(network.load(*(files[kind] for kind in kinds)), network.smallest)
     if find_spec("ssimulacra2"):
-        found["ssimulacra2"] = metrics.ssimulacra2
-    return found
+        metrics["ssimulacra2"] = fidelity.ssimulacra2
+    return metrics
 
 
-def missing(kinds: Collection[str]) -> list[str]:
-    """A line for each metric that files of these kinds (see `weights.known`) do not suffice for: how to get them."""
+def missing_weights(kinds: Collection[str]) -> list[str]:
+    """A line for each metric that needs more files than these kinds (see `pretrained.classify`): how to get them."""
     return [
-        f"{metric} left out: name {what} with --weights"
-        for metric, (needed, what) in _NEEDS.items()
-        if not needed <= set(kinds)
+        f"{metric} left out: name {source} with --weights"
+        for metric, (needs, source) in _NEEDS.items()
+        if not needs <= set(kinds)
     ]
 
 
-def _judge(network: "Callable[[Tensor, Tensor], Tensor]", smallest: int) -> Metric:
-    """A network that compares batches in [-1, 1] as a metric; None where a side is under `smallest` pixels."""
+def network_metric(network: "Callable[[Tensor, Tensor], Tensor]", smallest: int) -> Metric:
+    """Turn a network that compares batches in [-1, 1] into a metric; None where a side is under `smallest` pixels."""
 
-    def _distance(original: "Pixels", decoded: "Pixels") -> float | None:
+    def distance(original: "Pixels", decoded: "Pixels") -> float | None:
         import torch
 
         from regrain.image import to_signed
@@ -115,4 +119,4 @@ def _judge(network: "Callable[[Tensor, Tensor], Tensor]", smallest: int) -> Metr
             pair = [torch.from_numpy(to_signed(pixels))[None] for pixels in (original, decoded)]
             return float(network(*pair))
 
-    return _distance
+    return distance

@@ -21,7 +21,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def luma(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(h, w, 3) to (h, w), in levels."""
+    """Luma (h, w) of a picture (h, w, 3), in levels."""
     grey: NDArray[np.float64] = pixels @ _LUMA
     return grey
 

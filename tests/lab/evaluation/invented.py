@@ -3,8 +3,7 @@
 import math
 from dataclasses import replace
 
-from regrain_lab.evaluation.rows import Row
-from regrain_lab.evaluation.timings import Timing
+from regrain_lab.evaluation.table import Row, Timing
 
 IMAGES = ("kodim01.png", "kodim02.png", "kodim03.png")
 SETTINGS = ("10", "30", "50", "70")

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from regrain.errors import ImageError, UsageError
 from regrain_lab.evaluation import baselines
-from regrain_lab.evaluation.baselines import ALL, BASELINES, Codec, at_size, present
-from regrain_lab.metrics import fidelity as metrics
+from regrain_lab.evaluation.baselines import ALL, BASELINES, JPEG, WEBP, at_equal_bytes, at_size, available
+from regrain_lab.evaluation.codecs import BenchmarkCodec
+from regrain_lab.metrics import fidelity
 
 
-def stepped(qualities: range, sizes: dict[int, int]) -> Codec:
+def stepped(qualities: range, sizes: dict[int, int]) -> BenchmarkCodec:
     """A codec whose file at quality q has sizes[q] bytes."""
-    return Codec(
+    return BenchmarkCodec(
         name="stepped",
-        settings="",
+        version=str,
+        settings=(),
         qualities=qualities,
         encode=lambda picture, quality: bytes(sizes[quality]),
-        decode=lambda data: np.zeros((1, 1, 3), np.uint8),
-        installed=lambda: True,
-        package="",
+        decode=lambda data, decode_setting: np.zeros((1, 1, 3), np.uint8),
     )
 
 
@@ -35,7 +35,7 @@ def landscape() -> np.ndarray:
 
 
 @pytest.fixture(params=ALL, ids=lambda codec: codec.name)
-def codec(request) -> Codec:
+def codec(request) -> BenchmarkCodec:
     if not request.param.installed():
         pytest.skip(f"needs {request.param.package}")
     return request.param
@@ -49,7 +49,7 @@ def test_a_file_comes_back_and_quality_buys_fidelity(codec):
         decoded = codec.decode(data)
         assert decoded.shape == picture.shape
         assert decoded.dtype == np.uint8
-    assert metrics.psnr(picture, codec.decode(worst)) + 5 < metrics.psnr(picture, codec.decode(best))
+    assert fidelity.psnr(picture, codec.decode(worst)) + 5 < fidelity.psnr(picture, codec.decode(best))
 
 
 def test_a_file_is_the_same_each_time(codec):
@@ -74,7 +74,7 @@ def test_bytes_rise_with_quality(codec):
 
 def test_the_version_and_the_settings_are_named(codec):
     assert any(figure.isdigit() for figure in codec.version())
-    assert codec.settings
+    assert codec.options
     assert codec.threads in (1, None)
 
 
@@ -96,7 +96,7 @@ def test_colour_keeps_the_resolution_that_the_settings_say(codec, sharp):
     stripes[:, ::2] = (200, 0, 0)
     stripes[:, 1::2] = (0, 0, 200)
     finest = codec.qualities[int(0.95 * len(codec.qualities))]
-    assert (metrics.psnr(stripes, codec.decode(codec.encode(stripes, finest))) > 35) is sharp
+    assert (fidelity.psnr(stripes, codec.decode(codec.encode(stripes, finest))) > 35) is sharp
 
 
 @pytest.mark.parametrize("rate", [20, 100, 250])
@@ -147,7 +147,7 @@ def test_a_target_of_nothing_is_refused(codec):
 @pytest.mark.parametrize("codec", ALL, ids=lambda codec: codec.name)
 def test_a_missing_encoder_is_one_line_and_the_rest_go_on(codec):
     gone = dataclasses.replace(codec, installed=lambda: False)
-    codecs, lines = present([stepped(range(1), {0: 1}), gone])
+    codecs, lines = available([stepped(range(1), {0: 1}), gone])
     assert [codec.name for codec in codecs] == ["stepped"]
     assert len(lines) == 1
     assert gone.name in lines[0]
@@ -158,7 +158,7 @@ def test_a_missing_encoder_is_one_line_and_the_rest_go_on(codec):
 def test_a_bare_machine_has_lines_that_name_the_packages(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
-    codecs, lines = present([baselines.JPEG, baselines.JPEG_XL, baselines.HEVC])
+    codecs, lines = available([baselines.JPEG, baselines.JPEG_XL, baselines.HEVC])
     assert codecs == [baselines.JPEG]
     assert ["pillow-jxl-plugin" in lines[0], "ffmpeg" in lines[1]] == [True, True]
     assert baselines.JPEG_XL.version() == baselines.HEVC.version() == ""
@@ -173,3 +173,35 @@ def test_only_rgb_is_taken(codec, shape):
 def test_a_picture_beyond_the_format_is_an_image_error():
     with pytest.raises(ImageError, match="70000x1"):
         baselines.JPEG.encode(np.zeros((1, 70000, 3), np.uint8), 50)
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8) // 4
+
+
+def refuse(pixels, quality):
+    raise ImageError("too wide")
+
+
+def test_at_equal_bytes_each_file_is_the_largest_that_fits():
+    pictures, notes = at_equal_bytes([JPEG, WEBP], PHOTO, 1500)
+    assert notes == []
+    for encoded, codec in zip(pictures, (JPEG, WEBP), strict=True):
+        assert encoded.codec == codec.name
+        assert encoded.fits
+        assert encoded.data == codec.encode(PHOTO, int(encoded.quality))
+        assert len(encoded.data) <= 1500
+        assert encoded.bpp == 8 * len(encoded.data) / (64 * 96)
+        assert encoded.pixels.shape == PHOTO.shape
+
+
+def test_at_equal_bytes_the_smallest_and_the_failing_are_named():
+    pictures, notes = at_equal_bytes([JPEG, dataclasses.replace(WEBP, encode=refuse)], PHOTO, 1)
+    assert [encoded.fits for encoded in pictures] == [False]
+    assert notes == ["JPEG cannot be as small: shown is its smallest file", "WebP skipped: too wide"]
+
+
+def test_the_usual_settings_are_allowed_ones_smallest_files_first():
+    for codec in ALL:
+        places = [codec.qualities.index(setting) for setting in codec.settings]
+        assert len(places) > 5
+        assert places == sorted(set(places))

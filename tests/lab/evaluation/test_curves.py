@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from lab.evaluation.invented import IMAGES, SETTINGS, baseline, regrain
-from regrain_lab.evaluation.curves import compare, curves, labels, learned, mean_of, pictures_with, spread
+from regrain_lab.evaluation.curves import (
+    compare,
+    curves,
+    labels,
+    learned,
+    mean_of,
+    pictures_with,
+    without_single_settings,
+)
 
 
 def series_of(rows):
@@ -87,8 +95,8 @@ def test_names_say_what_tells_one_from_another():
 def test_a_way_that_was_tried_at_one_setting_is_no_curve():
     once = [row for row in regrain(ways=((4, 1.0),)) if row.setting == "30"]
     rows = baseline() + regrain() + once
-    assert spread(rows) == baseline() + regrain()
-    assert spread(once) == once
+    assert without_single_settings(rows) == baseline() + regrain()
+    assert without_single_settings(once) == once
 
 
 def test_a_mean_of_nothing_is_none():

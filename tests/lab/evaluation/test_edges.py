@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, features
 
 from regrain.cli import main
-from regrain_lab.evaluation import clock, plots
-from regrain_lab.evaluation.rows import read
+from regrain_lab.evaluation import charts, timing
+from regrain_lab.evaluation.table import Row, read
 
 SHAPES = {"dot.png": (1, 1, 3), "grey.png": (40, 50), "long.png": (7, 5000, 3), "rgba.png": (40, 50, 4)}
 TOO_SMALL = {"dot.png", "long.png"}
@@ -33,14 +33,14 @@ def folder(tmp_path_factory):
 
 
 def test_odd_pictures_are_rows_and_what_is_none_is_named(folder, monkeypatch, capsys):
-    monkeypatch.setattr(plots, "chart", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
-    monkeypatch.setattr(clock, "take", lambda *arguments, **named: [])
+    monkeypatch.setattr(charts, "draw", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
+    monkeypatch.setattr(timing, "measure", lambda *arguments, **named: [])
     out = folder.parent / "out"
     how = ["--codecs", *CODECS, "--qualities", "40", "--realism", "1"]
     assert main(["evaluate", str(folder), str(out), *how]) == 0
     err = capsys.readouterr().err.splitlines()
     assert [line.partition(" skipped: ")[0] for line in err[:2]] == ["broken.png", "notes.txt"]
-    rows = read(out / "results.csv")
+    rows = read(Row, out / "results.csv")
     assert not [row.error for row in rows if row.error]
     assert {row.image for row in rows} == {*SHAPES, "sixteen.png"}
     assert {row.codec for row in rows} == {name.partition("=")[0] for name in CODECS}

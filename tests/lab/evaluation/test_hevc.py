@@ -7,7 +7,7 @@ import pytest
 
 from regrain.errors import ImageError
 from regrain_lab.evaluation import hevc
-from regrain_lab.metrics import fidelity as metrics
+from regrain_lab.metrics import fidelity
 
 needs_ffmpeg = pytest.mark.skipif(not hevc.available(), reason="needs ffmpeg with libx265 (Debian: ffmpeg)")
 
@@ -39,7 +39,7 @@ def test_grey_has_no_chroma():
 def test_every_size_comes_back(size):
     decoded = hevc.decode(hevc.encode(patches(*size), 4))
     assert decoded.shape == (*size, 3)
-    assert metrics.psnr(patches(*size), decoded) > 50
+    assert fidelity.psnr(patches(*size), decoded) > 50
 
 
 @needs_ffmpeg

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import regrain
-from regrain_lab.evaluation.sweep import pixels_of
-from regrain_lab.metrics.registry import SCALES, measures
+from regrain_lab.evaluation.sweep import load_pixels
+from regrain_lab.metrics.registry import SCALES, load_metrics
 
 STEPS = range(0, 101, 10)
 GOLDEN = Path(__file__).parents[1] / "golden" / "colour.png"
@@ -44,7 +44,7 @@ def worse(pictures: list[np.ndarray], judges: dict) -> dict[int, list[str]]:
 
 
 def test_no_step_is_larger_and_worse_by_two_metrics():
-    judges = {name: judge for name, judge in measures().items() if name in ("psnr", "ms_ssim", "ssimulacra2")}
+    judges = {name: judge for name, judge in load_metrics().items() if name in ("psnr", "ms_ssim", "ssimulacra2")}
     found = worse([drawn()], judges)
     assert len(found) == len(STEPS) - 1
     assert not {step: names for step, names in found.items() if len(names) > 1}
@@ -53,8 +53,8 @@ def test_no_step_is_larger_and_worse_by_two_metrics():
 @pytest.mark.slow
 def test_no_step_over_photos_is(kodak, shared):
     """Crops of two photos, and LPIPS beside."""
-    judges = measures([shared / "data" / "weights" / "lpips_alex_v0.1.safetensors"])
+    judges = load_metrics([shared / "data" / "weights" / "lpips_alex_v0.1.safetensors"])
     names = ("psnr", "ms_ssim", "ssimulacra2", "lpips_alex")
-    crops = [pixels_of(file)[160:352, 200:392] for file in kodak[::12]]
+    crops = [load_pixels(file)[160:352, 200:392] for file in kodak[::12]]
     found = worse(crops, {name: judges[name] for name in names})
     assert not {step: names for step, names in found.items() if len(names) > 1}

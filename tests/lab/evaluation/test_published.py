@@ -3,7 +3,7 @@
 import pytest
 
 from regrain.errors import UsageError
-from regrain_lab.evaluation.published import elsewhere, points
+from regrain_lab.evaluation.published import measured_rows, published_points
 
 PUBLISHED = """system,steps,bpp,psnr_db,ms_ssim,lpips_alex,dists,source
 HiFiC,,0.149,27.3,0.929,0.093,0.104,a table
@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 
 def test_points_are_marked_and_keep_their_source(folder):
-    found, note = points(folder, KODAK)
+    found, note = published_points(folder, KODAK)
     assert [point.label for point in found] == [
         "HiFiC (published, trained on LPIPS-AlexNet)",
         "PerCo (SD), steps 20 (published)",
@@ -46,7 +46,7 @@ def test_a_system_in_both_tables_is_taken_from_the_fuller_one(folder):
     (folder / "perceptual_points.csv").write_text(FULLER)
     with (folder / "kodak_published.csv").open("a") as table:
         table.write("MS-ILLM,,0.154,27.5,0.928,0.073,0.081,a table\n")
-    found = {point.label: point for point in points(folder, KODAK)[0]}
+    found = {point.label: point for point in published_points(folder, KODAK)[0]}
     assert list(found)[:2] == ["MS-ILLM (published, trained on LPIPS-AlexNet)", "Other (published)"]
     assert len(found) == 4
     assert found["MS-ILLM (published, trained on LPIPS-AlexNet)"].metrics["dists"] == 0.08091
@@ -55,43 +55,43 @@ def test_a_system_in_both_tables_is_taken_from_the_fuller_one(folder):
 
 @pytest.mark.parametrize("images", [dict(list(KODAK.items())[:3]), {**KODAK, "mine.png": 9}])
 def test_means_over_other_pictures_are_said_to_be(folder, images):
-    assert f"{len(images)} in all" in points(folder, images)[1]
+    assert f"{len(images)} in all" in published_points(folder, images)[1]
 
 
 @pytest.mark.parametrize("images", [{"mine.png": 768 * 512}, {"kodim01.png": 256 * 192}])
 def test_for_other_pictures_and_for_crops_there_are_none(folder, images):
-    found, note = points(folder, images)
+    found, note = published_points(folder, images)
     assert found == []
     assert "left out" in note
-    assert elsewhere(folder, images) == []
+    assert measured_rows(folder, images) == []
 
 
 def test_rows_of_a_codec_from_no_package_are_taken_for_our_pictures(folder):
-    (row,) = elsewhere(folder, {"kodim01.png": 768 * 512})
+    (row,) = measured_rows(folder, {"kodim01.png": 768 * 512})
     assert (row.codec, row.version, row.options) == ("VVC (published)", "vvenc", "medium 4:2:0")
     assert (row.bytes, row.setting, row.machine) == (3903, "47", "")
     assert row.metrics["psnr"] == 24.04127
-    assert "lpips_squeeze" not in elsewhere(folder, {"kodim02.png": 768 * 512})[0].metrics
+    assert "lpips_squeeze" not in measured_rows(folder, {"kodim02.png": 768 * 512})[0].metrics
 
 
 def test_a_folder_without_tables_has_nothing(tmp_path):
-    assert points(tmp_path, KODAK)[0] == []
-    assert elsewhere(tmp_path, KODAK) == []
+    assert published_points(tmp_path, KODAK)[0] == []
+    assert measured_rows(tmp_path, KODAK) == []
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", PUBLISHED.replace("27.3", "many")])
 def test_another_table_is_refused(tmp_path, text):
     (tmp_path / "kodak_published.csv").write_text(text + "x,y,z\n")
     with pytest.raises(UsageError, match="is no table of reference points"):
-        points(tmp_path, KODAK)
+        published_points(tmp_path, KODAK)
 
 
 def test_the_tables_that_lie_with_the_data_are_read(shared):
     folder = shared / "data" / "reference_rd"
-    found = points(folder, KODAK)[0]
+    found = published_points(folder, KODAK)[0]
     assert len(found) == 48 + 25 - 3
     trained = {point.system for point in found if point.trained_on == "AlexNet"}
     assert trained == {"MS-ILLM", "No-GAN", "CRDR beta 3.84", "CRDR beta 0.0", "HiFiC"}
-    rows = elsewhere(folder, KODAK)
+    rows = measured_rows(folder, KODAK)
     assert len(rows) == 24 * 6
     assert {row.image for row in rows} == set(KODAK)

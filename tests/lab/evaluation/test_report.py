@@ -6,10 +6,10 @@ import pytest
 
 from lab.evaluation.invented import FINGERPRINT, IMAGES, OURS, WEBP, baseline, regrain
 from regrain.errors import OutputError, UsageError
-from regrain_lab.evaluation import plots, tables
-from regrain_lab.evaluation.crops import Crops
-from regrain_lab.evaluation.report import CSV, Beside, report
-from regrain_lab.evaluation.rows import Writer, read
+from regrain_lab.evaluation import charts, tables
+from regrain_lab.evaluation.contact_sheet import ContactSheet
+from regrain_lab.evaluation.report import CSV, Attachments, report
+from regrain_lab.evaluation.table import Row, Table, read
 
 ROWS = baseline() + baseline("WebP", 0.9) + regrain()
 PUBLISHED = "system,steps,bpp,psnr_db,ms_ssim,lpips_alex,dists,source\nHiFiC,,0.149,27.3,0.929,0.093,0.104,a table\n"
@@ -74,20 +74,20 @@ def drawn(monkeypatch):
     """Charts that cost nothing: their panels by title."""
     panels = []
 
-    def chart(given, colours):
+    def draw(given, colours):
         panels.extend(given)
         assert {line.label for panel in given for line in panel.lines if line.kind != "ours"} <= colours.keys()
         return {"png": b"png", "svg": b"<svg/>"}
 
-    monkeypatch.setattr(plots, "chart", chart)
+    monkeypatch.setattr(charts, "draw", draw)
     return panels
 
 
 def test_the_page_comes_from_the_table_alone(tmp_path, drawn):
-    with Writer(tmp_path / CSV, ["psnr", "ms_ssim", "lpips_alex", "lpips_squeeze"]) as writer:
+    with Table(Row, tmp_path / CSV, ["psnr", "ms_ssim", "lpips_alex", "lpips_squeeze"]) as writer:
         for row in ROWS:
             writer.add(row)
-    written = report(read(tmp_path / CSV), tmp_path / "out")
+    written = report(read(Row, tmp_path / CSV), tmp_path / "out")
     names = {str(path.relative_to(tmp_path / "out")) for path in written}
     metrics = ("psnr", "lpips_alex", "lpips_squeeze")
     charts = [f"rate-{name}" for name in metrics] + ["plane-lpips_alex", "plane-lpips_squeeze", "time-lpips_alex"]
@@ -116,8 +116,8 @@ def test_the_times_and_the_crops_are_on_the_page(tmp_path, drawn):
         replace(one, version="1.0", options=options)
         for one, options in ((WEBP, "fixed"), (replace(WEBP, codec="JPEG"), "fixed"), (OURS, ""))
     ]
-    beside = Beside(timings, Crops(b"pixels", "By rule."))
-    report(baseline("AVIF") + ROWS, tmp_path, beside=beside)
+    attachments = Attachments(timings, ContactSheet(b"pixels", "By rule."))
+    report(baseline("AVIF") + ROWS, tmp_path, attachments=attachments)
     page, whole = ((tmp_path / name).read_text() for name in ("RESULTS.md", "results.html"))
     assert (tmp_path / "results" / "crops.webp").read_bytes() == b"pixels"
     assert "(results/crops.webp)" in page
@@ -129,12 +129,16 @@ def test_the_times_and_the_crops_are_on_the_page(tmp_path, drawn):
 
 
 def test_without_a_pair_or_times_the_page_says_so_or_nothing(tmp_path, drawn):
-    report(ROWS, tmp_path, beside=Beside(crops=Crops(None, "There is no sheet.")))
+    report(ROWS, tmp_path, attachments=Attachments(contact_sheet=ContactSheet(None, "There is no sheet.")))
     page = (tmp_path / "RESULTS.md").read_text()
     assert "The table has no rows of AVIF." in page
     assert "## Time" not in page
     assert "crops.webp" not in page
-    report(baseline("AVIF") + ROWS, tmp_path, beside=Beside(crops=Crops(None, "Of other weights.")))
+    report(
+        baseline("AVIF") + ROWS,
+        tmp_path,
+        attachments=Attachments(contact_sheet=ContactSheet(None, "Of other weights.")),
+    )
     assert "Of other weights." in (tmp_path / "RESULTS.md").read_text()
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from PIL import Image
 from regrain import image
 from regrain.errors import LimitError, ModelError, UsageError
 from regrain_lab.evaluation import baselines, sweep
-from regrain_lab.evaluation.contestants import Bench, Contestant, Knobs, baseline
-from regrain_lab.evaluation.rows import read
-from regrain_lab.evaluation.sweep import pictures, pixels_of
-from regrain_lab.metrics.registry import measures
+from regrain_lab.evaluation.codecs import BenchmarkCodec, DecodeSetting
+from regrain_lab.evaluation.suite import Suite
+from regrain_lab.evaluation.sweep import list_pictures, load_pixels
+from regrain_lab.evaluation.table import Row, read
+from regrain_lab.metrics.registry import load_metrics
 
-WAYS = (Knobs(0, 1, 0.0), Knobs(0, 1, 1.0))
+WAYS = (DecodeSetting(0, 1, 0.0), DecodeSetting(0, 1, 1.0))
 
 
 def stored(pixels: np.ndarray, setting: float) -> bytes:
@@ -30,7 +31,7 @@ def stored(pixels: np.ndarray, setting: float) -> bytes:
     return file.getvalue()
 
 
-def loaded(data: bytes, knobs: Knobs) -> np.ndarray:
+def loaded(data: bytes, setting: DecodeSetting) -> np.ndarray:
     return np.load(io.BytesIO(data))
 
 
@@ -49,10 +50,12 @@ class Fake:
     fingerprint: str = ""
     stop_after: int = 10**9
 
-    def __call__(self) -> Bench:
-        plain = Contestant("plain", "1", (16, 4), self.encode, loaded)
-        ways = Contestant("ways", "1", (8,), self.encode, loaded, fingerprint=self.fingerprint, knobs=WAYS)
-        return Bench([plain, ways], dict.fromkeys(self.metrics, gap))
+    def __call__(self) -> Suite:
+        plain = BenchmarkCodec("plain", lambda: "1", (16, 4), self.encode, loaded)
+        ways = BenchmarkCodec(
+            "ways", lambda: "1", (8,), self.encode, loaded, fingerprint=self.fingerprint, decode_settings=WAYS
+        )
+        return Suite([plain, ways], dict.fromkeys(self.metrics, gap))
 
     def encode(self, pixels: np.ndarray, setting: float) -> bytes:
         if pixels.shape != (64, 64, 3):
@@ -81,12 +84,12 @@ def folder(tmp_path):
 
 
 def run(folder, prepare, **options):
-    files, _ = pictures(folder)
+    files, _ = list_pictures(folder)
     return sweep.sweep(files, prepare, folder.parent / "t.csv", **options)
 
 
 def test_a_text_and_a_broken_picture_are_named_and_skipped(folder):
-    files, skipped = pictures(folder)
+    files, skipped = list_pictures(folder)
     assert [path.name for path in files] == ["a.png", "b.png", "c.png"]
     assert [line.partition(" skipped: ")[0] for line in skipped] == ["broken.png", "notes.txt"]
     assert not any(str(folder) in line or "\n" in line for line in skipped)
@@ -94,14 +97,14 @@ def test_a_text_and_a_broken_picture_are_named_and_skipped(folder):
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(UsageError, match="there is no picture in"):
-        pictures(tmp_path)
+        list_pictures(tmp_path)
     with pytest.raises(UsageError, match="no folder"):
-        pictures(tmp_path / "absent")
+        list_pictures(tmp_path / "absent")
 
 
 def test_there_is_a_row_of_everything_in_order(folder):
     rows = run(folder, Fake())
-    assert rows == read(folder.parent / "t.csv")
+    assert rows == read(Row, folder.parent / "t.csv")
     wanted = [("plain", "16", None), ("plain", "4", None), ("ways", "8", 0.0), ("ways", "8", 1.0)]
     assert [(row.image, row.codec, row.setting, row.realism) for row in rows] == [
         (image, *rest) for image in ("a.png", "b.png", "c.png") for rest in wanted
@@ -134,12 +137,12 @@ def test_a_run_that_was_stopped_goes_on(folder):
     with pytest.raises(KeyboardInterrupt):
         run(folder, Fake(stop_after=4))
     table = folder.parent / "t.csv"
-    assert len(read(table)) == 5
+    assert len(read(Row, table)) == 5
     table.write_bytes(table.read_bytes()[:-3])
     fake = Fake()
     rows = run(folder, fake)
     assert fake.calls == [16, 4, 8, 16, 4, 8, 16, 4, 8][3:]
-    assert len(rows) == len(read(table)) == 12
+    assert len(rows) == len(read(Row, table)) == 12
 
 
 def test_other_weights_and_another_metric_are_measured_and_the_rest_is_not(folder):
@@ -177,8 +180,8 @@ class Deadly:
 
     marks: Path
 
-    def __call__(self) -> Bench:
-        return bench(Contestant("plain", "1", (16, 4), self.encode, loaded))
+    def __call__(self) -> Suite:
+        return bench(BenchmarkCodec("plain", lambda: "1", (16, 4), self.encode, loaded))
 
     def encode(self, pixels: np.ndarray, setting: float) -> bytes:
         if pixels.shape != (64, 64, 3):
@@ -202,7 +205,7 @@ def test_a_killed_worker_costs_its_own_row_and_a_new_run_completes(folder):
     deadly.marks.mkdir()
     with pytest.raises(LimitError, match=r"^a worker died[^\n]*a new run goes on here$"):
         run(folder, deadly, jobs=2)
-    kept = read(folder.parent / "t.csv")
+    kept = read(Row, folder.parent / "t.csv")
     assert len(kept) in (4, 5)
     rows = run(folder, deadly, jobs=2)
     assert len(rows) == 6
@@ -214,15 +217,17 @@ def failing(kind: type[Exception], *arguments):
     raise kind("it is\nbroken")
 
 
-def bench(*contestants: Contestant) -> Bench:
-    return Bench(contestants, {"gap": gap})
+def bench(*contestants: BenchmarkCodec) -> Suite:
+    return Suite(contestants, {"gap": gap})
 
 
 def test_what_fails_is_a_row_and_the_rest_goes_on(folder):
-    no_file = Contestant("no file", "1", (1,), partial(failing, LimitError), loaded, knobs=WAYS)
-    no_picture = Contestant("no picture", "1", (1,), stored, partial(failing, KeyError))
-    other_size = Contestant("other size", "1", (1,), lambda pixels, setting: stored(pixels[1:], setting), loaded)
-    fine = Contestant("fine", "1", (1,), stored, loaded)
+    no_file = BenchmarkCodec("no file", lambda: "1", (1,), partial(failing, LimitError), loaded, decode_settings=WAYS)
+    no_picture = BenchmarkCodec("no picture", lambda: "1", (1,), stored, partial(failing, KeyError))
+    other_size = BenchmarkCodec(
+        "other size", lambda: "1", (1,), lambda pixels, setting: stored(pixels[1:], setting), loaded
+    )
+    fine = BenchmarkCodec("fine", lambda: "1", (1,), stored, loaded)
     rows = run(folder, partial(bench, no_file, no_picture, other_size, fine))
     assert len(rows) == 3 * 5
     by_codec = {row.codec: row for row in rows}
@@ -252,8 +257,8 @@ def test_odd_pictures_are_rows(tmp_path):
     save(folder / "long.png", random.integers(0, 256, (7, 5000, 3), np.uint8))
     save(folder / "rgba.png", random.integers(0, 256, (50, 60, 4), np.uint8))
     save(folder / "sixteen.png", random.integers(0, 65536, (50, 60), np.uint16))
-    jpeg, webp = (baseline(codec, [50]) for codec in (baselines.JPEG, baselines.WEBP))
-    rows = run(folder, lambda: Bench([jpeg, webp], measures()))
+    jpeg, webp = (replace(codec, settings=[50]) for codec in (baselines.JPEG, baselines.WEBP))
+    rows = run(folder, lambda: Suite([jpeg, webp], load_metrics()))
     assert [row.error for row in rows] == [""] * 10
     sizes = {row.image: (row.width, row.height) for row in rows}
     assert sizes["dot.png"] == (1, 1)
@@ -262,7 +267,7 @@ def test_odd_pictures_are_rows(tmp_path):
         assert row.metrics["psnr"] is not None
         assert row.metrics["ms_ssim"] is None
         assert (row.metrics["ssim"] is None) == (row.image in ("dot.png", "long.png"))
-    assert read(tmp_path / "t.csv") == rows
+    assert read(Row, tmp_path / "t.csv") == rows
 
 
 def test_everybody_gets_rgb_of_8_bits(tmp_path):
@@ -271,15 +276,15 @@ def test_everybody_gets_rgb_of_8_bits(tmp_path):
     save(tmp_path / "rgba.png", np.dstack([grey // 257] * 3 + [grey // 512]).astype(np.uint8))
     wanted = np.repeat((grey // 257).astype(np.uint8)[..., None], 3, axis=2)
     for name in ("sixteen.png", "rgba.png"):
-        assert np.array_equal(pixels_of(tmp_path / name), wanted)
-        assert pixels_of(tmp_path / name).flags.c_contiguous
+        assert np.array_equal(load_pixels(tmp_path / name), wanted)
+        assert load_pixels(tmp_path / name).flags.c_contiguous
 
 
 def test_everybody_gets_the_picture_upright(tmp_path):
     pixels = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
     exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0\0\0\0\0"
     image.write(image.Picture(pixels, None, image.Metadata(exif=exif)), tmp_path / "turned.png")
-    assert np.array_equal(pixels_of(tmp_path / "turned.png"), np.rot90(pixels))
+    assert np.array_equal(load_pixels(tmp_path / "turned.png"), np.rot90(pixels))
 
 
 def test_the_bar_is_for_terminals_alone(folder, monkeypatch, capsys):

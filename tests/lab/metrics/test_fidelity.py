@@ -11,7 +11,7 @@ import pytest
 
 from regrain.errors import UsageError
 from regrain_lab.evaluation import baselines
-from regrain_lab.metrics import fidelity as metrics
+from regrain_lab.metrics import fidelity
 
 SHARED = Path(os.environ.get("REGRAIN_SHARED", Path(__file__).parents[3] / "shared"))
 MEASURED = SHARED / "data" / "reference_rd" / "kodak_measured.csv"
@@ -24,24 +24,24 @@ def noisy(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarr
 @pytest.mark.parametrize("step", [1, 7, 255])
 def test_psnr_of_a_constant_difference_has_a_closed_form(step):
     dark = np.zeros((5, 9, 3), np.uint8)
-    assert metrics.psnr(dark, dark + np.uint8(step)) == pytest.approx(20 * math.log10(255 / step), abs=1e-12)
+    assert fidelity.psnr(dark, dark + np.uint8(step)) == pytest.approx(20 * math.log10(255 / step), abs=1e-12)
 
 
 def test_psnr_averages_over_channels_together():
     dark = np.zeros((4, 4, 3), np.uint8)
     red = dark.copy()
     red[..., 0] = 30
-    assert metrics.psnr(dark, red) == pytest.approx(10 * math.log10(255**2 / (30**2 / 3)))
+    assert fidelity.psnr(dark, red) == pytest.approx(10 * math.log10(255**2 / (30**2 / 3)))
 
 
 def test_equal_pictures_reach_the_upper_ends():
     picture = noisy(170, 163)
-    assert metrics.psnr(picture, picture) == math.inf
-    assert metrics.ssim(picture, picture) == pytest.approx(1, abs=1e-6)
-    assert metrics.ms_ssim(picture, picture) == pytest.approx(1, abs=1e-6)
+    assert fidelity.psnr(picture, picture) == math.inf
+    assert fidelity.ssim(picture, picture) == pytest.approx(1, abs=1e-6)
+    assert fidelity.ms_ssim(picture, picture) == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.ms_ssim])
+@pytest.mark.parametrize("metric", [fidelity.psnr, fidelity.ssim, fidelity.ms_ssim])
 def test_metrics_are_symmetric_and_fall_with_noise(metric):
     clean = np.tile(np.linspace(40, 210, 176).astype(np.uint8)[None, :, None], (168, 1, 3))
     rough = np.random.default_rng(1).normal(size=clean.shape)
@@ -54,7 +54,7 @@ def test_metrics_are_symmetric_and_fall_with_noise(metric):
 def test_channels_count_alike(channels):
     a, b = noisy(170, 170, 1, seed=1), noisy(170, 170, 1, seed=2)
     wide = (np.repeat(a, channels, axis=2), np.repeat(b, channels, axis=2))
-    for metric in (metrics.psnr, metrics.ssim, metrics.ms_ssim):
+    for metric in (fidelity.psnr, fidelity.ssim, fidelity.ms_ssim):
         assert metric(*wide) == pytest.approx(metric(a, b), abs=1e-6)
 
 
@@ -74,15 +74,15 @@ def test_ssim_agrees_with_another_implementation(size, channels):
         use_sample_covariance=False,
         data_range=255,
     )
-    assert metrics.ssim(clean, spoilt) == pytest.approx(theirs, abs=1e-5)
+    assert fidelity.ssim(clean, spoilt) == pytest.approx(theirs, abs=1e-5)
 
 
 def test_pictures_too_small_for_the_windows_have_no_figure():
-    assert metrics.ms_ssim(noisy(160, 400), noisy(160, 400)) is None
-    assert metrics.ms_ssim(noisy(161, 161), noisy(161, 161)) is not None
-    assert metrics.ssim(noisy(10, 50), noisy(10, 50)) is None
-    assert metrics.ssim(noisy(11, 11), noisy(11, 11)) is not None
-    assert metrics.psnr(noisy(1, 1), noisy(1, 1)) == math.inf
+    assert fidelity.ms_ssim(noisy(160, 400), noisy(160, 400)) is None
+    assert fidelity.ms_ssim(noisy(161, 161), noisy(161, 161)) is not None
+    assert fidelity.ssim(noisy(10, 50), noisy(10, 50)) is None
+    assert fidelity.ssim(noisy(11, 11), noisy(11, 11)) is not None
+    assert fidelity.psnr(noisy(1, 1), noisy(1, 1)) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_pictures_too_small_for_the_windows_have_no_figure():
         (noisy(0, 8), noisy(0, 8)),
     ],
 )
-@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.ms_ssim])
+@pytest.mark.parametrize("metric", [fidelity.psnr, fidelity.ssim, fidelity.ms_ssim])
 def test_other_pictures_are_refused_in_one_line(metric, a, b):
     with pytest.raises(UsageError, match=r"^pictures are [^\n]+$"):
         metric(a, b)
@@ -118,21 +118,21 @@ def test_figures_measured_elsewhere_are_reproduced(image, codec, named, quality)
     if len(data) != int(row["bytes"]):
         pytest.skip(f"another version of the {codec.name} encoder: {len(data)} bytes, not {row['bytes']}")
     decoded = codec.decode(data)
-    assert metrics.psnr(original, decoded) == pytest.approx(float(row["psnr"]), abs=1e-4)
-    assert metrics.ms_ssim(original, decoded) == pytest.approx(float(row["ms_ssim"]), abs=1e-4)
+    assert fidelity.psnr(original, decoded) == pytest.approx(float(row["psnr"]), abs=1e-4)
+    assert fidelity.ms_ssim(original, decoded) == pytest.approx(float(row["ms_ssim"]), abs=1e-4)
 
 
 def test_ssimulacra2_falls_with_the_error():
     original = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8) // 2 + 60
     near, far = (np.clip(original + step, 0, 255).astype(np.uint8) for step in (2, 30))
-    assert metrics.ssimulacra2(original, original) == 100
-    assert 100 > metrics.ssimulacra2(original, near) > metrics.ssimulacra2(original, far)
-    assert metrics.ssimulacra2(original[:7], original[:7]) is None
+    assert fidelity.ssimulacra2(original, original) == 100
+    assert 100 > fidelity.ssimulacra2(original, near) > fidelity.ssimulacra2(original, far)
+    assert fidelity.ssimulacra2(original[:7], original[:7]) is None
     with pytest.raises(UsageError, match="pictures are"):
-        metrics.ssimulacra2(original, original[:20])
+        fidelity.ssimulacra2(original, original[:20])
 
 
 def test_ssimulacra2_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "ssimulacra2", None)
     with pytest.raises(UsageError, match="pip install ssimulacra2"):
-        metrics.ssimulacra2(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9, 3), np.uint8))
+        fidelity.ssimulacra2(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9, 3), np.uint8))

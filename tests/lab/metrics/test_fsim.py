@@ -9,8 +9,7 @@ import pytest
 
 from regrain.errors import UsageError
 from regrain_lab.evaluation import baselines
-from regrain_lab.metrics import fidelity as metrics
-from regrain_lab.metrics import fsim
+from regrain_lab.metrics import fidelity, fsim
 
 SHARED = Path(os.environ.get("REGRAIN_SHARED", Path(__file__).parents[3] / "shared"))
 KODAK = SHARED / "data" / "kodak"
@@ -46,8 +45,8 @@ def coarse(picture: np.ndarray, step: int) -> np.ndarray:
 def test_values_of_another_implementation_are_reproduced(size):
     pair = weave(*size), coarse(weave(*size), 32)
     coloured, grey = INDEPENDENT[size]
-    assert metrics.fsim(*pair) == pytest.approx(coloured, abs=TOLERANCE)
-    assert metrics.fsim(*pair, colour=False) == pytest.approx(grey, abs=TOLERANCE)
+    assert fidelity.fsim(*pair) == pytest.approx(coloured, abs=TOLERANCE)
+    assert fidelity.fsim(*pair, colour=False) == pytest.approx(grey, abs=TOLERANCE)
 
 
 @pytest.mark.skipif(not KODAK.exists(), reason="needs shared/data/kodak")
@@ -55,21 +54,21 @@ def test_values_of_another_implementation_are_reproduced(size):
 def test_values_of_another_implementation_are_reproduced_on_photos(image):
     photo = baselines.JPEG.decode((KODAK / image).read_bytes())
     coloured, grey = INDEPENDENT_KODAK[image]
-    assert metrics.fsim(photo, coarse(photo, 24)) == pytest.approx(coloured, abs=TOLERANCE)
-    assert metrics.fsim(photo, coarse(photo, 24), colour=False) == pytest.approx(grey, abs=TOLERANCE)
+    assert fidelity.fsim(photo, coarse(photo, 24)) == pytest.approx(coloured, abs=TOLERANCE)
+    assert fidelity.fsim(photo, coarse(photo, 24), colour=False) == pytest.approx(grey, abs=TOLERANCE)
 
 
 def test_equal_pictures_reach_one_and_order_does_not_matter():
     a, b = weave(90, 130), coarse(weave(90, 130), 64)
-    assert metrics.fsim(a, a) == pytest.approx(1, abs=1e-12)
-    assert metrics.fsim(a, b) == pytest.approx(metrics.fsim(b, a), rel=1e-12)
-    assert metrics.fsim(a, b) < metrics.fsim(a, coarse(a, 16)) < 1
+    assert fidelity.fsim(a, a) == pytest.approx(1, abs=1e-12)
+    assert fidelity.fsim(a, b) == pytest.approx(fidelity.fsim(b, a), rel=1e-12)
+    assert fidelity.fsim(a, b) < fidelity.fsim(a, coarse(a, 16)) < 1
 
 
 def test_turning_both_pictures_changes_nothing():
     a, b = weave(97, 131), coarse(weave(97, 131), 64)
     for turn in (lambda p: p.transpose(1, 0, 2), lambda p: p[::-1], lambda p: p[:, ::-1]):
-        assert metrics.fsim(turn(a), turn(b)) == pytest.approx(metrics.fsim(a, b), rel=1e-9)
+        assert fidelity.fsim(turn(a), turn(b)) == pytest.approx(fidelity.fsim(a, b), rel=1e-9)
 
 
 def test_a_shift_of_colour_alone_has_a_closed_form():
@@ -78,15 +77,15 @@ def test_a_shift_of_colour_alone_has_a_closed_form():
     red, green, blue = SAME_LUMA
     chroma = 0.596 * red - 0.274 * green - 0.322 * blue, 0.211 * red - 0.523 * green + 0.312 * blue
     expected = math.prod((200 / (value**2 + 200)) ** 0.03 for value in chroma)
-    assert metrics.fsim(grey, shifted, colour=False) == pytest.approx(1, abs=1e-12)
-    assert metrics.fsim(grey, shifted) == pytest.approx(expected, abs=1e-9)
+    assert fidelity.fsim(grey, shifted, colour=False) == pytest.approx(1, abs=1e-12)
+    assert fidelity.fsim(grey, shifted) == pytest.approx(expected, abs=1e-9)
 
 
 def test_one_channel_is_luma():
     a, b = weave(80, 80)[..., :1], coarse(weave(80, 80)[..., :1], 64)
     wide = (np.repeat(a, 3, axis=2), np.repeat(b, 3, axis=2))
-    assert metrics.fsim(a, b) == pytest.approx(metrics.fsim(*wide), abs=1e-9)
-    assert metrics.fsim(a, b) == pytest.approx(metrics.fsim(*wide, colour=False), abs=1e-9)
+    assert fidelity.fsim(a, b) == pytest.approx(fidelity.fsim(*wide), abs=1e-9)
+    assert fidelity.fsim(a, b) == pytest.approx(fidelity.fsim(*wide, colour=False), abs=1e-9)
 
 
 @pytest.mark.parametrize(("down", "across"), [(0, 8), (8, 0), (5, 9), (3, -6)])
@@ -146,7 +145,7 @@ def written_out(luma: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("factor", [1, 2, 3, 4])
 def test_shrinking_takes_means_about_every_nth_pixel(factor):
     picture = noisy(13, 10, 2)
-    shrunk = fsim._shrunk(picture, factor)
+    shrunk = fsim._downsample(picture, factor)
     assert shrunk.shape == (math.ceil(13 / factor), math.ceil(10 / factor), 2)
     before = (factor - 1) // 2
     for row, column in np.ndindex(*shrunk.shape[:2]):
@@ -161,13 +160,13 @@ def test_the_gradient_of_a_slope_is_its_steepness():
 
 
 def test_without_room_or_features_there_is_no_figure():
-    assert metrics.fsim(noisy(1, 1), noisy(1, 1)) is None
-    assert metrics.fsim(noisy(47, 400), noisy(47, 400)) is None
-    assert metrics.fsim(noisy(48, 48), noisy(48, 48)) == pytest.approx(1)
+    assert fidelity.fsim(noisy(1, 1), noisy(1, 1)) is None
+    assert fidelity.fsim(noisy(47, 400), noisy(47, 400)) is None
+    assert fidelity.fsim(noisy(48, 48), noisy(48, 48)) == pytest.approx(1)
     flat = np.full((97, 101, 3), 37, np.uint8)
-    assert metrics.fsim(flat, flat) is None
-    assert metrics.fsim(flat, flat + np.uint8(9)) is None
-    assert 0 <= metrics.fsim(flat, noisy(97, 101)) < 0.8
+    assert fidelity.fsim(flat, flat) is None
+    assert fidelity.fsim(flat, flat + np.uint8(9)) is None
+    assert 0 <= fidelity.fsim(flat, noisy(97, 101)) < 0.8
 
 
 @pytest.mark.parametrize(
@@ -181,4 +180,4 @@ def test_without_room_or_features_there_is_no_figure():
 )
 def test_other_pictures_are_refused_in_one_line(a, b):
     with pytest.raises(UsageError, match=r"^pictures are [^\n]+$"):
-        metrics.fsim(a, b)
+        fidelity.fsim(a, b)

@@ -170,11 +170,11 @@ def test_other_tensors_are_refused_in_one_line(tmp_path, spoil, said):
 
 
 def test_a_missing_or_broken_file_is_a_model_error(tmp_path):
-    with pytest.raises(ModelError, match="no LPIPS weights at"):
+    with pytest.raises(ModelError, match="weights cannot be read"):
         Lpips.load(tmp_path / "absent.safetensors")
     (tmp_path / "noise").write_bytes(bytes(100))
     for path in (tmp_path / "noise", tmp_path):
-        with pytest.raises(ModelError, match="not a readable safetensors file"):
+        with pytest.raises(ModelError, match=r"^[^\n]*(weights cannot be read|neither a safetensors file)"):
             Lpips.load(path)
 
 

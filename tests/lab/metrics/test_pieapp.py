@@ -57,7 +57,7 @@ def test_each_picture_is_judged_alone_and_in_parts(monkeypatch, tensors):
     model = load(monkeypatch, tensors)
     a, b = waves.pictures()
     both = model(torch.cat([a, b]), torch.cat([b, a]))
-    monkeypatch.setattr(pieapp, "_AT_ONCE", 4)
+    monkeypatch.setattr(pieapp, "_BATCH", 4)
     torch.testing.assert_close(both, torch.cat([model(a, b), model(b, a)]))
 
 

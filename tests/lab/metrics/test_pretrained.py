@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from lab.metrics import waves
 from regrain.errors import ModelError
-from regrain_lab.metrics.pretrained import fitted, known, read
+from regrain_lab.metrics.pretrained import classify, load_weights, read
 
 ALPHA_BETA = {"alpha": torch.ones(1, 3, 1, 1), "beta": torch.zeros(1, 3, 1, 1)}
 SIGNS = {
@@ -25,13 +25,13 @@ def test_a_file_is_known_by_its_tensors_in_either_format(tmp_path, kind):
     torch.save(tensors, tmp_path / "any.bin")
     save_file(tensors, tmp_path / "other.bin")
     for name in ("any.bin", "other.bin"):
-        assert known([tmp_path / name]) == {kind: tmp_path / name}
+        assert classify([tmp_path / name]) == {kind: tmp_path / name}
 
 
 def test_the_published_layouts_are_known(tmp_path):
     for kind, shapes in {"vgg16": waves.vgg16(), "pieapp": waves.pieapp()}.items():
         save_file({name: torch.empty(0) for name in shapes}, tmp_path / kind)
-        assert known([tmp_path / kind]) == {kind: tmp_path / kind}
+        assert classify([tmp_path / kind]) == {kind: tmp_path / kind}
 
 
 def test_both_formats_and_parameters_give_the_same_tensors(tmp_path):
@@ -65,28 +65,28 @@ def test_what_is_no_such_file_is_one_line(tmp_path, data):
     (tmp_path / "odd").write_bytes(data)
     for path in (tmp_path / "odd", tmp_path / "absent", tmp_path):
         with pytest.raises(ModelError, match=r"^[^\n]+$"):
-            known([path])
+            classify([path])
 
 
 def test_tensors_of_no_metric_are_refused(tmp_path):
     save_file({"features.0.weight": torch.ones(2)}, tmp_path / "alexnet")
     with pytest.raises(ModelError, match=r"^[^\n]*alexnet holds no weights of a metric"):
-        known([tmp_path / "alexnet"])
+        classify([tmp_path / "alexnet"])
 
 
 def test_a_module_takes_what_fits_and_nothing_else():
     tensors = {"weight": torch.ones(1, 2, dtype=torch.float16), "bias": torch.zeros(1)}
-    module = fitted(torch.nn.Linear(2, 1), tensors, "a file")
+    module = load_weights(torch.nn.Linear(2, 1), tensors, "a file")
     assert module.weight.dtype == torch.float32
     assert not module.weight.requires_grad
     assert not module.training
     for wrong in ({"bias": torch.zeros(1)}, tensors | {"bias": torch.zeros(2)}, tensors | {"more": torch.ones(1)}):
         with pytest.raises(ModelError, match=r"^a file: (weight|bias|more) "):
-            fitted(torch.nn.Linear(2, 1), wrong, "a file")
+            load_weights(torch.nn.Linear(2, 1), wrong, "a file")
 
 
 def test_counters_of_batch_norms_are_of_no_account():
     tensors = torch.nn.BatchNorm2d(2).state_dict()
     del tensors["num_batches_tracked"]
-    fitted(torch.nn.BatchNorm2d(2), tensors, "a file")
-    fitted(torch.nn.BatchNorm2d(2), tensors | {"num_batches_tracked": torch.tensor(3)}, "a file")
+    load_weights(torch.nn.BatchNorm2d(2), tensors, "a file")
+    load_weights(torch.nn.BatchNorm2d(2), tensors | {"num_batches_tracked": torch.tensor(3)}, "a file")

@@ -9,7 +9,7 @@ import torch
 
 from regrain.errors import UsageError
 from regrain_lab.metrics import realism
-from regrain_lab.metrics.realism import Distance, Features, Realism, cells, discrepancy, distances, of_units
+from regrain_lab.metrics.realism import Distance, Features, Realism, cells, discrepancy, distances, pool_units
 
 VGG_WIDTHS, ALEX_WIDTHS = (64, 128, 256, 512, 512), (64, 192, 384, 256, 256)
 
@@ -89,7 +89,7 @@ def taps(widths: Sequence[int], height: int, width: int, seed: int = 0) -> list[
 
 def test_features_are_means_and_gram_matrices_of_windows():
     vgg, alex = taps(VGG_WIDTHS, 8, 12), taps(ALEX_WIDTHS, 8, 12)
-    found = of_units(vgg, alex, (256, 384))
+    found = pool_units(vgg, alex, (256, 384))
     assert found.pooled.shape == (6, 1472)
     assert found.grams.shape == (6, 20_608)
     torch.testing.assert_close(found.pooled[1, :64], vgg[0][0, :, :4, 4:8].mean(dim=(1, 2)))
@@ -124,12 +124,12 @@ def test_a_picture_is_seen_whole_and_a_small_one_has_no_patch():
 @pytest.mark.slow
 def test_detail_that_is_lost_is_seen(shared, kodak):
     """Two halves of one photo, blurred a little and more."""
-    from regrain_lab.evaluation.sweep import pixels_of
+    from regrain_lab.evaluation.sweep import load_pixels
 
     folder = shared / "data" / "weights"
     names = ("lpips_vgg_lins", "vgg16_features_fp16", "lpips_alex_v0.1")
     network = Realism.load(*(folder / f"{name}.safetensors" for name in names))
-    photo = pixels_of(kodak[0])[128:256, :256]
+    photo = load_pixels(kodak[0])[128:256, :256]
     halves = photo[:, :128], photo[:, 128:]
 
     def blurred(one: np.ndarray, part: float) -> np.ndarray:

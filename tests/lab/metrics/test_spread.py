@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from regrain_lab.metrics.spread import Spread, kinds, spreads
+from regrain_lab.metrics.spread import Spread, classify_squares, spreads
 
 
 def grey(values: np.ndarray) -> np.ndarray:
@@ -21,22 +21,22 @@ def scene() -> np.ndarray:
 
 
 def test_squares_are_told_apart():
-    found = kinds(scene())
+    found = classify_squares(scene())
     assert found["texture"].tolist() == [[True, False, False]]
     assert found["edges"].tolist() == [[False, True, False]]
 
 
 def test_a_fine_stripe_is_neither_texture_nor_a_strong_edge():
     across = np.mgrid[:16, :32][1]
-    found = kinds(grey(128 + 10 * np.sin(across)))
+    found = classify_squares(grey(128 + 10 * np.sin(across)))
     assert not found["texture"].any()
     assert not found["edges"].any()
 
 
 def test_turning_the_picture_turns_its_squares():
     scenes = scene()
-    for name, where in kinds(scenes).items():
-        assert (kinds(np.rot90(scenes))[name] == np.rot90(where)).all()
+    for name, where in classify_squares(scenes).items():
+        assert (classify_squares(np.rot90(scenes))[name] == np.rot90(where)).all()
 
 
 def test_one_picture_always_has_no_spread():

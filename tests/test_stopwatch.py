@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from regrain_lab.evaluation.stopwatch import Stopwatch, medians
+from benchmarks.stopwatch import Stopwatch, medians
 
 
 def busy(seconds: float):

@@ -1,0 +1,281 @@
+"""Tables of results as CSV files that grow: of pictures (`Row`), of times (`Timing`) and of folders (`Distribution`).
+
+Invariants: a record is on the disk before the next is measured; a file that is cut off anywhere loses its last line
+alone; of records with the same key the last one counts. The first columns of a record are its key. A metric's cell is
+empty where the metric was not measured, and `nan` where it has no value for such a picture.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar, get_args, get_type_hints
+
+from regrain.errors import OutputError, UsageError
+
+__all__ = ["Distribution", "Record", "Row", "Series", "Table", "Timing", "metrics_of", "read"]
+
+
+class Series(NamedTuple):
+    """What is the same along one curve: the codec and how it decodes; None or empty where it has no such choice.
+
+    `options` are the settings that do not vary; `fingerprint` is of the weights, and marks a learned codec.
+    """
+
+    codec: str
+    version: str
+    options: str
+    seed: int | None
+    steps: int | None
+    realism: float | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A line of a table of `content`; its first `keys` columns tell it from all others."""
+
+    content: ClassVar[str]
+    keys: ClassVar[int]
+
+    @property
+    def series(self) -> Series:
+        """The curve that the record belongs to."""
+        return Series(*(getattr(self, name) for name in Series._fields))
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The key columns as their cells in the file."""
+        return tuple(_cell(getattr(self, entry.name)) for entry in fields(self)[: self.keys])
+
+
+@dataclass(frozen=True)
+class Row(Record):
+    """One picture through one codec at one setting.
+
+    `bytes` is the size of the file and bpp 8 bytes / (width height); seconds are of wall-clock time; `peak_mb` is in
+    10^6 bytes; `threads` are the codec's own. Where `error` is not empty, the figures that it prevented are None.
+    """
+
+    content = "an evaluation"
+    keys = 9
+
+    image: str
+    codec: str
+    version: str
+    options: str
+    setting: str
+    seed: int | None = None
+    steps: int | None = None
+    realism: float | None = None
+    fingerprint: str = ""
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    bpp: float | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    encode_s: float | None = None
+    decode_s: float | None = None
+    peak_mb: float | None = None
+    machine: str = ""
+    threads: int | None = None
+    error: str = ""
+
+    def holds(self, metrics: Iterable[str]) -> bool:
+        """Whether there is nothing left to measure: the row has an error, or all of `metrics`."""
+        return bool(self.error) or set(metrics) <= self.metrics.keys()
+
+
+@dataclass(frozen=True)
+class Timing(Record):
+    """Seconds of wall-clock time of one codec at `setting`; None for what failed or was not measured.
+
+    `encode_s` and `decode_s` are warm: means over `pictures` of medians over rounds, of `pixels` pixels on average.
+    Cold ones are those of a fresh process each, from its start to the file or the pixels. Older tables divide encoding
+    into `analyse_s` (the network) and `code_s` (the rest), decoding into `symbols_s` (to the latents) and `regrow_s`
+    (to the picture). `threads` are the codec's own.
+    """
+
+    content = "timings"
+    keys = 9
+
+    run: int
+    codec: str
+    version: str
+    options: str
+    setting: str
+    seed: int | None = None
+    steps: int | None = None
+    realism: float | None = None
+    fingerprint: str = ""
+    pictures: int = 0
+    pixels: int = 0
+    threads: int = 1
+    encode_s: float | None = None
+    decode_s: float | None = None
+    analyse_s: float | None = None
+    code_s: float | None = None
+    symbols_s: float | None = None
+    regrow_s: float | None = None
+    cold_encode_s: float | None = None
+    cold_decode_s: float | None = None
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class Distribution(Record):
+    """One codec at one setting over all `patches` of `side` pixels of a folder; `bpp` is the mean over pictures."""
+
+    content = "distributions"
+    keys = 10
+
+    codec: str
+    version: str
+    options: str
+    setting: str
+    seed: int | None
+    steps: int | None
+    realism: float | None
+    fingerprint: str
+    patches: int
+    side: int
+    bpp: float | None = None
+    kid: float | None = None
+    kid_error: float | None = None
+    gram: float | None = None
+    gram_error: float | None = None
+    error: str = ""
+
+
+R = TypeVar("R", bound=Record)
+
+
+def metrics_of(rows: Iterable[Row]) -> list[str]:
+    """The metrics that any row has, in the order in which they first appear."""
+    return list(dict.fromkeys(name for row in rows for name in row.metrics))
+
+
+def read(kind: type[R], path: Path) -> list[R]:
+    """The records of a CSV file, each key at its first place but with its last values; none where there is no file.
+
+    A last line without its end is left out. Raises UsageError where the file is no such table, OutputError where it
+    cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} is no table of {kind.content}: {error}; name another folder") from None
+    return list({record.key: record for record in _parse(kind, lines, path)}.values())
+
+
+def _parse(kind: type[R], lines: list[list[str]], path: Path) -> Iterator[R]:
+    if not lines:
+        return
+    columns = lines[0]
+    head, tail, types = _layout(kind)
+    metrics = columns[len(head) : len(columns) - len(tail)]
+    if columns != [*head, *metrics, *tail] or (metrics and not issubclass(kind, Row)):
+        raise UsageError(f"{path} is no table of {kind.content}: its columns are others; name another folder")
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            yield _record(kind, types, dict(zip(columns, line, strict=True)))
+        except ValueError as error:
+            raise UsageError(f"{path}, line {number}: {error}; mend or delete that line") from None
+
+
+def _layout(kind: type[Record]) -> tuple[list[str], list[str], dict[str, type]]:
+    """Names of the columns before the metrics and after them, and the types of all these columns."""
+    names = [entry.name for entry in fields(kind)]
+    middle = names.index("metrics") if "metrics" in names else len(names)
+    hints = get_type_hints(kind)
+    head, tail = names[:middle], names[middle + 1 :]
+    return head, tail, {name: (get_args(hints[name]) or (hints[name],))[0] for name in (*head, *tail)}
+
+
+def _record(kind: type[R], types: Mapping[str, type], cells: dict[str, str]) -> R:
+    values: dict[str, Any] = {name: _value(types[name], cells.pop(name)) for name in types}
+    if issubclass(kind, Row):
+        values["metrics"] = {name: None if text == "nan" else float(text) for name, text in cells.items() if text}
+    return kind(**values)
+
+
+def _value(kind: type, text: str) -> object:
+    return text if kind is str else kind(text) if text else None
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.7g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def _metric_cell(row: Row, name: str) -> str:
+    if name not in row.metrics:
+        return ""
+    value = row.metrics[name]
+    return "nan" if value is None or math.isnan(value) else _cell(float(value))
+
+
+def _line(cells: Iterable[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()
+
+
+class Table(Generic[R]):
+    """The CSV file `path`, open for more records; use it as a context. `records` are those it holds, by key.
+
+    Opening mends: a half-written last line goes, records that were measured twice become one, and columns of `metrics`
+    that the file lacks are added.
+    """
+
+    def __init__(self, kind: type[R], path: Path, metrics: Iterable[str] = ()) -> None:
+        """Read and mend the file, or begin it. Raises UsageError as `read`, and OutputError where it cannot be kept."""
+        from regrain.image import write_bytes
+
+        self.records = {record.key: record for record in read(kind, path)}
+        self._path = path
+        self._head, self._tail, _ = _layout(kind)
+        rows = [record for record in self.records.values() if isinstance(record, Row)]
+        self._metrics = list(dict.fromkeys([*metrics_of(rows), *metrics]))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
+        header = _line([*self._head, *self._metrics, *self._tail])
+        data = (header + "".join(map(self._text, self.records.values()))).encode()
+        if not path.exists() or path.read_bytes() != data:
+            write_bytes(data, path)
+
+    def __enter__(self) -> Self:
+        """Open for appending."""
+        self._file = self._path.open("a", encoding="utf-8", newline="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; every record is on the disk already."""
+        self._file.close()
+
+    def add(self, record: R) -> None:
+        """Append a record and hand it to the system at once. Raises OutputError."""
+        try:
+            self._file.write(self._text(record))
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
+        self.records[record.key] = record
+
+    def _text(self, record: R) -> str:
+        head, tail = ([_cell(getattr(record, name)) for name in names] for names in (self._head, self._tail))
+        metrics = [_metric_cell(record, name) for name in self._metrics] if isinstance(record, Row) else []
+        return _line([*head, *metrics, *tail])

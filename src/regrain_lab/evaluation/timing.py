@@ -1,0 +1,261 @@
+"""The timing pass: every codec at one rate, in turns, with nothing else of ours beside it.
+
+    warm = mean over pictures of the median over ROUNDS of a call's seconds, after a round that does not count
+    cold = seconds from the start of a fresh process to the file, or to the pixels, of one picture
+
+In each round every codec has one turn, so that a machine that slows down slows all alike. A codec that fails has no
+seconds, and does not end the pass. Timings of one run were measured together, so that a ratio between two of them means
+something; a ratio is never of two runs. Of timings of the same series the last counts.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from regrain.errors import LimitError, RegrainError
+from regrain_lab.evaluation import machine
+from regrain_lab.evaluation.codecs import AS_STORED, BenchmarkCodec, DecodeSetting
+from regrain_lab.evaluation.curves import comparison_rate, learned, mean_of
+from regrain_lab.evaluation.progress import bar
+from regrain_lab.evaluation.suite import CodecSource
+from regrain_lab.evaluation.sweep import load_pixels, start_processes
+from regrain_lab.evaluation.table import Row, Series, Table, Timing, read
+
+__all__ = ["REFERENCE", "ROUNDS", "latest", "measure", "reference_of", "timing_of"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ROUNDS = 5
+REFERENCE = "WebP"
+"""The codec that times are shown as multiples of, where a run has it."""
+_DIED = "the process that takes the times died, perhaps for want of memory: a new run takes them again"
+
+
+class _Turn(NamedTuple):
+    """A codec at one setting: in a round it encodes once, and decodes in each of these ways."""
+
+    codec: str
+    setting: float
+    decode_settings: tuple[DecodeSetting, ...] = (AS_STORED,)
+
+
+class _Lap(NamedTuple):
+    """What one way to decode took in one round, in seconds; None where it failed."""
+
+    series: Series
+    threads: int
+    encode_s: float | None = None
+    decode_s: float | None = None
+
+
+def latest(timings: Sequence[Timing]) -> list[Timing]:
+    """The last timing of each series."""
+    return list({timing.series: timing for timing in timings}.values())
+
+
+def timing_of(series: Series, timings: Sequence[Timing]) -> Timing | None:
+    """The last timing of the same codec and steps, at whatever realism and seed."""
+    return next((timing for timing in reversed(timings) if _timed(timing.series) == _timed(series)), None)
+
+
+def _timed(series: Series) -> Series:
+    """The series without what its times hardly depend on: realism is but a factor, and the seed another number."""
+    return series._replace(seed=None, realism=None)
+
+
+def reference_of(timing: Timing, timings: Sequence[Timing]) -> Timing | None:
+    """The timing of the same run to divide by: the reference codec's, else the run's first without weights."""
+    others = [other for other in timings if other.run == timing.run and not other.fingerprint]
+    return next((other for other in others if other.codec == REFERENCE), others[0] if others else None)
+
+
+def measure(
+    codecs: Sequence[BenchmarkCodec],
+    rows: Sequence[Row],
+    files: Sequence[Path],
+    source: CodecSource,
+    path: Path,
+    *,
+    progress: bool = False,
+) -> list[Timing]:
+    """Bring the table at `path` to hold the times of every codec on this machine; return all that it holds.
+
+    The rate is the `comparison_rate` of `rows`, and each codec's setting the nearest to it. Nothing is measured where
+    every codec has a timing already. `source` builds them anew in processes of their own, and at most three of `files`
+    are encoded. Raises UsageError and OutputError of the table, LimitError where a process dies.
+    """
+    timings = read(Timing, path)
+    turns = [turn for codec in codecs if (turn := _turn(codec, rows)) is not None]
+    here = [timing for timing in timings if timing.machine == machine.describe()]
+    by_name = {codec.name: codec for codec in codecs}
+    series = [by_name[turn.codec].series(setting) for turn in turns for setting in turn.decode_settings]
+    if all(timing_of(one, here) for one in series):
+        return timings
+    if REFERENCE not in {turn.codec for turn in turns}:
+        turns += _reference_turn(rows, source)
+    run = max((timing.run for timing in timings), default=0) + 1
+    pictures = [files[index] for index in sorted({0, len(files) // 2, len(files) - 1})]
+    with bar(len(pictures) * (1 + ROUNDS) + len(turns), "round", visible=progress) as advance:
+        warm = _measure_warm(source, turns, pictures, advance)
+        cold = _measure_cold(source, turns, pictures[0], advance)
+    with Table(Timing, path) as table:
+        for timing in _timings(run, turns, pictures, warm, cold):
+            table.add(timing)
+    return read(Timing, path)
+
+
+def _turn(codec: BenchmarkCodec, rows: Sequence[Row]) -> _Turn | None:
+    """The turn at the setting nearest to the rate of comparison, at the highest realism for each number of steps.
+
+    None where the codec has no file in the table.
+    """
+    series = {codec.series(setting) for setting in codec.decode_settings}
+    own = [row for row in rows if row.series in series]
+    setting = _nearest(own, {f"{setting:g}" for setting in codec.settings}, comparison_rate(rows).bpp)
+    ordered = sorted(codec.decode_settings, key=lambda setting: (setting.steps or 0, setting.realism or 0.0))
+    by_steps = {decode_setting.steps: decode_setting for decode_setting in ordered}
+    return None if setting is None else _Turn(codec.name, setting, tuple(by_steps.values()))
+
+
+def _nearest(rows: Sequence[Row], settings: set[str], bpp: float) -> float | None:
+    means = {name: mean_of((row for row in rows if row.setting == name), lambda row: row.bpp) for name in settings}
+    rates = {name: rate for name, rate in means.items() if rate}
+    return float(min(rates, key=lambda name: abs(math.log(rates[name] / bpp)))) if rates else None
+
+
+def _reference_turn(rows: Sequence[Row], source: CodecSource) -> list[_Turn]:
+    """The turn of the reference codec, if the table has it and it can run here."""
+    own = [row for row in rows if row.codec == REFERENCE and not learned(row.series)]
+    setting = _nearest(own, {row.setting for row in own}, comparison_rate(rows).bpp)
+    with suppress(RegrainError):
+        return [] if setting is None else [_Turn(source.single(REFERENCE, setting).name, setting)]
+    return []
+
+
+@contextmanager
+def _fresh_process() -> Iterator[ProcessPoolExecutor]:
+    """A process of its own. Raises LimitError where it dies."""
+    pool = start_processes(1)
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise LimitError(_DIED) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _measure_warm(
+    source: CodecSource, turns: Sequence[_Turn], files: Sequence[Path], advance: Callable[[], object]
+) -> list[list[list[_Lap]]]:
+    """By picture and round the laps of all turns."""
+    pictures = []
+    with _fresh_process() as pool:
+        for path in files:
+            rounds = []
+            for _ in range(1 + ROUNDS):
+                rounds.append(pool.submit(_round, source, tuple(turns), path).result())
+                advance()
+            pictures.append(rounds[1:])
+    return pictures
+
+
+def _round(source: CodecSource, turns: Sequence[_Turn], path: Path) -> list[_Lap]:
+    return [lap for turn in turns for lap in _take_turn(_single(source, turn), turn, path)]
+
+
+@cache
+def _single(source: CodecSource, turn: _Turn) -> BenchmarkCodec:
+    return source.single(turn.codec, turn.setting, turn.decode_settings)
+
+
+def _take_turn(codec: BenchmarkCodec, turn: _Turn, path: Path) -> list[_Lap]:
+    laps = [_Lap(codec.series(setting), codec.thread_count) for setting in turn.decode_settings]
+    pixels = load_pixels(path)
+    with suppress(Exception):
+        data, encode_s = _time(codec.encode, pixels, turn.setting)
+        for index, setting in enumerate(turn.decode_settings):
+            _, decode_s = _time(codec.decode, data, setting)
+            laps[index] = laps[index]._replace(encode_s=encode_s, decode_s=decode_s)
+    return laps
+
+
+def _time(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> tuple[T, float]:
+    start = perf_counter()
+    result = work(*args, **named)
+    return result, perf_counter() - start
+
+
+def _measure_cold(
+    source: CodecSource, turns: Sequence[_Turn], path: Path, advance: Callable[[], object]
+) -> list[tuple[float | None, float | None]]:
+    """By turn the seconds to a file, and to pixels in the first way to decode."""
+    cold = []
+    for turn in turns:
+        data, encoding = _time_fresh(_encode, source, turn, path)
+        decoding = None if data is None else _time_fresh(_decode, source, turn, data)[1]
+        cold.append((encoding, decoding))
+        advance()
+    return cold
+
+
+def _time_fresh(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> tuple[T | None, float | None]:
+    """What `work` returns in a fresh process, and the seconds from the process's start; Nones where it fails."""
+    start = perf_counter()
+    with _fresh_process() as pool:
+        try:
+            return pool.submit(work, *args, **named).result(), perf_counter() - start
+        except BrokenProcessPool:
+            raise
+        except Exception:
+            return None, None
+
+
+def _encode(source: CodecSource, turn: _Turn, path: Path) -> bytes:
+    return _single(source, turn).encode(load_pixels(path), turn.setting)
+
+
+def _decode(source: CodecSource, turn: _Turn, data: bytes) -> bool:
+    _single(source, turn).decode(data, turn.decode_settings[0])
+    return True
+
+
+def _timings(
+    run: int,
+    turns: Sequence[_Turn],
+    files: Sequence[Path],
+    warm: Sequence[Sequence[Sequence[_Lap]]],
+    cold: Sequence[tuple[float | None, float | None]],
+) -> Iterator[Timing]:
+    pixels = round(statistics.fmean(load_pixels(path).size / 3 for path in files))
+    ways = [(turn, number) for turn in turns for number in range(len(turn.decode_settings))]
+    cold_seconds = iter(cold)
+    for index, (turn, number) in enumerate(ways):
+        laps = [[laps[index] for laps in rounds] for rounds in warm]
+        cold_encode_s, cold_decode_s = next(cold_seconds) if number == 0 else (None, None)
+        yield Timing(
+            run=run,
+            **laps[0][0].series._asdict(),
+            setting=f"{turn.setting:g}",
+            pictures=len(files),
+            pixels=pixels,
+            threads=laps[0][0].threads,
+            encode_s=_mean_of_medians([[lap.encode_s for lap in rounds] for rounds in laps]),
+            decode_s=_mean_of_medians([[lap.decode_s for lap in rounds] for rounds in laps]),
+            cold_encode_s=cold_encode_s,
+            cold_decode_s=cold_decode_s,
+            machine=machine.describe(),
+        )
+
+
+def _mean_of_medians(pictures: Sequence[Sequence[float | None]]) -> float | None:
+    """The mean over pictures of the median over rounds; None where a round has no figure."""
+    if any(seconds is None for rounds in pictures for seconds in rounds):
+        return None
+    return statistics.fmean(statistics.median(s for s in rounds if s is not None) for rounds in pictures)
