@@ -6,10 +6,10 @@ from importlib.resources import as_file
 import numpy as np
 import pytest
 import torch
-from conditional.tiny import DEVICES, SMALL, both, built, codec, shipped_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conditional.tiny import DEVICES, SMALL, both, built, codec, shipped_tensors
 from regrain import checkpoint, registry
 from regrain import codec as files
 from regrain.bitstream import Method

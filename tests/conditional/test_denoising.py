@@ -112,8 +112,9 @@ def test_windows_give_what_the_whole_gives(model, y_hat, window):
 @pytest.mark.parametrize(("realism", "steps", "eta"), [(1, 1, 0), (1, 3, 0), (0.5, 2, 1), (0.02, 1, 0), (0, 2, 0)])
 def test_onnx_gives_the_same_pixels(tensors, model, y_hat, realism, steps, eta):
     pytest.importorskip("onnxruntime")
-    from regrain.onnx import decode
     from regrain.onnx.model import Model as OnnxModel
+
+    from regrain.onnx import decode
 
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     other = OnnxModel.build(arrays, {**SAMPLING.to_dict(), "transform": {"slices": SMALL.transform.slices}})

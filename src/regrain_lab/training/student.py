@@ -26,7 +26,7 @@ from regrain.bitstream import Method
 from regrain.conditional.coding_order import CodingStep
 from regrain.conditional.config import HYPER_MAX
 from regrain.conditional.encode import corrected
-from regrain.conditional.frozen import Model
+from regrain.conditional.frozen import FrozenModel
 from regrain.conditional.transform import HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import walk
 from regrain.diffusion import parametrize, schedule
@@ -50,7 +50,7 @@ class TeacherCheckpoint:
 
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, Any]
-    model: Model
+    model: FrozenModel
 
     @classmethod
     def load(cls, path: Path | None, device: torch.device) -> Self:
@@ -58,7 +58,7 @@ class TeacherCheckpoint:
         if path is not None and not path.exists():
             raise ModelError(f"{path}: no weights there; teacher is a file of weights, or empty for the package's")
         with as_file(registry.shipped_weights(Method.CONDITIONAL)) as shipped:
-            model = Model.load(path or shipped, str(device))
+            model = FrozenModel.load(path or shipped, str(device))
             tensors, metadata = checkpoint.load(path or shipped)
         if model.config.prediction == "eps":
             raise ModelError(
@@ -72,7 +72,7 @@ class TeacherCheckpoint:
 
 
 @torch.no_grad()
-def quantized_latents(model: Model, x: Tensor, quality: Tensor) -> Tensor:
+def quantized_latents(model: FrozenModel, x: Tensor, quality: Tensor) -> Tensor:
     """y_hat (B, C, H/16, W/16) of x (B, 3, H, W), sides multiples of 64, as a file of each quality (B,) would give it.
 
     Qualities are in [0, 1], as a file can say them: wholes over QUALITY_TOP. As in encoding, nothing here runs under
@@ -98,7 +98,7 @@ def quantized_latents(model: Model, x: Tensor, quality: Tensor) -> Tensor:
     return y_hat
 
 
-def _on_device(model: Model, device: torch.device) -> tuple[ScaleBranch, MeanBranch, HyperAnalysis]:
+def _on_device(model: FrozenModel, device: torch.device) -> tuple[ScaleBranch, MeanBranch, HyperAnalysis]:
     """The networks behind the latents. Coding always runs them on the CPU; training uses copies on its device."""
     if device.type == "cpu":
         return model.latents.scale, model.latents.mean, model.hyper_analysis
@@ -106,7 +106,7 @@ def _on_device(model: Model, device: torch.device) -> tuple[ScaleBranch, MeanBra
 
 
 @lru_cache(maxsize=1)
-def _copies(model: Model, device: torch.device) -> tuple[ScaleBranch, MeanBranch, HyperAnalysis]:
+def _copies(model: FrozenModel, device: torch.device) -> tuple[ScaleBranch, MeanBranch, HyperAnalysis]:
     with torch.inference_mode(False):
         scale, mean, hyper_analysis = copy.deepcopy((model.latents.scale, model.latents.mean, model.hyper_analysis))
         return scale.to(device), mean.to(device), hyper_analysis.to(device)

@@ -13,7 +13,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor
 
-from regrain.conditional.frozen import Model
+from regrain.conditional.frozen import FrozenModel
 from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.prior import Prior
@@ -142,7 +142,7 @@ def by_latent_noise(autoencoder: Autoencoder, pictures: Tensor, lpips: Lpips | N
 
 
 def by_steps(
-    model: Model, denoiser: Denoiser, pictures: Tensor, lpips: Lpips | None, counts: Sequence[int] = STEPS
+    model: FrozenModel, denoiser: Denoiser, pictures: Tensor, lpips: Lpips | None, counts: Sequence[int] = STEPS
 ) -> list[Row]:
     """DDIM of this denoiser behind the model's latents: quality 28, realism 1, seed 0; pictures' sides are x 64."""
     generator = torch.Generator().manual_seed(0)
@@ -167,7 +167,7 @@ def by_steps(
     ]
 
 
-def sampler_by_steps(model: Model, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
+def sampler_by_steps(model: FrozenModel, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
     """As `by_steps`, of the model's sampler over two seeds; `spread` is their difference over sqrt(2) and the error."""
     batches = count()
 
@@ -187,7 +187,7 @@ def sampler_by_steps(model: Model, pictures: Tensor, lpips: Lpips | None) -> lis
     ]
 
 
-def _sample(model: Model, cond: Tensor, size: tuple[int, int], steps: int, generator: torch.Generator) -> Tensor:
+def _sample(model: FrozenModel, cond: Tensor, size: tuple[int, int], steps: int, generator: torch.Generator) -> Tensor:
     """A sample x_0 (B, 3, *size) at quality 28 of latents (B, C, H/16, W/16), as the decoder draws it."""
     assert model.sampler is not None
     denoiser, knobs = model.sampler, _knobs(cond, QUALITY / 100, 1.0)

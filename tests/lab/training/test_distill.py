@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import regrain
 from lab.training.tiny_student import STAGES, STUDENT_HEAD, write_student, write_teacher
 from regrain import checkpoint
-from regrain.conditional.frozen import Model
 from regrain.errors import ModelError, UsageError
 from regrain_lab.training import distill, loop, tasks
 from regrain_lab.training.loop import LAST, WEIGHTS
@@ -104,7 +104,7 @@ def test_a_run_leaves_weights_whose_latents_are_the_teachers(unbroken):
     assert all(name.startswith("denoiser.") for name in changed)
     about = checkpoint.load_metadata(unbroken.folder / WEIGHTS)
     assert (about["recipe"], about["step"], about["teacher"]) == ("tiny", STEPS, {"recipe": "teacher", "step": 7})
-    assert Model.load(unbroken.folder / WEIGHTS).fingerprint.hex() == about["latent_fingerprint"]
+    assert regrain.load(unbroken.folder / WEIGHTS).fingerprint.hex() == about["latent_fingerprint"]
 
 
 def test_a_run_ends_in_figures_of_both(unbroken):
@@ -160,7 +160,7 @@ def test_the_student_becomes_the_teacher_at_each_halving(student, unbroken, monk
 
 def test_guidance_is_distilled_into_ordinary_weights(tmp_path, shards):
     outcome = distill.main(placed(tmp_path, shards, STUDENT_HEAD + GUIDED))
-    Model.load(outcome.folder / WEIGHTS)
+    regrain.load(outcome.folder / WEIGHTS)
     state = load_file(outcome.folder / LAST)
     assert state["weights.guide.embed.mlp.2.weight"].any()
     shipped = load_file(outcome.folder / WEIGHTS)["denoiser.blocks4.0.film.bias"]

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import regrain
 from lab.training.tiny import HEAD, STAGES, write_recipe
 from regrain import checkpoint
-from regrain.conditional.frozen import Model
 from regrain.errors import ModelError, OutputError, RegrainError, UsageError
 from regrain_lab.training import loop
 from regrain_lab.training.journal import CSV
@@ -86,7 +86,7 @@ def test_a_run_leaves_checkpoint_weights_and_log(unbroken):
     assert unbroken.name == "tiny"
     assert checkpoint.load_metadata(unbroken / LAST)["step"] == STEPS
     about = checkpoint.load_metadata(unbroken / WEIGHTS)
-    model = Model.load(unbroken / WEIGHTS)
+    model = regrain.load(unbroken / WEIGHTS)
     assert about["recipe"] == "tiny"
     assert about["step"] == STEPS
     assert about["latent_fingerprint"] == model.fingerprint.hex()

@@ -79,14 +79,17 @@ def test_rows_by_steps_sample_as_the_decoder(tmp_path):
     rows = by_steps(model, model.denoiser, x, Apart(), (1, 3))
     assert [row.at for row in rows] == [1, 3]
     x_1 = 0.8 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    y_hat = quantized_latents(model, x, torch.full((3,), QUALITY / 100))
+    y_hat = quantized_latents(model, x, torch.full((3,), QUALITY / 100))[:, None]
     levels = schedule.get("cosine")
     for row in rows:
         decoded = [
             sampler.sample(
-                lambda x_t, t, c=c: model.denoise(x_t, t, c, 256 * QUALITY, 1.0), start, levels, steps=row.at
-            )
-            for start, c in zip(x_1, y_hat, strict=True)
+                lambda x_t, t, c=c: model.denoise(x_t, t, c, QUALITY / 100, 1.0).clamp(-1, 1),
+                start,
+                levels,
+                steps=row.at,
+            )[0]
+            for start, c in zip(x_1[:, None], y_hat, strict=True)
         ]
         error = (torch.stack(decoded) - x).square().mean()
         assert row.figures["psnr"] == pytest.approx(float(10 * torch.log10(4 / error)), abs=1e-3)

@@ -22,7 +22,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from regrain.conditional.frozen import Model
+from regrain.conditional.frozen import FrozenModel
 from regrain.diffusion import sampler, schedule
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.training.losses.codec import (
@@ -206,7 +206,7 @@ def ddim_step(x_t: Tensor, x_0: Tensor, level_t: tuple[Tensor, Tensor], level_s:
 class DistillationLoss(nn.Module):
     """The student under its loss; the student is a submodule."""
 
-    def __init__(self, models: Distillation, codec: Model, lpips: Lpips | None) -> None:
+    def __init__(self, models: Distillation, codec: FrozenModel, lpips: Lpips | None) -> None:
         """`codec` makes the latents. Without `lpips` the perceptual term is left out."""
         super().__init__()
         self.student, self.models, self.codec = models.student, models, codec

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from regrain.conditional.config import SAMPLING_SCHEDULE
-from regrain.conditional.frozen import Model
+from regrain.conditional.frozen import FrozenModel
 from regrain.conditional.model import build_sampler, sampler_state
 from regrain.diffusion import schedule
 from regrain.diffusion.unet import SamplingDenoiser
@@ -64,7 +64,7 @@ class Sampler(nn.Module):
 
 
 @torch.no_grad()
-def initial_sampler(model: Model) -> SamplingDenoiser:
+def initial_sampler(model: FrozenModel) -> SamplingDenoiser:
     """A sampling denoiser to train: the model's, or else its denoiser with a new entry for x_t."""
     if model.sampler is not None:
         return copy.deepcopy(model.sampler).requires_grad_(True)
@@ -78,7 +78,7 @@ class SamplerLoss(nn.Module):
     """The sampler under its loss; the sampler is a submodule."""
 
     def __init__(
-        self, network: Sampler, model: Model, config: LossConfig, lpips: Lpips | None,
+        self, network: Sampler, model: FrozenModel, config: LossConfig, lpips: Lpips | None,
         textures: TextureDistances | None = None,
     ) -> None:  # fmt: skip
         """`model` makes the latents. Without `lpips`, or `textures`, their terms are left out."""
