@@ -25,15 +25,15 @@ def train(options: argparse.Namespace) -> None:
 
 
 def distill(options: argparse.Namespace) -> None:
-    """As `train`, of a recipe that trains a student; then the table of step count against quality."""
-    found = _training("distill", options).main(options.recipe, out=options.out, quiet=options.quiet)
-    facts = {"recipe": str(options.recipe), "output": str(found.folder)}
-    rows = {name: [dataclasses.asdict(row) for row in getattr(found, name)] for name in ("teacher", "student")}
-    if found.teacher and not options.json and not options.quiet:
+    """Run a recipe that trains a student, as `train` does; then print the table of step count against quality."""
+    result = _training("distill", options).main(options.recipe, out=options.out, quiet=options.quiet)
+    facts = {"recipe": str(options.recipe), "output": str(result.folder)}
+    rows = {name: [dataclasses.asdict(row) for row in getattr(result, name)] for name in ("teacher", "student")}
+    if result.teacher and not options.json and not options.quiet:
         from regrain_lab.training.steps import table
 
-        say(table(found.teacher, found.student))
-    report(options, {**facts, **rows}, f"{clean(str(options.recipe))} -> {clean(str(found.folder))}")
+        say(table(result.teacher, result.student))
+    report(options, {**facts, **rows}, f"{clean(str(options.recipe))} -> {clean(str(result.folder))}")
 
 
 def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - a module: its main
@@ -52,7 +52,7 @@ def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - 
 
 
 class _CleanLines(logging.Formatter):
-    """What is said while training, which may have names of members of shards in it, without what a terminal obeys."""
+    """Write messages, which may have names of members of shards in them, without signs that a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(clean(line) for line in super().format(record).split("\n"))
