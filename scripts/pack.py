@@ -14,8 +14,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from regrain_lab.training.config import Recipe, read_recipe
 from regrain_lab.training.data import Member, members
+from regrain_lab.training.recipe import Recipe, read_recipe
 
 
 def pack(recipe: Recipe, folder: Path, megabytes: list[float]) -> None:

@@ -103,7 +103,7 @@ def encode(
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
     fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
-    memory.check("encoding", header, limit=max_memory)
+    memory.check("encoding", header, limit=max_memory, torch=registry.needs_torch(given, device))
     model = registry.shipped(given, which, device)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
     with registry.torch_defaults():

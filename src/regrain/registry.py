@@ -175,7 +175,7 @@ def torch_defaults() -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def _cached(path: Path, device: str) -> Codec:
-    """The package's models that were asked for last, on their devices (None is the CPU), 10 to 35 MB each."""
+    """The package's models that were asked for last, on their devices, 10 to 35 MB each."""
     return load(path, device)
 
 

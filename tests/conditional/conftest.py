@@ -1,8 +1,8 @@
 """What these tests share: the shipped weights as torch runs them and as ONNX Runtime does."""
 
 import pytest
-from conditional.tiny import DEVICES, shipped
 
+from conditional.tiny import DEVICES, shipped
 from regrain.conditional.codec import ConditionalModel
 
 

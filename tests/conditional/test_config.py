@@ -1,8 +1,8 @@
 """A configuration survives its file, and none is made that no network may be built of."""
 
 import pytest
-from conditional.tiny import SMALL
 
+from conditional.tiny import SMALL
 from regrain.conditional.config import ModelConfig
 from regrain.errors import UsageError
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from conditional.tiny import DEVICES, SMALL, both, built, codec, shipped_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conditional.tiny import DEVICES, SMALL, both, built, codec, shipped_tensors
 from regrain.conditional.config import HYPER_MAX, ModelConfig, TransformConfig
 from regrain.conditional.context_model import ContextModel
 from regrain.conditional.dct import LATENT_MAX

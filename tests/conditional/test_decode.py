@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conditional.tiny import DEVICES, both, codec, shipped
 
+from conditional.tiny import DEVICES, both, codec, shipped
 from regrain import bitstream, image
 from regrain import codec as files
 from regrain.conditional import grid

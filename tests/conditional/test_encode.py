@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+
 from conditional.tiny import both
 from conditional.tiny import codec as small_codec
-
 from regrain import codec, image
 from regrain.conditional.decode import decode_tile
 from regrain.conditional.encode import ADDED_MAX, analysis_transform, encode_tiles

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+
 from conditional.tiny import SMALL
 from conditional.tiny import codec as small_codec
-
 from regrain import checkpoint
 from regrain.conditional.frozen import FrozenModel, freeze, latent_fingerprint, thaw
 from regrain.conditional.model import ConditionalCodec, ModelConfig

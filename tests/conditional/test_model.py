@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+
 from conditional.tiny import SMALL
 from conditional.tiny import codec as small_codec
-
 from regrain.conditional.model import ConditionalCodec
 
 

@@ -88,7 +88,9 @@ class ScaleBranch:
         The widths of hidden layers are those of the arrays.
         """
 
-        def layer(index: int, inputs: int, shift: int, most: int = ACTIVATION_MAX, out: int | None = None) -> IntegerConv:
+        def layer(
+            index: int, inputs: int, shift: int, most: int = ACTIVATION_MAX, out: int | None = None
+        ) -> IntegerConv:
             """The stored layer."""
             weight, bias = (arrays[f"latents.scale.{index}.{kind}"] for kind in ("weight", "bias"))
             return IntegerConv(weight, bias, (bias.size if out is None else out, inputs), shift, most, product)

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from regrain.errors import ImageError, LimitError, RegrainError, UsageError, plain
 from regrain.image import read, to_signed
-from regrain_lab.training.config import DataConfig
-from regrain_lab.training.drawings import draw
+from regrain_lab.training.recipe import DataConfig
 from regrain_lab.training.shards import entries
 from regrain_lab.training.stopping import leave_signals_alone
+from regrain_lab.training.synthetic_images import draw
 
 __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
 

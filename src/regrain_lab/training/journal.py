@@ -17,6 +17,8 @@ from typing import IO, Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
 
+from regrain.errors import OutputError
+
 __all__ = ["CSV", "Journal", "Lines"]
 
 log = logging.getLogger(__name__)
@@ -29,9 +31,15 @@ class Journal:
     """The files of a run's figures, after one step of it."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Open them in a folder that exists. Raises OSError where nothing can be written."""
+        """Open them, without the steps after `step`; half-written files of a killed run go too. Raises OutputError."""
         self.path, self.step = folder / CSV, step
-        self.events = SummaryWriter(str(folder / "log"), purge_step=step + 1)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for stale in (*folder.glob(".*.safetensors.*.tmp"), *folder.glob(".log.csv.*.tmp")):
+                stale.unlink()
+            self.events = SummaryWriter(str(folder / "log"), purge_step=step + 1)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from None
         self.file: IO[str] | None = None
         self.columns: list[str] = []
         self.refused = False

@@ -51,13 +51,13 @@ class State:
         """Count a step whose gradient was of no use."""
         self.step += 1
 
-    def settle(self) -> None:
+    def load_average(self) -> None:
         """Go on from the averaged weights: what is frozen from here on is then what ships, to the bit."""
         self.network.load_state_dict(self.average)
 
-    def promote(self) -> None:
-        """Settle, and make the teacher what the network then is."""
-        self.settle()
+    def reset_teacher(self) -> None:
+        """Load the average, and make the teacher what the network then is."""
+        self.load_average()
         if self.teacher is not None:
             self.teacher.load_state_dict(self.average)
 

@@ -13,16 +13,16 @@ from regrain.conditional.frozen import freeze
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.diffusion.unet import DenoiserConfig
 from regrain.errors import ModelError
-from regrain_lab.training.config import LossConfig
-from regrain_lab.training.objective import Objective, Rules
+from regrain_lab.training.losses.codec import CodecLoss, StageWeights
+from regrain_lab.training.recipe import LossConfig
 from regrain_lab.training.state import State
 
 
 def step(state, *, freeze_latents=False):
     """One step on the same pictures, its draws from the step's number."""
     torch.manual_seed(state.step)
-    objective = Objective(state.network, LossConfig(), None)
-    loss = objective(crops(), Rules(1.0, 0.0, 0.5, freeze_latents=freeze_latents))["loss"]
+    objective = CodecLoss(state.network, LossConfig(), None)
+    loss = objective(crops(), StageWeights(1.0, 0.0, 0.5, freeze_latents=freeze_latents))["loss"]
     state.zero_grad()
     loss.backward()
     state.update(1e-3)
@@ -133,13 +133,13 @@ def test_no_checkpoint_is_a_start(tmp_path):
     assert state.step == 0
 
 
-def test_what_is_settled_and_frozen_ships_the_same_bits():
+def test_a_loaded_average_that_is_frozen_ships_the_same_bits():
     state = State(tiny_codec(), 0.9)
     for _ in range(2):
         step(state)
     with state.averaged() as codec:
         before = freeze(codec)
-    state.settle()
+    state.load_average()
     for _ in range(3):
         step(state, freeze_latents=True)
     with state.averaged() as codec:

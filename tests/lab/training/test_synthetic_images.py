@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from regrain_lab.training.drawings import RULES, draw
+from regrain_lab.training.synthetic_images import RULES, draw
 
 
 @pytest.fixture(scope="module")
