@@ -69,7 +69,7 @@ class BenchmarkCodec:
     fingerprint: str = ""
     threads: int | None = 1
     decode_settings: Sequence[DecodeSetting] = (AS_STORED,)
-    stages: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict, compare=False)
     qualities: range = range(0)
     installed: Callable[[], bool] = lambda: True
     package: str = ""
