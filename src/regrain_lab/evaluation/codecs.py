@@ -97,7 +97,7 @@ def regrain_codec(
     """
     options = [model.recipe] * (model.recipe != _DEFAULT_RECIPE) + [model.device] * (model.device not in _ON_CPU)
     stages: dict[str, float] = {}
-    timed = _TimedModel(model, stages, model.method, model.fingerprint, model.recipe, model.device)
+    timed = _TimedModel(model, stages, model.method, model.fingerprint, model.recipe, model.device, model.default_steps)
     return BenchmarkCodec(
         name=REGRAIN,
         version=lambda: regrain.__version__,
@@ -134,6 +134,7 @@ class _TimedModel:
     fingerprint: bytes
     recipe: str
     device: str
+    default_steps: int
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> registry.Prepared:
         start = perf_counter()
