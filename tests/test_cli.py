@@ -757,7 +757,7 @@ def folder(photo, monkeypatch):
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
     (photo.parent / "photos" / "notes.txt").write_text("no picture")
-    weights = {"fingerprint": b"\1\2\3\4", "device": "onnx", "recipe": "default"}
+    weights = {"fingerprint": b"\1\2\3\4", "device": "onnx", "recipe": "default", "default_steps": 1}
     stand_in = types.SimpleNamespace(**weights, method=bitstream.Method.CONDITIONAL)
     monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
     monkeypatch.setattr(charts, "draw", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
