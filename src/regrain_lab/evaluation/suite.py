@@ -1,6 +1,7 @@
 """The suite of an evaluation, before it is built and after: which codecs are measured, and by which metrics."""
 
 import os
+import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
@@ -89,14 +90,13 @@ class SuiteSpec:
         return regrain_codec(model, qualities, decode_settings, path if path and path.is_file() else None)
 
     def _limit_threads(self) -> None:
-        """Limit torch and, in workers alone, ONNX Runtime, which asks the environment: processes would inherit it."""
+        """Limit the threads of networks, by the environment in workers alone: others would inherit it from here."""
         if self.threads is None:
             return
-        import torch
-
-        torch.set_num_threads(self.threads)
         if parent_process() is not None:
             os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(self.threads)
 
 
 def select(names: Sequence[str]) -> Selection:
