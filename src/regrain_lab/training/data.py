@@ -81,9 +81,9 @@ def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]
         for entry in entries(shard):
             row = rows.get((shard.name, PurePosixPath(entry.name).stem), {})
             repository = row.get("repository", "")
-            licensed = not config.licence_classes or row.get("licence_class") in config.licence_classes
-            selected = repository not in config.exclude and (repository in config.holdout) == held_out
-            if licensed and selected and entry.name.lower().endswith(SUFFIXES):
+            has_licence = not config.licence_classes or row.get("licence_class") in config.licence_classes
+            in_split = repository not in config.exclude and (repository in config.holdout) == held_out
+            if has_licence and in_split and entry.name.lower().endswith(SUFFIXES):
                 pictures.append(Member(shard, entry.name, entry.offset, entry.size, repository))
     if not pictures:
         raise UsageError(f"no {'validation' if held_out else 'training'} pictures in {len(shards)} shards of {folder}")

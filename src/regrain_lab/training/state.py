@@ -60,7 +60,7 @@ class State:
             self.teacher.load_state_dict(self.average)
 
     @contextmanager
-    def averaged(self) -> Iterator[nn.Module]:
+    def average_weights(self) -> Iterator[nn.Module]:
         """The network with its averaged weights, in evaluation mode, while the context lasts."""
         current = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)

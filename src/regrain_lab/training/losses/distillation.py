@@ -118,11 +118,11 @@ def _none(models: Distillation, batch: Batch, _weights: StageWeights) -> Target:
     if not models.config.dropout:
         return Target(models.noisy(batch, t), t, batch.x, models.weight(t), cond, ones)
     uniform, other_t = torch.rand(2, len(t), device=t.device)
-    dropped = uniform < models.config.dropout
-    t = torch.where(dropped, other_t, t)
-    weight = torch.where(dropped, models.snr(t).clamp(max=1), models.weight(t))
-    cond = torch.where(dropped[:, None, None, None], 0.0, cond)
-    return Target(models.noisy(batch, t), t, batch.x, weight, cond, 1.0 - dropped.float())
+    dropout_mask = uniform < models.config.dropout
+    t = torch.where(dropout_mask, other_t, t)
+    weight = torch.where(dropout_mask, models.snr(t).clamp(max=1), models.weight(t))
+    cond = torch.where(dropout_mask[:, None, None, None], 0.0, cond)
+    return Target(models.noisy(batch, t), t, batch.x, weight, cond, 1.0 - dropout_mask.float())
 
 
 def _direct(models: Distillation, batch: Batch, weights: StageWeights) -> Target:
