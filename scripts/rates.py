@@ -26,7 +26,7 @@ from regrain.image import read
 
 
 def measure(path: Path) -> list[float]:
-    """Of one photo: bpp at quality 0 and 100, largest fall of bytes from q to q + 1, largest gap to the estimate."""
+    """Measure one photo: bpp at quality 0 and 100, largest fall of bytes from q to q + 1, and gap to the estimate."""
     os.environ["OMP_NUM_THREADS"] = "1"
     photo = read(path).pixels
     prepared = registry.load().prepare(photo, 1024)

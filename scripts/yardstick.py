@@ -34,21 +34,19 @@ def main() -> None:
     """Measure, write, print."""
     options = arguments()
     torch.set_num_threads(options.threads)
-    judges, models = (
-        Judges.load(options.weights),
-        {name or "package": load(name, options.device) for name in options.model},
-    )
+    judges = Judges.load(options.weights)
+    models = {name or "package": load(name, options.device) for name in options.model}
     files = list_pictures(options.folder)[0][:: options.every]
-    knobs = DecodeOptions(options.steps, options.realism, options.eta, options.seed)
+    decode_options = DecodeOptions(options.steps, options.realism, options.eta, options.seed)
     rows: list[Row] = []
     readings: dict[tuple[str, float], list[Reading]] = {}
     with bar(len(files) * len(models) * len(options.qualities), "picture", visible=True) as advance:
         for file in files:
             original = Reference(judges, load_pixels(file))
             for name, model in models.items():
-                apart = seeds_apart(model, original.pixels, knobs)
+                apart = seeds_apart(model, original.pixels, decode_options)
                 for quality in options.qualities:
-                    reading = read(model, original, quality, knobs, options.seeds)
+                    reading = read(model, original, quality, decode_options, options.seeds)
                     reading = replace(reading, figures={**reading.figures, "seeds_apart": apart})
                     readings.setdefault((name, quality), []).append(reading)
                     rows.append(row(name, quality, file.name, [reading]))

@@ -752,15 +752,13 @@ def test_compare_wants_the_lpips_weights_it_is_told_of_first(photo, codec, capsy
 @pytest.fixture
 def folder(photo, monkeypatch):
     """The photo, and a text, in `photos`; weights are a stand-in, charts cost nothing, and nobody takes times."""
-    from torch import device, nn
-
     from regrain_lab.evaluation import charts, timing
 
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
     (photo.parent / "photos" / "notes.txt").write_text("no picture")
-    network = nn.Identity()
-    stand_in = types.SimpleNamespace(fingerprint=b"\1\2\3\4", device=device("cpu"), recipe="default", network=network)
+    weights = {"fingerprint": b"\1\2\3\4", "device": "onnx", "recipe": "default"}
+    stand_in = types.SimpleNamespace(**weights, method=bitstream.Method.CONDITIONAL)
     monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
     monkeypatch.setattr(charts, "draw", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})
     monkeypatch.setattr(timing, "measure", lambda *arguments, **named: [])

@@ -101,6 +101,14 @@ def test_eta_adds_noise_of_the_seed(data):
     assert np.array_equal(decoded(eta=1.0, realism=0.0), decoded(realism=0.0, eta=1.0, seed=1))
 
 
+def test_sampling_from_no_noise_needs_no_seed(data):
+    def decoded(**options):
+        return codec.decode(data, init_noise=0.0, **options).pixels
+
+    assert np.array_equal(decoded(seed=1), decoded(seed=2))
+    assert np.array_equal(decoded(realism=0.0), codec.decode(data, realism=0.0).pixels)
+
+
 def test_a_target_that_whole_bytes_meet_is_theirs_and_none_is_exceeded():
     for pixels in (1, 30_000, 393_216, 99_999_989):
         for size in range(1, 3000, 7):

@@ -14,8 +14,8 @@ def header(width: int, height: int, tile: int = 1024, method: Method = Method.CO
 
 
 def test_a_thumbnail_fits_a_small_machine():
-    assert memory.need(header(96, 80), torch=False) < 0.2 * GB
-    assert memory.need(header(96, 80)) < 0.5 * GB
+    assert 0.205 * GB < memory.need(header(96, 80), torch=False) < 0.25 * GB
+    assert 0.39 * GB < memory.need(header(96, 80)) < 0.5 * GB
     memory.check("decoding", header(256, 256), limit=GB // 2, torch=False)
 
 
@@ -25,6 +25,12 @@ def test_more_of_anything_needs_more():
     assert least < memory.need(header(8000, 6000, method=Method.PROGRESSIVE))
     assert least + 3 * GB < memory.need(header(8000, 6000, tile=8192))
     assert memory.need(header(1, 60000)) < memory.need(header(16, 60000))
+
+
+@pytest.mark.parametrize(("steps", "peak"), [(1, 0.734), (2, 0.878)])
+def test_a_large_picture_needs_no_more_than_is_said_and_not_much_less(steps, peak):
+    """The peaks of `regrain decode` on ONNX Runtime, 2 threads, 4000 x 3000 pixels at quality 50."""
+    assert peak * GB < memory.need(header(4000, 3000), steps, torch=False) < 1.3 * peak * GB
 
 
 def test_the_message_says_the_figures_and_the_flag():

@@ -51,6 +51,7 @@ SIGNATURES = {
         "realism": 1.0,
         "eta": 0.0,
         "seed": 0,
+        "init_noise": 1.0,
         "partial": False,
         "model": None,
         "device": None,
@@ -120,6 +121,7 @@ def test_encode_refuses_what_is_out_of_range_before_it_reads(name, values):
         ("steps", [0, 1001, 1.0, "many"]),
         ("realism", [-0.01, 1.01, None.__class__]),
         ("seed", [-1, 2**64, "0"]),
+        ("init_noise", [-0.01, 1.01, "1"]),
         ("max_memory", [0]),
     ],
 )
@@ -255,6 +257,7 @@ def test_encode_refuses_wrong_types_before_it_reads(name, values):
         ("realism", [None]),
         ("eta", [None]),
         ("seed", [None]),
+        ("init_noise", [None]),
         ("partial", [None, "no", 1]),
         ("max_pixels", [None]),
         ("model", [3]),

@@ -1,5 +1,5 @@
-"""The sampler: it reads x_t at every noise level, nears the faithful picture as realism goes to 0, and every knob turns
-something; with ONNX Runtime it gives the same."""
+"""The sampler: it reads x_t at every noise level, nears the faithful picture as realism goes to 0, and every option
+changes something; both backends give the same."""
 
 import itertools
 from dataclasses import replace
@@ -8,85 +8,93 @@ import numpy as np
 import pytest
 import torch
 
+from conditional.tiny import DEVICES, SMALL, built
+from conditional.tiny import codec as small_codec
 from regrain import checkpoint
-from regrain.conditional.decode import Knobs, regrow
-from regrain.conditional.frozen import SAMPLER, Model, freeze
-from regrain.conditional.model import ConditionalCodec, ModelConfig, build_sampler, sampler_state
-from regrain.conditional.transform import TransformConfig
+from regrain.conditional.codec import ConditionalModel
+from regrain.conditional.decode import WINDOW, reconstruct
+from regrain.conditional.frozen import SAMPLER, FrozenModel, freeze
+from regrain.conditional.model import build_sampler, sampler_state
+from regrain.diffusion import schedule
 from regrain.diffusion.unet import RESIDUAL, DenoiserConfig
+from regrain.errors import ModelError
+from regrain.options import DecodeOptions
 
-SMALL = ModelConfig(
-    transform=TransformConfig(widths=(8, 8, 8), latent=12, hyper=6, hyper_width=8, anchors=3),
-    denoiser=DenoiserConfig(widths=(8, 12, 16), depths=(2, 1, 1), embedding=8),
-)
-SAMPLING = replace(SMALL, sampler=True)
+FAITHFUL = replace(SMALL, denoiser=DenoiserConfig(widths=(8, 12, 16), depths=(2, 1, 1), embedding=8))
+SAMPLING = replace(FAITHFUL, sampler=True)
 SIZE = 75, 100
 
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, torch.Tensor]:
     """Of a codec with a sampler that was trained on from its denoiser: alike, and not the same."""
-    torch.manual_seed(5)
-    codec = ConditionalCodec(SMALL).eval()
+    codec = small_codec(FAITHFUL)
     for parameter in codec.denoiser.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    sampler = build_sampler(SMALL)
+    sampler = build_sampler(FAITHFUL)
     state = sampler_state(codec.denoiser.state_dict(), sampler)
     mine = {f"{SAMPLER}{name}": (value + 0.1 * torch.randn_like(value)).half() for name, value in state.items()}
     return freeze(codec) | mine
 
 
-@pytest.fixture(scope="module")
-def model(tensors) -> Model:
-    return Model.build(tensors, SAMPLING.to_dict())
+@pytest.fixture(scope="module", params=DEVICES)
+def model(tensors, request) -> ConditionalModel:
+    return built(tensors, SAMPLING, request.param)
 
 
 @pytest.fixture(scope="module")
-def y_hat() -> torch.Tensor:
-    return torch.randn(12, 5, 7, generator=torch.Generator().manual_seed(0))
+def sampler(tensors):
+    """The sampler as torch's module."""
+    return FrozenModel.build(tensors, SAMPLING).sampler
 
 
-def pixels(model, y_hat, **knobs) -> np.ndarray:
-    return regrow(model, y_hat, SIZE, 12800, grey=False, knobs=Knobs(**knobs)).astype(int)
+@pytest.fixture(scope="module")
+def y_hat() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((12, 5, 7)).astype(np.float32)
+
+
+def pixels(model, y_hat, *, window=WINDOW, **options) -> np.ndarray:
+    drawn = reconstruct(model.denoiser, y_hat, SIZE, 12800, DecodeOptions(**options), grey=False, window=window)
+    return drawn.astype(int)
 
 
 @pytest.mark.parametrize("t", [1.0, 0.5, 0.0])
-def test_inference_is_the_forward_pass_and_contexts_are_its_own(model, t):
+def test_inference_is_the_forward_pass_and_contexts_are_its_own(sampler, t):
     x_t, cond = torch.randn(1, 3, 48, 32), torch.randn(1, 12, 3, 2)
-    knobs = torch.tensor([[t], [0.3], [1.0]])
-    wanted = model.sampler(x_t, knobs[0], cond, knobs[1], knobs[2])
-    context = model.sampler.context(cond, knobs[1], knobs[2])
-    for given in (None, context, model.sampler.infer_context(cond, knobs[1], knobs[2])):
-        found = model.sampler.infer(x_t, knobs[0], cond, knobs[1], knobs[2], given)
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    time, quality, realism = torch.tensor([[t], [0.3], [1.0]])
+    wanted = sampler(x_t, time, cond, quality, realism)
+    context = sampler.context(cond, quality, realism)
+    for given in (None, context, sampler.infer_context(cond, quality, realism)):
+        inferred = sampler.infer(x_t, time, cond, quality, realism, given)
+        torch.testing.assert_close(inferred, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_where_there_is_no_noise_the_estimate_is_x_t(model):
+def test_where_there_is_no_noise_the_estimate_is_x_t(sampler):
     """At t = 0 the noise is two levels: x_0 is x_t but for a fraction of the network's own output."""
     x, cond, one = torch.rand(1, 3, 32, 32), torch.randn(1, 12, 2, 2), torch.ones(1)
-    alpha = model.sampler.schedule.alpha(0 * one)
-    x_0 = model.sampler(alpha * x, 0 * one, cond, one / 2, one)
-    far = model.sampler(alpha * (x + RESIDUAL), 0 * one, cond, one / 2, one)
+    alpha = sampler.schedule.alpha(0 * one)
+    x_0 = sampler(alpha * x, 0 * one, cond, one / 2, one)
+    far = sampler(alpha * (x + RESIDUAL), 0 * one, cond, one / 2, one)
     assert float((far - x_0).mean()) == pytest.approx(RESIDUAL, rel=0.2)
 
 
-def test_x_t_is_read_at_every_noise_level(model):
+def test_x_t_is_read_at_every_noise_level(sampler):
     cond, one = torch.randn(1, 12, 2, 2), torch.ones(1)
     for t in (0.0, 0.25, 0.5, 0.75, 1.0):
-        first, second = (model.sampler(torch.randn(1, 3, 32, 32), t * one, cond, one / 2, one) for _ in range(2))
+        first, second = (sampler(torch.randn(1, 3, 32, 32), t * one, cond, one / 2, one) for _ in range(2))
         assert float((first - second).abs().mean()) > 1e-3
 
 
-KNOBS = {"seed": 1, "steps": 3, "realism": 0.5, "init_noise": 0.0}
+OPTIONS = {"seed": 1, "steps": 3, "realism": 0.5, "init_noise": 0.0}
 
 
-@pytest.mark.parametrize("name", KNOBS)
-def test_every_knob_turns_something(model, y_hat, name):
-    before, after = pixels(model, y_hat), pixels(model, y_hat, **{name: KNOBS[name]})
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_changes_something(model, y_hat, name):
+    before, after = pixels(model, y_hat), pixels(model, y_hat, **{name: OPTIONS[name]})
     assert np.abs(before - after).mean() > 0.2
 
 
-def test_eta_turns_something(model, y_hat):
+def test_eta_changes_something(model, y_hat):
     assert np.abs(pixels(model, y_hat, steps=3) - pixels(model, y_hat, steps=3, eta=1.0)).mean() > 0.2
 
 
@@ -95,8 +103,8 @@ def test_without_initial_noise_seeds_are_alike(model, y_hat):
 
 
 def test_realism_0_is_the_faithful_picture_and_what_lies_near_it_is_near(tensors, model, y_hat):
-    plain = Model.build({n: t for n, t in tensors.items() if not n.startswith(SAMPLER)}, SMALL.to_dict())
-    faithful = pixels(plain, y_hat, realism=0)
+    plain = {name: tensor for name, tensor in tensors.items() if not name.startswith(SAMPLER)}
+    faithful = pixels(built(plain, FAITHFUL, model.device), y_hat, realism=0)
     assert np.array_equal(pixels(model, y_hat, realism=0), faithful)
     apart = [np.abs(pixels(model, y_hat, realism=r) - faithful).mean() for r in (0.001, 0.03, 0.3, 1)]
     assert apart[0] < 0.5
@@ -109,24 +117,65 @@ def test_windows_give_what_the_whole_gives(model, y_hat, window):
     assert np.abs(whole - parts).max() <= 1
 
 
+def test_contexts_that_are_not_kept_change_nothing(model, y_hat, monkeypatch):
+    kept = pixels(model, y_hat, steps=2, window=4)
+    monkeypatch.setattr("regrain.conditional.decode.KEPT_MOST", 0)
+    assert np.array_equal(pixels(model, y_hat, steps=2, window=4), kept)
+
+
 @pytest.mark.parametrize(("realism", "steps", "eta"), [(1, 1, 0), (1, 3, 0), (0.5, 2, 1), (0.02, 1, 0), (0, 2, 0)])
-def test_onnx_gives_the_same_pixels(tensors, model, y_hat, realism, steps, eta):
-    pytest.importorskip("onnxruntime")
-    from regrain.onnx.model import Model as OnnxModel
-
-    from regrain.onnx import decode
-
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    other = OnnxModel.build(arrays, {**SAMPLING.to_dict(), "transform": {"slices": SMALL.transform.slices}})
-    assert other.fingerprint == model.fingerprint
-    found = decode.regrow(
-        other, y_hat.numpy(), SIZE, 12800, grey=False, steps=steps, realism=realism, eta=eta, seed=7
-    ).astype(int)
-    assert np.abs(found - pixels(model, y_hat, steps=steps, realism=realism, eta=eta, seed=7)).max() <= 1
+def test_both_backends_give_the_same_pixels(tensors, y_hat, realism, steps, eta):
+    one, other = (
+        pixels(built(tensors, SAMPLING, device), y_hat, steps=steps, realism=realism, eta=eta, seed=7)
+        for device in DEVICES
+    )
+    assert np.abs(one - other).max() <= 1
 
 
-def test_a_file_of_weights_says_whether_it_has_a_sampler(tensors, tmp_path):
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize("realism", [0.0, 0.3, 1.0])
+def test_estimates_are_alike_and_within_the_range_of_pixels(tensors, size, realism):
+    draw, estimates = np.random.default_rng(5), []
+    x_t, y_hat = (size * draw.standard_normal(shape).astype(np.float32) for shape in ((3, 32, 16), (12, 2, 1)))
+    for device in DEVICES:
+        denoiser = built(tensors, SAMPLING, device).denoiser
+        context = denoiser.context(y_hat, 9000, realism)
+        assert (context is None) == (realism == 0)
+        estimates.append(denoiser.estimate(x_t, 0.4, y_hat, 9000, realism, context))
+        assert estimates[-1].dtype == np.float32
+        assert np.abs(estimates[-1]).max() <= 1
+    np.testing.assert_allclose(*estimates, atol=1e-4 * size**0.5)
+
+
+def test_sampling_starts_where_the_networks_say(tensors):
+    """alpha_1 sketch + sigma_1 eps with a sampler, realism times init_noise times eps without."""
+    eps, y_hat = np.ones((3, 32, 16), np.float32), np.zeros((12, 2, 1), np.float32)
+    denoiser = built(tensors, SAMPLING, "onnx").denoiser
+    start = denoiser.start(eps, denoiser.context(y_hat, 0, 1.0), 1.0)
+    np.testing.assert_allclose(start, schedule.get("truncated").at(1.0)[1], rtol=1e-6)
+    plain = built(tensors, FAITHFUL, "onnx").denoiser
+    assert plain.context(y_hat, 0, 1.0) is None
+    np.testing.assert_allclose(plain.start(eps, None, 0.5), 0.5 * FAITHFUL.init_noise, rtol=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_samplers_of_another_shape_are_refused_when_they_are_loaded(tensors, device):
+    for name in ("enter.weight", "enter_x.weight", "gate.bias", "embed.mlp.0.weight", "blocks4.0.conv1.bias"):
+        tensor = tensors[SAMPLER + name]
+        for other in (tensor[:-1], tensor[None], tensor.reshape(-1)[0], torch.zeros(3, 5)):
+            with pytest.raises(ModelError):
+                built({**tensors, SAMPLER + name: other}, SAMPLING, device)
+        with pytest.raises((ModelError, KeyError)):
+            built({n: t for n, t in tensors.items() if n != SAMPLER + name}, SAMPLING, device)
+    with pytest.raises(ModelError, match="more"):
+        built({**tensors, f"{SAMPLER}more": torch.zeros(1)}, SAMPLING, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_file_of_weights_says_whether_it_has_a_sampler(tensors, tmp_path, device):
     about = {"recipe": "small", "step": 1, "config": SAMPLING.to_dict()}
     checkpoint.save(tmp_path / "weights.safetensors", tensors, about)
-    assert Model.load(tmp_path / "weights.safetensors").sampler is not None
-    assert "sampler" not in SMALL.to_dict()
+    model = ConditionalModel.load(tmp_path / "weights.safetensors", device)
+    assert model.denoiser.samples(1.0)
+    assert not model.denoiser.samples(0.0)
+    assert "sampler" not in FAITHFUL.to_dict()

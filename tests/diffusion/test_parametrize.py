@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -61,6 +62,20 @@ def test_levels_broadcast_over_the_batch(prediction):
         for i in range(2):
             one = convert(prediction, output[i], x_t[i], float(alpha[i]), float(sigma[i]))
             torch.testing.assert_close(whole[i], one)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@light
+@given(t=st.floats(0, 1))
+def test_arrays_are_converted_as_tensors_are(prediction, t):
+    """In float32, too, at levels that are Python's floats."""
+    output, x_t = _images(torch.float32)
+    alpha, sigma = get("cosine").at(t)
+    for convert in (to_x0, to_eps, target):
+        array = convert(prediction, output.numpy(), x_t.numpy(), alpha, sigma)
+        assert array.dtype == np.float32
+        wanted = convert(prediction, output, x_t, alpha, sigma).numpy()
+        np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-5 / min(alpha, sigma))
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear"])

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -182,6 +183,25 @@ def test_grids_fall_from_1_to_0_evenly_in_what_they_say(name, grid, steps):
     places = [math.log(ratio) if grid == "log_snr" else ratio ** (1 / 7) for ratio in ratios]
     gaps = [a - b for a, b in pairwise(places)]
     assert gaps == pytest.approx([gaps[0]] * len(gaps), rel=1e-4) if gaps else steps == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.floats(0, 1), st.floats(0, 1), st.floats(0, 1),
+    st.sampled_from(["cosine", "linear", "truncated"]), st.booleans(),
+)  # fmt: skip
+def test_arrays_take_the_steps_of_tensors(t, s, eta, name, ancestral):
+    s, t = sorted((s, t))
+    assume(s < t)
+    tensors, schedule = [_normal((3, 4, 5), seed).float() for seed in range(3)], get(name)
+    arrays = [tensor.numpy() for tensor in tensors]
+    if ancestral:
+        one, other = (ancestral_step(x_t, x_0, t, s, schedule, noise=z) for x_t, x_0, z in (arrays, tensors))
+    else:
+        one, other = (ddim_step(x_t, x_0, t, s, schedule, eta=eta, noise=z) for x_t, x_0, z in (arrays, tensors))
+    assert one.dtype == np.float32
+    weight = max(1.0, schedule.at(s)[1] / schedule.at(t)[1])
+    np.testing.assert_allclose(one, other.numpy(), atol=1e-5 * weight)
 
 
 def test_perfect_estimate_is_a_fixed_point():

@@ -1,4 +1,6 @@
-"""The integer wall holds: the indices are torch's for every z and quality, whoever multiplies and in whatever order."""
+"""The integer wall in NumPy: the sums are torch's, whoever multiplies and in whatever order."""
+
+from importlib.resources import as_file
 
 import numpy as np
 import pytest
@@ -8,14 +10,19 @@ from hypothesis import strategies as st
 
 pytest.importorskip("onnxruntime")
 
-from regrain.conditional.dct import LATENT_MAX
-from regrain.entropy import exact
+from regrain import registry
+from regrain.bitstream import Method
+from regrain.entropy import exact, integer
 from regrain.errors import ModelError
-from regrain.onnx import integers, networks
-from regrain.onnx.network import Network
+from regrain.onnx import weights
+from regrain.onnx.network import matrix_product
 
-few = settings(max_examples=12, deadline=None)
-QUALITIES = st.integers(0, integers.QUALITY_TOP)
+HYPER, LATENT, HIDDEN, CONTEXTS = 48, 256, 64, [(2, 2), (2, 4), (6, 10), (16, 24), (40, 56), (96, 160)]
+
+
+def forwards(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """NumPy's matrix product."""
+    return [a @ b]
 
 
 def backwards(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
@@ -26,54 +33,61 @@ def backwards(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
     return [total.astype(np.float64)]
 
 
-@few
-@given(st.integers(0, 2**32), QUALITIES, st.sampled_from([(1, 1), (4, 4), (5, 9), (7, 2)]))
-def test_the_indices_are_those_of_torch(torch_model, onnx_model, seed, quality, size):
-    """Random z and random symbols of every size, far beyond what occurs."""
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    """The scale branch of the weights that ship."""
+    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as path:
+        stored, _ = weights.load(path)
+    return {name: array for name, array in stored.items() if name.startswith("latents.scale.")}
+
+
+@pytest.fixture(scope="module")
+def branch(arrays) -> integer.ScaleBranch:
+    return integer.ScaleBranch(arrays, HYPER, LATENT, CONTEXTS, matrix_product())
+
+
+@pytest.fixture(scope="module")
+def theirs(arrays) -> exact.ScaleBranch:
+    """The same in torch, in float64."""
+    made = exact.ScaleBranch(HYPER, HIDDEN, LATENT, CONTEXTS).double()
+    for index, layer in enumerate(made.convolutions):
+        layer.set_integers(*(torch.from_numpy(arrays[f"latents.scale.{index}.{kind}"]) for kind in ("weight", "bias")))
+    return made.requires_grad_(False)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([(1, 1), (2, 3), (4, 1)]))
+def test_the_branch_is_torchs(branch, theirs, seed, size):
+    """Random z and random symbols, far beyond what occurs."""
     draw = np.random.default_rng(seed)
-    z_hat = draw.integers(-140, 141, (48, *(-(-side // 4) for side in size)), dtype=np.int32)
-    known = np.rint(draw.standard_cauchy((256, *size)) * draw.choice([0.3, 3, 300])).clip(-(2**24), 2**24)
-    known = known.astype(np.int32)
-    found = np.zeros(known.shape, np.int64)
-
-    def read(part, ids):
-        """The symbols that are known; `found` keeps the indices."""
-        place = part.places(*size)
-        found[part.channels, place] = ids
-        return known[part.channels, place]
-
-    symbols, y_hat = onnx_model.latents.walk(z_hat, quality, size, read)
-    wanted = torch_model.latents.index(torch.from_numpy(z_hat), torch.from_numpy(known), quality)
-    assert np.array_equal(found, wanted.numpy())
-    assert np.array_equal(symbols, known)
-    assert np.abs(y_hat).max() <= LATENT_MAX
+    z_hat = draw.integers(-140, 141, (HYPER, *size), dtype=np.int32)
+    symbols = np.rint(draw.standard_cauchy((96, 4 * size[0], 4 * size[1])) * draw.choice([0.3, 3, 300]))
+    symbols = symbols.clip(-(2**24), 2**24).astype(np.int32)
+    total, hidden = branch(z_hat)
+    wanted, wanted_hidden = theirs(torch.from_numpy(z_hat)[None].double())
+    assert np.array_equal(total, wanted[0])
+    assert np.array_equal(hidden, wanted_hidden[0])
+    for number, (known, out) in enumerate(CONTEXTS, start=1):
+        added = branch.context(number, symbols[:known], hidden)
+        assert added.shape == (out, *symbols.shape[1:])
+        other = theirs.context(number, torch.from_numpy(symbols[None, :known]).double(), wanted_hidden)
+        assert np.array_equal(added, other[0])
 
 
-def test_every_quality_has_torchs_offsets_and_tables(torch_model, onnx_model):
-    ours, theirs = onnx_model.latents, torch_model.latents
-    for quality in (*range(0, 25601, 97), 25600):
-        offset = exact.interpolate_offsets(theirs.offset, torch.tensor([quality]))[0]
-        assert np.array_equal(integers.interpolate_offsets(ours.offset, quality), offset.numpy())
-        np.testing.assert_allclose(ours.gain(quality), theirs.gain(quality).numpy(), rtol=1e-6)
-        for one, other in zip(ours.hyper_tables(quality), theirs.hyper_tables(quality), strict=True):
-            assert one.first == other.first
-            assert np.array_equal(one.counts, other.counts)
-
-
-def test_whoever_multiplies_the_sums_are_the_same(onnx_model):
+def test_whoever_multiplies_the_sums_are_the_same(branch):
     """ONNX Runtime, NumPy and a loop over float32 in the opposite order."""
-    layers, draw = onnx_model.latents.scale.layers, np.random.default_rng(1)
-    for layer in layers:
+    draw = np.random.default_rng(1)
+    for layer in branch.layers:
         x = draw.integers(0, 64, (layer.taps.shape[3], 3, 5)).astype(np.float64)
         wanted = layer(x)
-        for product in (lambda a, b: [a @ b], backwards):
-            other = object.__new__(integers.IntegerConv)
+        for product in (forwards, backwards):
+            other = object.__new__(integer.IntegerConv)
             other.taps, other.bias, other.shift, other.product = layer.taps, layer.bias, layer.shift, product
             assert np.array_equal(other(x), wanted)
 
 
 def test_a_product_is_exact_up_to_2_to_the_24():
-    draw, product = np.random.default_rng(2), Network(networks.product())
+    draw, product = np.random.default_rng(2), matrix_product()
     for rows, inner, columns in ((1, 1, 1), (3, 1040, 7), (256, 64, 1000)):
         a, b = draw.integers(-127, 128, (rows, inner)), draw.integers(-127, 128, (inner, columns))
         assert np.array_equal(product(a.astype(np.float64), b.astype(np.float64))[0], a @ b)
@@ -83,14 +97,40 @@ def test_a_product_is_exact_up_to_2_to_the_24():
 def test_levels_are_those_of_torch(symbols):
     values = np.array(symbols, np.int32)
     wanted = exact.level(torch.from_numpy(values).double())
-    assert np.array_equal(integers.level(values), wanted.numpy())
+    assert np.array_equal(integer.level(values), wanted.numpy())
+
+
+@given(st.lists(st.integers(-(2**22), 2**22), min_size=1))
+def test_scale_indices_are_those_of_torch(totals):
+    values = np.array(totals, np.float64)
+    assert np.array_equal(integer.scale_index(values), exact.scale_index(torch.from_numpy(values)).numpy())
+
+
+@given(st.lists(st.tuples(*[st.integers(-(2**20), 2**20)] * 2), min_size=2, max_size=6), st.integers(0, 25600))
+def test_offsets_are_those_of_torch(rows, quality):
+    wanted = exact.interpolate_offsets(torch.tensor(rows), torch.tensor([quality]))[0]
+    assert np.array_equal(integer.interpolate_offsets(np.array(rows, np.int32), quality), wanted.numpy())
 
 
 def test_sums_that_could_be_inexact_are_refused():
     weight, bias = np.full((2, 64, 3, 3), 127, np.int8), np.zeros(2, np.int32)
-    integers.IntegerConv(weight, bias, 64, 4, 127, backwards)
+    integer.IntegerConv(weight, bias, (2, 64), 4, 127, backwards)
     for wrong in (np.array([0, 2**24], np.int32), np.array([-(2**24), 0], np.int32)):
         with pytest.raises(ModelError, match="2\\^24"):
-            integers.IntegerConv(weight, wrong, 64, 4, 127, backwards)
-    with pytest.raises(ModelError, match="shape"):
-        integers.IntegerConv(weight, bias, 63, 4, 127, backwards)
+            integer.IntegerConv(weight, wrong, (2, 64), 4, 127, backwards)
+    with pytest.raises(ModelError, match="no integers"):
+        integer.IntegerConv(weight.astype(np.float32), bias, (2, 64), 4, 127, backwards)
+    for shape in ((2, 63), (3, 64)):
+        with pytest.raises(ModelError, match="shape"):
+            integer.IntegerConv(weight, bias, shape, 4, 127, backwards)
+
+
+def test_a_branch_for_other_channels_is_refused(arrays):
+    for hyper, latent, contexts in (
+        (HYPER - 1, LATENT, CONTEXTS),
+        (HYPER, LATENT + 1, CONTEXTS),
+        (HYPER, LATENT, [(2, 3), *CONTEXTS[1:]]),
+        (HYPER, LATENT, [(3, 2), *CONTEXTS[1:]]),
+    ):
+        with pytest.raises(ModelError, match="scale branch"):
+            integer.ScaleBranch(arrays, hyper, latent, contexts, forwards)

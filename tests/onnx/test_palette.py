@@ -11,7 +11,6 @@ pytest.importorskip("onnxruntime")
 
 from regrain.errors import ModelError
 from regrain.onnx import palette
-from regrain.onnx.network import Network
 from regrain.palette.autoencoder import Autoencoder
 from regrain.palette.autoencoder_config import AutoencoderConfig
 
@@ -35,11 +34,11 @@ def arrays(module):
 
 
 def encoder(config, weights):
-    return Network(palette.encoder(weights, config.channels, config.encoder, config.encoder_depths))
+    return palette.encoder(weights, config.channels, config.encoder, config.encoder_depths)
 
 
 def decoder(config, weights):
-    return Network(palette.decoder(weights, config.channels, config.decoder, config.decoder_depths, config.half))
+    return palette.decoder(weights, config.channels, config.decoder, config.decoder_depths, config.half)
 
 
 @few

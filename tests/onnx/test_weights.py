@@ -1,7 +1,6 @@
 """Weights read without torch are those that it reads, and what is none of ours is refused as there."""
 
 import struct
-from importlib.resources import as_file
 
 import numpy as np
 import pytest
@@ -9,11 +8,8 @@ import torch
 
 pytest.importorskip("onnxruntime")
 
-from regrain.onnx.model import Model
-
-from regrain import checkpoint, registry
-from regrain.bitstream import Method
-from regrain.errors import ModelError, UsageError
+from regrain import checkpoint
+from regrain.errors import ModelError
 from regrain.onnx import weights
 
 TENSORS = {
@@ -40,15 +36,6 @@ def test_a_part_is_float32_and_without_its_prefix():
     assert found["a"].dtype == np.float32
 
 
-def test_the_shipped_model_says_the_same_of_itself(torch_model, onnx_model):
-    assert onnx_model.fingerprint == torch_model.fingerprint == registry.shipped_fingerprint(Method.CONDITIONAL)
-    assert (onnx_model.recipe, onnx_model.method) == (torch_model.recipe, torch_model.method)
-    assert (onnx_model.prediction, onnx_model.init_noise) == (
-        torch_model.config.prediction,
-        torch_model.config.init_noise,
-    )
-
-
 def test_what_is_no_file_of_weights_is_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     refused = {None: "reinstall", b"no weights": "cannot be read", struct.pack("<Q", 2) + b"{}": "not weights of"}
@@ -56,49 +43,34 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path):
         if data is not None:
             path.write_bytes(data)
         with pytest.raises(ModelError, match=word):
-            Model.load(path)
+            weights.load(path)
     checkpoint.save(path, TENSORS, {})
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(ModelError, match="damaged"):
-        Model.load(path)
+        weights.load(path)
 
 
-@pytest.fixture(scope="module")
-def shipped() -> tuple[dict[str, torch.Tensor], dict]:
-    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as path:
-        return checkpoint.load(path)
-
-
-@pytest.mark.parametrize(
-    ("changes", "about", "word"),
-    [
-        ({"latents.offset": None}, {}, "latents.offset"),
-        ({"latents.scale.1.bias": torch.full((64,), 2**24)}, {}, "2\\^24"),
-        ({"latents.scale.1.weight": torch.zeros(64, 63, 3, 3, dtype=torch.int8)}, {}, "shape"),
-        ({"latents.offset": torch.zeros(5, 256, dtype=torch.int32)}, {}, "anchors"),
-        ({"denoiser.attention.weight": torch.zeros(3, 3)}, {}, "attention"),
-        ({"denoiser.enter.bias": torch.zeros(81)}, {}, "biases"),
-        ({}, {"config": {}}, "prediction"),
-        ({}, {"schedule": "linear"}, "linear"),
-        ({}, {"guided": True}, "guided"),
-    ],
-)
-def test_weights_of_another_shape_are_refused(shipped, changes, about, word, tmp_path):
-    tensors, metadata = shipped
-    config = about.pop("config", metadata["config"] | about)
-    changed = {name: value for name, value in {**tensors, **changes}.items() if value is not None}
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e300, 1e39])
+def test_numbers_that_float32_does_not_have_are_refused(tmp_path, value):
     path = tmp_path / "w.safetensors"
-    checkpoint.save(path, changed, metadata | {"config": config})
-    with pytest.raises(ModelError, match=word) as refusal:
-        Model.load(path)
-    assert "\n" not in str(refusal.value)
+    checkpoint.save(path, {"a": torch.tensor([1.0, value], dtype=torch.float64)}, {})
+    with pytest.raises(ModelError, match="'a' holds what are no finite numbers"):
+        weights.load(path)
 
 
-def test_weights_of_another_method_are_refused():
-    with (
-        as_file(registry.shipped_weights(Method.PROGRESSIVE)) as path,
-        pytest.raises(UsageError, match="conditional method"),
-    ):
-        Model.load(path)
+def test_types_that_no_weights_have_are_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    for tensor in (torch.zeros(2, dtype=torch.complex64), torch.zeros(2, dtype=torch.bfloat16)):
+        checkpoint.save(path, {"a": tensor}, {})
+        with pytest.raises(ModelError, match=r"finite numbers|cannot be read") as refusal:
+            weights.load(path)
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_text_is_one_or_is_refused():
+    assert weights.text({"recipe": "r"}, "recipe") == "r"
+    assert weights.text({}, "recipe") == ""
+    with pytest.raises(ModelError, match="recipe is a list of 1; text is allowed"):
+        weights.text({"recipe": ["r"]}, "recipe")

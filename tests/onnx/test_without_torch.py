@@ -1,4 +1,4 @@
-"""Where torch is not installed, files decode all the same; what needs it says so in one line."""
+"""Where torch is not installed, every method encodes and decodes all the same; what needs it says so in one line."""
 
 import importlib.util
 import subprocess
@@ -10,11 +10,14 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from regrain import image, registry
+from regrain import codec, image, registry
 from regrain.cli import main
 from regrain.errors import UsageError
+from regrain.options import METHODS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+TOLERANCE = {"conditional": 1, "progressive": 1, "palette": 1}
+"""Levels between the pixels of ONNX Runtime and torch's."""
 WITHOUT = """
 import sys
 
@@ -71,9 +74,10 @@ def test_commands_do_their_work_or_say_what_to_install(tmp_path):
         "decode grey.rgn cpu.png --quiet --device cpu": (0, ""),
         "inspect grey.rgn --quiet": (0, ""),
         "decode bad.rgn bad.png": (4, "cut short"),
-        "encode photo.png out.rgn": (2, "encoding needs torch"),
+        "encode photo.png cpu.rgn --quiet --device cpu": (0, ""),
         "decode progressive.rgn --quiet": (0, ""),
-        "decode grey.rgn gpu.png --device cuda": (2, "needs torch"),
+        "decode grey.rgn gpu.png --device cuda": (2, "pip install 'regrain[torch]'"),
+        "encode photo.png gpu.rgn --device cuda:1": (2, "pip install 'regrain[torch]'"),
     }
     done = run(COMMANDS.format(lines=list(lines)), tmp_path)
     assert done.returncode == 0, done.stderr
@@ -82,8 +86,29 @@ def test_commands_do_their_work_or_say_what_to_install(tmp_path):
     for line, word in zip(said(done), failures, strict=True):
         assert line.startswith("regrain: error: ")
         assert word in line
-    assert not (tmp_path / "out.rgn").exists()
+    assert not (tmp_path / "gpu.rgn").exists()
     assert image.read(tmp_path / "grey.png").grey
+
+
+def test_every_method_encodes_and_decodes(tmp_path):
+    """What is written without torch is a picture again, with torch and without."""
+    pixels = image.read(GOLDEN / "colour.png").pixels[:32, :32]
+    image.write(image.Picture(pixels), tmp_path / "photo.png")
+    lines = [
+        line
+        for method in METHODS
+        for line in (
+            f"encode photo.png {method}.rgn --quiet --method {method} --quality 90",
+            f"decode {method}.rgn {method}.png --quiet --seed 3",
+        )
+    ]
+    done = run(COMMANDS.format(lines=lines), tmp_path)
+    assert (done.returncode, said(done), done.stdout.split()) == (0, [], ["0"] * len(lines))
+    for method in METHODS:
+        drawn = image.read(tmp_path / f"{method}.png").pixels.astype(int)
+        assert np.abs(drawn - pixels).mean() < 16
+        other = codec.decode((tmp_path / f"{method}.rgn").read_bytes(), seed=3, device="cpu").pixels.astype(int)
+        assert np.abs(drawn - other).max() <= TOLERANCE[method]
 
 
 def test_without_either_it_says_what_to_install(tmp_path):
@@ -91,18 +116,22 @@ def test_without_either_it_says_what_to_install(tmp_path):
     done = run(body, tmp_path, "onnxruntime")
     assert done.stdout.split() == ["2"]
     (line,) = said(done)
-    assert "pip install torch" in line
+    assert "pip install onnxruntime" in line
 
 
-def test_with_torch_installed_the_device_is_asked_for(tmp_path, monkeypatch, capsys):
+def test_with_torch_installed_the_device_is_asked_for(tmp_path, monkeypatch):
+    """ONNX Runtime unless a device of torch's is named; both write and read one format."""
     monkeypatch.chdir(tmp_path)
     source = str(GOLDEN / "colour.rgn")
-    assert main(["decode", source, "onnx.png", "--quiet", "--device", "onnx", "--realism", "0"]) == 0
-    assert main(["decode", source, "torch.png", "--quiet", "--realism", "0"]) == 0
-    one, other = (image.read(f"{name}.png").pixels.astype(int) for name in ("onnx", "torch"))
-    assert np.abs(one - other).max() <= 1
-    assert main(["encode", "onnx.png", "out.rgn", "--device", "onnx"]) == 2
-    assert "encoding needs torch" in capsys.readouterr().err
+    pictures = []
+    for name, device in (("default", ()), ("onnx", ("--device", "onnx")), ("torch", ("--device", "cpu"))):
+        assert main(["decode", source, f"{name}.png", "--quiet", "--realism", "0", *device]) == 0
+        pictures.append(image.read(f"{name}.png").pixels.astype(int))
+        assert main(["encode", "default.png", f"{name}.rgn", "--quiet", *device]) == 0
+        assert codec.decode(Path(f"{name}.rgn").read_bytes()).pixels.shape == pictures[0].shape
+    assert np.array_equal(pictures[0], pictures[1])
+    assert np.abs(pictures[0] - pictures[2]).max() <= 1
+    assert Path("default.rgn").read_bytes() == Path("onnx.rgn").read_bytes()
 
 
 def test_a_device_without_its_runtime_is_refused(monkeypatch):

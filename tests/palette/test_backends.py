@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 import regrain
-from regrain import bitstream, models
+from regrain import bitstream
 from regrain.errors import UsageError
 from regrain.palette import onnx_backend, torch_backend
 from regrain.palette.codec import PaletteModel
@@ -43,7 +43,7 @@ assert not [name for name in sys.modules if name.startswith(("torch.", "diffuser
 @pytest.fixture(scope="module")
 def shipped():
     """The weights that ship, on ONNX Runtime and on torch."""
-    return models.load(device="onnx", method="palette"), models.load(device="cpu", method="palette")
+    return regrain.load("palette", device="onnx"), regrain.load("palette", device="cpu")
 
 
 def textured(photo, *size):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import regrain
 from regrain.palette.pipelines import load
 
 pytest.importorskip("diffusers")
@@ -42,6 +43,10 @@ def test_an_autoencoder_alone_is_a_model(tmp_path, kind):
         assert pipeline.denoiser is None
         assert (pipeline.name, len(pipeline.fingerprint)) == (str(place).rpartition("/")[2], 4)
         assert (pipeline.autoencoder.channels, pipeline.autoencoder.stride) == (4, 8)
+
+
+def test_torch_runs_it_where_no_device_is_named(folder):
+    assert (regrain.load(folder).device, regrain.load(folder, "cpu").device) == ("cpu", "cpu")
 
 
 def test_the_fingerprint_is_the_autoencoders(tmp_path, folder):

@@ -123,6 +123,7 @@ def test_weights_that_are_none_are_refused_in_a_line(weights, tmp_path, device):
         "of other latents": (tensors, {**about, "config": {**about["config"], "channels": 3}}),
         "without moments": ({n: t for n, t in tensors.items() if n != "moments.shift"}, about),
         "of too many moments": ({**tensors, "moments.shift": torch.zeros(5)}, about),
+        "with a stranger": ({**tensors, "autoencoder.stranger": torch.zeros(1)}, about),
         "cut": ({n: t for n, t in tensors.items() if not n.startswith("denoiser.from8")}, about),
     }
     for name, (some, said) in bad.items():

@@ -33,7 +33,8 @@ class Prepared:
 
     def payloads(self, quality: int) -> list[bytes]:
         """A payload for each tile, at quality q times 256."""
-        return encode_tiles(self.model, self.y, quality, self.tile)
+        with _quiet():
+            return encode_tiles(self.model, self.y, quality, self.tile)
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,28 @@ class ConditionalModel:
             denoiser=Denoiser(shape, networks),
         )
 
+    @property
+    def default_steps(self) -> int:
+        """Two where there is a sampler."""
+        return 2 if self.config.sampler else 1
+
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""
-        return Prepared(self.latents, analysis_transform(self.denoiser.networks, pixels), tile)
+        with _quiet():
+            return Prepared(self.latents, analysis_transform(self.denoiser.networks, pixels), tile)
 
     def decode(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode."""
         header = stream.header
         size, quality = (header.height, header.width), header.quality
-        y_hat = decode_latents(self.latents, stream.tiles, size, quality, header.tile, partial=options.partial)
-        return reconstruct(self.denoiser, y_hat, size, quality, options, grey=header.grey)
+        with _quiet():
+            y_hat = decode_latents(self.latents, stream.tiles, size, quality, header.tile, partial=options.partial)
+            return reconstruct(self.denoiser, y_hat, size, quality, options, grey=header.grey)
+
+
+def _quiet() -> np.errstate:
+    """NumPy without a warning where weights that are broken, though of the right shape, lead to infinity or NaN."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _networks(arrays: Mapping[str, NDArray[Any]], config: ModelConfig, device: str | None) -> Networks:

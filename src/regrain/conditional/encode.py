@@ -91,14 +91,18 @@ def encode_tiles(model: ContextModel, y: Image, quality: int, tile: int) -> list
 def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image, quality: int) -> bytes:
     gained = model.networks.gain(quality) * y
     z = model.networks.hyper_analysis(pad_edge(gained, HYPER_FACTOR))
-    z_hat = np.rint(z).clip(-HYPER_MAX, HYPER_MAX).astype(np.int32)
+    z_hat = _rounded(z, HYPER_MAX)
     table_ids = tile_payload.hyper_table_ids(*z_hat.shape)
     parts: list[coder.Part] = [(z_hat.reshape(-1), table_ids, model.hyper_tables(quality))]
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):
         mean, scale_index, mask = state.predict(number, step)
-        residual = np.rint(gained[step.channels, mask] - mean)
-        symbols = residual.clip(-SYMBOL_MAX, SYMBOL_MAX).astype(np.int32)
+        symbols = _rounded(gained[step.channels, mask] - mean, SYMBOL_MAX)
         parts.append((symbols.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
         state.update(step, symbols, mean, mask)
     return coder.encode(parts, tile_payload.checksum(index, z_hat, state.symbols))
+
+
+def _rounded(values: Image, most: int) -> NDArray[np.int32]:
+    """The nearest integers within +-most, int32, of the same shape; NaN, which broken weights give, becomes 0."""
+    return np.rint(np.nan_to_num(values, nan=0.0)).clip(-most, most).astype(np.int32)

@@ -1,9 +1,8 @@
-"""The conditional codec's decoder without torch: NumPy for what must be exact, ONNX Runtime for the networks.
+"""Networks on ONNX Runtime, without torch: arrays of weights in, a network that takes and gives arrays out.
 
-    weights     safetensors -> arrays            wire, graph    arrays -> the bytes of an ONNX graph
-    integers    z, symbols -> scale indices      networks       which graphs there are; network: one that runs
-    model       all of it ready for use          decode         bytes -> latents -> picture
+    weights     safetensors -> arrays        wire, graph, blocks    arrays -> the bytes of an ONNX graph
+    network     a graph that runs            unconditional, palette    the networks of two methods
 
-The symbols are those of `conditional` to the last, the pixels within one of 255 levels; the tests hold both. Nothing
-here reaches torch, and there is no second file of weights.
+The conditional codec's own graphs are in `conditional.onnx_backend`. A network gives what torch's with the same weights
+gives, up to rounding; the tests hold it. Nothing here reaches torch, and there is no second file of weights.
 """

@@ -80,8 +80,11 @@ def load(path: Path) -> Model:
 def _space(arrays: weights.Arrays, config: object) -> Space:
     """The autoencoder of a file's contents. Raises ModelError or UsageError if they do not fit."""
     shape = AutoencoderConfig.from_dict(config)
-    parts = [weights.part(arrays, f"autoencoder.{name}.") for name in ("encoder", "decoder")]
-    _check_depth(shape, sum(name.startswith("autoencoder.") for name in arrays))
+    part = weights.part(arrays, "autoencoder.")
+    if strangers := [name for name in part if not name.startswith(("encoder.", "decoder."))]:
+        raise ModelError(f"{shown(strangers[0])} does not belong")
+    _check_depth(shape, len(part))
+    parts = [weights.part(part, prefix) for prefix in ("encoder.", "decoder.")]
     encoder = palette.encoder(parts[0], shape.channels, shape.encoder, shape.encoder_depths)
     decoder = palette.decoder(parts[1], shape.channels, shape.decoder, shape.decoder_depths, shape.half)
     return Space(shape.channels, Moments.of(arrays, shape.channels), encoder, decoder)

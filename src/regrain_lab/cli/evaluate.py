@@ -133,9 +133,9 @@ def _folder(options: argparse.Namespace) -> Path:
     """The folder of the results; nothing is made yet. Raises OutputError where nothing can be."""
     from regrain_lab.evaluation.report import CSV, HTML, MARKDOWN
 
-    given = Path(options.input)
-    given = given if given.name not in ("", "..") else Path(os.path.abspath(given))
-    folder = Path(options.output) if options.output else given.with_name(f"{given.name}.results")
+    pictures = Path(options.input)
+    pictures = pictures if pictures.name not in ("", "..") else Path(os.path.abspath(pictures))
+    folder = Path(options.output) if options.output else pictures.with_name(f"{pictures.name}.results")
     results = [folder / name for name in (CSV, HTML, MARKDOWN) if (folder / name).exists()]
     if results and not options.overwrite:
         raise OutputError(f"{results[0]} exists, and --no-overwrite forbids to go on there")

@@ -23,8 +23,8 @@ __all__ = ["add"]
 
 def add(commands: "Subparsers[Parser]") -> None:
     """Add compare, train, distill and evaluate to the commands of `regrain`."""
-    for one in (_add_compare, _add_train, _add_distill, _add_evaluate):
-        one(commands)
+    for add_command in (_add_compare, _add_train, _add_distill, _add_evaluate):
+        add_command(commands)
 
 
 def _add_compare(commands: "Subparsers[Parser]") -> None:
@@ -92,6 +92,6 @@ def _add_resume(parser: Parser) -> None:
 def _add_list(
     parser: Parser, flag: str, dest: str, metavar: str, kind: type[int | float], default: Sequence[float], what: str
 ) -> None:
-    shown = " ".join(f"{value:g}" for value in default)
-    text = f"{what} (default: {shown})"
+    values = " ".join(f"{value:g}" for value in default)
+    text = f"{what} (default: {values})"
     parser.add_argument(flag, dest=dest, metavar=metavar, type=kind, nargs="+", default=default, help=text)

@@ -53,7 +53,7 @@ def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - 
 
 
 class _CleanLines(logging.Formatter):
-    """Lines of the log, which may hold names from shards, without characters that a terminal obeys."""
+    """Write messages, which may have names of members of shards in them, without signs that a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(clean(line) for line in super().format(record).split("\n"))

@@ -42,7 +42,7 @@ _JXL, _JXL_MODULE = "pillow-jxl-plugin", "pillow_jxl"
 
 
 class Encoded(NamedTuple):
-    """What one codec made of a picture: the file, and the setting that gave it.
+    """The file that one codec made of a picture, and the setting that gave it.
 
     `fits` says whether the file is no larger than a limit, and `pixels` (h, w, 3) are what it decodes to; an empty
     array where it was not decoded.
@@ -160,23 +160,14 @@ JPEG = _pillow(
     _fixed(subsampling="4:2:0", optimize=True, progressive=True),
 )
 WEBP = _pillow("WebP", "method 6", range(101), (1, 10, 30, 50, 75, 90), "webp", _fixed(method=6))
+_AVIF_SETTINGS = (5, 15, 25, 35, 45, 60, 75)
 _avif = partial(_pillow, qualities=range(101), feature="avif", kind="AVIF", threads=None)
-AVIF = _avif(
-    "AVIF",
-    "4:4:4 speed 4",
-    settings=(5, 15, 25, 35, 45, 60, 75),
-    arguments=_fixed(subsampling="4:4:4", speed=4),
-)
-"""As libavif tunes it by itself: from 1.4 on for looks (`iq`)."""
+AVIF = _avif("AVIF", "4:4:4 speed 4", settings=_AVIF_SETTINGS, arguments=_fixed(subsampling="4:4:4", speed=4))
+"""The tuning is libavif's own: from 1.4 on for looks (`iq`)."""
 
 BASELINES: tuple[BenchmarkCodec, ...] = (JPEG, WEBP, AVIF)
 
-AVIF_420 = _avif(
-    "AVIF 4:2:0",
-    "4:2:0 speed 4",
-    settings=(5, 15, 25, 35, 45, 60, 75),
-    arguments=_fixed(subsampling="4:2:0", speed=4),
-)
+AVIF_420 = _avif("AVIF 4:2:0", "4:2:0 speed 4", settings=_AVIF_SETTINGS, arguments=_fixed(subsampling="4:2:0", speed=4))
 AVIF_SSIM = _avif(
     "AVIF tune ssim",
     "4:4:4 speed 4 tune ssim",

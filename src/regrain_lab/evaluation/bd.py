@@ -45,15 +45,15 @@ def front(points: Points, *, higher: bool = True) -> list[tuple[float, float]]:
     for rate, _ in points:
         if not 0 < rate < math.inf:
             raise UsageError(f"rate is {rate}; allowed is a number over 0")
-    sign, best = (1 if higher else -1), -math.inf
-    kept: list[tuple[float, float]] = []
+    sign, highest = (1 if higher else -1), -math.inf
+    best_points: list[tuple[float, float]] = []
     for rate, quality in sorted(points, key=lambda point: (point[0], -sign * point[1])):
-        if math.isfinite(quality) and sign * quality > best:
-            best = sign * quality
-            if kept and math.log(rate) == math.log(kept[-1][0]):
-                kept.pop()
-            kept.append((rate, quality))
-    return kept
+        if math.isfinite(quality) and sign * quality > highest:
+            highest = sign * quality
+            if best_points and math.log(rate) == math.log(best_points[-1][0]):
+                best_points.pop()
+            best_points.append((rate, quality))
+    return best_points
 
 
 def bd_rate(anchor: Points, test: Points, *, higher: bool = True) -> Delta:

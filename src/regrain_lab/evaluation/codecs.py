@@ -7,18 +7,26 @@ dropped, because the old formats of the comparison have none. Its rate is the si
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import regrain
 from regrain import registry
-from regrain.registry import Codec
+from regrain.conditional.codec import ConditionalModel
+from regrain.conditional.decode import decode_latents, reconstruct
+from regrain.errors import ModelError
 from regrain_lab.evaluation.table import Series
+
+if TYPE_CHECKING:
+    from regrain.bitstream import Method, Stream
+    from regrain.options import DecodeOptions
 
 __all__ = ["AS_STORED", "REGRAIN", "BenchmarkCodec", "DecodeSetting", "Pixels", "regrain_codec"]
 
@@ -46,7 +54,9 @@ class BenchmarkCodec:
 
     `encode(pixels, setting)` gives a whole file and `decode(file, decode_setting)` pixels (h, w, 3) of the same shape;
     both may raise. `version()` names the program, empty where it is missing. `fingerprint` is of the weights, empty
-    for a codec without. `threads` says how many the codec uses, None for as many as the machine has.
+    for a codec without. `threads` says how many the codec uses, None for as many as the machine has. `stages` are
+    filled by a codec that times its own: seconds of the last call by name, `analyse` of encoding (pixels to latents)
+    and `symbols` of decoding (the file to latents).
 
     An encoder that may be missing says so by `installed()`, and names the `package` to install. `qualities` are all
     settings that it takes, from the smallest file to the largest.
@@ -61,6 +71,7 @@ class BenchmarkCodec:
     fingerprint: str = ""
     threads: int | None = 1
     decode_settings: Sequence[DecodeSetting] = (AS_STORED,)
+    stages: dict[str, float] = field(default_factory=dict)
     qualities: range = range(0)
     installed: Callable[[], bool] = lambda: True
     package: str = ""
@@ -76,43 +87,86 @@ class BenchmarkCodec:
 
 
 def regrain_codec(
-    model: Codec,
+    model: registry.Codec,
     qualities: Sequence[float],
     decode_settings: Sequence[DecodeSetting],
     weights: Path | None = None,
 ) -> BenchmarkCodec:
-    """Regrain with the weights of `model`, which were read from the file `weights` if that is known.
+    """Regrain with the weights of `model`, which were read from the file `weights`, None for the package's.
 
-    Its fingerprint is that of the latents, a dash, and one of all networks. Its options name the recipe of the weights,
-    if that is not the default one, and the device, if that is no CPU.
+    Its fingerprint is that of the latents, a dash, and one of the whole file. Its options name the recipe of the
+    weights, if that is not the default one, and the device, if that is no CPU.
     """
-    import torch
-
-    device = str(model.device)
-    options = [model.recipe] * (model.recipe != _DEFAULT_RECIPE) + [device] * (device not in _ON_CPU)
+    options = [model.recipe] * (model.recipe != _DEFAULT_RECIPE) + [model.device] * (model.device not in _ON_CPU)
+    stages: dict[str, float] = {}
+    timed = _TimedModel(model, stages, model.method, model.fingerprint, model.recipe, model.device, model.default_steps)
     return BenchmarkCodec(
         name=REGRAIN,
         version=lambda: regrain.__version__,
         settings=sorted(set(qualities)),
-        encode=partial(_encode, model),
-        decode=partial(_decode, model),
+        encode=partial(_encode, timed),
+        decode=partial(_decode, timed),
         options=" ".join(options),
         fingerprint=_fingerprint(model, weights),
-        threads=torch.get_num_threads(),
+        threads=_threads(model.device),
         decode_settings=decode_settings,
+        stages=stages,
     )
 
 
-def _encode(model: Codec, pixels: Pixels, setting: float) -> bytes:
+def _encode(model: registry.Codec, pixels: Pixels, setting: float) -> bytes:
     return regrain.encode(pixels, quality=setting, model=model)
 
 
-def _decode(model: Codec, data: bytes, decode_setting: DecodeSetting) -> Pixels:
+def _decode(model: registry.Codec, data: bytes, decode_setting: DecodeSetting) -> Pixels:
     choices = {name: value for name, value in decode_setting._asdict().items() if value is not None}
     return np.asarray(regrain.decode(data, **choices, model=model).convert("RGB"))
 
 
-def _fingerprint(model: Codec, weights: Path | None) -> str:
-    """The fingerprint of a file names its latents alone; rows of another denoiser of theirs need one of all weights."""
-    path = weights or registry.shipped_weights(model.method, model.fingerprint)
-    return f"{model.fingerprint.hex()}-{hashlib.sha256(path.read_bytes()).digest()[:4].hex()}"
+@dataclass(frozen=True)
+class _TimedModel:
+    """A model that writes down the seconds of its stages, and does what the model inside does."""
+
+    model: registry.Codec
+    stages: dict[str, float]
+    method: "Method"
+    fingerprint: bytes
+    recipe: str
+    device: str
+    default_steps: int
+
+    def prepare(self, pixels: NDArray[np.uint8], tile: int) -> registry.Prepared:
+        start = perf_counter()
+        prepared = self.model.prepare(pixels, tile)
+        self.stages["analyse"] = perf_counter() - start
+        return prepared
+
+    def decode(self, stream: "Stream", options: "DecodeOptions") -> NDArray[np.uint8]:
+        if not isinstance(self.model, ConditionalModel):
+            return self.model.decode(stream, options)
+        header, start = stream.header, perf_counter()
+        size = header.height, header.width
+        y_hat = decode_latents(
+            self.model.latents, stream.tiles, size, header.quality, header.tile, partial=options.partial
+        )
+        self.stages["symbols"] = perf_counter() - start
+        return reconstruct(self.model.denoiser, y_hat, size, header.quality, options, grey=header.grey)
+
+
+def _threads(device: str) -> int:
+    """The number of threads that networks compute with."""
+    if device != "onnx":
+        import torch
+
+        return torch.get_num_threads()
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(limit) if limit.isdecimal() and int(limit) else os.cpu_count() or 1
+
+
+def _fingerprint(model: registry.Codec, weights: Path | None) -> str:
+    """The fingerprint of latents, and that of the file: rows of another denoiser of the same latents are others."""
+    latents = model.fingerprint.hex()
+    with suppress(ModelError):
+        path = weights or registry.shipped_weights(model.method, model.fingerprint)
+        return f"{latents}-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    return latents

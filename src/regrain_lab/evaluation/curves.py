@@ -130,7 +130,7 @@ def mean_of(rows: Iterable[Row], figure: Callable[[Row], float | None]) -> float
 def labels(series: Iterable[Series]) -> dict[Series, str]:
     """A short name for each series: the codec, and the fields that tell it from others of the same codec."""
     distinct = list(dict.fromkeys(series))
-    return {one: " ".join([one.codec, *_distinguishing(one, distinct)]) for one in distinct}
+    return {curve: " ".join([curve.codec, *_distinguishing_words(curve, distinct)]) for curve in distinct}
 
 
 _WORDS: Mapping[str, str] = {
@@ -143,9 +143,10 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def _distinguishing(one: Series, series: Sequence[Series]) -> list[str]:
-    same_codec = [other for other in series if other.codec == one.codec]
-    values = {name: getattr(one, name) for name in _WORDS if len({getattr(other, name) for other in same_codec}) > 1}
+def _distinguishing_words(curve: Series, series: Sequence[Series]) -> list[str]:
+    same_codec = [other for other in series if other.codec == curve.codec]
+    varying = [name for name in _WORDS if len({getattr(other, name) for other in same_codec}) > 1]
+    values = {name: getattr(curve, name) for name in varying}
     return [_WORDS[name].format(value) for name, value in values.items() if value not in ("", None)]
 
 

@@ -53,8 +53,8 @@ def _tasks(codecs: Sequence[BenchmarkCodec], patches: int) -> Iterator[_Task]:
     for codec in codecs:
         for setting in codec.settings:
             blank = partial(Distribution, setting=f"{setting:g}", patches=patches, side=SIDE)
-            series = ((codec.series(decode_setting), decode_setting) for decode_setting in codec.decode_settings)
-            yield _Task(codec, setting, [(blank(**one._asdict()), decode_setting) for one, decode_setting in series])
+            pairs = [(blank(**codec.series(way)._asdict()), way) for way in codec.decode_settings]
+            yield _Task(codec, setting, pairs)
 
 
 def _measure(

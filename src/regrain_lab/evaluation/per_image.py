@@ -25,7 +25,7 @@ DEFAULT = DecodeSetting(seed=0, steps=1, realism=1.0)
 
 
 class Gain(NamedTuple):
-    """What regrain gains on one picture, in the metric's own unit; positive is better."""
+    """Regrain's gain on one picture, in the metric's own unit; positive is better."""
 
     image: str
     value: float

@@ -22,7 +22,7 @@ T = TypeVar("T")
 MARK = "published"
 _NETWORKS = {"alex": "AlexNet", "squeeze": "SqueezeNet", "vgg": "VGG16"}
 _TRAINED_ON = {"HiFiC": "alex"}
-"""Of the systems in the table without that column."""
+"""The network of systems that are in the table without that column."""
 _COLUMNS = {"psnr_db": "psnr", "ms_ssim": "ms_ssim", "lpips_alex": "lpips_alex", "dists": "dists"}
 _MEASURED = ("psnr", "ms_ssim", "lpips_alex", "lpips_squeeze")
 _PHOTOS, _PIXELS = 24, 768 * 512

@@ -73,7 +73,7 @@ _DISTRIBUTIONS = (
 
 @dataclass(frozen=True)
 class Attachments:
-    """What a page shows besides the table of rows, where it is there."""
+    """The parts of a page that are not made from the table of rows; a page does without those that are missing."""
 
     timings: Sequence[Timing] = ()
     contact_sheet: ContactSheet | None = None
@@ -82,7 +82,7 @@ class Attachments:
 
 @dataclass
 class _Page:
-    """What all sections of a page are made from, and the files of its charts by address."""
+    """The sources of all sections of a page, and the files of its charts by address."""
 
     rows: Sequence[Row]
     images: int
@@ -143,7 +143,7 @@ def _write(files: dict[str, bytes], folder: Path) -> list[Path]:
 
 
 def _preface(page: _Page) -> Iterator[Block]:
-    """What a reader must know of all figures."""
+    """The facts that hold for all figures."""
     yield Heading(f"Results on {page.images} pictures" if page.images > 1 else "Results on one picture", 1)
     own = [row for row in page.rows if row.width and row.height]
     sizes = sorted({(row.width or 0) * (row.height or 0) for row in own})

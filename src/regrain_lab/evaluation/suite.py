@@ -1,7 +1,9 @@
 """The suite of an evaluation, before it is built and after: which codecs are measured, and by which metrics."""
 
-from collections.abc import Hashable, Mapping, Sequence
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,11 +24,8 @@ class Suite:
     metrics: Mapping[str, Metric]
 
 
-class SuiteSource(Hashable, Protocol):
-    """Builds a suite; a value, so that it can be sent to another process, which then builds its own."""
-
-    def __call__(self) -> Suite:
-        """Build the suite."""
+SuiteSource = Callable[[], Suite]
+"""Builds a suite; a value, so that it can be sent to another process, which then builds its own."""
 
 
 class CodecSource(Hashable, Protocol):
@@ -51,8 +50,8 @@ class SuiteSpec:
     """A suite as names and numbers only.
 
     `codecs` are names as `select` reads them. `qualities` in [0, 100], `realisms` and `steps` are regrain's, whose seed
-    is 0. `weights` are files of metrics, `model` is regrain's (None: the package's). `threads` are torch's; None leaves
-    the choice to torch.
+    is 0. `weights` are files of metrics, `model` is regrain's (None: the package's). `threads` are those of networks;
+    None leaves the choice to their runtime.
     """
 
     codecs: tuple[str, ...]
@@ -90,10 +89,14 @@ class SuiteSpec:
         return regrain_codec(model, qualities, decode_settings, path if path and path.is_file() else None)
 
     def _limit_threads(self) -> None:
-        if self.threads is not None:
-            import torch
+        """Limit torch and, in workers alone, ONNX Runtime, which asks the environment: processes would inherit it."""
+        if self.threads is None:
+            return
+        import torch
 
-            torch.set_num_threads(self.threads)
+        torch.set_num_threads(self.threads)
+        if parent_process() is not None:
+            os.environ["OMP_NUM_THREADS"] = str(self.threads)
 
 
 def select(names: Sequence[str]) -> Selection:

@@ -120,7 +120,7 @@ def _tasks(files: Sequence[Path], suite: Suite) -> Iterator[_Task]:
             for setting in codec.settings:
                 blank = partial(Row, path.name, setting=f"{setting:g}", threads=codec.thread_count)
                 series = map(codec.series, codec.decode_settings)
-                yield _Task(path, index, setting, {i: blank(**one._asdict()) for i, one in enumerate(series)})
+                yield _Task(path, index, setting, {i: blank(**curve._asdict()) for i, curve in enumerate(series)})
 
 
 def _without(rows: dict[int, Row], keys: set[tuple[str, ...]]) -> dict[int, Row]:
@@ -188,7 +188,7 @@ def _decode(row: Row, decode: Callable[[], Pixels], original: Pixels, suite: Sui
 
 
 def _time(work: Callable[[], T]) -> tuple[T, float, float | None]:
-    """What `work` returns, its seconds, and the peak of memory in MB."""
+    """The result of `work`, its seconds, and the peak of memory in MB."""
     with machine.peak() as memory:
         start = perf_counter()
         result = work()

@@ -20,7 +20,7 @@ __all__ = ["Distribution", "Record", "Row", "Series", "Table", "Timing", "metric
 
 
 class Series(NamedTuple):
-    """What is the same along one curve: the codec and how it decodes; None or empty where it has no such choice.
+    """One curve: the codec and how it decodes; None or empty where it has no such choice.
 
     `options` are the settings that do not vary; `fingerprint` is of the weights, and marks a learned codec.
     """
@@ -94,9 +94,9 @@ class Timing(Record):
     """Seconds of wall-clock time of one codec at `setting`; None for what failed or was not measured.
 
     `encode_s` and `decode_s` are warm: means over `pictures` of medians over rounds, of `pixels` pixels on average.
-    Cold ones are those of a fresh process each, from its start to the file or the pixels. Older tables divide encoding
-    into `analyse_s` (the network) and `code_s` (the rest), decoding into `symbols_s` (to the latents) and `regrow_s`
-    (to the picture). `threads` are the codec's own.
+    Cold ones are those of a fresh process each, from its start to the file or the pixels. Where the codec times its
+    stages, encoding is `analyse_s` (the network) and `code_s` (the rest), decoding `symbols_s` (to the latents) and
+    `regrow_s` (to the picture). `threads` are the codec's own.
     """
 
     content = "timings"

@@ -10,14 +10,14 @@ something; a ratio is never of two runs. Of timings of the same series the last 
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from regrain.errors import LimitError, RegrainError
 from regrain_lab.evaluation import machine
@@ -35,6 +35,7 @@ T = TypeVar("T")
 ROUNDS = 5
 REFERENCE = "WebP"
 """The codec that times are shown as multiples of, where a run has it."""
+_WARM = ("encode", "decode", "analyse", "code", "symbols", "regrow")
 _DIED = "the process that takes the times died, perhaps for want of memory: a new run takes them again"
 
 
@@ -47,12 +48,11 @@ class _Turn(NamedTuple):
 
 
 class _Lap(NamedTuple):
-    """What one way to decode took in one round, in seconds; None where it failed."""
+    """The seconds of one way to decode in one round, by column of the table; none where it failed."""
 
     series: Series
     threads: int
-    encode_s: float | None = None
-    decode_s: float | None = None
+    seconds: Mapping[str, float] = {}
 
 
 def latest(timings: Sequence[Timing]) -> list[Timing]:
@@ -96,7 +96,7 @@ def measure(
     here = [timing for timing in timings if timing.machine == machine.describe()]
     by_name = {codec.name: codec for codec in codecs}
     series = [by_name[turn.codec].series(setting) for turn in turns for setting in turn.decode_settings]
-    if all(timing_of(one, here) for one in series):
+    if all(timing_of(curve, here) for curve in series):
         return timings
     if REFERENCE not in {turn.codec for turn in turns}:
         turns += _reference_turn(rows, source)
@@ -179,17 +179,25 @@ def _take_turn(codec: BenchmarkCodec, turn: _Turn, path: Path) -> list[_Lap]:
     laps = [_Lap(codec.series(setting), codec.thread_count) for setting in turn.decode_settings]
     pixels = load_pixels(path)
     with suppress(Exception):
-        data, encode_s = _time(codec.encode, pixels, turn.setting)
+        data, encoding = _time(codec, "encode_s", ("analyse", "code"), partial(codec.encode, pixels, turn.setting))
         for index, setting in enumerate(turn.decode_settings):
-            _, decode_s = _time(codec.decode, data, setting)
-            laps[index] = laps[index]._replace(encode_s=encode_s, decode_s=decode_s)
+            _, decoding = _time(codec, "decode_s", ("symbols", "regrow"), partial(codec.decode, data, setting))
+            laps[index] = laps[index]._replace(seconds=encoding | decoding)
     return laps
 
 
-def _time(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> tuple[T, float]:
+def _time(
+    codec: BenchmarkCodec, column: str, stages: tuple[str, str], work: Callable[[], T]
+) -> tuple[T, dict[str, float]]:
+    """The result of `work`, and seconds by column: the whole, and both stages where the codec times the first."""
+    codec.stages.clear()
     start = perf_counter()
-    result = work(*args, **named)
-    return result, perf_counter() - start
+    result = work()
+    seconds = {column: perf_counter() - start}
+    if stages[0] in codec.stages:
+        first = codec.stages[stages[0]]
+        seconds |= {f"{stages[0]}_s": first, f"{stages[1]}_s": seconds[column] - first}
+    return result, seconds
 
 
 def _measure_cold(
@@ -206,7 +214,7 @@ def _measure_cold(
 
 
 def _time_fresh(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> tuple[T | None, float | None]:
-    """What `work` returns in a fresh process, and the seconds from the process's start; Nones where it fails."""
+    """The result of `work` in a fresh process, and the seconds from its start; Nones where it fails."""
     start = perf_counter()
     with _fresh_process() as pool:
         try:
@@ -239,6 +247,7 @@ def _timings(
     for index, (turn, number) in enumerate(ways):
         laps = [[laps[index] for laps in rounds] for rounds in warm]
         cold_encode_s, cold_decode_s = next(cold_seconds) if number == 0 else (None, None)
+        warm_seconds: dict[str, Any] = {f"{name}_s": _mean_of_medians(laps, f"{name}_s") for name in _WARM}
         yield Timing(
             run=run,
             **laps[0][0].series._asdict(),
@@ -246,16 +255,15 @@ def _timings(
             pictures=len(files),
             pixels=pixels,
             threads=laps[0][0].threads,
-            encode_s=_mean_of_medians([[lap.encode_s for lap in rounds] for rounds in laps]),
-            decode_s=_mean_of_medians([[lap.decode_s for lap in rounds] for rounds in laps]),
+            **warm_seconds,
             cold_encode_s=cold_encode_s,
             cold_decode_s=cold_decode_s,
             machine=machine.describe(),
         )
 
 
-def _mean_of_medians(pictures: Sequence[Sequence[float | None]]) -> float | None:
-    """The mean over pictures of the median over rounds; None where a round has no figure."""
-    if any(seconds is None for rounds in pictures for seconds in rounds):
+def _mean_of_medians(laps: Sequence[Sequence[_Lap]], column: str) -> float | None:
+    """The mean over pictures of the median over rounds; None where a lap has no such figure."""
+    if not all(column in lap.seconds for rounds in laps for lap in rounds):
         return None
-    return statistics.fmean(statistics.median(s for s in rounds if s is not None) for rounds in pictures)
+    return statistics.fmean(statistics.median(lap.seconds[column] for lap in rounds) for rounds in laps)

@@ -102,17 +102,17 @@ class Sample:
 
     @cached_property
     def y_hat(self) -> NDArray[np.float32]:
-        """Its latents."""
+        """The latents of the file, (C, h, w)."""
         stream, header = bitstream.read(self.data), self.header
         return decode_latents(
             self.model.latents, stream.tiles, (header.height, header.width), header.quality, header.tile
         )
 
-    def decode(self, knobs: DecodeOptions) -> Pixels:
+    def decode(self, options: DecodeOptions) -> Pixels:
         """The picture (h, w, 3)."""
         header = self.header
         size = header.height, header.width
-        return reconstruct(self.model.denoiser, self.y_hat, size, header.quality, knobs, grey=header.grey)
+        return reconstruct(self.model.denoiser, self.y_hat, size, header.quality, options, grey=header.grey)
 
 
 @dataclass(frozen=True)
@@ -125,40 +125,42 @@ class Reading:
     spreads: Mapping[str, Spread]
 
 
-def read(model: ConditionalModel, original: Reference, quality: float, knobs: DecodeOptions, seeds: int) -> Reading:
+def read(model: ConditionalModel, original: Reference, quality: float, options: DecodeOptions, seeds: int) -> Reading:
     """Encode and decode a picture, with so many seeds for the spread (1: leave that out), and measure all of it."""
     pixels = original.pixels
     sample = Sample(model, regrain.encode(pixels, quality=quality, model=model))
-    decoded = [sample.decode(replace(knobs, seed=knobs.seed + number)) for number in range(seeds)]
+    decoded = [sample.decode(replace(options, seed=options.seed + number)) for number in range(seeds)]
     first = Reference(original.judges, decoded[0])
     figures = {"bpp": 8 * len(sample.data) / pixels[..., 0].size, **original.figures(first)}
     return Reading(
-        {**figures, "gain": gain(sample, pixels, knobs)},
+        {**figures, "gain": gain(sample, pixels, options)},
         (original.energies, first.energies),
         (original.features, first.features),
         spreads(pixels, decoded) if seeds > 1 else {},
     )
 
 
-def gain(sample: Sample, pixels: Pixels, knobs: DecodeOptions) -> float:
+def gain(sample: Sample, pixels: Pixels, options: DecodeOptions) -> float:
     """The first fence, in dB: what the estimate gains where x_t holds the true picture with a little noise."""
-    denoiser, quality, realism = sample.model.denoiser, sample.header.quality, knobs.realism
+    denoiser, quality, realism = sample.model.denoiser, sample.header.quality, options.realism
     x_0 = pad_edge(to_signed(pixels), STRIDE)
-    drawn = noise.normal(knobs.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2])
+    normal = noise.normal(options.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2])
     level = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
     schedule, context = denoiser.schedule(realism), denoiser.context(sample.y_hat, quality, realism)
     near = schedule.time_of(2 * math.log(level / _NEAR))
     alpha, sigma = schedule.at(near)
-    starts = (denoiser.start(drawn, context, realism), 1.0), (alpha * x_0 + sigma * level * drawn, near)
+    starts = (denoiser.start(normal, context, realism), 1.0), (alpha * x_0 + sigma * level * normal, near)
     estimates = (denoiser.estimate(x_t, t, sample.y_hat, quality, realism, context) for x_t, t in starts)
     errors = [np.square(x_hat - x_0).mean() for x_hat in estimates]
     return 10 * math.log10(float(errors[0] / errors[1]))
 
 
-def seeds_apart(model: ConditionalModel, pixels: Pixels, knobs: DecodeOptions) -> float:
+def seeds_apart(model: ConditionalModel, pixels: Pixels, options: DecodeOptions) -> float:
     """The second fence: the mean difference of two seeds at quality 0, in levels."""
     sample = Sample(model, regrain.encode(pixels, quality=0, model=model))
-    first, second = (sample.decode(replace(knobs, seed=knobs.seed + number)).astype(np.float64) for number in (0, 1))
+    first, second = (
+        sample.decode(replace(options, seed=options.seed + number)).astype(np.float64) for number in (0, 1)
+    )
     return float(np.abs(first - second).mean())
 
 

@@ -72,7 +72,7 @@ class Dists(nn.Module):
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
         """Distances (B,) between two batches, given the `taps` of each."""
         total = self.alpha.sum() + self.beta.sum()
-        alphas, betas = (torch.split((part / total).flatten(), _CHANNELS) for part in (self.alpha, self.beta))
+        alphas, betas = (torch.split((weights / total).flatten(), _CHANNELS) for weights in (self.alpha, self.beta))
         likeness = torch.zeros(a[0].shape[0], device=a[0].device)
         for x, y, alpha, beta in zip(a, b, alphas, betas, strict=True):
             texture, structure = _similarities(x, y)

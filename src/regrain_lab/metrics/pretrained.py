@@ -83,10 +83,10 @@ def load_weights(module: M, tensors: Mapping[str, Tensor], failure: str) -> M:
 
     Raises ModelError, whose text begins with `failure`, unless every tensor has a name and a shape of the module's.
     """
-    expected, given = (_without_counters(held) for held in (module.state_dict(), tensors))
-    if reason := mismatch(expected, given):
+    expected, weights = _without_counters(module.state_dict()), _without_counters(tensors)
+    if reason := mismatch(expected, weights):
         raise ModelError(f"{failure}: {reason}")
-    module.load_state_dict({name: tensor.float() for name, tensor in given.items()}, strict=False, assign=True)
+    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, strict=False, assign=True)
     return module.requires_grad_(False).eval()
 
 

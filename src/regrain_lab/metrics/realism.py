@@ -51,7 +51,7 @@ class Distance(NamedTuple):
 
 
 class Features(NamedTuple):
-    """Of n patches of one picture: `pooled` (n, 1472) of VGG16 and `grams` (n, 20608) of AlexNet, float32."""
+    """Features of n patches of one picture: `pooled` (n, 1472) of VGG16 and `grams` (n, 20608) of AlexNet, float32."""
 
     pooled: Tensor
     grams: Tensor

@@ -40,9 +40,9 @@ class Spread(NamedTuple):
         return math.sqrt(self.variance / self.error) if self.error else math.nan
 
     @classmethod
-    def total(cls, parts: Sequence[Self]) -> Self:
+    def total(cls, spreads: Sequence[Self]) -> Self:
         """The spread over all pictures together."""
-        return cls(*map(sum, zip(*parts, strict=True)))
+        return cls(*map(sum, zip(*spreads, strict=True)))
 
 
 def classify_squares(original: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:

@@ -4,9 +4,9 @@ import types
 from dataclasses import replace
 
 import pytest
-import torch
 
 import regrain
+from regrain.bitstream import Method
 from regrain.errors import UsageError
 from regrain_lab.evaluation import baselines
 from regrain_lab.evaluation.codecs import REGRAIN, DecodeSetting
@@ -45,11 +45,9 @@ def test_other_names_and_settings_are_refused(name, message):
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Weights that are asked for; in their place a network of one layer."""
+    """The weights that are asked for; nothing is loaded."""
     calls = []
-    weights = types.SimpleNamespace(
-        fingerprint=b"\1\2\3\4", denoiser=torch.nn.Linear(2, 2), device="cpu", recipe="default"
-    )
+    weights = types.SimpleNamespace(fingerprint=b"\1\2\3\4", method=Method.CONDITIONAL, device="onnx", recipe="default")
     monkeypatch.setattr(regrain, "load", lambda path, device: calls.append(path) or weights)
     return calls
 

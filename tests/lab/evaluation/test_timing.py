@@ -18,11 +18,17 @@ from regrain_lab.evaluation.timing import latest, reference_of, timing_of
 
 WAYS = (DecodeSetting(0, 4, 0.0), DecodeSetting(0, 1, 0.0), DecodeSetting(0, 1, 1.0))
 SETTINGS = (10, 30, 50)
+STAGES: dict[str, float] = {}
 
 
 def encode(pixels: np.ndarray, setting: float) -> bytes:
     time.sleep(0.005)
     return bytes(8)
+
+
+def encode_in_stages(pixels: np.ndarray, setting: float) -> bytes:
+    STAGES["analyse"] = 0.004
+    return encode(pixels, setting)
 
 
 def decode(data: bytes, setting: DecodeSetting) -> np.ndarray:
@@ -53,9 +59,10 @@ class Troupe:
             "regrain",
             lambda: "1",
             [setting],
-            encode,
+            encode_in_stages,
             decode,
             fingerprint=self.fingerprint,
+            stages=STAGES,
             decode_settings=decode_settings,
         )
         work = {"bad": fail, "deadly": die}.get(name, encode)
@@ -107,6 +114,9 @@ def test_everybody_has_times_warm_and_cold(files):
     assert (webp.setting, ours.setting, ours.realism) == ("30", "30", 1.0)
     assert (webp.pictures, webp.pixels, webp.machine) == (3, 48, machine.describe())
     assert webp.encode_s >= 0.005
+    assert ours.analyse_s == pytest.approx(0.004)
+    assert ours.analyse_s + ours.code_s == pytest.approx(ours.encode_s)
+    assert (webp.analyse_s, ours.symbols_s) == (None, None)
     assert slow.decode_s > ours.decode_s >= 0.001
     assert webp.cold_encode_s > 10 * webp.encode_s
     assert ours.cold_decode_s > 0.01

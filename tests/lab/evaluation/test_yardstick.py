@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from regrain.conditional.decode import Knobs
 from regrain.diffusion import schedule
 from regrain.errors import UsageError
 from regrain.image import to_signed
+from regrain.options import DecodeOptions
 from regrain_lab.evaluation import yardstick
 from regrain_lab.evaluation.yardstick import Judges, Reading, Reference, gain, seeds_apart, summary
 from regrain_lab.metrics import realism
@@ -19,25 +19,26 @@ from regrain_lab.metrics.spread import Spread
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
 
 
-def sample(denoise) -> SimpleNamespace:
-    model = SimpleNamespace(
+def sample(estimate) -> SimpleNamespace:
+    denoiser = SimpleNamespace(
         config=SimpleNamespace(init_noise=0.8),
-        denoise=denoise,
+        estimate=estimate,
         samples=lambda realism: False,
-        levels=lambda realism: schedule.get("cosine"),
-        start=lambda noise, cond, realism: 0.8 * realism * noise,
+        schedule=lambda realism: schedule.get("cosine"),
+        context=lambda y_hat, quality, realism: None,
+        start=lambda noise, context, realism: 0.8 * realism * noise,
     )
-    return SimpleNamespace(model=model, header=SimpleNamespace(quality=0), y_hat=None)
+    return SimpleNamespace(model=SimpleNamespace(denoiser=denoiser), header=SimpleNamespace(quality=0), y_hat=None)
 
 
 def test_a_denoiser_that_ignores_its_noise_gains_nothing():
-    mean = torch.zeros(3, 32, 48)
-    assert gain(sample(lambda *arguments: mean), PIXELS, Knobs()) == 0
+    mean = np.zeros((3, 32, 48))
+    assert gain(sample(lambda *arguments: mean), PIXELS, DecodeOptions()) == 0
 
 
 def test_one_that_returns_what_it_gets_gains_all_but_the_noise():
     """The error falls from about that of the noise and the picture to that of noise 0.063 alone, at t = 0.05."""
-    found = gain(sample(lambda x_t, *arguments: x_t), PIXELS, Knobs())
+    found = gain(sample(lambda x_t, *arguments: x_t), PIXELS, DecodeOptions())
     power = float(np.square(to_signed(PIXELS)).mean())
     angle = math.atan(2 * 10**-1.5 / 0.8)
     wanted = 10 * math.log10((0.64 + power) / (0.64 * math.sin(angle) ** 2 + power * (1 - math.cos(angle)) ** 2))
@@ -48,9 +49,9 @@ def test_seeds_are_compared_at_the_lowest_quality(monkeypatch):
     asked = []
     monkeypatch.setattr(yardstick.regrain, "encode", lambda pixels, **named: asked.append(named["quality"]) or b"")
     monkeypatch.setattr(
-        yardstick.Sample, "decode", lambda self, knobs: np.full((4, 4, 3), 10 + 3 * knobs.seed, np.uint8)
+        yardstick.Sample, "decode", lambda self, options: np.full((4, 4, 3), 10 + 3 * options.seed, np.uint8)
     )
-    assert seeds_apart(None, PIXELS, Knobs(seed=7)) == 3
+    assert seeds_apart(None, PIXELS, DecodeOptions(seed=7)) == 3
     assert asked == [0]
 
 
