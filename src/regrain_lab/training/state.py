@@ -107,7 +107,7 @@ class State:
     def _shapes(self, names: Set[str]) -> dict[str, tuple[int, ...]]:
         """The shapes of a checkpoint's tensors, with the moments of those parameters alone whose `names` are there."""
         state = {name: tensor for name, tensor in self._tensors().items() if not name.startswith("optimizer.")}
-        for index, parameter in enumerate(self._parameters()):
+        for index, parameter in enumerate(self.network.parameters()):
             moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": parameter.new_empty(())}
             if f"optimizer.{index}.step" in names:
                 state |= {f"optimizer.{index}.{name}": moment for name, moment in moments.items()}
@@ -124,7 +124,7 @@ class State:
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
         """Load moments in the memory format of their parameters, so that the arithmetic goes on as before."""
-        parameters = self._parameters()
+        parameters = list(self.network.parameters())
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             index, name = key.split(".")
@@ -135,9 +135,6 @@ class State:
     def _config(self) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(json.dumps(cast(Any, self.network).config.to_dict()))
         return config
-
-    def _parameters(self) -> list[Tensor]:
-        return [parameter.detach() for parameter in self.network.parameters()]
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

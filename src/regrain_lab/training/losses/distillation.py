@@ -130,10 +130,10 @@ def _direct(models: Distillation, batch: Batch, weights: StageWeights) -> Target
     x_t = models.noisy(batch, ones)
     indices = (batch.knobs.t < 1).nonzero()[:, 0]
     if weights.sampling_steps > 1 and len(indices):
-        some, times = batch.select(indices), random_times(weights.sampling_steps, 1)
+        subset, times = batch.select(indices), random_times(weights.sampling_steps, 1)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
-            return models.estimate(models.student, some, x_t, torch.full_like(some.knobs.t, t))
+            return models.estimate(models.student, subset, x_t, torch.full_like(subset.knobs.t, t))
 
         x_t = x_t.index_copy(0, indices, rollout(denoise, x_t[indices], times, models.schedule))
         t = t.index_fill(0, indices, times[-1])
