@@ -40,7 +40,7 @@ def test_the_commands_parse(line):
 def test_the_demo_can_be_run_again():
     lines = re.findall(r"^\t\$\(REGRAIN\) (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) == 3
-    assert all(parse(shlex.split(line)).overwrite for line in lines)
+    assert all(parse(shlex.split(line)).overwrite for line in lines if not line.startswith("inspect "))
 
 
 def test_every_file_that_is_named_exists():
