@@ -42,7 +42,7 @@ def main() -> None:
     )
     model, largest = subject.origin.model, recipe.distill.guidance_max
     found = [("shipped", row) for row in by_steps(model, model.denoiser, pictures, lpips, COUNTS)]
-    with state.averaged():
+    with state.average_weights():
         for part in PARTS:
             denoiser = subject.student.denoiser_at(part / largest)
             found += [(f"w = {part:g}", row) for row in by_steps(model, denoiser, pictures, lpips, COUNTS)]

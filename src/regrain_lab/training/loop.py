@@ -284,7 +284,7 @@ class Run:
             return
         self.state.save(self.out / LAST)
         self.saved_step = self.state.step
-        with self.state.averaged():
+        with self.state.average_weights():
             tensors, metadata = self.task.export()
         checkpoint.save(self.out / WEIGHTS, tensors, {"recipe": self.recipe.name, "step": self.saved_step} | metadata)
         self.journal.flush()
@@ -292,7 +292,7 @@ class Run:
     def _validate(self) -> None:
         if self.journal is None or self.holdout is None:
             return
-        with self.state.averaged():
+        with self.state.average_weights():
             rows = self.task.validate(self.holdout)
         for row in rows:
             log.info("step %d: %s", self.state.step, row)

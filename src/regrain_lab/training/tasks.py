@@ -77,7 +77,7 @@ def load_lpips(recipe: Recipe, device: torch.device) -> Lpips | None:
     return Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
 
 
-def _inherited(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _inherited_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a file that holds for one made from it: all but its own recipe and step."""
     return {name: value for name, value in metadata.items() if name not in ("recipe", "step")}
 
@@ -199,7 +199,7 @@ class LatentPriorTask(PriorTask):
 
     def export(self) -> Export:
         """Float16 weights beside those of the autoencoder."""
-        metadata = {**_inherited(self.metadata), "config": self.recipe.prior.to_dict()}
+        metadata = {**_inherited_metadata(self.metadata), "config": self.recipe.prior.to_dict()}
         return with_network(self.tensors, "denoiser.", self.prior), metadata
 
 
@@ -236,7 +236,7 @@ class StudentTask(Task):
 
     def export(self) -> Export:
         """The teacher's file with another denoiser, at the guidance weight that ships."""
-        metadata, distill = _inherited(self.origin.metadata), self.recipe.distill
+        metadata, distill = _inherited_metadata(self.origin.metadata), self.recipe.distill
         metadata.pop("dropout", None)
         metadata["teacher"] = {name: self.origin.metadata.get(name) for name in ("recipe", "step")}
         if self.recipe.stage[-1].method == "none" and distill.dropout:
@@ -276,7 +276,7 @@ class SamplerTask(Task):
         """The file that it started from, and the sampler in float16."""
         config = replace(self.origin.model.config, sampler=True).to_dict()
         tensors = with_network(self.origin.tensors, SAMPLER, self.sampler.denoiser)
-        return tensors, {**_inherited(self.origin.metadata), "config": config}
+        return tensors, {**_inherited_metadata(self.origin.metadata), "config": config}
 
 
 _TASKS: dict[str, Callable[[Recipe, torch.device], Task]] = {

@@ -5,8 +5,9 @@ With 1 step a row is one-pass decoding at t = 1.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Final, cast
 
@@ -80,25 +81,21 @@ def by_quality(codec: ConditionalCodec, pictures: Tensor, lpips: Lpips | None) -
     names = "bpp", "z_bpp", "psnr_faithful", "psnr_textured", "lpips_faithful", "lpips_textured"
     rows = []
     for quality in QUALITIES:
-
-        def measure(x: Tensor, quality: float = quality) -> Iterable[Tensor]:
-            coded, pixels = codec.code(x, x.new_full((len(x),), quality)), x[0, 0].numel()
-            decoded = [_one_pass(codec, x, coded.y_hat, quality, realism) for realism in (0.0, 1.0)]
-            rates = (coded.y_bits + coded.z_bits).sum() / pixels, coded.z_bits.sum() / pixels
-            errors = (_squared_error(x_hat, x) for x_hat in decoded)
-            return [*rates, *errors, *(_distance(lpips, x_hat, x) for x_hat in decoded)]
-
-        bpp, z_bpp, *errors, faithful, textured = _means(measure, pictures)
+        bpp, z_bpp, *errors, faithful, textured = _means(partial(_one_pass, codec, lpips, quality), pictures)
         values = bpp, z_bpp, *map(psnr, errors), faithful, textured
         rows.append(Row("quality", 100 * quality, dict(zip(names, values, strict=True))))
     return rows
 
 
-def _one_pass(codec: ConditionalCodec, x: Tensor, y_hat: Tensor, quality: float, realism: float) -> Tensor:
+def _one_pass(codec: ConditionalCodec, lpips: Lpips | None, quality: float, x: Tensor) -> list[Tensor]:
+    coded, pixels, decoded = codec.code(x, x.new_full((len(x),), quality)), x[0, 0].numel(), []
     alpha, sigma = schedule.get(codec.config.schedule).at(1.0)
-    x_1 = torch.randn_like(x) * (realism * codec.config.init_noise)
-    output = codec.denoiser(x_1, x.new_ones(len(x)), y_hat, *_knobs(x, quality, realism))
-    return parametrize.to_x0(codec.prediction, output, x_1, alpha, sigma).clamp(-1, 1)
+    for realism in (0.0, 1.0):
+        x_1 = torch.randn_like(x) * (realism * codec.config.init_noise)
+        output = codec.denoiser(x_1, x.new_ones(len(x)), coded.y_hat, *_knobs(x, quality, realism))
+        decoded.append(parametrize.to_x0(codec.prediction, output, x_1, alpha, sigma).clamp(-1, 1))
+    rates = (coded.y_bits + coded.z_bits).sum() / pixels, coded.z_bits.sum() / pixels
+    return [*rates, *(_squared_error(x_hat, x) for x_hat in decoded), *(_lpips(lpips, x_hat, x) for x_hat in decoded)]
 
 
 def by_noise_level(prior: Prior, pictures: Tensor) -> list[Row]:
@@ -107,15 +104,16 @@ def by_noise_level(prior: Prior, pictures: Tensor) -> list[Row]:
     width, bits, rows = 2 * REACH / NOISE_LEVELS, 0.0, []
     for level in range(NOISE_LEVELS):
         log_snr = width * (level + 0.5) - REACH
-
-        def measure(x: Tensor, log_snr: float = log_snr) -> Iterable[Tensor]:
-            error, _ = prediction_error(prior, x, torch.randn_like(x), x.new_full(x.shape[:1], log_snr))
-            return [error.mean((1, 2, 3)).sum()]
-
-        error = _means(measure, pictures)[0] * float(EPS_GAINS[prior.prediction](torch.tensor(log_snr)))
+        error = _means(partial(_prediction_error, prior, log_snr), pictures)[0]
+        error *= float(EPS_GAINS[prior.prediction](torch.tensor(log_snr)))
         bits += width * error / (2 * math.log(2))
         rows.append(Row("log_snr", log_snr, {"bits": bits, "psnr": 10 * math.log10(4 * math.exp(log_snr) / error)}))
     return rows
+
+
+def _prediction_error(prior: Prior, log_snr: float, x: Tensor) -> list[Tensor]:
+    error, _ = prediction_error(prior, x, torch.randn_like(x), x.new_full(x.shape[:1], log_snr))
+    return [error.mean((1, 2, 3)).sum()]
 
 
 @torch.no_grad()
@@ -130,25 +128,26 @@ def by_latent_noise(autoencoder: Autoencoder, pictures: Tensor, lpips: Lpips | N
     torch.manual_seed(0)
     deviation, rows = latent_moments(autoencoder, pictures)[1][:, None, None], []
     for noise in LATENT_NOISES:
-
-        def measure(x: Tensor, noise: float = noise) -> Iterable[Tensor]:
-            mean = autoencoder.encode(x)[0].float()
-            x_hat = autoencoder.decode(mean + noise * deviation * torch.randn_like(mean)).clamp(-1, 1)
-            psnrs = -10 * torch.log10((x_hat - x).square().mean((1, 2, 3)) / 4)
-            return [psnrs.sum(), _distance(lpips, x_hat, x)]
-
-        rows.append(Row("noise", noise, dict(zip(("psnr", "lpips"), _means(measure, pictures), strict=True))))
+        means = _means(partial(_from_noisy_latents, autoencoder, lpips, noise * deviation), pictures)
+        rows.append(Row("noise", noise, dict(zip(("psnr", "lpips"), means, strict=True))))
     return rows
+
+
+def _from_noisy_latents(autoencoder: Autoencoder, lpips: Lpips | None, deviation: Tensor, x: Tensor) -> list[Tensor]:
+    mean = autoencoder.encode(x)[0].float()
+    x_hat = autoencoder.decode(mean + deviation * torch.randn_like(mean)).clamp(-1, 1)
+    psnrs = -10 * torch.log10((x_hat - x).square().mean((1, 2, 3)) / 4)
+    return [psnrs.sum(), _lpips(lpips, x_hat, x)]
 
 
 def by_steps(
     model: FrozenModel, denoiser: Denoiser, pictures: Tensor, lpips: Lpips | None, counts: Sequence[int] = STEPS
 ) -> list[Row]:
-    """DDIM of this denoiser behind the model's latents: quality 28, realism 1, seed 0; pictures' sides are x 64."""
+    """DDIM by this denoiser behind the model's latents, at quality 28, realism 1, seed 0; sides are multiples of 64."""
     generator = torch.Generator().manual_seed(0)
     levels, prediction = schedule.get(model.config.schedule), cast(parametrize.Prediction, model.config.prediction)
 
-    def measure(x: Tensor) -> Iterable[Tensor]:
+    def measure(x: Tensor) -> Iterator[Tensor]:
         cond = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100))
         x_1 = torch.randn(x.shape, generator=generator).to(x) * model.config.init_noise
 
@@ -158,32 +157,29 @@ def by_steps(
 
         for steps in counts:
             x_hat = sampler.sample(denoise, x_1, levels, steps=steps)
-            yield from (_squared_error(x_hat, x), _distance(lpips, x_hat, x))
+            yield from (_squared_error(x_hat, x), _lpips(lpips, x_hat, x))
 
     means = _means(measure, pictures.contiguous(memory_format=torch.channels_last))
-    return [
-        Row("steps", steps, {"psnr": psnr(error), "lpips": distance})
-        for steps, error, distance in zip(counts, means[::2], means[1::2], strict=True)
-    ]
+    rows = zip(counts, means[::2], means[1::2], strict=True)
+    return [Row("steps", steps, {"psnr": psnr(error), "lpips": distance}) for steps, error, distance in rows]
 
 
 def sampler_by_steps(model: FrozenModel, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
-    """As `by_steps`, of the model's sampler over two seeds; `spread` is their difference over sqrt(2) and the error."""
+    """As `by_steps`, by the model's sampler; `spread` is the difference of two seeds over sqrt(2) and the error."""
     batches = count()
 
-    def measure(x: Tensor) -> Iterable[Tensor]:
+    def measure(x: Tensor) -> Iterator[Tensor]:
         cond, batch = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100)), next(batches)
         for steps in SAMPLER_STEPS:
             seeds = (torch.Generator().manual_seed(1000 * seed + batch) for seed in (0, 1))
             first, second = (_sample(model, cond, (x.shape[2], x.shape[3]), steps, seed) for seed in seeds)
-            yield from (_squared_error(first, x), _distance(lpips, first, x), _squared_error(first, second) / 2)
+            yield from (_squared_error(first, x), _lpips(lpips, first, x), _squared_error(first, second) / 2)
 
     means = _means(measure, pictures)
+    rows = zip(SAMPLER_STEPS, means[::3], means[1::3], means[2::3], strict=True)
     return [
-        Row(
-            "steps", steps, {"psnr": psnr(error), "lpips": distance, "spread": math.sqrt(apart / max(error, ERROR_MIN))}
-        )
-        for steps, error, distance, apart in zip(SAMPLER_STEPS, means[::3], means[1::3], means[2::3], strict=True)
+        Row("steps", steps, {"psnr": psnr(error), "lpips": distance, "spread": math.sqrt(half / max(error, ERROR_MIN))})
+        for steps, error, distance, half in rows
     ]
 
 
@@ -211,7 +207,7 @@ def _squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
     return (x_hat - x).square().mean((1, 2, 3)).sum()
 
 
-def _distance(lpips: Lpips | None, x_hat: Tensor, x: Tensor) -> Tensor:
+def _lpips(lpips: Lpips | None, x_hat: Tensor, x: Tensor) -> Tensor:
     """LPIPS summed over the batch; NaN without weights for it."""
     return lpips(x_hat, x).sum() if lpips else x.new_full((), math.nan)
 

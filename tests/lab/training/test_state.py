@@ -68,7 +68,7 @@ def test_averaged_lends_the_average_and_gives_the_weights_back():
     state = State(tiny_codec(), 0.9)
     step(state)
     weights = copy.deepcopy(state.network.state_dict())
-    with suppress(ZeroDivisionError), state.averaged() as codec:
+    with suppress(ZeroDivisionError), state.average_weights() as codec:
         assert not codec.training
         assert equal(codec.state_dict(), state.average)
         assert not equal(codec.state_dict(), weights)
@@ -137,12 +137,12 @@ def test_a_loaded_average_that_is_frozen_ships_the_same_bits():
     state = State(tiny_codec(), 0.9)
     for _ in range(2):
         step(state)
-    with state.averaged() as codec:
+    with state.average_weights() as codec:
         before = freeze(codec)
     state.load_average()
     for _ in range(3):
         step(state, freeze_latents=True)
-    with state.averaged() as codec:
+    with state.average_weights() as codec:
         after = freeze(codec)
     latents = {name for name in before if not name.startswith("denoiser.")}
     assert all(torch.equal(before[name], after[name]) for name in latents)

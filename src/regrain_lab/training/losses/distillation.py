@@ -118,11 +118,11 @@ def _none(models: Distillation, batch: Batch, _weights: StageWeights) -> Target:
     if not models.config.dropout:
         return Target(models.noisy(batch, t), t, batch.x, models.weight(t), cond, ones)
     uniform, other_t = torch.rand(2, len(t), device=t.device)
-    dropped = uniform < models.config.dropout
-    t = torch.where(dropped, other_t, t)
-    weight = torch.where(dropped, models.snr(t).clamp(max=1), models.weight(t))
-    cond = torch.where(dropped[:, None, None, None], 0.0, cond)
-    return Target(models.noisy(batch, t), t, batch.x, weight, cond, 1.0 - dropped.float())
+    dropout_mask = uniform < models.config.dropout
+    t = torch.where(dropout_mask, other_t, t)
+    weight = torch.where(dropout_mask, models.snr(t).clamp(max=1), models.weight(t))
+    cond = torch.where(dropout_mask[:, None, None, None], 0.0, cond)
+    return Target(models.noisy(batch, t), t, batch.x, weight, cond, 1.0 - dropout_mask.float())
 
 
 def _direct(models: Distillation, batch: Batch, weights: StageWeights) -> Target:
@@ -130,10 +130,10 @@ def _direct(models: Distillation, batch: Batch, weights: StageWeights) -> Target
     x_t = models.noisy(batch, ones)
     indices = (batch.knobs.t < 1).nonzero()[:, 0]
     if weights.sampling_steps > 1 and len(indices):
-        some, times = batch.select(indices), random_times(weights.sampling_steps, 1)
+        subset, times = batch.select(indices), random_times(weights.sampling_steps, 1)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
-            return models.estimate(models.student, some, x_t, torch.full_like(some.knobs.t, t))
+            return models.estimate(models.student, subset, x_t, torch.full_like(subset.knobs.t, t))
 
         x_t = x_t.index_copy(0, indices, rollout(denoise, x_t[indices], times, models.schedule))
         t = t.index_fill(0, indices, times[-1])

@@ -97,16 +97,16 @@ class SamplerLoss(nn.Module):
         x, quality, cond, ones, context = (
             values.repeat(VIEWS, *[1] * (values.dim() - 1)) for values in (x, quality, cond, ones, context)
         )
-        x_t, t, rolled = self._noisy(x, cond, quality, context.detach(), weights)
+        x_t, t, on_rollout = self._noisy(x, cond, quality, context.detach(), weights)
         x_hat = self.network.denoiser(x_t, t, cond, quality, ones, context)
         noise = (-LEVELS.log_snr(t)).exp()
-        weight = torch.where(rolled, 1.0, ((RESIDUAL**2 + noise) / noise).clamp(max=WEIGHT_MAX))
+        weight = torch.where(on_rollout, 1.0, ((RESIDUAL**2 + noise) / noise).clamp(max=WEIGHT_MAX))
         error = weight * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
         rho = ones * self.distortion.perceptual_weight(weights)
         total, distance = self.distortion.mix(error, x_hat, x, rho, weights)
         scalars, discriminator_loss = progress_scalars(x_hat, x, distance, rho), x.new_zeros(())
         if self.textures[0] is not None and weights.texture:
-            indices = rolled.nonzero()[:, 0]
+            indices = on_rollout.nonzero()[:, 0]
             distances, figures = self._texture(self.textures[0], x_hat[indices], x[indices])
             scalars |= figures
             discriminator_loss = figures.get("adversary", discriminator_loss)
@@ -140,11 +140,11 @@ class SamplerLoss(nn.Module):
         """
         eps, (choice, t) = torch.randn_like(x), torch.rand(2, len(x), device=x.device)
         t = torch.where(choice < weights.continuous, t, 1.0)
-        rolled = t == 1
-        guide = torch.where(rolled[:, None, None, None], self.network.denoiser.sketch(cond), x)
+        on_rollout = t == 1
+        guide = torch.where(on_rollout[:, None, None, None], self.network.denoiser.sketch(cond), x)
         alpha, sigma = LEVELS.levels(t)
         x_t = alpha * guide + sigma * eps
-        indices = rolled.nonzero()[:, 0]
+        indices = on_rollout.nonzero()[:, 0]
         if weights.sampling_steps > 1 and len(indices):
             times = random_times(weights.sampling_steps, 0)
             fixed = cond[indices], quality[indices], torch.ones_like(quality[indices]), context[indices]
@@ -155,7 +155,7 @@ class SamplerLoss(nn.Module):
 
             x_t = x_t.index_copy(0, indices, rollout(denoise, x_t[indices], times, LEVELS))
             t = t.index_fill(0, indices, times[-1])
-        return x_t, t, rolled
+        return x_t, t, on_rollout
 
 
 def _random_qualities(count: int, device: torch.device) -> Tensor:
