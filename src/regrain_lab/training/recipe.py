@@ -247,7 +247,7 @@ def _check(recipe: Recipe) -> None:
          f"graph is true and trains {trains!r}; only {' or '.join(GRAPHED)} can be a CUDA graph"),
         (not recipe.stage, "a recipe needs at least one [[stage]]"),
         (name in ("", ".", "..") or bool(set(name) & set("/\\")) or len(name.encode()) > 200,
-         f"name is {name!r}; the name of a folder is allowed, up to {200} bytes"),
+         f"name is {name!r}; the name of a folder is allowed, up to 200 bytes"),
         (trains == "prior" and recipe.prior.channels != 3,
          f"prior: channels is {recipe.prior.channels}; pictures have 3"),
         (distills and trains not in ("student", "sampler"),
