@@ -20,9 +20,9 @@ from regrain_lab.training.losses.codec import SHIFTS, Distortion, StageWeights
 __all__ = ["FixedShapeDistortion", "GraphedLoss", "capture"]
 
 VIEWS: Final = ("whole", "whole", "half", "double")
-"""The views of `losses.codec`, as often as they are taken there."""
+"""The views of `losses.codec`, each as often as it is taken there."""
 MS_SSIM_WEIGHTS: Final = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of its scales (Wang et al. 2003)."""
+"""The weights of its scales (Wang et al. 2003)."""
 WARMUP: Final = 3
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]

@@ -48,9 +48,12 @@ class Journal:
         """Log a step of training: events, and a row of the table."""
         self._scalars("train", step, values)
         with self._warns():
+            if self.file and not values.keys() <= set(self.columns):  # a stage whose loss has more scalars
+                self.file.close()
+                self.file, self.tried, self.step = None, False, step - 1
             if not self.file and not self.tried:
                 self.tried = True  # once is enough: a table that is not a run's stays as it is
-                self.columns = ["step", *values]
+                self.columns = list(dict.fromkeys(["step", *self.columns, *values]))
                 _purge(self.path, self.columns, self.step)
                 self.file = self.path.open("a", newline="", encoding="utf-8", buffering=1)
             if self.file:

@@ -143,7 +143,7 @@ class Run:
         self.stop_requested: Callable[[], bool] = bool
 
     def _eager(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
-        """The scalars of a batch, whose gradients are left in the network."""
+        """A function from a batch to its scalars, which leaves the gradients in the network."""
         loss = self.accelerator.prepare_model(self.task.loss())
 
         def backward(x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
@@ -155,7 +155,7 @@ class Run:
         return backward
 
     def _graphed(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
-        """As `_eager`, as one CUDA graph."""
+        """The same, by replaying a CUDA graph."""
         loss = self.task.loss().to(self.accelerator.device)
         return GraphedLoss(loss, self.task.network, bfloat16=self.accelerator.mixed_precision == "bf16")
 

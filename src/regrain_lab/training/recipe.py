@@ -23,7 +23,7 @@ from regrain_lab.training import values
 __all__ = ["METHODS", "TEACHER_RESETS", "DataConfig", "DistillConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 PIXELS_MAX: Final = 2**27
-"""Of a step, over all processes."""
+"""In one step, over all processes."""
 TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "sampler")
 GRAPHED: Final = ("codec", "student")
 METHODS: Final = ("none", "direct", "progressive", "consistency", "guided")
@@ -33,7 +33,7 @@ TEACHER_RESETS: Final = ("progressive", "guided")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the crops are and which of them train."""
+    """The pictures, and which of them train."""
 
     shards: str
     licence_classes: tuple[str, ...] = ()
@@ -65,9 +65,9 @@ class LossConfig:
     structure_scale: float = 0.0
     """1 - MS-SSIM is multiplied by this and added to LPIPS; it needs crops of 192 pixels or more."""
     vgg: str = ""
-    """Of a sampler: path of VGG16's convolutions; empty trains without them."""
+    """For a sampler: the path of VGG16's convolutions; empty trains without them."""
     vgg_heads: str = ""
-    """Of a sampler: path of LPIPS' heads for VGG16."""
+    """For a sampler: the path of LPIPS' heads for VGG16."""
     vgg_scale: float = 8.0
     """LPIPS of VGG16 is multiplied by this."""
     texture_scale: float = 1.0
@@ -83,11 +83,11 @@ class LossConfig:
     lattice_weight: float = 0.0
     """Weight, likewise, of its mean over all squares of 16 x 16: a pattern locked to the grid, which LPIPS likes."""
     simple_weight: float = 0.1
-    """Of a prior: weight of the simple loss, the prediction's squared error, beside the bound in bits a value."""
+    """For a prior: weight of the simple loss, the prediction's squared error, beside the bound in bits a value."""
     schedule: str = "log-linear"
-    """Of a prior: times are even in it. "log-linear" has the bound and the simple loss, others the simple one alone."""
+    """For a prior: times are even in it. "log-linear" trains on the bound and the simple loss, others on the latter."""
     vlb_weight: float = 0.001
-    """Of a prior with learned variance: weight of the bound in bits a value that trains the variance alone. Improved
+    """For a prior with learned variance: weight of the bound in bits a value that trains the variance alone. Improved
     DDPM has 0.001, with Adam; Muon does not scale up the small gradients that this leaves, and 1 suits it better."""
     min_snr_gamma: float = 5.0
     min_weight: float = 0.2
@@ -127,7 +127,7 @@ class Stage:
     """N, a power of 2. Progressive: the student's steps, two of the teacher's each. Direct, and of a sampler: some
     pictures stand where k of 2, 4 ... or N steps of the network's own have led them."""
     gap: tuple[float, float] = (1.0, 1.0)
-    """Of consistency: the part of t from t down to s where noise is strong; at 1 the target is x."""
+    """For consistency: the part of t from t down to s where noise is strong; at 1 the target is x."""
 
 
 @dataclass(frozen=True)
@@ -172,15 +172,15 @@ class Recipe:
     distill: DistillConfig = field(default_factory=DistillConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     start: str = ""
-    """Of a codec: path of weights that ship, whose training goes on in the first step; empty starts untrained."""
+    """For a codec: the path of weights that ship, whose training goes on in the first step; empty starts untrained."""
     latents: str = ""
-    """Of a latent prior: path of the autoencoder's weights, as its own recipe leaves them."""
+    """For a latent prior: the path of the autoencoder's weights, as its own recipe leaves them."""
     seed: int = 0
     out: str = "../runs"
     ema: float = 0.999
     clip: float = 1.0
     precision: str = "auto"
-    """Of the networks' forward pass: "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it, else float32."""
+    """The networks run forward in "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it, else float32."""
     graph: bool = False
     """Replay the forward and backward pass of a codec or a student as a CUDA graph, on one GPU (see `graph`)."""
     warmup: int = 100
@@ -190,7 +190,7 @@ class Recipe:
     report_every: int = 50
     """Steps from one line with the loss to the next, where there is no terminal to draw a bar on."""
     folder: Path = Path()
-    """Where the recipe lies; set on reading."""
+    """The folder of the recipe; set on reading."""
 
     def path(self, relative: str) -> Path:
         """A path of the recipe, resolved against its folder."""
@@ -247,7 +247,7 @@ def _check(recipe: Recipe) -> None:
          f"graph is true and trains {trains!r}; only {' or '.join(GRAPHED)} can be a CUDA graph"),
         (not recipe.stage, "a recipe needs at least one [[stage]]"),
         (name in ("", ".", "..") or bool(set(name) & set("/\\")) or len(name.encode()) > 200,
-         f"name is {name!r}; the name of a folder is allowed, up to {200} bytes"),
+         f"name is {name!r}; the name of a folder is allowed, up to 200 bytes"),
         (trains == "prior" and recipe.prior.channels != 3,
          f"prior: channels is {recipe.prior.channels}; pictures have 3"),
         (distills and trains not in ("student", "sampler"),

@@ -138,7 +138,7 @@ class StudentConfig:
     guided: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types."""
+        """The fields, as plain JSON types."""
         return asdict(self)
 
 

@@ -34,7 +34,7 @@ __all__ = [
 BATCH: Final = 8
 QUALITIES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 QUALITY: Final = 28
-"""Of rows by steps."""
+"""The quality of rows by steps."""
 STEPS: Final = (1, 2, 4, 8, 16, 32)
 SAMPLER_STEPS: Final = (1, 2, 4, 8, 16)
 NOISE_LEVELS: Final = 20

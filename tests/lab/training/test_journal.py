@@ -42,3 +42,12 @@ def test_what_cannot_be_written_stops_nothing(tmp_path, caplog):
         journal.note(step, {"loss": 1.0})
     journal.close()
     assert len(caplog.messages) == 1
+
+
+def test_a_stage_with_more_scalars_adds_columns(tmp_path):
+    journal = Journal(tmp_path, 0)
+    journal.note(1, {"loss": 1.0})
+    journal.note(2, {"loss": 2.0, "texture": 3.0})
+    journal.note(3, {"loss": 4.0})
+    journal.close()
+    assert (tmp_path / CSV).read_text().splitlines() == ["step,loss,texture", "1,1,", "2,2,3", "3,4,"]
