@@ -1,4 +1,4 @@
-"""Pack the pictures of a recipe to travel to a machine that is lent for minutes, in parts of a size.
+"""Pack the pictures of a recipe to travel to another machine, in parts of a given size.
 
     python scripts/pack.py recipes/default.toml carried --megabytes 35 49
 
@@ -14,8 +14,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from regrain_lab.training.config import Recipe, read_recipe
 from regrain_lab.training.data import Member, members
+from regrain_lab.training.recipe import Recipe, read_recipe
 
 
 def pack(recipe: Recipe, folder: Path, megabytes: list[float]) -> None:
@@ -23,28 +23,27 @@ def pack(recipe: Recipe, folder: Path, megabytes: list[float]) -> None:
     data, shards = recipe.data, recipe.path(recipe.data.shards)
     if len(data.licence_classes) != 1:
         raise SystemExit("the index can name one class of licences, and the recipe has another number of them")
-    left = [member for held in (True, False) for member in members(shards, data, held_out=held)]
+    pictures = [member for held_out in (True, False) for member in members(shards, data, held_out=held_out)]
     rows = [["shard", "key", "repository", "licence_class"]]
     folders = [folder.with_name(f"{folder.name}-{number}") for number in range(1, len(megabytes) + 1)]
-    for number, (part, limit) in enumerate(zip(folders, megabytes, strict=True), 1):
-        part.mkdir(parents=True, exist_ok=True)
-        taken = fitting(left, limit * 1e6)
-        write(part / f"packed-{number}.tar", left[:taken])
-        rows += [[f"packed-{number}.tar", Path(one.name).stem, one.repository, *data.licence_classes[:1]]
-                 for one in left[:taken]]  # fmt: skip
-        left = left[taken:]
-    if left:
-        raise SystemExit(f"{len(left)} pictures do not fit; give more --megabytes")
-    for part in folders:
-        with (part / "index.csv").open("w", newline="") as index:
+    for number, (target, limit) in enumerate(zip(folders, megabytes, strict=True), 1):
+        target.mkdir(parents=True, exist_ok=True)
+        count, name = count_within(pictures, limit * 1e6), f"packed-{number}.tar"
+        write(target / name, pictures[:count])
+        rows += [[name, Path(p.name).stem, p.repository, *data.licence_classes[:1]] for p in pictures[:count]]
+        pictures = pictures[count:]
+    if pictures:
+        raise SystemExit(f"{len(pictures)} pictures do not fit; give more --megabytes")
+    for target in folders:
+        with (target / "index.csv").open("w", newline="") as index:
             csv.writer(index).writerows(rows)
     if recipe.loss.lpips:
         shutil.copy(recipe.path(recipe.loss.lpips), folders[0] / "lpips.safetensors")
     print(f"{len(rows) - 1} pictures in {len(folders)} parts")
 
 
-def fitting(pictures: list[Member], limit: float) -> int:
-    """How many of them, from the first on, fit into a tar archive of `limit` bytes."""
+def count_within(pictures: list[Member], limit: float) -> int:
+    """The number of pictures, from the first on, that fit into a tar archive of `limit` bytes."""
     size = 2.0 * tarfile.BLOCKSIZE
     for count, member in enumerate(pictures):
         size += (1 + -(-member.size // tarfile.BLOCKSIZE)) * tarfile.BLOCKSIZE
@@ -54,7 +53,7 @@ def fitting(pictures: list[Member], limit: float) -> int:
 
 
 def write(path: Path, pictures: list[Member]) -> None:
-    """A shard of these pictures, bytes as they are."""
+    """Write a shard of these pictures, their bytes unchanged."""
     with tarfile.open(path, "w") as tar:
         for member in pictures:
             info = tarfile.TarInfo(member.name)

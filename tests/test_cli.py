@@ -674,17 +674,11 @@ def test_train_hands_over_to_the_loop(tmp_path, monkeypatch, capsys):
 
 
 def test_distill_hands_over_and_prints_its_table(tmp_path, monkeypatch, capsys):
-    @dataclass(frozen=True)
-    class Row:
-        steps: int
-        psnr: float
-        lpips: float | None = None
-
-    rows = (Row(1, 28.0), Row(2, 28.5))
-    found = types.SimpleNamespace(folder=tmp_path, teacher=rows, student=rows)
-    module = types.SimpleNamespace(main=lambda recipe, *, out, quiet: found)
-    table = types.SimpleNamespace(table=lambda teacher, student: f"{len(teacher)} and {len(student)}")
-    for name, one in (("", types.ModuleType("regrain_lab.training")), (".distill", module), (".steps", table)):
+    rows = tuple(types.SimpleNamespace(at=n, figures={"psnr": 27.5 + n / 2}) for n in (1, 2))
+    outcome = types.SimpleNamespace(folder=tmp_path, teacher=rows, student=rows)
+    module = types.SimpleNamespace(main=lambda recipe, *, out, quiet: outcome)
+    table = types.SimpleNamespace(steps_table=lambda teacher, student: f"{len(teacher)} and {len(student)}")
+    for name, one in (("", types.ModuleType("regrain_lab.training")), (".distill", module), (".validation", table)):
         monkeypatch.setitem(sys.modules, f"regrain_lab.training{name}", one)
     assert main(["distill", "recipe.toml"]) == 0
     shown = capsys.readouterr()

@@ -40,7 +40,8 @@ def test_the_commands_parse(line):
 def test_the_demo_can_be_run_again():
     lines = re.findall(r"^\t\$\(REGRAIN\) (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) == 3
-    assert all(parse(shlex.split(line)).overwrite for line in lines if not line.startswith("inspect "))
+    options = [parse(shlex.split(line)) for line in lines]
+    assert all(one.overwrite for one in options if one.command != "inspect")
 
 
 def test_every_file_that_is_named_exists():
@@ -49,9 +50,23 @@ def test_every_file_that_is_named_exists():
 
 
 def test_every_room_of_the_map_exists():
-    for room in re.findall(r"^\| `([\w/.]+)`", README, re.MULTILINE):
-        house = "" if room.startswith("regrain_lab") else "regrain"
-        assert (ROOT / "src" / house / room).exists(), room
+    """Names that begin a line of the trees, and all modules that a line names before its first two blanks."""
+    house = None
+    for line in README[README.index("```\nsrc/regrain/") : README.index("Beside the package")].splitlines():
+        if line.startswith("src/"):
+            house = ROOT / line.strip()
+            assert house.is_dir(), line
+        elif house and (name := re.match(r"  (\w[\w./]*)(?:, (\w[\w.]*))?  ", line)):
+            for part in filter(None, name.groups()):
+                assert (house / part).exists(), part
+
+
+def test_every_package_and_top_level_module_is_on_the_map():
+    tree = README[README.index("```\nsrc/regrain/") : README.index("Beside the package")]
+    for house in ("regrain", "regrain_lab"):
+        for path in (ROOT / "src" / house).iterdir():
+            if path.is_dir() and path.name != "__pycache__":
+                assert f"  {path.name}/" in tree, path.name
 
 
 def test_the_figures_are_those_of_the_results():

@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 
 from regrain_lab.metrics.lpips import Lpips
-from regrain_lab.training.config import read_recipe
 from regrain_lab.training.data import holdout_batch, members
-from regrain_lab.training.decoders import StudentTrainee
 from regrain_lab.training.loop import LAST
+from regrain_lab.training.recipe import read_recipe
 from regrain_lab.training.state import State
-from regrain_lab.training.steps import ladder
+from regrain_lab.training.tasks import StudentTask
+from regrain_lab.training.validation import by_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS, COUNTS = (0.0, 0.25, 0.5, 1.0), (1, 2, 4, 8)
@@ -34,22 +34,24 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "distill-guided")
     options = parser.parse_args()
     recipe, lpips = read_recipe(options.recipe), Lpips.load(options.lpips)
-    subject = StudentTrainee(recipe, torch.device("cpu"))
+    subject = StudentTask(recipe, torch.device("cpu"))
     state = State(subject.network, recipe.ema, subject.teacher)
     state.resume(options.run / LAST)
     pictures = holdout_batch(
         members(recipe.path(recipe.data.shards), recipe.data, held_out=True), recipe.data.holdout_crops
     )
     model, largest = subject.origin.model, recipe.distill.guidance_max
-    found = [("shipped", row) for row in ladder(model, model.denoiser, pictures, lpips, COUNTS)]
-    with state.averaged():
+    found = [("shipped", row) for row in by_steps(model, model.denoiser, pictures, lpips, COUNTS)]
+    with state.average_weights():
         for part in PARTS:
-            denoiser = subject.student.at(part / largest)
-            found += [(f"w = {part:g}", row) for row in ladder(model, denoiser, pictures, lpips, COUNTS)]
+            denoiser = subject.student.denoiser_at(part / largest)
+            found += [(f"w = {part:g}", row) for row in by_steps(model, denoiser, pictures, lpips, COUNTS)]
     with options.csv.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["weights", "steps", "psnr", "lpips"])
-        writer.writerows([name, row.steps, f"{row.psnr:.4f}", f"{row.lpips:.5f}"] for name, row in found)
+        writer.writerows(
+            [name, row.at, f"{row.figures['psnr']:.4f}", f"{row.figures['lpips']:.5f}"] for name, row in found
+        )
     for name, row in found:
         print(name, row)
 

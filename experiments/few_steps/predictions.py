@@ -33,11 +33,11 @@ from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.parametrize import Prediction
 from regrain.diffusion.unet import DenoiserConfig
 from regrain_lab.metrics.lpips import Lpips
-from regrain_lab.training.config import Recipe, Stage, read_recipe
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.loop import Position, learning_rate
+from regrain_lab.training.recipe import Recipe, Stage, read_recipe
 from regrain_lab.training.state import State
-from regrain_lab.training.student import Origin, quantised
+from regrain_lab.training.student import TeacherCheckpoint, quantized_latents
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WEIGHTS: Final = ROOT / "runs" / "conditional-b52d4b2a.safetensors"
@@ -105,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = read_recipe(ROOT / "recipes" / "distill.toml")
     recipe = replace(recipe, ema=0.99, stage=(Stage("predictions", options.steps, BATCH, SIDE, RATES),))
-    model, lpips = Origin.load(WEIGHTS, torch.device("cpu")).model, Lpips.load(options.lpips)
+    model, lpips = TeacherCheckpoint.load(WEIGHTS, torch.device("cpu")).model, Lpips.load(options.lpips)
     pictures = holdout_batch(members(recipe.path(recipe.data.shards), recipe.data, held_out=True), HELD_OUT)
     found = list(rows(train(recipe, model), model, pictures, lpips, options.steps))
     with options.csv.open("w", newline="") as file:
@@ -140,7 +140,7 @@ def train(recipe: Recipe, model: FrozenModel) -> dict[str, Learner]:
         if step % 100 == 0:
             print(f"step {step}:", *losses, sep="  ", file=sys.stderr, flush=True)
     for name, state in states.items():
-        state.settle()
+        state.load_average()
         learners[name].eval().requires_grad_(False)
     return learners
 
@@ -148,7 +148,7 @@ def train(recipe: Recipe, model: FrozenModel) -> dict[str, Learner]:
 def drawn(model: FrozenModel, x: Tensor, t: Tensor) -> Batch:
     """A batch at these times, with noise as the decoder starts from."""
     x = x.contiguous(memory_format=torch.channels_last)
-    cond = quantised(model, x, x.new_full((len(x),), QUALITY / 100))
+    cond = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100))
     return x, cond, t, torch.randn_like(x) * model.config.init_noise
 
 

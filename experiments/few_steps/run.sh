@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${SHARED:=../shared}" "${PYTHON:=.venv/bin/python}" "${JOBS:=1}"
 export OMP_WAIT_POLICY=PASSIVE
 here=experiments/few_steps
-# The teacher is what recipes/gpu.toml leaves (a GPU makes it: scripts/graphed.py); the four students, of the latents
+# The teacher is what recipes/gpu.toml leaves (a GPU makes it); the four students, of the latents
 # before, are those of `regrain distill recipes/distill-NAME.toml`, and guidance is that of distill-guided.toml.
 lpips=$SHARED/data/weights/lpips_alex_v0.1.safetensors
 first=runs/conditional-b52d4b2a.safetensors

@@ -47,16 +47,19 @@ class Ways:
         model, judges = regrain.load(self.model), load_metrics([self.lpips])
         if not isinstance(model, ConditionalModel):
             raise regrain.UsageError("these weights are not those of the conditional codec, which alone has init_noise")
-        return Suite([noised(model, factor) for factor in FACTORS], {name: judges[name] for name in METRICS})
+        weights = Path(self.model) if self.model else None
+        codecs = [noised(model, factor, weights) for factor in FACTORS]
+        return Suite(codecs, {name: judges[name] for name in METRICS})
 
 
-def noised(model: ConditionalModel, factor: float) -> BenchmarkCodec:
+def noised(model: ConditionalModel, factor: float, weights: Path | None) -> BenchmarkCodec:
     """The codec whose decoder starts from so many times the noise."""
     config = replace(model.config, init_noise=factor * model.config.init_noise)
     realisms = REALISMS if factor == 1 else REALISMS[-1:]
     settings = [DecodeSetting(0, steps, realism) for steps in STEPS for realism in realisms]
     denoiser, recipe = replace(model.denoiser, config=config), named(factor) or model.recipe
-    return regrain_codec(replace(model, config=config, denoiser=denoiser, recipe=recipe), [QUALITY], settings)
+    changed = replace(model, config=config, denoiser=denoiser, recipe=recipe)
+    return regrain_codec(changed, [QUALITY], settings, weights)
 
 
 def main() -> None:

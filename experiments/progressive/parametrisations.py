@@ -2,8 +2,8 @@
 
     python experiments/progressive/parametrisations.py [--steps N] [--schedule NAME] [--vlb-weight W]
 
-Each is trained from one seed on the same 32 x 32 crops, times and noise, by L_simple (see training.bound, and there for
-"log-linear"), the last with a learned variance by the hybrid loss. The bound is on pictures of CIFAR-10, on which
+Each is trained from one seed on the same 32 x 32 crops, times and noise, by L_simple (training.losses.prior has it, and
+"log-linear" too), the last with a learned variance by the hybrid loss. The bound is on pictures of CIFAR-10, on which
 nothing is trained; the rows of one network differ in the variance of the steps alone, the columns in the grid alone.
 By default about 6 minutes of one free core, a quarter of it for the bounds.
 """
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.prior import Prior, PriorConfig, between
-from regrain_lab.training.bound import Objective
-from regrain_lab.training.config import LossConfig, Recipe, Stage, read_recipe
 from regrain_lab.training.data import Crops, members
 from regrain_lab.training.loop import Position, learning_rate
-from regrain_lab.training.objective import Rules
+from regrain_lab.training.losses.codec import StageWeights
+from regrain_lab.training.losses.prior import PriorLoss
+from regrain_lab.training.recipe import LossConfig, Recipe, Stage, read_recipe
 from regrain_lab.training.state import State
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -73,15 +73,15 @@ def train(recipe: Recipe, pictures: Tensor) -> Prior:
     torch.manual_seed(recipe.seed)
     prior, stage = Prior(recipe.prior), recipe.stage[0]
     prior.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective, state = Objective(prior, recipe.loss), State(prior, recipe.ema)
+    objective, state = PriorLoss(prior, recipe.loss), State(prior, recipe.ema)
     for step in range(stage.steps):
         torch.manual_seed((recipe.seed << 32) + step)
         x = pictures[torch.randint(len(pictures), (stage.batch,))].contiguous(memory_format=torch.channels_last)
         state.zero_grad()
-        objective(x, Rules.at(stage, step))["loss"].backward()
+        objective(x, StageWeights.at(stage, step))["loss"].backward()
         nn.utils.clip_grad_norm_(prior.parameters(), recipe.clip)
         state.update(learning_rate(recipe, step, Position(stage, step, 0)))
-    state.settle()
+    state.load_average()
     return prior.eval().requires_grad_(False)
 
 

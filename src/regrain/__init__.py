@@ -118,7 +118,7 @@ def encode(
 def decode(
     data: str | os.PathLike[str] | bytes | BinaryIO,
     *,
-    steps: int | Literal["auto"] = 1,
+    steps: int | Literal["auto"] | None = None,
     budget: float | None = None,
     realism: float = 1.0,
     eta: float = 0.0,
@@ -132,13 +132,13 @@ def decode(
 ) -> "types.Image":
     """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
 
-    `realism` 0 is the faithful picture, and 1 has its texture drawn; `steps` (1 to 1000) trade time for quality. `eta`
-    adds fresh noise in each step after the first: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes
-    1, 2, 4, 8, 16 or 32 steps, the most that should end within `budget` seconds (None: 5) of the call on this machine,
-    where the first step is timed. `init_noise` in [0, 1] is the standard deviation of the noise that sampling starts
-    from, in units of the schedule's: at 0 all seeds are alike. The same `seed` and number of steps give the same pixels
-    on the same machine and threads. `partial` decodes what is whole of a damaged file. `max_memory`, `model` and
-    `device` are as in `encode`.
+    `realism` 0 is the faithful picture, and 1 has its texture drawn; `steps` (1 to 1000, None: as many as the weights
+    are made for) trade time for quality. `eta` adds fresh noise in each step after the first: 0 follows the probability
+    flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32 steps, the most that should end within `budget`
+    seconds (None: 5) of the call on this machine, where the first step is timed. `init_noise` in [0, 1] is the standard
+    deviation of the noise that sampling starts from, in units of the schedule's: at 0 all seeds are alike. The same
+    `seed` and number of steps give the same pixels on the same machine and threads. `partial` decodes what is whole of
+    a damaged file. `max_memory`, `model` and `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.

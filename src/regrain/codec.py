@@ -26,6 +26,8 @@ __all__ = ["Info", "decode", "encode", "inspect"]
 
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
+DEFAULT_STEPS_MOST = 2
+"""The most steps that weights take where nobody names a number."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _largest_within(at: Callable[[int], bytes], target: int, named: str) -> byte
 def decode(
     data: bytes,
     *,
-    steps: int | Budget = 1,
+    steps: int | Budget | None = None,
     realism: float = 1.0,
     eta: float = 0.0,
     seed: int = 0,
@@ -168,7 +170,7 @@ def decode(
     """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens."""
     header = bitstream.read_header(data)
     bitstream.check_pixels(header, max_pixels, partial=partial)
-    most = STEPS[-1] if isinstance(steps, Budget) else steps
+    most = STEPS[-1] if isinstance(steps, Budget) else steps or DEFAULT_STEPS_MOST
     memory.check("decoding", header, steps=most, limit=max_memory, torch=registry.needs_torch(model, device))
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
@@ -181,6 +183,7 @@ def decode(
 
     model = registry.shipped(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
+    steps = model.default_steps if steps is None else steps
     options = DecodeOptions(steps, realism, eta, seed, init_noise, partial)
     with registry.torch_defaults():
         pixels = model.decode(stream, options)

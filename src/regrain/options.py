@@ -63,7 +63,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "path": (lambda value: isinstance(value, str | os.PathLike), f"is a path, or one of {', '.join(METHODS)}"),
 }
-_OPTIONAL = {*RATES, "budget", "max_memory", "method", "device", "model", "path"}
+_OPTIONAL = {*RATES, "budget", "steps", "max_memory", "method", "device", "model", "path"}
 NAMES = frozenset(RANGES) | frozenset(_CHOICES)
 
 
@@ -131,7 +131,8 @@ def _with_budget(values: dict[str, Any]) -> dict[str, Any]:
     budget, steps = values.pop("budget", None), values["steps"]
     if steps != "auto":
         if budget is not None:
-            raise UsageError(f"budget is {budget:g} and steps are {steps}; a budget is allowed with steps 'auto' alone")
+            count = "not given" if steps is None else steps
+            raise UsageError(f"budget is {budget:g} and steps are {count}; a budget is allowed with steps 'auto' alone")
         return values
     from regrain.diffusion.budget import SECONDS, Budget
 

@@ -85,19 +85,6 @@ def test_weights_that_do_not_fit_are_refused():
         Network(lambda: b"no graph", ("x",))(np.zeros((1, 1, 1), np.float32))
 
 
-def test_memory_that_runs_out_is_that(monkeypatch):
-    graph = Graph({}, "x")
-    network = graph.network(graph.silu("x"))
-
-    class Session:
-        def run(self, *_):
-            raise RuntimeError("[ONNXRuntimeError] Failed to allocate memory for requested buffer\nof size 9")
-
-    monkeypatch.setattr(network, "_session", Session())
-    with pytest.raises(MemoryError, match="requested buffer of size 9"):
-        network(np.zeros((1, 1, 1), np.float32))
-
-
 def test_the_bytes_are_onnx():
     """The package `onnx` reads them, finds nothing wrong, and writes them again as they are."""
     checker = pytest.importorskip("onnx.checker")
@@ -116,12 +103,3 @@ def test_the_bytes_are_onnx():
     assert ModelProto.FromString(model.SerializeToString()) == model
     product = ModelProto.FromString(matrix_product()._write())
     checker.check_model(product, full_check=True)
-
-
-@pytest.mark.parametrize(("said", "threads"), [("3", 3), (" 2,1", 2), ("0", None), ("", None), ("many", None)])
-def test_threads_are_those_of_the_environment(said, threads, monkeypatch):
-    from regrain.onnx import network
-
-    monkeypatch.setenv("OMP_NUM_THREADS", said)
-    monkeypatch.setattr(network.os, "sched_getaffinity", lambda _: {4, 5, 7, 9, 11}, raising=False)
-    assert network._threads() == (threads or 5)

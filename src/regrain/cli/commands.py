@@ -17,9 +17,10 @@ from regrain.cli.terminal import STANDARD, about, say, shown
 from regrain.cli.work import seconds, working
 
 if TYPE_CHECKING:
+    from regrain.bitstream import Header
     from regrain.codec import Info
     from regrain.diffusion.budget import Budget
-    from regrain.registry import Codec as Model
+    from regrain.registry import Codec
 
 __all__ = ["decode", "encode", "inspect", "rate", "report", "weights"]
 
@@ -96,7 +97,7 @@ def decode(options: argparse.Namespace) -> None:
     put(buffer.getvalue(), target, overwrite=options.overwrite)
     waited = seconds(options)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
-    steps, budget = _steps_taken(options.steps)
+    steps, budget = _steps_taken(options, model, header)
     knobs = {"steps": steps, "budget": budget and budget.seconds}
     knobs |= {name: getattr(options, name) for name in ("realism", "eta", "seed", "init_noise")}
     report(
@@ -115,11 +116,15 @@ def _file(name: str, max_pixels: int = 250_000_000) -> bytes:
         return regrain._read(source(name), max_pixels)
 
 
-def _steps_taken(steps: "int | Budget") -> "tuple[int, Budget | None]":
+def _steps_taken(options: argparse.Namespace, model: "Codec | None", header: "Header") -> "tuple[int, Budget | None]":
     """How many steps were taken, and the budget that they were chosen by."""
+    from regrain import registry
     from regrain.diffusion.budget import Budget
 
-    return (steps.steps, steps) if isinstance(steps, Budget) else (steps, None)
+    if isinstance(options.steps, Budget):
+        return options.steps.steps, options.steps
+    used = registry.shipped(model, header.method, options.device, header.fingerprint)
+    return options.steps or used.default_steps, None
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -147,7 +152,7 @@ def rate(options: argparse.Namespace, **default: float) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None} or dict(default)
 
 
-def weights(options: argparse.Namespace) -> "Model | None":
+def weights(options: argparse.Namespace) -> "Codec | None":
     """The model that `--model` names, or None; raises ModelError."""
     return None if options.model is None else regrain.load(options.model, options.device)
 
@@ -164,7 +169,7 @@ def report(
             say(more, aside=True)
 
 
-def _weights_for(data: bytes, options: argparse.Namespace) -> "Model | None":
+def _weights_for(data: bytes, options: argparse.Namespace) -> "Codec | None":
     """As `weights`, but a file that cannot be decoded is refused before torch is imported."""
     from regrain import bitstream
 

@@ -149,8 +149,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     add_realism(
         parser,
         _steps,
-        "denoising steps, 1 to 1000 (default: 1; more hardly change what the default method draws); "
-        "auto is as many as end in --budget",
+        "denoising steps, 1 to 1000 (default: as many as the weights are made for); auto is as many as end in --budget",
     )
     parser.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
     parser.add_argument(
@@ -189,10 +188,10 @@ def add_rate(parser: Parser, *, default: str) -> None:
 def add_realism(
     parser: Parser,
     steps: Callable[[str], int | str] = int,
-    what: str = "denoising steps, 1 to 1000 (default: 1)",
+    what: str = "denoising steps, 1 to 1000 (default: as many as the weights are made for)",
 ) -> None:
     """For a command that decodes: steps, read by `steps` and described by `what`, realism and seed."""
-    parser.add_argument("--steps", type=steps, default=1, metavar="N", help=what)
+    parser.add_argument("--steps", type=steps, metavar="N", help=what)
     parser.add_argument("--realism", type=float, default=1.0, metavar="R", help="0 faithful to 1 textured (default: 1)")
     what = "of the noise; the same gives the same pixels on the same machine and threads"
     parser.add_argument("--seed", type=int, default=0, metavar="S", help=what)

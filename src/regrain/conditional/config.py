@@ -31,7 +31,7 @@ class TransformConfig:
     hyper_width: int = 96
     anchors: int = 6
     slices: tuple[int, ...] = (2, 6, 16, 40, 96)
-    """First channels of the slices of y after its first (see `passes`)."""
+    """First channels of the slices of y after its first (see `coding_order`)."""
     context: int = 48
     """Width of the mean branch's contexts, and of what of z they share."""
     shared: int = 32

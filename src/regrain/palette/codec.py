@@ -41,6 +41,8 @@ class Prepared:
 class PaletteModel(Model):
     """Weights ready for use, as `regrain.load` returns them."""
 
+    default_steps = 1
+
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
         """A weights file of this package, or a Stable Diffusion's folder or hub id, whose networks torch runs.

@@ -42,6 +42,8 @@ class Prepared:
 class ProgressiveModel(Model):
     """Weights ready for use, as `regrain.load` returns them."""
 
+    default_steps = 1
+
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
         """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind.

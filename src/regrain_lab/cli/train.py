@@ -1,7 +1,6 @@
 """`train` and `distill`: a recipe becomes weights."""
 
 import argparse
-import dataclasses
 import importlib
 import logging
 import os
@@ -25,19 +24,21 @@ def train(options: argparse.Namespace) -> None:
 
 
 def distill(options: argparse.Namespace) -> None:
-    """Run a recipe that trains a student, as `train` does; then print the table of step count against quality."""
-    result = _training("distill", options).main(options.recipe, out=options.out, quiet=options.quiet)
-    facts = {"recipe": str(options.recipe), "output": str(result.folder)}
-    rows = {name: [dataclasses.asdict(row) for row in getattr(result, name)] for name in ("teacher", "student")}
-    if result.teacher and not options.json and not options.quiet:
-        from regrain_lab.training.steps import table
+    """As `train`, of a recipe that trains a student; then the table of step count against quality."""
+    outcome = _training("distill", options).main(options.recipe, out=options.out, quiet=options.quiet)
+    facts: dict[str, Any] = {"recipe": str(options.recipe), "output": str(outcome.folder)}
+    for name in ("teacher", "student"):
+        facts[name] = [{"steps": row.at, "psnr": row.figures["psnr"], "lpips": row.figures.get("lpips")}
+                       for row in getattr(outcome, name)]  # fmt: skip
+    if outcome.teacher and not options.json and not options.quiet:
+        from regrain_lab.training.validation import steps_table
 
-        say(table(result.teacher, result.student))
-    report(options, {**facts, **rows}, f"{clean(str(options.recipe))} -> {clean(str(result.folder))}")
+        say(steps_table(outcome.teacher, outcome.student))
+    report(options, facts, f"{clean(str(options.recipe))} -> {clean(str(outcome.folder))}")
 
 
 def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - a module: its main
-    """The module of the training room that runs a recipe, once device and log are set for it."""
+    """Set the device and the log, and import the module of the training room that runs a recipe."""
     if options.out is not None and not options.overwrite and options.out.exists():
         raise OutputError(f"{options.out} exists, and --no-overwrite forbids to go on there")
     _choose_device(options.device)

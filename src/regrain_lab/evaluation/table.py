@@ -179,49 +179,50 @@ def read(kind: type[R], path: Path) -> list[R]:
 def _parse(kind: type[R], lines: list[list[str]], path: Path) -> Iterator[R]:
     if not lines:
         return
-    columns = lines[0]
-    head, tail, types = _layout(kind)
-    metrics = columns[len(head) : len(columns) - len(tail)]
-    if columns != [*head, *metrics, *tail] or (metrics and not issubclass(kind, Row)):
+    header, own = lines[0], _columns(kind)
+    if header != _columns(kind, [name for name in header if name not in own]):
         raise UsageError(f"{path} is no table of {kind.content}: its columns are others; name another folder")
+    types = get_type_hints(kind)
     for number, line in enumerate(lines[1:], start=2):
         try:
-            yield _record(kind, types, dict(zip(columns, line, strict=True)))
+            cells = dict(zip(header, line, strict=True))
+            values: dict[str, Any] = {name: _value(types[name], cells.pop(name)) for name in own}
+            if "metrics" in types:
+                metrics = {name: text for name, text in cells.items() if text}
+                values["metrics"] = {n: None if text == "nan" else float(text) for n, text in metrics.items()}
+            yield kind(**values)
         except ValueError as error:
             raise UsageError(f"{path}, line {number}: {error}; mend or delete that line") from None
 
 
-def _layout(kind: type[Record]) -> tuple[list[str], list[str], dict[str, type]]:
-    """Names of the columns before the metrics and after them, and the types of all these columns."""
+def _columns(kind: type[Record], metrics: Iterable[str] = ()) -> list[str]:
+    """The columns of the file: the fields, with those of the metrics in the place of the field of that name."""
     names = [entry.name for entry in fields(kind)]
-    middle = names.index("metrics") if "metrics" in names else len(names)
-    hints = get_type_hints(kind)
-    head, tail = names[:middle], names[middle + 1 :]
-    return head, tail, {name: (get_args(hints[name]) or (hints[name],))[0] for name in (*head, *tail)}
+    if "metrics" in names:
+        place = names.index("metrics")
+        names[place : place + 1] = metrics
+    return names
 
 
-def _record(kind: type[R], types: Mapping[str, type], cells: dict[str, str]) -> R:
-    values: dict[str, Any] = {name: _value(types[name], cells.pop(name)) for name in types}
-    if issubclass(kind, Row):
-        values["metrics"] = {name: None if text == "nan" else float(text) for name, text in cells.items() if text}
-    return kind(**values)
-
-
-def _value(kind: type, text: str) -> object:
+def _value(hint: Any, text: str) -> object:  # noqa: ANN401 - `int | None` and the like
+    """The value of a cell whose field has the type `hint`."""
+    kind = (get_args(hint) or (hint,))[0]
     return text if kind is str else kind(text) if text else None
+
+
+def _cells(record: Record) -> dict[str, str]:
+    """The cells of a record by column."""
+    values = {entry.name: getattr(record, entry.name) for entry in fields(record)}
+    metrics = values.pop("metrics", {})
+    return {name: _cell(value) for name, value in values.items()} | {
+        name: "nan" if value is None or math.isnan(value) else _cell(float(value)) for name, value in metrics.items()
+    }
 
 
 def _cell(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.7g}" if isinstance(value, float) else " ".join(str(value).split())
-
-
-def _metric_cell(row: Row, name: str) -> str:
-    if name not in row.metrics:
-        return ""
-    value = row.metrics[name]
-    return "nan" if value is None or math.isnan(value) else _cell(float(value))
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -242,16 +243,13 @@ class Table(Generic[R]):
         from regrain.image import write_bytes
 
         self.records = {record.key: record for record in read(kind, path)}
-        self._path = path
-        self._head, self._tail, _ = _layout(kind)
         rows = [record for record in self.records.values() if isinstance(record, Row)]
-        self._metrics = list(dict.fromkeys([*metrics_of(rows), *metrics]))
+        self._path, self._columns = path, _columns(kind, dict.fromkeys([*metrics_of(rows), *metrics]))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
-        header = _line([*self._head, *self._metrics, *self._tail])
-        data = (header + "".join(map(self._text, self.records.values()))).encode()
+        data = "".join([_line(self._columns), *map(self._text, self.records.values())]).encode()
         if not path.exists() or path.read_bytes() != data:
             write_bytes(data, path)
 
@@ -276,6 +274,5 @@ class Table(Generic[R]):
         self.records[record.key] = record
 
     def _text(self, record: R) -> str:
-        head, tail = ([_cell(getattr(record, name)) for name in names] for names in (self._head, self._tail))
-        metrics = [_metric_cell(record, name) for name in self._metrics] if isinstance(record, Row) else []
-        return _line([*head, *metrics, *tail])
+        cells = _cells(record)
+        return _line(cells.get(name, "") for name in self._columns)

@@ -1,7 +1,7 @@
-"""What a recipe's values lead to, looked at before anything is opened or built: its files, and the size of its network.
+"""Checks of a recipe before anything is opened or built: that its files are files, and how large its network is.
 
-The parts of the network are counted on the device that holds no data. Ranges bound each width and each depth; what they
-make together, 16 bytes a parameter while it trains, is bounded here.
+The parameters are counted on the device that holds no data. Ranges bound each width and each depth; here their product
+is bounded, 16 bytes a parameter while it trains.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from regrain.conditional.transform import Analysis, HyperAnalysis, MeanBranch
 from regrain.diffusion.prior import Prior
 from regrain.errors import UsageError, plain
 from regrain.palette.autoencoder import Autoencoder
-from regrain_lab.training.config import Recipe
+from regrain_lab.training.recipe import Recipe
 
 __all__ = ["PARAMETERS_MAX", "check"]
 
@@ -42,7 +42,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_file(name: str, path: Path) -> None:
-    """What is missing is for its reader to say: opening a pipe would wait for ever."""
+    """Refuse a pipe, which would wait for ever when opened. A file that is missing is for its reader to report."""
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{name}: {plain(path)} is not a file")
@@ -58,7 +58,7 @@ def _check_size(recipe: Recipe, name: str, parts: Callable[[Recipe], list[nn.Mod
 
 
 def _codec(recipe: Recipe) -> list[nn.Module]:
-    """What grows; the tables and gains beside it are small in every range."""
+    """The networks that widths make large; the tables and gains beside them are small in every range."""
     config = recipe.model.transform
     networks = [Analysis(config), HyperAnalysis(config), MeanBranch(config), build_scale(config)]
     return [*networks, build_denoiser(recipe.model)]

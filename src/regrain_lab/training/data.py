@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from regrain.errors import ImageError, LimitError, RegrainError, UsageError, plain
 from regrain.image import read, to_signed
-from regrain_lab.training.config import DataConfig
-from regrain_lab.training.drawings import draw
+from regrain_lab.training.recipe import DataConfig
 from regrain_lab.training.shards import entries
 from regrain_lab.training.stopping import leave_signals_alone
+from regrain_lab.training.synthetic_images import synthetic_image
 
 __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
 
@@ -74,21 +74,20 @@ def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]
     except OSError as error:
         raise UsageError(f"{plain(folder)}: {error.strerror or error}") from None
     rows = _index(folder / "index.csv")
-    known = {row["repository"] for row in rows.values()}
-    for name in sorted({*config.exclude, *config.holdout} - known):
+    for name in sorted({*config.exclude, *config.holdout} - {row["repository"] for row in rows.values()}):
         log.warning("%s: no picture is of %s, which the recipe names", folder, name)
-    picked = []
+    pictures = []
     for shard in shards:
         for entry in entries(shard):
             row = rows.get((shard.name, PurePosixPath(entry.name).stem), {})
             repository = row.get("repository", "")
-            free = not config.licence_classes or row.get("licence_class") in config.licence_classes
-            wanted = free and repository not in config.exclude and (repository in config.holdout) == held_out
-            if wanted and entry.name.lower().endswith(SUFFIXES):
-                picked.append(Member(shard, entry.name, entry.offset, entry.size, repository))
-    if not picked:
+            has_licence = not config.licence_classes or row.get("licence_class") in config.licence_classes
+            in_split = repository not in config.exclude and (repository in config.holdout) == held_out
+            if has_licence and in_split and entry.name.lower().endswith(SUFFIXES):
+                pictures.append(Member(shard, entry.name, entry.offset, entry.size, repository))
+    if not pictures:
         raise UsageError(f"no {'validation' if held_out else 'training'} pictures in {len(shards)} shards of {folder}")
-    return picked
+    return pictures
 
 
 def _index(path: Path) -> dict[tuple[str, str], dict[str, str]]:
@@ -108,19 +107,19 @@ def _index(path: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 class Crops(Dataset[Tensor]):
-    """Sample n -> a crop in one of the eight poses of a square, or a drawing: float32 (3, crop, crop) in [-1, 1]."""
+    """Sample n -> a crop in one of the eight poses of a square, or a synthetic image: float32 (3, crop, crop)."""
 
     def __init__(self, pictures: list[Member], seed: int, config: DataConfig) -> None:
-        """Set the pictures and the seed of their order and augmentation, which is as `config` says."""
+        """`seed` is that of the order and of the augmentation, whose shares are in `config`. Values are in [-1, 1]."""
         self.pictures, self.seed, self.config = pictures, seed, config
         self._reported: set[str] = set()
 
     def __getitem__(self, key: tuple[int, int]) -> Tensor:
-        """`key` is (sample number, crop size). A picture of no use is reported, once, and its successor taken."""
+        """`key` is (sample number, crop size). A picture of no use is reported, once, and the next one taken."""
         number, crop = key
         random = np.random.default_rng((self.seed, number))
         if random.random() < self.config.drawn:
-            return draw(crop, random)
+            return synthetic_image(crop, random)
         for attempt in range(BAD_IN_A_ROW):
             try:
                 return self._crop(self._pick(number + attempt), crop, random)
@@ -128,14 +127,14 @@ class Crops(Dataset[Tensor]):
                 self._report(str(error))
         raise UsageError(f"{BAD_IN_A_ROW} pictures in a row are of no use; the first is {self._pick(number).title}")
 
-    def _report(self, why: str) -> None:
-        if why not in self._reported:
-            self._reported.add(why)
-            log.warning("skipped: %s", why)
+    def _report(self, reason: str) -> None:
+        if reason not in self._reported:
+            self._reported.add(reason)
+            log.warning("skipped: %s", reason)
 
     def _pick(self, number: int) -> Member:
-        epoch, place = divmod(number, len(self.pictures))
-        return self.pictures[int(_permutation(self.seed, epoch, len(self.pictures))[place])]
+        epoch, index = divmod(number, len(self.pictures))
+        return self.pictures[int(_permutation(self.seed, epoch, len(self.pictures))[index])]
 
     def _crop(self, member: Member, crop: int, random: np.random.Generator) -> Tensor:
         pixels = member.read()
@@ -168,16 +167,6 @@ def _permutation(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, 1, epoch)).permutation(size)
 
 
-class _Steps(Sampler[list[tuple[int, int]]]):
-    def __init__(self, first: int, stride: int, steps: int, batch: int, crop: int) -> None:
-        self.first, self.stride, self.steps, self.batch, self.crop = first, stride, steps, batch, crop
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step in range(self.steps):
-            start = self.first + step * self.stride
-            yield [(start + i, self.crop) for i in range(self.batch)]
-
-
 def batches(
     crops: Crops, *, first: int, stride: int, steps: int, batch: int, crop: int, workers: int
 ) -> Iterator[Tensor]:
@@ -185,24 +174,24 @@ def batches(
 
     Raises UsageError if too many pictures in a row are of no use, RegrainError if a worker is killed.
     """
-    sampler = _Steps(first, stride, steps, batch, crop)
-    loader = DataLoader(
-        crops, batch_sampler=sampler, num_workers=workers, worker_init_fn=leave_signals_alone,
+    keys = ([(first + step * stride + i, crop) for i in range(batch)] for step in range(steps))
+    loader: DataLoader[Tensor] = DataLoader(
+        crops, batch_sampler=keys, num_workers=workers, worker_init_fn=leave_signals_alone,
         pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
-    failed = ""
+    failure = ""
     try:
         yield from loader
     except UsageError as error:  # a worker's comes with its traceback as text, and frames that hold the workers
-        failed = str(error).strip().splitlines()[-1].rpartition("UsageError: ")[2]
+        failure = str(error).strip().splitlines()[-1].rpartition("UsageError: ")[2]
         traceback.clear_frames(error.__traceback__)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        said = str(error).partition("\n")[0]
-        raise RegrainError(f"a process that reads pictures ended ({said}): fewer workers need less memory") from None
-    if failed:
-        raise UsageError(failed)
+        reason = str(error).partition("\n")[0]
+        raise RegrainError(f"a process that reads pictures ended ({reason}): fewer workers need less memory") from None
+    if failure:
+        raise UsageError(failure)
 
 
 def holdout_batch(pictures: list[Member], count: int) -> Tensor:
@@ -211,9 +200,9 @@ def holdout_batch(pictures: list[Member], count: int) -> Tensor:
     `side` is the largest multiple of 64 that fits into all. A picture that is broken or under 64 pixels is reported and
     left out. Raises UsageError if none is left.
     """
-    chosen = [pictures[i * len(pictures) // count] for i in range(min(count, len(pictures)))]
+    selection = [pictures[i * len(pictures) // count] for i in range(min(count, len(pictures)))]
     arrays = []
-    for member in chosen:
+    for member in selection:
         try:
             pixels = member.read()
         except ImageError as error:
@@ -224,6 +213,6 @@ def holdout_batch(pictures: list[Member], count: int) -> Tensor:
         else:
             log.warning("held out, but left out: %s is under %d pixels", member.title, SIDE)
     if not arrays:
-        raise UsageError(f"none of {len(chosen)} held-out pictures is of use; the first is {chosen[0].title}")
+        raise UsageError(f"none of {len(selection)} held-out pictures is of use; the first is {selection[0].title}")
     side = min(min(a.shape[1:]) for a in arrays) // SIDE * SIDE
     return torch.stack([a[:, :side, :side] for a in arrays])

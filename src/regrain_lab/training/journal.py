@@ -1,7 +1,7 @@
-"""What a run says of itself: TensorBoard's events, `log.csv` with a row a step, and lines where no bar can be drawn.
+"""The log of a run: TensorBoard's events, `log.csv` with a row a step, and lines where no bar can be drawn.
 
-Invariants: what was noted after the checkpoint that a run goes on from is purged, in both; what was noted before a
-checkpoint is on its way to the disk when that is; a journal that cannot be written is said once and stops no run.
+Invariants: a run that resumes purges the figures after its checkpoint from both files; the figures before a checkpoint
+are handed to the disk before it; a log that cannot be written gives one warning and stops no run.
 """
 
 import csv
@@ -17,6 +17,8 @@ from typing import IO, Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
 
+from regrain.errors import OutputError
+
 __all__ = ["CSV", "Journal", "Lines"]
 
 log = logging.getLogger(__name__)
@@ -26,22 +28,28 @@ _STEP: Final = re.compile(r"[0-9]{1,12}")
 
 
 class Journal:
-    """The files of a run's figures, after one step of it."""
+    """The files with a run's figures."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Open them in a folder that exists. Raises OSError where nothing can be written."""
+        """Open them, without the steps after `step`; half-written files of a killed run go too. Raises OutputError."""
         self.path, self.step = folder / CSV, step
-        self.events = SummaryWriter(str(folder / "log"), purge_step=step + 1)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for stale in (*folder.glob(".*.safetensors.*.tmp"), *folder.glob(".log.csv.*.tmp")):
+                stale.unlink()
+            self.events = SummaryWriter(str(folder / "log"), purge_step=step + 1)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from None
         self.file: IO[str] | None = None
         self.columns: list[str] = []
-        self.refused = False
+        self.tried = False
 
     def note(self, step: int, values: Mapping[str, float]) -> None:
-        """What a step of training gave: events, and a row of the table."""
+        """Log a step of training: events, and a row of the table."""
         self._scalars("train", step, values)
-        with self._survived():
-            if not self.file and not self.refused:
-                self.refused = True  # until it is open: a table that is not ours is looked at once
+        with self._warns():
+            if not self.file and not self.tried:
+                self.tried = True  # once is enough: a table that is not a run's stays as it is
                 self.columns = ["step", *values]
                 _purge(self.path, self.columns, self.step)
                 self.file = self.path.open("a", newline="", encoding="utf-8", buffering=1)
@@ -50,29 +58,29 @@ class Journal:
                 csv.DictWriter(self.file, self.columns, extrasaction="ignore").writerow(row)
 
     def held_out(self, step: int, values: Mapping[str, float]) -> None:
-        """A row of held-out figures: events alone."""
+        """Log a row of held-out figures: events alone."""
         self._scalars("holdout", step, values)
 
     def flush(self) -> None:
-        """Hand over what is not written yet."""
-        with self._survived():
+        """Hand everything to the system."""
+        with self._warns():
             self.events.flush()
 
     def close(self) -> None:
-        """Write what is left."""
-        with self._survived():
+        """Write the rest and close the files."""
+        with self._warns():
             self.events.close()
-        with self._survived():
+        with self._warns():
             if self.file:
                 self.file.close()
 
     def _scalars(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        with self._survived():
+        with self._warns():
             for name, value in values.items():
                 self.events.add_scalar(f"{kind}/{name}", value, step)
 
     @contextmanager
-    def _survived(self) -> Iterator[None]:
+    def _warns(self) -> Iterator[None]:
         """A full disk costs figures, not the run."""
         try:
             yield
@@ -81,9 +89,9 @@ class Journal:
 
 
 def _purge(path: Path, columns: list[str], step: int) -> None:
-    """Make `path` a table of these columns, with the rows up to `step` that it has. Raises OSError and csv.Error.
+    """Make `path` a table of these columns, with its rows up to `step`. Raises OSError and csv.Error.
 
-    A table without our first column is somebody else's and stays as it is: csv.Error. Columns that are no more go.
+    A table with another first column is not a run's and stays as it is: csv.Error. Columns that are gone are dropped.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     before: IO[str] = path.open(newline="", encoding="utf-8", errors="replace") if path.exists() else io.StringIO()
@@ -101,18 +109,18 @@ def _purge(path: Path, columns: list[str], step: int) -> None:
 
 
 class Lines:
-    """Every so many steps a line of means, for logs and pipes."""
+    """A line of means every few steps, for logs and pipes."""
 
     def __init__(self, steps: int, every: int) -> None:
-        """`steps` is how many the run has."""
+        """`steps` is the number of steps of the run, `every` that between two lines."""
         self.steps, self.every = steps, every
-        self.past: dict[str, list[float]] = defaultdict(list)
+        self.values: dict[str, list[float]] = defaultdict(list)
 
     def note(self, step: int, values: Mapping[str, float]) -> None:
-        """Take in a step; say the means since the last line if it is time."""
+        """Add a step, and log the means since the last line when one is due."""
         for name, value in values.items():
-            self.past[name].append(value)
+            self.values[name].append(value)
         if step % self.every == 0:
-            means = (f"{name} {sum(past) / len(past):.4g}" for name, past in self.past.items())
+            means = (f"{name} {sum(past) / len(past):.4g}" for name, past in self.values.items())
             log.info("step %d of %d: %s", step, self.steps, "  ".join(means))
-            self.past.clear()
+            self.values.clear()

@@ -25,14 +25,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from regrain import checkpoint
 from regrain.errors import OutputError, RegrainError, UsageError
-from regrain_lab.training import decoders
-from regrain_lab.training.config import Recipe, Stage, read_recipe
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
+from regrain_lab.training.graph import GraphedLoss
 from regrain_lab.training.journal import Journal, Lines
-from regrain_lab.training.objective import Rules
+from regrain_lab.training.losses.codec import StageWeights
+from regrain_lab.training.recipe import Recipe, Stage, read_recipe
 from regrain_lab.training.state import State
 from regrain_lab.training.stopping import held_signals
-from regrain_lab.training.trainee import Trainee
+from regrain_lab.training.tasks import Task, task_for
 
 __all__ = ["main", "train"]
 
@@ -45,7 +45,7 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Position:
-    """Where step k of a run stands: its stage, the step within it, and the number of its first sample."""
+    """The place of step k in a run: its stage, the step within it, and the number of its first sample."""
 
     stage: Stage
     step: int
@@ -63,10 +63,10 @@ def position(recipe: Recipe, step: int) -> Position | None:
     return None
 
 
-def learning_rate(recipe: Recipe, step: int, where: Position) -> float:
+def learning_rate(recipe: Recipe, step: int, place: Position) -> float:
     """Cosine from the stage's first rate to its last, after a linear warm-up of the run."""
-    first, last = where.stage.learning_rate
-    wave = 0.5 * (1 + math.cos(math.pi * where.step / max(1, where.stage.steps)))
+    first, last = place.stage.learning_rate
+    wave = 0.5 * (1 + math.cos(math.pi * place.step / max(1, place.stage.steps)))
     return (last + (first - last) * wave) * min(1.0, (step + 1) / max(1, recipe.warmup))
 
 
@@ -84,37 +84,40 @@ def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> 
 def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     """Run all stages that are left; `quiet` draws no progress bar. Without a bar there is a line every few steps.
 
-    Raises ModelError for a checkpoint that cannot be resumed, OutputError, RegrainError if the loss stays not finite,
-    and KeyboardInterrupt; the last good checkpoint is then intact. SIGTERM does, after a checkpoint, what it ever did.
+    Raises UsageError for a machine that the recipe does not fit, ModelError for a checkpoint that cannot be resumed,
+    OutputError, RegrainError if the loss stays not finite, and KeyboardInterrupt; the last good checkpoint is then
+    intact. SIGTERM does, after a checkpoint, what it ever did.
     """
     accelerator = Accelerator(
         mixed_precision="bf16" if _bfloat16(recipe.precision) else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
-    _check_shares(recipe, accelerator.num_processes)
+    _check_machine(recipe, accelerator.num_processes, accelerator.device)
     torch.manual_seed(recipe.seed)
-    subject = decoders.of(recipe, accelerator.device)
+    task = task_for(recipe, accelerator.device)
     if not (out / LAST).exists():
-        subject.begin()
-    state = State(subject.network, recipe.ema, subject.teacher)
+        task.initialize()
+    state = State(task.network, recipe.ema, task.teacher)
     state.resume(out / LAST)
     bar = accelerator.is_main_process and not quiet and sys.stderr.isatty()
-    Run(recipe, out, accelerator, state, subject, bar=bar).all_stages()
+    Run(recipe, out, accelerator, state, task, bar=bar).run()
     return out
 
 
 def _bfloat16(precision: str) -> bool:
-    """Whether networks run forward in bfloat16; on a CPU only if asked: most are many times slower in it."""
+    """Whether networks run forward in bfloat16; on a CPU only if the recipe says so: most are many times slower."""
     if precision == "auto":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return precision == "bfloat16"
 
 
-def _check_shares(recipe: Recipe, ranks: int) -> None:
+def _check_machine(recipe: Recipe, processes: int, device: torch.device) -> None:
+    if recipe.graph and (device.type != "cuda" or processes > 1):
+        raise UsageError(f"graph is true, which needs one CUDA device; here are {processes} of {device.type}")
     for stage in recipe.stage:
-        if stage.batch % ranks:
+        if stage.batch % processes:
             raise UsageError(
-                f"stage {stage.name!r}: batch is {stage.batch}; {ranks} processes need a multiple of {ranks}"
+                f"stage {stage.name!r}: batch is {stage.batch}; {processes} processes need a multiple of {processes}"
             )
 
 
@@ -122,43 +125,46 @@ class Run:
     """One process's share of a training run."""
 
     def __init__(
-        self, recipe: Recipe, out: Path, accelerator: Accelerator, state: State, subject: Trainee, *, bar: bool
+        self, recipe: Recipe, out: Path, accelerator: Accelerator, state: State, task: Task, *, bar: bool
     ) -> None:
-        """Open the data and the log; wrap the objective for its device."""
+        """Open the data and the log; place the loss on its device."""
         self.recipe, self.out, self.accelerator, self.state, self.bar = recipe, out, accelerator, state, bar
-        self.subject = subject
-        folder = recipe.path(recipe.data.shards)
-        self.crops = Crops(members(folder, recipe.data, held_out=False), recipe.seed, recipe.data)
-        self.holdout = self._holdout(folder)
-        self.objective = accelerator.prepare_model(subject.objective())
-        self.journal = self._open() if accelerator.is_main_process else None
+        self.task, data, folder = task, recipe.data, recipe.path(recipe.data.shards)
+        self.crops = Crops(members(folder, data, held_out=False), recipe.seed, data)
+        self.holdout: Tensor | None = None
+        if data.holdout and accelerator.is_main_process:
+            held_out = members(folder, data, held_out=True)
+            self.holdout = holdout_batch(held_out, data.holdout_crops).to(accelerator.device)
+        self.backward = self._graphed() if recipe.graph else self._eager()
+        self.journal = Journal(out, state.step) if accelerator.is_main_process else None
         self.lines = None if bar else Lines(recipe.steps, recipe.report_every)
-        self.bad, self.unsaved, self.saved, self.moving = 0, 0, state.step, False
-        self.asked: Callable[[], bool] = bool
-        self.agreed = False
+        self.bad_steps = self.failed_saves = 0
+        self.saved_step, self.updating, self.stop_agreed = state.step, False, False
+        self.stop_requested: Callable[[], bool] = bool
 
-    def _holdout(self, folder: Path) -> Tensor | None:
-        data = self.recipe.data
-        if not data.holdout or not self.accelerator.is_main_process:
-            return None
-        return holdout_batch(members(folder, data, held_out=True), data.holdout_crops).to(self.accelerator.device)
+    def _eager(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
+        """The scalars of a batch, whose gradients are left in the network."""
+        loss = self.accelerator.prepare_model(self.task.loss())
 
-    def _open(self) -> Journal:
-        """The log, without what was logged after the checkpoint; what a killed run left half-written goes too."""
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            for stale in (*self.out.glob(".*.safetensors.*.tmp"), *self.out.glob(".log.csv.*.tmp")):
-                stale.unlink()
-            return Journal(self.out, self.state.step)
-        except OSError as error:
-            raise OutputError(f"{self.out}: cannot be written: {error.strerror or error}") from None
+        def backward(x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
+            scalars: dict[str, Tensor] = loss(x, weights)
+            self.state.zero_grad()
+            self.accelerator.backward(scalars["loss"])
+            return scalars
 
-    def all_stages(self) -> None:
+        return backward
+
+    def _graphed(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
+        """As `_eager`, as one CUDA graph."""
+        loss = self.task.loss().to(self.accelerator.device)
+        return GraphedLoss(loss, self.task.network, bfloat16=self.accelerator.mixed_precision == "bf16")
+
+    def run(self) -> None:
         """Train from the state's step to the end; checkpoint, validate and log on the way."""
-        with held_signals() as self.asked:
+        with held_signals() as self.stop_requested:
             try:
-                if whole := self._all_steps():
-                    self._validate()  # first, since weights may carry what it finds
+                if complete := self._all_steps():
+                    self._validate()  # first, since weights may carry its figures
                     self._save()
             except Exception:
                 self._rescue()
@@ -166,97 +172,94 @@ class Run:
             finally:
                 if self.journal:
                     self.journal.close()
-        if not whole:
-            raise KeyboardInterrupt  # another process was asked
+        if not complete:
+            raise KeyboardInterrupt  # the signal came to another process
 
     def _all_steps(self) -> bool:
-        """Take the steps that are left; False if asked to stop before, with a checkpoint written."""
-        total, done = self.recipe.steps, self.state.step
-        with logging_redirect_tqdm(), tqdm(total=total, initial=done, disable=not self.bar, unit="step") as bar:
-            while (where := position(self.recipe, self.state.step)) is not None:
-                for scalars in self._stage(where):
+        """Take the steps that are left; False, with a checkpoint written, if a signal asked to stop before."""
+        total, first = self.recipe.steps, self.state.step
+        with logging_redirect_tqdm(), tqdm(total=total, initial=first, disable=not self.bar, unit="step") as bar:
+            while (place := position(self.recipe, self.state.step)) is not None:
+                for scalars in self._stage(place):
                     bar.set_postfix({k: f"{v:.3f}" for k, v in scalars.items()}, refresh=False)
                     bar.update()
                     if self._stops():
-                        if not self.bad:
+                        if not self.bad_steps:
                             self._save()
                         self._say("interrupted at step %d; the same command goes on from there", self.state.step)
                         return False
         return True
 
     def _stops(self) -> bool:
-        """Whether this process was asked to stop; of several all know in the same step, or some would wait for ever."""
-        return self.asked() if self.accelerator.num_processes == 1 else self.agreed
+        """Whether a signal asked to stop; several processes all learn of it in the same step, or some would hang."""
+        return self.stop_requested() if self.accelerator.num_processes == 1 else self.stop_agreed
 
     def _rescue(self) -> None:
-        """Write down the steps since the last checkpoint, unless one is half taken or they are of no use."""
-        if self.moving or self.bad or self.state.step <= self.saved:
+        """Save the steps since the last checkpoint, unless one is half taken or they are of no use."""
+        if self.updating or self.bad_steps or self.state.step <= self.saved_step:
             return
         try:
             self._save()
         except Exception as error:
-            log.warning("the steps since %d are lost: %s", self.saved, error)
+            log.warning("the steps since %d are lost: %s", self.saved_step, error)
         else:
             self._say("step %d is written down; the same command goes on from there", self.state.step)
 
-    def _stage(self, where: Position) -> Iterator[dict[str, float]]:
+    def _stage(self, place: Position) -> Iterator[dict[str, float]]:
         """The steps of one stage that are left."""
-        ranks, rank, stage = self.accelerator.num_processes, self.accelerator.process_index, where.stage
-        self._say("stage %s: step %d of %d", stage.name, where.step, stage.steps)
-        if where.step == 0 and stage.freeze_latents and not self._frozen_before():
-            self.state.settle()
-        if where.step == 0 and self.subject.promotes(stage):
-            self.state.promote()
+        ranks, rank, stage = self.accelerator.num_processes, self.accelerator.process_index, place.stage
+        self._say("stage %s: step %d of %d", stage.name, place.step, stage.steps)
+        if place.step == 0:
+            before = position(self.recipe, self.state.step - 1) if self.state.step else None
+            if stage.freeze_latents and not (before and before.stage.freeze_latents):
+                self.state.load_average()
+            if self.task.resets_teacher(stage):
+                self.state.reset_teacher()
         share = stage.batch // ranks
         loader = batches(
-            self.crops, first=where.sample + rank * share, stride=stage.batch, steps=stage.steps - where.step,
+            self.crops, first=place.sample + rank * share, stride=stage.batch, steps=stage.steps - place.step,
             batch=share, crop=stage.crop, workers=self.recipe.data.workers,
         )  # fmt: skip
         for x in loader:
             yield self._step(x.to(self.accelerator.device).contiguous(memory_format=torch.channels_last))
 
-    def _frozen_before(self) -> bool:
-        before = position(self.recipe, self.state.step - 1) if self.state.step else None
-        return before is not None and before.stage.freeze_latents
-
     def _step(self, x: Tensor) -> dict[str, float]:
         step, start = self.state.step, time.monotonic()
-        where = position(self.recipe, step)
-        assert where is not None
+        place = position(self.recipe, step)
+        assert place is not None
         torch.manual_seed((self.recipe.seed << 40) + (self.accelerator.process_index << 32) + step)
-        scalars = self.objective(x, Rules.at(where.stage, where.step))
-        self.state.zero_grad()
-        self.accelerator.backward(scalars["loss"])
+        scalars = self.backward(x, StageWeights.at(place.stage, place.step))
         gradient = self.accelerator.clip_grad_norm_(self.state.network.parameters(), self.recipe.clip)
-        own = [*(value.detach() for value in scalars.values()), gradient.new_tensor(float(self.asked()))]
-        *means, asked = self.accelerator.reduce(torch.stack(own), "mean").tolist()
-        self.agreed = asked > 0
+        own = [*(value.detach() for value in scalars.values()), gradient.new_tensor(float(self.stop_requested()))]
+        *means, stops = self.accelerator.reduce(torch.stack(own), "mean").tolist()
+        self.stop_agreed = stops > 0
         values = dict(zip(scalars, means, strict=True)) | {"gradient": float(gradient)}
-        values["learning_rate"] = learning_rate(self.recipe, step, where)
+        values["learning_rate"] = learning_rate(self.recipe, step, place)
         self._update(values)
         self._report(values | {"seconds": time.monotonic() - start})
-        return {name: values[name] for name in self.subject.shown}
+        return {name: values[name] for name in self.task.progress_metrics}
 
     def _update(self, values: dict[str, float]) -> None:
         """Take the step, or skip it if it is not finite; stop when that goes on."""
         if math.isfinite(values["loss"]) and math.isfinite(values["gradient"]):
-            self.bad, self.moving = 0, True
+            self.bad_steps, self.updating = 0, True
             self.state.update(values["learning_rate"])
-            self.moving = False
+            self.updating = False
             return
-        self.bad += 1
+        self.bad_steps += 1
         log.warning("step %d: loss %s, gradient %s: skipped", self.state.step, values["loss"], values["gradient"])
         self.state.skip()
-        if self.bad >= BAD_STEPS_IN_A_ROW:
-            raise RegrainError(f"the loss is not finite for {self.bad} steps; {self.out / LAST} is the last good state")
+        if self.bad_steps >= BAD_STEPS_IN_A_ROW:
+            message = f"the loss is not finite for {self.bad_steps} steps"
+            raise RegrainError(f"{message}; {self.out / LAST} is the last good state")
 
     def _report(self, values: dict[str, float]) -> None:
         step = self.state.step
         if self.journal:
             self.journal.note(step, values)
         if self.lines and self.accelerator.is_main_process:
-            self.lines.note(step, {name: values[name] for name in (*self.subject.shown, "seconds")})
-        if step % self.recipe.checkpoint_every == 0 and not self.bad:
+            self.lines.note(step, {name: values[name] for name in (*self.task.progress_metrics, "seconds")})
+        if step % self.recipe.checkpoint_every == 0 and not self.bad_steps:
             self._checkpoint()
         if step % self.recipe.validate_every == 0 and step < self.recipe.steps and not self._stops():
             self._validate()
@@ -265,36 +268,32 @@ class Run:
         """Save; a disk that is full for a while costs a checkpoint, not the run."""
         try:
             self._save()
+            self.failed_saves = 0
         except OutputError as error:
-            self.unsaved += 1
-            if self.unsaved >= UNSAVED_IN_A_ROW:
+            self.failed_saves += 1
+            if self.failed_saves >= UNSAVED_IN_A_ROW:
                 raise
             log.warning("step %d: %s; the next checkpoint is tried again", self.state.step, error)
-        else:
-            self.unsaved = 0
 
     def _say(self, message: str, *values: object) -> None:
         if self.accelerator.is_main_process:
             log.info(message, *values)
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            self.state.save(self.out / LAST)
-            self.saved = self.state.step
-            self._save_weights()
-            if self.journal:
-                self.journal.flush()
-
-    def _save_weights(self) -> None:
-        with self.state.averaged():
-            tensors, about = self.subject.frozen()
-        checkpoint.save(self.out / WEIGHTS, tensors, {"recipe": self.recipe.name, "step": self.state.step} | about)
+        if self.journal is None:
+            return
+        self.state.save(self.out / LAST)
+        self.saved_step = self.state.step
+        with self.state.average_weights():
+            tensors, metadata = self.task.export()
+        checkpoint.save(self.out / WEIGHTS, tensors, {"recipe": self.recipe.name, "step": self.saved_step} | metadata)
+        self.journal.flush()
 
     def _validate(self) -> None:
         if self.journal is None or self.holdout is None:
             return
-        with self.state.averaged():
-            rows = self.subject.validate(self.holdout)
+        with self.state.average_weights():
+            rows = self.task.validate(self.holdout)
         for row in rows:
             log.info("step %d: %s", self.state.step, row)
             self.journal.held_out(self.state.step, row.scalars())

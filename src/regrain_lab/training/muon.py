@@ -26,10 +26,10 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-12)
     gram = x @ x.mT
-    total = one = torch.eye(x.shape[-2], device=x.device).expand_as(gram)
+    total = identity = torch.eye(x.shape[-2], device=x.device).expand_as(gram)
     for _ in range(STEPS):
         square = gram @ gram
-        step = a * one + b * gram + c * square
+        step = a * identity + b * gram + c * square
         total = step @ total
         gram = step @ (step @ gram)
     out: Tensor = total @ x
@@ -40,31 +40,31 @@ class Muon(torch.optim.Adam):
     """Adam, but for convolution kernels (4 dimensions), which move by orthogonalised momentum."""
 
     def __init__(self, parameters: Iterable[Tensor], momentum: float = 0.95, factor: float = 0.2) -> None:
-        """Set the parameters; the learning rate is set a step."""
+        """The learning rate is set before each step."""
         super().__init__(parameters, lr=0.0, betas=(0.9, 0.99))
         self.momentum, self.factor = momentum, factor
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient; kernels of one size together, for a GPU's sake."""
+        """Move every parameter that has a gradient; kernels of one size move together, which suits a GPU."""
         kernels = [p for group in self.param_groups for p in group["params"] if p.grad is not None and p.dim() == 4]
-        alike: dict[torch.Size, tuple[list[Tensor], list[Tensor]]] = {}
+        groups: dict[torch.Size, tuple[list[Tensor], list[Tensor]]] = {}
         for kernel in kernels:
             assert kernel.grad is not None
-            same, gradients = alike.setdefault(kernel.flatten(1).shape, ([], []))
-            same.append(kernel)
+            members, gradients = groups.setdefault(kernel.flatten(1).shape, ([], []))
+            members.append(kernel)
             gradients.append(kernel.grad)
-            kernel.grad = None
+            kernel.grad = None  # so that Adam leaves it alone
         super().step()
-        for same, gradients in alike.values():
-            self._move(same, gradients)
+        for members, gradients in groups.values():
+            self._move(members, gradients)
 
     def _move(self, kernels: list[Tensor], gradients: list[Tensor]) -> None:
         moments = [self._moment(kernel) for kernel in kernels]
         torch._foreach_lerp_(moments, gradients, 1 - self.momentum)
-        ahead = torch.stack([g.lerp(m, self.momentum).flatten(1) for g, m in zip(gradients, moments, strict=True)])
-        size = self.factor * max(ahead.shape[1:]) ** 0.5
-        moves = orthogonalise(ahead).unbind()
+        lookahead = torch.stack([g.lerp(m, self.momentum).flatten(1) for g, m in zip(gradients, moments, strict=True)])
+        size = self.factor * max(lookahead.shape[1:]) ** 0.5
+        moves = orthogonalise(lookahead).unbind()
         shaped = [move.view_as(kernel) for move, kernel in zip(moves, kernels, strict=True)]
         torch._foreach_add_(kernels, shaped, alpha=-self.param_groups[0]["lr"] * size)
 

@@ -1,14 +1,15 @@
-"""A shard's members by their place: tar headers read one by one, whatever is in them.
+"""The files of a shard by their offsets: tar headers read one by one, whatever is in them.
 
     header | data | header | data ... | zeros        each in blocks of 512 bytes; a long name is a member before its own
 
-Invariants: the place moves forward with every header, so that reading ends; a member lies within its file; nothing that
-a header says is allocated or believed before it is bounded; a shard costs one short read a member.
+Invariants: the offset moves forward with every header, so that reading ends; a member lies within its file; nothing
+that a header says is allocated or believed before it is bounded; a shard costs one short read a member.
 """
 
 import logging
 import re
 import stat
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -23,11 +24,10 @@ BLOCK: Final = 512
 NAME_MAX: Final = 1024
 SIZE_MAX: Final = 2**28
 MEMBERS_MAX: Final = 2**18
-ASIDE_MAX: Final = 2**16
-"""Bytes of a long name, or of what pax says of the next member."""
-REGULAR: Final = (b"0", b"\0", b"7")
-BARE: Final = (b"1", b"2", b"3", b"4", b"5", b"6")
-"""Links, devices and folders: no data, whatever size they say."""
+NOTES_MAX: Final = 2**16
+"""Bytes of a long name, or of pax records about the next member."""
+DATALESS: Final = tuple(b"123456")
+"""Links, devices and folders: no data, whatever size their headers give."""
 LONG_NAME, LONG_LINK, PAX, PAX_GLOBAL, SPARSE = b"L", b"K", b"x", b"g", b"S"
 _RECORD: Final = re.compile(rb"([1-9][0-9]{0,5}) ")
 
@@ -42,12 +42,12 @@ class Entry:
 
 
 @dataclass
-class _Ahead:
-    """What members before a member say of it."""
+class _Notes:
+    """What members before a member say of it; `problem` is why it cannot be used."""
 
     name: bytes | None = None
     size: int | None = None
-    wrong: str = ""
+    problem: str = ""
 
 
 class _Damage(Exception):  # noqa: N818 - never leaves the module
@@ -57,135 +57,106 @@ class _Damage(Exception):  # noqa: N818 - never leaves the module
 def entries(shard: Path) -> list[Entry]:
     """The whole files of a shard, in its order.
 
-    Members of no use are left out and told of in one line a shard, as is where a shard is cut short or damaged: what is
+    One line a shard reports members of no use, which are left out, and one where it is cut short or damaged: what is
     before that is used. Raises UsageError for what cannot be read at all, and for more than MEMBERS_MAX members.
     """
     try:
         if not stat.S_ISREG(shard.stat().st_mode):
             raise UsageError(f"{plain(shard)}: not a file; a shard is a tar file")
         with shard.open("rb", buffering=0) as file:
-            return _Walk(shard, file).all()
+            return _Reader(shard, file).entries()
     except OSError as error:
         raise UsageError(f"{plain(shard)}: {error.strerror or error}") from None
 
 
-class _Walk:
+class _Reader:
     """One pass over the headers of a shard."""
 
     def __init__(self, shard: Path, file: BinaryIO) -> None:
-        self.shard, self.file, self.place = shard, file, 0
-        self.end = file.seek(0, 2)
-        self.whole: list[Entry] = []
-        self.ahead = _Ahead()
-        self.useless, self.first = 0, ""
+        self.title, self.file, self.offset, self.end = plain(shard.name), file, 0, file.seek(0, 2)
+        self.files: list[Entry] = []
+        self.notes, self.useless, self.first_useless = _Notes(), 0, ""
 
-    def all(self) -> list[Entry]:
-        title, count = plain(self.shard.name), 0
+    def entries(self) -> list[Entry]:
+        count = 0
         try:
             while self._member():
                 if (count := count + 1) > MEMBERS_MAX:
-                    raise UsageError(f"{title}: more than {MEMBERS_MAX} members; smaller shards are allowed")
+                    raise UsageError(f"{self.title}: more than {MEMBERS_MAX} members; smaller shards are allowed")
         except _Damage as damage:
-            used = f"the {len(self.whole)} files before that are used" if self.place else "nothing of it is used"
-            log.warning("%s: cut short or damaged, %s; %s", title, damage, used)
+            used = f"the {len(self.files)} files before that are used" if self.offset else "nothing of it is used"
+            log.warning("%s: cut short or damaged, %s; %s", self.title, damage, used)
         if self.useless:
-            log.warning("%s: %d members are of no use and skipped; the first: %s", title, self.useless, self.first)
-        return self.whole
+            first = self.first_useless
+            log.warning("%s: %d members are of no use and skipped; the first: %s", self.title, self.useless, first)
+        return self.files
 
     def _member(self) -> bool:
-        """Take in one header and what it is of; False at the end of the archive."""
-        header = self._read(BLOCK)
-        if header == bytes(BLOCK):
+        """Read one header, and its data if that is about the next member; False at the end of the archive."""
+        block = self._read(BLOCK, self.offset)
+        if block == bytes(BLOCK):
             return False
-        _check_sum(header)
-        kind, size = header[156:157], _number(header[124:136])
-        if self.ahead.size is not None and kind not in (LONG_NAME, LONG_LINK, PAX, PAX_GLOBAL):
-            size = self.ahead.size
-        if kind in BARE:
+        try:
+            header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except tarfile.HeaderError:
+            raise _Damage("a header that is none") from None
+        kind, size, extends = block[156:157], header.size, (LONG_NAME, LONG_LINK, PAX, PAX_GLOBAL)
+        if self.notes.size is not None and kind not in extends:
+            size = self.notes.size
+        if kind[0] in DATALESS:
             size = 0
-        if size < 0 or self.place + BLOCK + size > self.end:
+        if size < 0 or self.offset + BLOCK + size > self.end:
             raise _Damage(f"a member of {size} bytes")
-        offset, self.place = self.place + BLOCK, self.place + BLOCK + -(-size // BLOCK) * BLOCK
+        offset, self.offset = self.offset + BLOCK, self.offset + BLOCK + -(-size // BLOCK) * BLOCK
         if kind in (LONG_NAME, PAX):
-            self._take(kind, self._read(size, offset) if size <= ASIDE_MAX else None)
-        elif kind not in (LONG_LINK, PAX_GLOBAL):
-            self._sort(_name(header) if self.ahead.name is None else self.ahead.name, kind, offset, size)
-            self.ahead = _Ahead()
+            self._take_notes(kind, offset, size)
+        elif kind not in extends:
+            name = header.name.encode("utf-8", "surrogateescape") if self.notes.name is None else self.notes.name
+            self._take_file(name, kind, offset, size)
+            self.notes = _Notes()
         return True
 
-    def _take(self, kind: bytes, data: bytes | None) -> None:
-        """Note what is said of the next member; None is too much of it."""
-        if data is None:
-            self.ahead.wrong = "a name or notes of over 64 kB"
+    def _take_notes(self, kind: bytes, offset: int, size: int) -> None:
+        if size > NOTES_MAX:
+            self.notes.problem = "a name or notes of over 64 kB"
         elif kind == LONG_NAME:
-            self.ahead.name = data.partition(b"\0")[0]
+            self.notes.name = self._read(size, offset).partition(b"\0")[0]
         else:
-            _pax(data, self.ahead)
+            _parse_pax(self._read(size, offset), self.notes)
 
-    def _sort(self, name: bytes, kind: bytes, offset: int, size: int) -> None:
-        """Keep a file that is of use, count a member that is not; folders and links are of no account."""
-        if why := self.ahead.wrong or _useless(kind, len(name), size):
-            self.first = self.first or f"{plain(name.decode('utf-8', 'replace'))}: {why}"
+    def _take_file(self, name: bytes, kind: bytes, offset: int, size: int) -> None:
+        """List a file that is of use and note why another is not; folders and links do not count."""
+        too_large = f"a name of {len(name)} bytes" * (len(name) > NAME_MAX) or f"{size} bytes" * (size > SIZE_MAX)
+        if problem := self.notes.problem or "sparse" * (kind == SPARSE) or too_large:
+            self.first_useless = self.first_useless or f"{plain(name.decode('utf-8', 'replace'))}: {problem}"
             self.useless += 1
-        elif kind in REGULAR and not name.endswith(b"/"):
-            self.whole.append(Entry(name.decode("utf-8", "surrogateescape"), offset, size))
+        elif kind in tarfile.REGULAR_TYPES and not name.endswith(b"/"):
+            self.files.append(Entry(name.decode("utf-8", "surrogateescape"), offset, size))
 
-    def _read(self, size: int, offset: int | None = None) -> bytes:
-        self.file.seek(self.place if offset is None else offset)
+    def _read(self, size: int, offset: int) -> bytes:
+        self.file.seek(offset)
         data = self.file.read(size)
         if len(data) < size:
             raise _Damage("it ends where a member should be")
         return data
 
 
-def _useless(kind: bytes, length: int, size: int) -> str:
-    """What keeps a member from being read, in a few words; empty when nothing does."""
-    if kind == SPARSE:
-        return "sparse"
-    if length > NAME_MAX:
-        return f"a name of {length} bytes"
-    return f"{size} bytes" if size > SIZE_MAX else ""
-
-
-def _check_sum(header: bytes) -> None:
-    """Raise _Damage unless a header is one: the sum of its bytes, signed in old archives, stands in it."""
-    blank = header[:148] + b" " * 8 + header[156:]
-    plain, stated = sum(blank), _number(header[148:156])
-    if stated != plain and stated != plain - 256 * sum(byte > 127 for byte in blank):
-        raise _Damage("a header that is none")
-
-
-def _number(field: bytes) -> int:
-    """Octal digits, or base 256 after a first byte of 128 (positive) or 255 (negative). Raises _Damage for others."""
-    if field[0] in (0x80, 0xFF):
-        return int.from_bytes(field[1:], "big") - (256 ** len(field[1:]) if field[0] == 0xFF else 0)
-    digits = field.partition(b"\0")[0].strip(b" ")
-    if not re.fullmatch(rb"[0-7]*", digits):
-        raise _Damage("a header whose numbers are none")
-    return int(digits or b"0", 8)
-
-
-def _name(header: bytes) -> bytes:
-    name, prefix = header[:100].partition(b"\0")[0], header[345:500].partition(b"\0")[0]
-    return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
-
-
-def _pax(data: bytes, ahead: _Ahead) -> None:
-    """Records "LENGTH KEY=VALUE\\n" of the next member: its name and size are taken, a sparse one is of no use."""
-    place = 0
-    while place < len(data) and data[place]:
-        length = _RECORD.match(data, place)
-        end = place + int(length[1]) if length else 0
+def _parse_pax(data: bytes, notes: _Notes) -> None:
+    """Records "LENGTH KEY=VALUE\\n" about the next member: its name and size, and whether it is sparse."""
+    start = 0
+    while start < len(data) and data[start]:
+        length = _RECORD.match(data, start)
+        end = start + int(length[1]) if length else 0
         key, equals, value = data[length.end() if length else 0 : end - 1].partition(b"=")
         if not equals or end > len(data) or data[end - 1 : end] != b"\n":
-            ahead.wrong = "notes that are none"
+            notes.problem = "notes that are none"
             return
         if key == b"path":
-            ahead.name = value
+            notes.name = value
         elif key == b"size":
             if not re.fullmatch(rb"[0-9]{1,20}", value):
                 raise _Damage("a member whose size is no number")
-            ahead.size = int(value)
+            notes.size = int(value)
         elif key.startswith(b"GNU.sparse."):
-            ahead.wrong = "sparse"
-        place = end
+            notes.problem = "sparse"
+        start = end

@@ -22,18 +22,16 @@ STEPS_MOST = 2**31
 
 
 class State:
-    """What a checkpoint holds. `step` counts the steps taken or skipped."""
+    """The contents of a checkpoint. `step` counts the steps taken or skipped."""
 
     def __init__(self, network: nn.Module, ema: float, teacher: nn.Module | None = None) -> None:
-        """Start at step 0 from the network as it is; a `teacher` of the same shape is kept as it then was."""
-        self.network, self.teacher = network, teacher
-        self.ema = ema
-        self.step = 0
+        """Start at step 0 from the network as it is; checkpoints hold the `teacher`, of the same shape, too."""
+        self.network, self.teacher, self.ema, self.step = network, teacher, ema, 0
         self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         self.optimizer = Muon(network.parameters())
 
     def zero_grad(self) -> None:
-        """Forget gradients; parameters without one are left alone by the next update."""
+        """Drop all gradients; the next update does not move parameters without one."""
         self.optimizer.zero_grad(set_to_none=True)
 
     def update(self, learning_rate: float) -> None:
@@ -42,28 +40,28 @@ class State:
             group["lr"] = learning_rate
         self.optimizer.step()
         decay = min(self.ema, (1 + self.step) / (10 + self.step))
-        now = self.network.state_dict()
+        weights = self.network.state_dict()
         with torch.no_grad():
-            torch._foreach_lerp_([*self.average.values()], [now[name] for name in self.average], 1 - decay)
+            torch._foreach_lerp_([*self.average.values()], [weights[name] for name in self.average], 1 - decay)
         self.step += 1
 
     def skip(self) -> None:
         """Count a step whose gradient was of no use."""
         self.step += 1
 
-    def settle(self) -> None:
-        """Go on from the averaged weights: what is frozen from here on is then what ships, to the bit."""
+    def load_average(self) -> None:
+        """Put the averaged weights into the network: weights that are frozen from here on then ship to the bit."""
         self.network.load_state_dict(self.average)
 
-    def promote(self) -> None:
-        """Settle, and make the teacher what the network then is."""
-        self.settle()
+    def reset_teacher(self) -> None:
+        """Load the average into the network and into the teacher."""
+        self.load_average()
         if self.teacher is not None:
             self.teacher.load_state_dict(self.average)
 
     @contextmanager
-    def averaged(self) -> Iterator[nn.Module]:
-        """The network with its averaged weights, in evaluation mode, for as long as the context lasts."""
+    def average_weights(self) -> Iterator[nn.Module]:
+        """The network with its averaged weights, in evaluation mode, while the context lasts."""
         current = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
         try:
@@ -85,31 +83,31 @@ class State:
         except ModelError as error:
             raise ModelError(f"{error}; put a good checkpoint in its place, or remove it to start again") from None
         self._check(path, tensors, metadata)
-        self.network.load_state_dict(_part(tensors, "weights."))
+        self.network.load_state_dict(_with_prefix(tensors, "weights."))
         if self.teacher is not None:
-            self.teacher.load_state_dict(_part(tensors, "teacher."))
-        for name, tensor in _part(tensors, "average.").items():
+            self.teacher.load_state_dict(_with_prefix(tensors, "teacher."))
+        for name, tensor in _with_prefix(tensors, "average.").items():
             self.average[name].copy_(tensor)
-        self._load_optimizer(_part(tensors, "optimizer."))
+        self._load_optimizer(_with_prefix(tensors, "optimizer."))
         self.step = metadata["step"]
 
     def _check(self, path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
         """Raise ModelError unless this network and its optimiser can take the tensors."""
         shapes = self._shapes(tensors.keys())
         for name in sorted(shapes.keys() | tensors.keys()):
-            there = tuple(tensors[name].shape) if name in tensors else None
-            if there != shapes.get(name):
-                sides = f"{plain(str(there))} there and {shapes.get(name)} here"
-                raise ModelError(f"{path}: of another network: {plain(name)} is {sides}")
+            shape = tuple(tensors[name].shape) if name in tensors else None
+            if shape != shapes.get(name):
+                both = f"{plain(str(shape))} there and {shapes.get(name)} here"
+                raise ModelError(f"{path}: of another network: {plain(name)} is {both}")
         if type(step := metadata.get("step")) is not int or not 0 <= step < STEPS_MOST:
             raise ModelError(f"{path}: not a checkpoint of training: it says no step")
-        if metadata.get("config", (mine := self._config())) != mine:
+        if metadata.get("config", (config := self._config())) != config:
             raise ModelError(f"{path}: a checkpoint of another [model] than the recipe's")
 
     def _shapes(self, names: Set[str]) -> dict[str, tuple[int, ...]]:
-        """Of all that a checkpoint holds; moments are of those parameters alone that `names` has any of."""
+        """The shapes of a checkpoint's tensors, with the moments of those parameters alone whose `names` are there."""
         state = {name: tensor for name, tensor in self._tensors().items() if not name.startswith("optimizer.")}
-        for index, parameter in enumerate(self._parameters()):
+        for index, parameter in enumerate(self.network.parameters()):
             moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": parameter.new_empty(())}
             if f"optimizer.{index}.step" in names:
                 state |= {f"optimizer.{index}.{name}": moment for name, moment in moments.items()}
@@ -125,22 +123,19 @@ class State:
         return tensors
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        """Moments in the memory format of their parameters, so that the arithmetic is the same as before the break."""
-        parameters = self._parameters()
+        """Load moments in the memory format of their parameters, so that the arithmetic goes on as before."""
+        parameters = list(self.network.parameters())
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             index, name = key.split(".")
-            like = value if name == "step" else torch.empty_like(parameters[int(index)]).copy_(value)
-            moments.setdefault(int(index), {})[name] = like
+            moment = value if name == "step" else torch.empty_like(parameters[int(index)]).copy_(value)
+            moments.setdefault(int(index), {})[name] = moment
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
 
     def _config(self) -> dict[str, Any]:
-        plain: dict[str, Any] = json.loads(json.dumps(cast(Any, self.network).config.to_dict()))
-        return plain
-
-    def _parameters(self) -> list[Tensor]:
-        return [parameter.detach() for parameter in self.network.parameters()]
+        config: dict[str, Any] = json.loads(json.dumps(cast(Any, self.network).config.to_dict()))
+        return config
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

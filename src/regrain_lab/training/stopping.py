@@ -1,7 +1,7 @@
-"""Being asked to stop: Ctrl-C, SIGTERM (supervisors and batch systems), SIGHUP (a terminal that closes).
+"""Signals that ask a run to stop: Ctrl-C, SIGTERM (supervisors and batch systems), SIGHUP (a terminal that closes).
 
-Invariant: the first such signal is held until the work at hand is safe, and then does what it would have done at once;
-a second one does not wait.
+Invariant: the first such signal waits until the work at hand is safe, and then does what it would have done at once; a
+second one does not wait.
 """
 
 import signal
@@ -16,7 +16,7 @@ ASKING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 @contextmanager
 def held_signals() -> Iterator[Callable[[], bool]]:
-    """Within, the first signal only turns what the given function says to True; the next one acts as ever.
+    """Within, the function that it gives returns True from the first signal on; the next signal acts as ever.
 
     On leaving without an error a held signal is delivered; if its handler returns, KeyboardInterrupt is raised. Under
     nohup SIGHUP stays ignored. Outside the main thread signals are left alone.
@@ -44,13 +44,13 @@ def held_signals() -> Iterator[Callable[[], bool]]:
 
 
 def leave_signals_alone(_worker: int = 0) -> None:
-    """In a process that helps: what asks a whole group of processes to stop is for its parent, which ends it."""
+    """For a worker process: signals to the whole group are for its parent, which ends the worker."""
     for number in _handlers():
         signal.signal(number, signal.SIG_IGN)
 
 
 def _handlers() -> dict[int, "signal._HANDLER"]:
-    """The handler of each signal that asks to stop; SIGHUP's not where it is ignored, nor any that Python lacks."""
+    """The handler of each such signal; without SIGHUP where it is ignored, and without signals that Python lacks."""
     numbers = [getattr(signal, name) for name in ASKING if hasattr(signal, name)]
     handlers = {number: signal.getsignal(number) for number in numbers}
     return {

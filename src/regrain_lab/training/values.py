@@ -1,8 +1,8 @@
 """One reader for every value of a recipe: a TOML file -> tables -> frozen dataclasses, all of it bounded first.
 
-A table is a dataclass, a name one of its fields, a value of its field's type and in the range that RANGES has for its
-name. Whatever else a file holds, from a size of 10^400 to tables within tables within tables, is a UsageError in one
-line that says where, read or built nothing of, in well under two seconds.
+A table becomes a dataclass, whose fields are its names; a value has its field's type and is in the range that RANGES
+has for its name. Everything else that a file may hold, from a size of 10^400 to tables within tables within tables, is
+a UsageError in one line that says where, well under two seconds later, and nothing is built from it.
 
 A file may say `extends = "other.toml"`, a path relative to its own folder, and then gives only what differs from that
 file. Tables merge key by key; everything else, lists and [[stage]] too, is replaced whole. Every other path is relative
@@ -51,11 +51,11 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "hyper": (1, 64), "hyper_width": (1, 4096), "anchors": (2, 64), "slices": (1, 768), "context": (1, 4096),
     "shared": (1, 4096),
 }  # fmt: skip
-"""What each number of a recipe may be, both ends included; every number has a range."""
+"""The range of each number of a recipe, both ends included; every number has one."""
 
 
 def tables(path: Path) -> tuple[dict[str, Any], str]:
-    """The tables of a recipe over those of the files that it extends, and what messages call them.
+    """The tables of a recipe over those of the files that it extends, and their name for messages.
 
     Raises UsageError, naming every file on the way, for one that is no TOML file or over FILE_MAX bytes, for a cycle
     and for a chain of over FILES_MAX files.
@@ -110,11 +110,11 @@ def _table(path: Path, where: str) -> dict[str, Any]:
 def build(kind: type[T], data: object, where: str) -> T:
     """A dataclass of a table. Raises UsageError that begins with `where`."""
     if not isinstance(data, dict):
-        raise UsageError(f"{where}: expected a table, got {_shown(data)}")
+        raise UsageError(f"{where}: expected a table, got {_display(data)}")
     hints = get_type_hints(kind)
-    known = [f.name for f in fields(kind) if f.name != "folder"]  # type: ignore[arg-type]
-    if unknown := sorted(data.keys() - known):
-        raise UsageError(f"{where}: unknown name {_shown(unknown[0])}; allowed are {', '.join(sorted(known))}")
+    names = [f.name for f in fields(kind) if f.name != "folder"]  # type: ignore[arg-type]
+    if unknown := sorted(data.keys() - names):
+        raise UsageError(f"{where}: unknown name {_display(unknown[0])}; allowed are {', '.join(sorted(names))}")
     values = {name: _value(hints[name], value, f"{where}: {name}", name) for name, value in data.items()}
     try:
         return kind(**values)
@@ -131,30 +131,29 @@ def _value(hint: object, value: object, where: str, name: str) -> object:
     if get_origin(hint) is tuple:
         return _values(get_args(hint), value, where, name)
     if type(value) is not hint and not (hint is float and type(value) is int):
-        raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {_shown(value)}")
+        raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {_display(value)}")
     if isinstance(value, str) and (len(value) > TEXT_MAX or not value.isprintable()):
-        raise UsageError(f"{where} is {_shown(value)}; up to {TEXT_MAX} printable characters are allowed")
+        raise UsageError(f"{where} is {_display(value)}; up to {TEXT_MAX} printable characters are allowed")
     if isinstance(value, int | float) and not isinstance(value, bool):
         low, high = RANGES[name]
         if not low <= value <= high:
-            raise UsageError(f"{where} is {_shown(value)}; {low:g} to {high:g} is allowed")
+            raise UsageError(f"{where} is {_display(value)}; {low:g} to {high:g} is allowed")
         return float(value) if hint is float else value
     return value
 
 
 def _values(kinds: tuple[object, ...], value: object, where: str, name: str) -> tuple[object, ...]:
     if not isinstance(value, list):
-        raise UsageError(f"{where}: expected a list, got {_shown(value)}")
-    many = kinds[:1] * min(len(value), LIST_MAX) if kinds[-1] is Ellipsis else kinds
-    if len(many) != len(value):
-        raise UsageError(
-            f"{where}: expected {'at most ' * (kinds[-1] is Ellipsis)}{len(many)} values, got {len(value)}"
-        )
-    return tuple(_value(many[i], one, f"{where} {i + 1}", name) for i, one in enumerate(value))
+        raise UsageError(f"{where}: expected a list, got {_display(value)}")
+    hints = kinds[:1] * min(len(value), LIST_MAX) if kinds[-1] is Ellipsis else kinds
+    if len(hints) != len(value):
+        most = "at most " * (kinds[-1] is Ellipsis)
+        raise UsageError(f"{where}: expected {most}{len(hints)} values, got {len(value)}")
+    return tuple(_value(hints[i], item, f"{where} {i + 1}", name) for i, item in enumerate(value))
 
 
-def _shown(value: object) -> str:
-    """A value as a message shows it. Python refuses to write long whole numbers in decimal."""
+def _display(value: object) -> str:
+    """A value in a message. Python refuses to write long whole numbers in decimal."""
     if type(value) is int and abs(value) >= 10**20:
         return f"a whole number of about {math.log10(2) * value.bit_length():.0f} digits"
     if type(value) is float:

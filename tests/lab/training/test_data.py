@@ -12,8 +12,8 @@ from PIL import Image
 
 from lab.training.tiny import add, picture, write_shards
 from regrain.errors import ImageError, UsageError
-from regrain_lab.training.config import DataConfig
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
+from regrain_lab.training.recipe import DataConfig
 
 FREE = DataConfig("shards", licence_classes=("free",), exclude=("kept/away",), holdout=("held/out",))
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import regrain
 from lab.training.tiny_student import STAGES, STUDENT_HEAD, write_student, write_teacher
 from regrain import checkpoint
-from regrain.conditional.frozen import Model
 from regrain.errors import ModelError, UsageError
-from regrain_lab.training import decoders, distill, loop
-from regrain_lab.training.config import read_recipe
-from regrain_lab.training.lessons import Objective
+from regrain_lab.training import distill, loop, tasks
 from regrain_lab.training.loop import LAST, WEIGHTS
-from regrain_lab.training.steps import COUNTS
+from regrain_lab.training.losses.distillation import DistillationLoss
+from regrain_lab.training.recipe import read_recipe
+from regrain_lab.training.validation import STEPS as COUNTS
 
 STEPS = 8
 GUIDED = """
@@ -79,7 +79,7 @@ def same(first: Path, second: Path) -> bool:
 
 def before_step(monkeypatch, number, act):
     """Do something in the middle of a step."""
-    forward, count = Objective.forward, [0]
+    forward, count = DistillationLoss.forward, [0]
 
     def acting(self, x, rules):
         if count[0] == number:
@@ -87,7 +87,7 @@ def before_step(monkeypatch, number, act):
         count[0] += 1
         return forward(self, x, rules)
 
-    monkeypatch.setattr(Objective, "forward", acting)
+    monkeypatch.setattr(DistillationLoss, "forward", acting)
 
 
 def kill():
@@ -104,12 +104,12 @@ def test_a_run_leaves_weights_whose_latents_are_the_teachers(unbroken):
     assert all(name.startswith("denoiser.") for name in changed)
     about = checkpoint.load_metadata(unbroken.folder / WEIGHTS)
     assert (about["recipe"], about["step"], about["teacher"]) == ("tiny", STEPS, {"recipe": "teacher", "step": 7})
-    assert Model.load(unbroken.folder / WEIGHTS).fingerprint.hex() == about["latent_fingerprint"]
+    assert regrain.load(unbroken.folder / WEIGHTS).fingerprint.hex() == about["latent_fingerprint"]
 
 
 def test_a_run_ends_in_figures_of_both(unbroken):
     for rows in (unbroken.teacher, unbroken.student):
-        assert [row.steps for row in rows] == [*COUNTS]
+        assert [row.at for row in rows] == [*COUNTS]
     assert unbroken.teacher != unbroken.student
 
 
@@ -143,14 +143,14 @@ def test_ctrl_c_finishes_the_step_and_writes_it_down(student, unbroken, monkeypa
 
 def test_the_student_becomes_the_teacher_at_each_halving(student, unbroken, monkeypatch):
     seen = []
-    succeed = loop.State.promote
+    succeed = loop.State.reset_teacher
 
     def promote(self):
         succeed(self)
         seen.append((self.step, self.teacher.state_dict()["denoiser.leave.weight"].clone()))
         assert all(torch.equal(value, self.average[name]) for name, value in self.teacher.state_dict().items())
 
-    monkeypatch.setattr(loop.State, "promote", promote)
+    monkeypatch.setattr(loop.State, "reset_teacher", promote)
     distill.main(student)
     assert [step for step, _ in seen] == [2, 5]
     assert not torch.equal(seen[0][1], seen[1][1])
@@ -160,7 +160,7 @@ def test_the_student_becomes_the_teacher_at_each_halving(student, unbroken, monk
 
 def test_guidance_is_distilled_into_ordinary_weights(tmp_path, shards):
     outcome = distill.main(placed(tmp_path, shards, STUDENT_HEAD + GUIDED))
-    Model.load(outcome.folder / WEIGHTS)
+    regrain.load(outcome.folder / WEIGHTS)
     state = load_file(outcome.folder / LAST)
     assert state["weights.guide.embed.mlp.2.weight"].any()
     shipped = load_file(outcome.folder / WEIGHTS)["denoiser.blocks4.0.film.bias"]
@@ -176,14 +176,14 @@ def test_dropout_is_written_down_and_guidance_reads_it(tmp_path, shards, monkeyp
     assert checkpoint.load_metadata(trained)["dropout"] == 0.5
     guided = head + GUIDED.replace("teacher.safetensors", str(trained)).replace(first + rest, "", 1)
     path.write_text(guided, encoding="utf-8")
-    decoders.of(read_recipe(path), torch.device("cpu"))
+    tasks.task_for(read_recipe(path), torch.device("cpu"))
     write_teacher(trained)
     with pytest.raises(UsageError, match=r"weights\.safetensors: trained without dropout, which guidance needs"):
         distill.main(path)
 
 
 def test_what_cannot_run_is_said_before_the_first_step(student, monkeypatch):
-    monkeypatch.setattr(Objective, "forward", lambda *_: pytest.fail("a step was taken"))
+    monkeypatch.setattr(DistillationLoss, "forward", lambda *_: pytest.fail("a step was taken"))
     text = student.read_text()
     with pytest.raises(UsageError, match="trains is 'student'; regrain distill runs this recipe"):
         loop.main(student)

@@ -13,8 +13,8 @@ import pytest
 from lab.training.tiny import picture
 from regrain.errors import UsageError
 from regrain_lab.training import shards
-from regrain_lab.training.config import DataConfig
 from regrain_lab.training.data import Crops, batches, members
+from regrain_lab.training.recipe import DataConfig
 from regrain_lab.training.shards import Entry, entries
 
 PICTURE = picture(9, 80)

@@ -13,16 +13,16 @@ from regrain.conditional.frozen import freeze
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.diffusion.unet import DenoiserConfig
 from regrain.errors import ModelError
-from regrain_lab.training.config import LossConfig
-from regrain_lab.training.objective import Objective, Rules
+from regrain_lab.training.losses.codec import CodecLoss, StageWeights
+from regrain_lab.training.recipe import LossConfig
 from regrain_lab.training.state import State
 
 
 def step(state, *, freeze_latents=False):
     """One step on the same pictures, its draws from the step's number."""
     torch.manual_seed(state.step)
-    objective = Objective(state.network, LossConfig(), None)
-    loss = objective(crops(), Rules(1.0, 0.0, 0.5, freeze_latents=freeze_latents))["loss"]
+    objective = CodecLoss(state.network, LossConfig(), None)
+    loss = objective(crops(), StageWeights(1.0, 0.0, 0.5, freeze_latents=freeze_latents))["loss"]
     state.zero_grad()
     loss.backward()
     state.update(1e-3)
@@ -68,7 +68,7 @@ def test_averaged_lends_the_average_and_gives_the_weights_back():
     state = State(tiny_codec(), 0.9)
     step(state)
     weights = copy.deepcopy(state.network.state_dict())
-    with suppress(ZeroDivisionError), state.averaged() as codec:
+    with suppress(ZeroDivisionError), state.average_weights() as codec:
         assert not codec.training
         assert equal(codec.state_dict(), state.average)
         assert not equal(codec.state_dict(), weights)
@@ -133,16 +133,16 @@ def test_no_checkpoint_is_a_start(tmp_path):
     assert state.step == 0
 
 
-def test_what_is_settled_and_frozen_ships_the_same_bits():
+def test_a_loaded_average_that_is_frozen_ships_the_same_bits():
     state = State(tiny_codec(), 0.9)
     for _ in range(2):
         step(state)
-    with state.averaged() as codec:
+    with state.average_weights() as codec:
         before = freeze(codec)
-    state.settle()
+    state.load_average()
     for _ in range(3):
         step(state, freeze_latents=True)
-    with state.averaged() as codec:
+    with state.average_weights() as codec:
         after = freeze(codec)
     latents = {name for name in before if not name.startswith("denoiser.")}
     assert all(torch.equal(before[name], after[name]) for name in latents)

@@ -8,16 +8,15 @@ import regrain
 from lab.training.tiny import MODEL, crops, tiny_codec
 from lab.training.tiny_student import CPU, full, origin, shaken, write_teacher
 from regrain import checkpoint
-from regrain.conditional.decode import decode_tiles
-from regrain.conditional.encode import analyse, encode_tiles
+from regrain.conditional.decode import decode_latents
 from regrain.errors import ModelError
-from regrain_lab.training.student import Guide, Origin, Student, quantised
+from regrain_lab.training.student import GuidanceEmbedding, Student, TeacherCheckpoint, quantized_latents
 
 X_T, KNOBS = crops(), (full(2, 0.6), full(2, 0.7), full(2, 1.0))
 
 
 @pytest.fixture
-def teacher(tmp_path) -> Origin:
+def teacher(tmp_path) -> TeacherCheckpoint:
     return origin(tmp_path)
 
 
@@ -26,24 +25,28 @@ def said(student, x_t, t, cond, quality, realism, guidance=None):
         return student(x_t, t, cond, quality, realism, guidance)
 
 
-def test_latents_are_those_of_a_file(teacher):
+def test_latents_are_those_of_a_file(teacher, tmp_path):
     """y_hat is what writing a file and reading it gives, at every quality of the batch."""
-    model, qualities = teacher.model, (0, 6400, 12345, 25600)
+    qualities = 0, 6400, 12345, 25600
+    checkpoint.save(tmp_path / "weights", teacher.tensors, dict(teacher.metadata))
+    codec = regrain.load(tmp_path / "weights", device="cpu")
     pixels = ((crops(4) + 1) * 127.5).round().byte()
     x = pixels.float() / 127.5 - 1
-    found = quantised(model, x.contiguous(memory_format=torch.channels_last), torch.tensor(qualities) / 25600)
-    for picture, quality, y_hat in zip(pixels, qualities, found, strict=True):
+    latents = quantized_latents(
+        teacher.model, x.contiguous(memory_format=torch.channels_last), torch.tensor(qualities) / 25600
+    )
+    for picture, quality, y_hat in zip(pixels, qualities, latents, strict=True):
         array = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-        payloads = encode_tiles(model, analyse(model, array), quality, 64)
-        wanted = decode_tiles(model, payloads, (64, 64), quality, 64)
-        torch.testing.assert_close(y_hat, wanted, rtol=1e-5, atol=1e-4)
+        payloads = codec.prepare(array, 64).payloads(quality)
+        expected = torch.from_numpy(decode_latents(codec.latents, payloads, (64, 64), quality, 64))
+        torch.testing.assert_close(y_hat, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_latents_are_never_made_under_autocast(teacher):
     x, quality = crops(), full(2, 0.5)
     with torch.autocast("cpu", torch.bfloat16):
-        under = quantised(teacher.model, x, quality)
-    assert torch.equal(under, quantised(teacher.model, x, quality))
+        under = quantized_latents(teacher.model, x, quality)
+    assert torch.equal(under, quantized_latents(teacher.model, x, quality))
 
 
 @pytest.mark.parametrize("guided", [False, True])
@@ -51,28 +54,29 @@ def test_an_untrained_student_is_its_teacher(teacher, guided):
     model, cond = teacher.model, torch.randn(2, MODEL.transform.latent, 4, 4)
     student = Student(teacher, guided=guided)
     guidance = full(2, 0.5) if guided else None
-    for one in range(2):
-        wanted = model.denoise(X_T[one], 0.6, cond[one], 17920, 1.0)
-        found = said(student, X_T, KNOBS[0], cond, *KNOBS[1:], guidance)[one].clamp(-1, 1)
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
-    shipped = teacher.with_denoiser(student.at(0.5))
+    for index in range(2):
+        expected = model.denoise(X_T[index : index + 1], 0.6, cond[index : index + 1], 0.7, 1.0)[0]
+        estimate = said(student, X_T, KNOBS[0], cond, *KNOBS[1:], guidance)[index]
+        torch.testing.assert_close(estimate, expected, rtol=1e-4, atol=1e-5)
+    shipped = teacher.with_denoiser(student.denoiser_at(0.5))
     assert checkpoint.fingerprint(shipped) == checkpoint.fingerprint(teacher.tensors)
 
 
 def test_only_the_denoiser_ships_anew(teacher, tmp_path):
     student = Student(teacher, guided=False)
     shaken(student)
-    tensors = teacher.with_denoiser(student.at(0.0))
+    tensors = teacher.with_denoiser(student.denoiser_at(0.0))
     changed = {name for name, tensor in tensors.items() if not torch.equal(tensor, teacher.tensors[name])}
     assert {name.partition(".")[0] for name in changed} == {"denoiser"}
     assert {name: tensor.dtype for name, tensor in tensors.items()} == {
         name: tensor.dtype for name, tensor in teacher.tensors.items()
     }
-    checkpoint.save(tmp_path / "new", tensors, {"recipe": "new", "step": 1, "config": teacher.about["config"]})
-    model = Origin.load(tmp_path / "new", CPU).model
-    assert model.fingerprint == teacher.model.fingerprint
+    checkpoint.save(tmp_path / "new", tensors, {"recipe": "new", "step": 1, "config": teacher.metadata["config"]})
+    TeacherCheckpoint.load(tmp_path / "new", CPU)
     picture = np.zeros((20, 30, 3), np.uint8)
-    assert regrain.encode(picture, model=teacher.model) == regrain.encode(picture, model=model)
+    assert regrain.encode(picture, model=tmp_path / "teacher.safetensors") == regrain.encode(
+        picture, model=tmp_path / "new"
+    )
 
 
 def test_a_guided_student_at_one_weight_is_an_ordinary_denoiser(teacher):
@@ -81,7 +85,7 @@ def test_a_guided_student_at_one_weight_is_an_ordinary_denoiser(teacher):
     for weight in (0.0, 0.3, 1.0):
         wanted = said(student, X_T, KNOBS[0], cond, *KNOBS[1:], full(2, weight))
         with torch.no_grad():
-            found = student.at(weight)(X_T, KNOBS[0], cond, *KNOBS[1:])
+            found = student.denoiser_at(weight)(X_T, KNOBS[0], cond, *KNOBS[1:])
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     told = [said(student, X_T, KNOBS[0], cond, *KNOBS[1:], full(2, weight)) for weight in (0.0, 1.0)]
     assert not torch.allclose(told[0], told[1])
@@ -89,7 +93,7 @@ def test_a_guided_student_at_one_weight_is_an_ordinary_denoiser(teacher):
 
 
 def test_a_guide_says_nothing_and_learns():
-    guide = Guide(8)
+    guide = GuidanceEmbedding(8)
     out = guide(torch.tensor([0.0, 0.5, 1.0]))
     assert out.shape == (3, 8)
     assert not out.any()
@@ -99,18 +103,18 @@ def test_a_guide_says_nothing_and_learns():
 
 def test_teachers_that_cannot_be_used(tmp_path):
     with pytest.raises(ModelError, match="none: no weights there; teacher is a file of weights, or empty"):
-        Origin.load(tmp_path / "none", CPU)
+        TeacherCheckpoint.load(tmp_path / "none", CPU)
     (tmp_path / "noise").write_bytes(b"noise")
     with pytest.raises(ModelError, match="noise: weights cannot be read"):
-        Origin.load(tmp_path / "noise", CPU)
+        TeacherCheckpoint.load(tmp_path / "noise", CPU)
     checkpoint.save(tmp_path / "other", {"a": torch.zeros(1)}, {"config": {}, "recipe": "other"})
     with pytest.raises(ModelError, match="other: not weights of the conditional codec"):
-        Origin.load(tmp_path / "other", CPU)
+        TeacherCheckpoint.load(tmp_path / "other", CPU)
     config = tiny_codec("eps").config.to_dict()
     with pytest.raises(ModelError, match="predicts eps, which at t = 1 says nothing of x_0; x0 and v are allowed"):
-        Origin.load(write_teacher(tmp_path / "eps", config=config), CPU)
+        TeacherCheckpoint.load(write_teacher(tmp_path / "eps", config=config), CPU)
 
 
 def test_the_package_is_the_teacher_where_none_is_named():
-    origin = Origin.load(None, CPU)
-    assert origin.model.fingerprint.hex() == origin.about["latent_fingerprint"]
+    origin = TeacherCheckpoint.load(None, CPU)
+    assert regrain.load().fingerprint.hex() == origin.metadata["latent_fingerprint"]

@@ -12,7 +12,7 @@ import pytest
 from lab.training.tiny import HEAD, STAGES, write_recipe
 from regrain.errors import UsageError
 from regrain_lab.training import checks
-from regrain_lab.training.config import Recipe, read_recipe
+from regrain_lab.training.recipe import Recipe, read_recipe
 from regrain_lab.training.values import FILES_MAX, RANGES, tables
 
 HOSTILE = (

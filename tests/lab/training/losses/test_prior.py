@@ -13,11 +13,12 @@ from regrain import checkpoint
 from regrain.diffusion import parametrize
 from regrain.diffusion.prior import Prior, PriorConfig, between, levels
 from regrain.diffusion.schedule import REACH, STEPS, get
-from regrain_lab.training.bound import Objective, validate
-from regrain_lab.training.config import LossConfig
-from regrain_lab.training.objective import Rules
+from regrain_lab.training.losses.codec import StageWeights
+from regrain_lab.training.losses.prior import PriorLoss
+from regrain_lab.training.recipe import LossConfig
+from regrain_lab.training.validation import by_noise_level
 
-RULES = Rules(1.0, 1.0, 0.0, freeze_latents=False)
+RULES = StageWeights(1.0, 1.0, 0.0, freeze_latents=False)
 TINY = {"widths": (8, 8, 8), "depths": (1, 1, 1), "embedding": 8}
 
 
@@ -49,10 +50,10 @@ def capacity(variance, low, high):
 @pytest.mark.parametrize("variance", [1e-3, 0.1, 1.0])
 def test_bits_of_gaussian_pictures_are_the_channels_capacity(variance):
     x, exact = gaussian(variance), capacity(variance, -REACH, REACH)
-    rows = validate(Known(variance), x)
-    assert rows[-1].bits == pytest.approx(exact, rel=0.01)
-    assert rows[10].bits == pytest.approx(capacity(variance, -REACH, 1), rel=0.06)
-    assert Objective(Known(variance), LossConfig())(x, RULES)["bits"] == pytest.approx(exact, rel=0.1)
+    rows = by_noise_level(Known(variance), x)
+    assert rows[-1].figures["bits"] == pytest.approx(exact, rel=0.01)
+    assert rows[10].figures["bits"] == pytest.approx(capacity(variance, -REACH, 1), rel=0.06)
+    assert PriorLoss(Known(variance), LossConfig())(x, RULES)["bits"] == pytest.approx(exact, rel=0.1)
 
 
 def snr(t, schedule):
@@ -71,18 +72,20 @@ def steps_from_everywhere(variance, schedule):
 @pytest.mark.parametrize("schedule", ["log-linear", "cosine", "linear"])
 def test_bits_are_those_of_the_schedules_steps_whatever_is_predicted(schedule, prediction):
     x, known = gaussian(0.1, 2048, 8), Known(0.1, prediction)
-    bits = Objective(known, LossConfig(schedule=schedule))(x, RULES)["bits"].item()
+    bits = PriorLoss(known, LossConfig(schedule=schedule))(x, RULES)["bits"].item()
     assert bits == pytest.approx(steps_from_everywhere(0.1, schedule), rel=0.02)
     assert bits > 0.99 * capacity(0.1, -REACH, REACH)
-    for row, as_v in zip(validate(known, x[:32]), validate(Known(0.1), x[:32]), strict=True):
-        assert (row.bits, row.psnr) == pytest.approx((as_v.bits, as_v.psnr), rel=1e-3)
+    for row, as_v in zip(by_noise_level(known, x[:32]), by_noise_level(Known(0.1), x[:32]), strict=True):
+        assert (row.figures["bits"], row.figures["psnr"]) == pytest.approx(
+            (as_v.figures["bits"], as_v.figures["psnr"]), rel=1e-3
+        )
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 @pytest.mark.parametrize(("prediction", "expected"), [("eps", 1.0), ("x0", 0.1)])
 def test_other_schedules_train_on_the_error_of_the_prediction_alone(schedule, prediction, expected):
     untrained = Prior(PriorConfig(**TINY, prediction=prediction))
-    loss = Objective(untrained, LossConfig(schedule=schedule))(gaussian(0.1), RULES)["loss"]
+    loss = PriorLoss(untrained, LossConfig(schedule=schedule))(gaussian(0.1), RULES)["loss"]
     assert loss.item() == pytest.approx(expected, rel=0.01)
 
 
@@ -98,7 +101,7 @@ def drawn(objective, x):
 @pytest.mark.parametrize("nu", [0.0, 0.7])
 def test_the_hybrid_loss_adds_the_likelihoods_step(schedule, nu):
     x, config, learned = gaussian(0.1, 1, 16), LossConfig(schedule=schedule, vlb_weight=1.0), Known(0.1, nu=nu)
-    (hybrid, (t,)), (alone, _) = drawn(Objective(learned, config), x), drawn(Objective(Known(0.1), config), x)
+    (hybrid, (t,)), (alone, _) = drawn(PriorLoss(learned, config), x), drawn(PriorLoss(Known(0.1), config), x)
 
     def variance(t, s):
         return between(torch.tensor(nu), t, s, get(schedule))
@@ -113,7 +116,7 @@ def test_the_learned_variance_is_that_of_the_reverse_process(schedule):
     variance = torch.tensor([1.0, 0.1, 1e-6]).repeat(5)[:, None, None, None]
     x, learned = gaussian(1.0, 15) * variance.sqrt(), Known(variance, nu=0.5)
     learned.nu = nn.Parameter(torch.full((15, 1, 1, 1), 0.5))
-    objective = Objective(learned, LossConfig(schedule=schedule, vlb_weight=1.0))
+    objective = PriorLoss(learned, LossConfig(schedule=schedule, vlb_weight=1.0))
     optimizer = torch.optim.Adam([learned.nu], lr=0.1)
     for _ in range(100):
         optimizer.zero_grad()
@@ -137,7 +140,7 @@ def test_the_variances_loss_moves_no_mean():
     gradients = []
     for weight in (0.0, 10.0):
         prior.zero_grad()
-        drawn(Objective(prior, LossConfig(schedule="cosine", vlb_weight=weight)), x)[0].backward()
+        drawn(PriorLoss(prior, LossConfig(schedule="cosine", vlb_weight=weight)), x)[0].backward()
         gradients.append(prior.leave.weight.grad)
     (mean, nu), (mean_beside, nu_beside) = (gradient.split(12) for gradient in gradients)
     assert torch.equal(mean, mean_beside)
@@ -146,12 +149,12 @@ def test_the_variances_loss_moves_no_mean():
 
 
 def test_psnr_is_that_of_the_best_estimate():
-    for row in validate(Known(0.1), gaussian(0.1)):
-        assert row.psnr == pytest.approx(10 * math.log10(4 * (1 / 0.1 + math.exp(row.log_snr))), abs=0.1)
+    for row in by_noise_level(Known(0.1), gaussian(0.1)):
+        assert row.figures["psnr"] == pytest.approx(10 * math.log10(4 * (1 / 0.1 + math.exp(row.at))), abs=0.1)
 
 
 def test_the_simple_loss_is_added(monkeypatch):
-    objective = Objective(Known(0.1), LossConfig(simple_weight=2.0))
+    objective = PriorLoss(Known(0.1), LossConfig(simple_weight=2.0))
     scalars = objective(gaussian(0.1), RULES)
     assert scalars["loss"] > scalars["bits"] + 0.1
 

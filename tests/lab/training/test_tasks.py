@@ -7,8 +7,8 @@ import torch
 
 from lab.training.tiny import HEAD, STAGES, write_recipe
 from regrain.errors import UsageError
-from regrain_lab.training import checks, decoders
-from regrain_lab.training.config import read_recipe
+from regrain_lab.training import checks, tasks
+from regrain_lab.training.recipe import read_recipe
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_networks_too_large_are_refused_before_they_are_built(tmp_path, table, t
     recipe = read_recipe(write_recipe(tmp_path, f"{head}[{table}]\n{sizes}\n{STAGES}"))
     before = torch.get_rng_state()
     with pytest.raises(UsageError, match=r"has [\d,]+ parameters; up to 268,435,456 are allowed"):
-        decoders.of(recipe, torch.device("cpu"))
+        tasks.task_for(recipe, torch.device("cpu"))
     assert torch.equal(before, torch.get_rng_state())
 
 

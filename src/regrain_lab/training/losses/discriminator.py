@@ -15,16 +15,16 @@ from torch.func import functional_call
 
 from regrain.layers import conv
 
-__all__ = ["Adversary"]
+__all__ = ["Discriminator"]
 
 WIDTH = 64
 
 
-class Adversary(nn.Module):
+class Discriminator(nn.Module):
     """A head of three convolutions for each stage of the features."""
 
     def __init__(self, channels: Sequence[int]) -> None:
-        """Of stages with so many channels."""
+        """`channels` has the number of channels of each stage."""
         super().__init__()
         self.heads = nn.ModuleList(
             nn.Sequential(conv(count, WIDTH, kernel=1), nn.SiLU(), conv(WIDTH, WIDTH), nn.SiLU(), conv(WIDTH, 1))
@@ -37,9 +37,9 @@ class Adversary(nn.Module):
 
     def losses(self, decoded: Sequence[Tensor], originals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """L_D, whose gradient reaches the heads alone, and L_G, (B,), whose gradient reaches the pictures alone."""
-        false, true = self([stage.detach() for stage in decoded]), self(originals)
-        pairs = zip(false, true, strict=True)
-        mistakes = torch.stack([(1 + no).relu().mean() + (1 - yes).relu().mean() for no, yes in pairs]).mean()
-        fixed = {name: parameter.detach() for name, parameter in self.named_parameters()}
-        logits: list[Tensor] = functional_call(self, fixed, (decoded,))
+        fake, real = self([stage.detach() for stage in decoded]), self(originals)
+        pairs = zip(fake, real, strict=True)
+        mistakes = torch.stack([(1 + low).relu().mean() + (1 - high).relu().mean() for low, high in pairs]).mean()
+        constants = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        logits: list[Tensor] = functional_call(self, constants, (decoded,))
         return mistakes, -torch.stack([logit.mean((1, 2, 3)) for logit in logits]).mean(0)

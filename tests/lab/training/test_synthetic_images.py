@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from regrain_lab.training.drawings import RULES, draw
+from regrain_lab.training.synthetic_images import RULES, synthetic_image
 
 
 @pytest.fixture(scope="module")
 def drawings():
-    return [draw(64, np.random.default_rng(number)) for number in range(60)]
+    return [synthetic_image(64, np.random.default_rng(number)) for number in range(60)]
 
 
 def test_a_drawing_is_a_picture_and_a_function_of_chance(drawings):
@@ -17,7 +17,7 @@ def test_a_drawing_is_a_picture_and_a_function_of_chance(drawings):
         assert (drawing.shape, drawing.dtype) == ((3, 64, 64), torch.float32)
         assert drawing.isfinite().all()
         assert drawing.abs().max() <= 1
-        assert torch.equal(drawing, draw(64, np.random.default_rng(number)))
+        assert torch.equal(drawing, synthetic_image(64, np.random.default_rng(number)))
 
 
 def test_they_differ_and_have_what_photos_lack(drawings):

@@ -7,12 +7,12 @@ from torch import nn
 
 from lab.training.tiny import crops, tiny_codec
 from regrain.diffusion import parametrize, schedule
-from regrain_lab.training.config import LossConfig, Stage
-from regrain_lab.training.objective import Draw, Objective, Rules
+from regrain_lab.training.losses.codec import CodecLoss, Conditioning, StageWeights
+from regrain_lab.training.recipe import LossConfig, Stage
 from regrain_lab.training.state import State
 
-FULL = Rules(rate=1.0, perceptual=1.0, continuous=0.0, freeze_latents=False)
-FROZEN = Rules(rate=1.0, perceptual=1.0, continuous=0.5, freeze_latents=True)
+FULL = StageWeights(rate=1.0, perceptual=1.0, continuous=0.0, freeze_latents=False)
+FROZEN = StageWeights(rate=1.0, perceptual=1.0, continuous=0.5, freeze_latents=True)
 
 
 class Stub(nn.Module):
@@ -28,16 +28,16 @@ class Stub(nn.Module):
 
 
 def objective(prediction="x0", lpips=None, **config):
-    return Objective(tiny_codec(prediction), LossConfig(**config), lpips)
+    return CodecLoss(tiny_codec(prediction), LossConfig(**config), lpips)
 
 
 def draw(monkeypatch, *, quality, realism, t=1.0):
     """Make every draw this one."""
 
     def fixed(count, _continuous, _device):
-        return Draw(*(torch.full((count,), value) for value in (quality, realism, t)))
+        return Conditioning(*(torch.full((count,), value) for value in (quality, realism, t)))
 
-    monkeypatch.setattr(Draw, "sample", fixed)
+    monkeypatch.setattr(Conditioning, "sample", fixed)
 
 
 def gradients(module):
@@ -77,7 +77,7 @@ def test_the_rate_weighs_what_its_bits_weigh(monkeypatch):
     losses = []
     for rate in (1.0, 2.0):
         torch.manual_seed(4)
-        scalars = ours(crops(), Rules(rate, 1.0, 0.0, freeze_latents=False))
+        scalars = ours(crops(), StageWeights(rate, 1.0, 0.0, freeze_latents=False))
         losses.append(scalars["loss"])
     assert torch.isclose(losses[1] - losses[0], 2.0**0.5 * scalars["bpp"], rtol=1e-4)
 
@@ -88,7 +88,7 @@ def test_frozen_latents_take_no_gradient_and_count_no_bits(monkeypatch):
     losses = []
     for rate in (1.0, 7.0):
         torch.manual_seed(4)
-        scalars = ours(crops(), Rules(rate, 1.0, 0.5, freeze_latents=True))
+        scalars = ours(crops(), StageWeights(rate, 1.0, 0.5, freeze_latents=True))
         losses.append(float(scalars["loss"].detach()))
     scalars["loss"].backward()
     assert losses[0] == losses[1]
@@ -126,7 +126,7 @@ def test_the_formula(monkeypatch, prediction, t, realism):
     normal = torch.randn_like
     monkeypatch.setattr(torch, "randn_like", lambda x: eps.append(normal(x)) or eps[-1])
     x = crops()
-    scalars = ours(x, Rules(rate=0.5, perceptual=0.4, continuous=0.0, freeze_latents=False))
+    scalars = ours(x, StageWeights(rate=0.5, perceptual=0.4, continuous=0.0, freeze_latents=False))
 
     alpha, sigma = schedule.get("cosine").at(t)
     noise = eps[0] * realism * ours.codec.config.init_noise
@@ -156,7 +156,9 @@ def test_structure_is_ms_ssim_under_the_perceptual_weight(monkeypatch):
     alike = pytorch_msssim.ms_ssim((y + 1) / 2, (x + 1) / 2, data_range=1.0, size_average=False)
     assert torch.allclose(loss, torch.stack([10 * (1 - alike[0]), torch.tensor(0.0)]), atol=1e-4)
     with_term, without = (
-        (torch.manual_seed(1), ours(x, Rules(1.0, 1.0, 0.0, freeze_latents=False, structure=structure))["loss"])[1]
+        (torch.manual_seed(1), ours(x, StageWeights(1.0, 1.0, 0.0, freeze_latents=False, structure=structure))["loss"])[
+            1
+        ]
         for structure in (1.0, 0.0)
     )
     assert with_term > without
@@ -180,22 +182,22 @@ def test_the_pair_is_shifted_together(monkeypatch):
 
 def test_draws_cover_the_knobs():
     torch.manual_seed(0)
-    sample = Draw.sample(4000, 0.5, torch.device("cpu"))
+    sample = Conditioning.sample(4000, 0.5, torch.device("cpu"))
     for values in (sample.quality, sample.realism, sample.t):
         assert values.min() >= 0
         assert values.max() <= 1
     shares = [values.float().mean() for values in (sample.realism == 1, sample.realism == 0, sample.t == 1)]
     assert torch.stack(shares).numpy() == pytest.approx([0.45, 0.25, 0.5], abs=0.04)
     assert float(sample.quality.mean()) == pytest.approx(0.5, abs=0.03)
-    assert (Draw.sample(100, 0.0, torch.device("cpu")).t == 1).all()
+    assert (Conditioning.sample(100, 0.0, torch.device("cpu")).t == 1).all()
 
 
 def test_rules_run_from_the_first_value_to_the_last():
     stage = Stage("s", steps=5, rate=(0.2, 1.0), perceptual=(0.0, 2.0), continuous=0.5, freeze_latents=True)
-    assert Rules.at(stage, 0) == Rules(0.2, 0.0, 0.5, freeze_latents=True)
-    assert Rules.at(stage, 4) == Rules(1.0, 2.0, 0.5, freeze_latents=True)
-    assert Rules.at(stage, 2).rate == pytest.approx(0.6)
-    assert Rules.at(Stage("s", steps=1, rate=(0.2, 1.0)), 0).rate == 0.2
+    assert StageWeights.at(stage, 0) == StageWeights(0.2, 0.0, 0.5, freeze_latents=True)
+    assert StageWeights.at(stage, 4) == StageWeights(1.0, 2.0, 0.5, freeze_latents=True)
+    assert StageWeights.at(stage, 2).rate == pytest.approx(0.6)
+    assert StageWeights.at(Stage("s", steps=1, rate=(0.2, 1.0)), 0).rate == 0.2
 
 
 def test_one_batch_is_learnt():
@@ -205,7 +207,7 @@ def test_one_batch_is_learnt():
     state, x, losses = State(ours.codec, 0.9), crops(1), []
     for step in range(60):
         torch.manual_seed(step)
-        loss = ours(x, Rules(0.02, 0.0, 0.0, freeze_latents=False))["loss"]
+        loss = ours(x, StageWeights(0.02, 0.0, 0.0, freeze_latents=False))["loss"]
         state.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(ours.parameters(), 1.0)

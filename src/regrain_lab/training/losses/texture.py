@@ -19,24 +19,24 @@ from regrain.errors import ModelError
 from regrain_lab.metrics.backbones import VGG_CHANNELS, vgg16
 from regrain_lab.metrics.pretrained import read
 
-__all__ = ["STAGES", "Textures"]
+__all__ = ["STAGES", "TextureDistances"]
 
 _MEAN: Final = (0.485, 0.456, 0.406)
-_SPREAD: Final = (0.229, 0.224, 0.225)
+_STD: Final = (0.229, 0.224, 0.225)
 _TAPS: Final = (8, 15, 22, 29)
-"""Where the last ReLU of each stage but the first stands in `vgg16`."""
+"""Index in `vgg16` of the last ReLU of each stage but the first."""
 STAGES: Final = VGG_CHANNELS[1:]
-"""Channels of these."""
+"""Channels of these stages."""
 _POOLS: Final = (8, 4, 2, 2)
-"""Sides of the squares, in places of each stage."""
+"""Sides of the squares, in feature pixels of each stage."""
 _EPS: Final = 1e-6
 
 
-class Textures(nn.Module):
-    """Both distances as a frozen module. Build it with `Textures.load`."""
+class TextureDistances(nn.Module):
+    """Both distances as a frozen module. Build it with `load`."""
 
     mean: Tensor
-    spread: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         """Without weights."""
@@ -56,38 +56,38 @@ class Textures(nn.Module):
         except (AttributeError, RuntimeError) as error:
             raise ModelError(f"{vgg}, {heads}: not VGG16 with LPIPS' heads: {str(error).splitlines()[0]}") from None
         model.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        model.register_buffer("spread", torch.tensor(_SPREAD).view(1, 3, 1, 1), persistent=False)
+        model.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
         return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def forward(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """LPIPS and Wasserstein distance, (B,) each, of (B, 3, H, W) in [-1, 1], sides multiples of 32."""
-        return self.distances(*self.pair(x_hat, x))
+        return self.distances(*self.features_of_pair(x_hat, x))
 
-    def pair(self, x_hat: Tensor, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def features_of_pair(self, x_hat: Tensor, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The features of both, stage by stage, those of x without gradients."""
         with torch.no_grad():
-            originals = self._taps(x)
-        return self._taps(x_hat), originals
+            originals = self._stages(x)
+        return self._stages(x_hat), originals
 
     def distances(self, decoded: list[Tensor], originals: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """As `forward`, of features."""
+        """Both distances as `forward` gives them, from features."""
         lpips = wasserstein = decoded[0].new_zeros(len(decoded[0]), dtype=torch.float32)
         for index, (a, b) in enumerate(zip(decoded, originals, strict=True)):
             a, b = a.float(), b.float()
-            apart = (_unit(a) - _unit(b)).square().mean((2, 3))
-            lpips = lpips + apart @ self.get_buffer(f"lin{index + 1}")
-            (mean_a, deviation_a), (mean_b, deviation_b) = _moments(a, _POOLS[index]), _moments(b, _POOLS[index])
-            distance = (mean_a - mean_b).square() + (deviation_a - deviation_b).square()
+            difference = (_unit(a) - _unit(b)).square().mean((2, 3))
+            lpips = lpips + difference @ self.get_buffer(f"lin{index + 1}")
+            (mean_a, std_a), (mean_b, std_b) = _moments(a, _POOLS[index]), _moments(b, _POOLS[index])
+            distance = (mean_a - mean_b).square() + (std_a - std_b).square()
             wasserstein = wasserstein + distance.mean((1, 2, 3)) / (b.square().mean((1, 2, 3)) + _EPS)
         return lpips, wasserstein
 
-    def _taps(self, x: Tensor) -> list[Tensor]:
-        x, taps = ((x + 1) / 2 - self.mean) / self.spread, []
+    def _stages(self, x: Tensor) -> list[Tensor]:
+        x, stages = ((x + 1) / 2 - self.mean) / self.std, []
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in _TAPS:
-                taps.append(x)
-        return taps
+                stages.append(x)
+        return stages
 
 
 def _unit(features: Tensor) -> Tensor:

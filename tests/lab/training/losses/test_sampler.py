@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 import regrain
 from lab.training.tiny_student import STUDENT_HEAD, origin, write_student
 from regrain_lab.metrics.backbones import VGG_CHANNELS, vgg16
-from regrain_lab.training import loop, sampling
-from regrain_lab.training.adversary import Adversary
-from regrain_lab.training.config import LossConfig
-from regrain_lab.training.objective import Rules
-from regrain_lab.training.textures import STAGES, Textures
+from regrain_lab.training import loop
+from regrain_lab.training.losses.codec import StageWeights
+from regrain_lab.training.losses.discriminator import Discriminator
+from regrain_lab.training.losses.sampler import LEVELS, Sampler, SamplerLoss, initial_sampler
+from regrain_lab.training.losses.texture import STAGES, TextureDistances
+from regrain_lab.training.recipe import LossConfig
 
 RECIPE = (
     STUDENT_HEAD.replace('trains = "student"', 'trains = "sampler"')
@@ -46,17 +47,17 @@ def teacher(tmp_path):
     return origin(tmp_path).model
 
 
-def network(model) -> sampling.Sampler:
-    return sampling.Sampler(sampling.begun(model), {})
+def network(model) -> Sampler:
+    return Sampler(initial_sampler(model), {})
 
 
-def rules(**changes) -> Rules:
-    return Rules(**{"rate": 1, "perceptual": 1, "continuous": 0.5, "freeze_latents": True, **changes})
+def rules(**changes) -> StageWeights:
+    return StageWeights(**{"rate": 1, "perceptual": 1, "continuous": 0.5, "freeze_latents": True, **changes})
 
 
 def test_a_sampler_begins_as_the_denoiser_that_ships_where_x_t_says_nothing(teacher):
     """At t = 1 it differs by what enters with x_t alone, whose kernels are drawn anew."""
-    begun, cond, one = sampling.begun(teacher), torch.randn(1, 8, 4, 4), torch.ones(1)
+    begun, cond, one = initial_sampler(teacher), torch.randn(1, 8, 4, 4), torch.ones(1)
     for name in ("weight", "bias"):
         getattr(begun.enter_x, name).data.zero_()
     sketch, half = begun.sketch(cond), one / 2
@@ -74,35 +75,35 @@ def test_the_loss_moves_every_weight(teacher, steps):
     with torch.no_grad():
         for parameter in subject.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    objective = sampling.Objective(subject, teacher, LossConfig(), None)
-    scalars = objective(torch.rand(2, 3, 64, 64) * 2 - 1, rules(sampling_steps=steps))
+    loss = SamplerLoss(subject, teacher, LossConfig(), None)
+    scalars = loss(torch.rand(2, 3, 64, 64) * 2 - 1, rules(sampling_steps=steps))
     scalars["loss"].backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in subject.parameters())
     assert scalars["mse"] > 0
 
 
 def test_x_t_stands_where_the_rules_say(teacher):
-    objective = sampling.Objective(network(teacher), teacher, LossConfig(), None)
+    loss = SamplerLoss(network(teacher), teacher, LossConfig(), None)
     x, cond = torch.rand(64, 3, 64, 64) * 2 - 1, torch.randn(64, 8, 4, 4)
     quality = torch.full((64,), 0.5)
-    context = objective.network.denoiser.context(cond, quality, torch.ones(64))
-    x_t, t, own = objective._noised(x, cond, quality, context, rules(continuous=1.0))
+    context = loss.network.denoiser.context(cond, quality, torch.ones(64))
+    x_t, t, own = loss._noisy(x, cond, quality, context, rules(continuous=1.0))
     assert not own.any()
     assert 0.4 < float(t.mean()) < 0.6
-    apart = x_t - sampling.LEVELS.alpha(t)[:, None, None, None] * x
-    torch.testing.assert_close(apart.square().mean((1, 2, 3)).sqrt(), sampling.LEVELS.sigma(t), rtol=0.05, atol=1e-3)
-    x_t, t, own = objective._noised(x, cond, quality, context, rules(continuous=0.0))
+    apart = x_t - LEVELS.alpha(t)[:, None, None, None] * x
+    torch.testing.assert_close(apart.square().mean((1, 2, 3)).sqrt(), LEVELS.sigma(t), rtol=0.05, atol=1e-3)
+    x_t, t, own = loss._noisy(x, cond, quality, context, rules(continuous=0.0))
     assert own.all()
     assert (t == 1).all()
-    apart = x_t - sampling.LEVELS.alpha(t)[:, None, None, None] * objective.network.denoiser.sketch(cond)
-    torch.testing.assert_close(apart.square().mean((1, 2, 3)).sqrt(), sampling.LEVELS.sigma(t), rtol=0.05, atol=1e-3)
+    apart = x_t - LEVELS.alpha(t)[:, None, None, None] * loss.network.denoiser.sketch(cond)
+    torch.testing.assert_close(apart.square().mean((1, 2, 3)).sqrt(), LEVELS.sigma(t), rtol=0.05, atol=1e-3)
 
 
 def test_a_run_leaves_weights_that_sample(tmp_path, shards):
     path = write_student(shards.parent, RECIPE)
     folder = loop.main(path, quiet=True)
     model = regrain.load(folder / loop.WEIGHTS)
-    assert model.sampler is not None
+    assert model.config.sampler
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
     data = regrain.encode(image, model=model)
     first, second = (np.asarray(regrain.decode(data, model=model, seed=seed)) for seed in (0, 1))
@@ -118,7 +119,7 @@ def textures(tmp_path_factory):
     save_file({f"features.{name}": tensor.half() for name, tensor in state.items()}, folder / "vgg.safetensors")
     heads = {f"lin{index}.weight": torch.rand(1, size, 1, 1) for index, size in enumerate(VGG_CHANNELS)}
     save_file(heads, folder / "heads.safetensors")
-    return Textures.load(folder / "vgg.safetensors", folder / "heads.safetensors")
+    return TextureDistances.load(folder / "vgg.safetensors", folder / "heads.safetensors")
 
 
 def test_another_sample_of_a_texture_is_nearer_than_a_flat_square(textures):
@@ -140,9 +141,9 @@ def test_gradients_of_textures_reach_the_picture(textures):
 def test_an_adversary_learns_and_its_gradients_keep_apart(textures):
     """L_D reaches the heads alone, L_G the picture alone; a few steps tell noise from flat squares."""
     torch.manual_seed(3)
-    adversary = Adversary(STAGES)
+    adversary = Discriminator(STAGES)
     x_hat = torch.rand(4, 3, 64, 64, requires_grad=True)
-    decoded, originals = textures.pair(x_hat, torch.zeros(4, 3, 64, 64))
+    decoded, originals = textures.features_of_pair(x_hat, torch.zeros(4, 3, 64, 64))
     mistakes, deceit = adversary.losses(decoded, originals)
     deceit.sum().backward(retain_graph=True)
     assert x_hat.grad.abs().sum() > 0

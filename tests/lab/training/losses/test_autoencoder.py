@@ -11,12 +11,13 @@ from lab.training.tiny import HEAD, crops, write_recipe
 from regrain import checkpoint
 from regrain.errors import ModelError
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
-from regrain_lab.training.config import LossConfig
 from regrain_lab.training.loop import WEIGHTS, main
-from regrain_lab.training.objective import SQUARED_ERROR_UNIT, Rules
-from regrain_lab.training.reconstruction import NOISES, Objective, moments, validate
+from regrain_lab.training.losses.autoencoder import AutoencoderLoss
+from regrain_lab.training.losses.codec import SQUARED_ERROR_UNIT, StageWeights
+from regrain_lab.training.recipe import LossConfig
+from regrain_lab.training.validation import LATENT_NOISES, by_latent_noise, latent_moments
 
-RULES = Rules(1.0, 1.0, 0.0, freeze_latents=False)
+RULES = StageWeights(1.0, 1.0, 0.0, freeze_latents=False)
 SMALL = AutoencoderConfig(encoder=(8, 8), encoder_depths=(1, 1), decoder=(8, 8), decoder_depths=(1, 1), half=4)
 SHAPE = "[autoencoder]\n" + "\n".join(
     f"{name} = {list(value) if isinstance(value, tuple) else value}" for name, value in SMALL.to_dict().items()
@@ -51,7 +52,7 @@ def test_the_loss_is_squared_error_and_divergence():
     network.encoder[-1].weight.data.zero_()
     x = crops()
     with torch.no_grad():
-        scalars = Objective(network, LossConfig(rate_weight=(3.0, 1.0)), None)(x, RULES)
+        scalars = AutoencoderLoss(network, LossConfig(rate_weight=(3.0, 1.0)), None)(x, RULES)
     nats = (0.25 + math.exp(0.5) - 1 - 0.5) / 2
     assert float(scalars["bpp"]) == pytest.approx(4 * nats / (64 * math.log(2)), rel=1e-5)
     squared = float(x.square().mean())
@@ -62,7 +63,7 @@ def test_the_loss_is_squared_error_and_divergence():
 def test_training_makes_it_less_and_reaches_every_parameter():
     torch.manual_seed(0)
     network = Autoencoder(SMALL)
-    objective, optimizer = Objective(network, LossConfig(), None), torch.optim.Adam(network.parameters(), 3e-3)
+    objective, optimizer = AutoencoderLoss(network, LossConfig(), None), torch.optim.Adam(network.parameters(), 3e-3)
     losses = []
     for _ in range(30):
         loss = objective(crops(), RULES)["loss"]
@@ -79,16 +80,15 @@ def test_validation_has_a_row_for_each_noise_and_noise_costs():
     network = Autoencoder(SMALL)
     for parameter in network.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    rows = validate(network, crops(), None)
-    assert [row.noise for row in rows] == list(NOISES)
-    assert rows[0].psnr > rows[-1].psnr
-    assert math.isnan(rows[0].lpips)
-    assert set(rows[1].scalars()) == {"psnr/noise0.125", "lpips/noise0.125"}
+    rows = by_latent_noise(network, crops(), None)
+    assert [row.at for row in rows] == list(LATENT_NOISES)
+    assert rows[0].figures["psnr"] > rows[-1].figures["psnr"]
+    assert set(rows[1].scalars()) == {"psnr/noise0.125"}
 
 
 def test_moments_are_of_each_channel():
     network = Autoencoder(SMALL)
-    mean, deviation = moments(network, crops(3))
+    mean, deviation = latent_moments(network, crops(3))
     found = network.encode(crops(3))[0].transpose(0, 1).flatten(1)
     torch.testing.assert_close(mean, found.mean(1))
     torch.testing.assert_close(deviation, found.std(1))

@@ -18,7 +18,6 @@ stands, with its end at REACH, and L_T, which no network changes, is left out.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -27,14 +26,12 @@ from torch import Tensor, nn
 from regrain.diffusion.parametrize import Prediction, target
 from regrain.diffusion.prior import Prior, levels
 from regrain.diffusion.schedule import REACH, STEPS, LogLinear, Schedule, get
-from regrain_lab.training.config import LossConfig
-from regrain_lab.training.objective import Rules
+from regrain_lab.training.losses.codec import StageWeights
+from regrain_lab.training.recipe import LossConfig
 
-__all__ = ["Objective", "Row", "validate"]
+__all__ = ["EPS_GAINS", "LatentLoss", "PriorLoss", "prediction_error"]
 
-LEVELS: Final = 20
-BATCH: Final = 8
-_GAINS: Final[dict[Prediction, Callable[[Tensor], Tensor]]] = {
+EPS_GAINS: Final[dict[Prediction, Callable[[Tensor], Tensor]]] = {
     "x0": Tensor.exp,
     "eps": torch.ones_like,
     "v": Tensor.sigmoid,
@@ -42,15 +39,15 @@ _GAINS: Final[dict[Prediction, Callable[[Tensor], Tensor]]] = {
 """(d eps / d prediction)^2 at fixed x_t, of the log-SNR."""
 
 
-class Objective(nn.Module):
-    """The prior under its loss."""
+class PriorLoss(nn.Module):
+    """The prior under its loss; times are even in the loss's `schedule`."""
 
     def __init__(self, prior: Prior, config: LossConfig) -> None:
-        """Wrap a prior; the times are even in `schedule`, `simple_weight` and `vlb_weight` are shares of the loss."""
+        """Take the shares of the simple loss and of the bound from `config`."""
         super().__init__()
         self.prior, self.config, self.schedule = prior, config, get(config.schedule)
 
-    def forward(self, x: Tensor, _rules: Rules) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, _weights: StageWeights) -> dict[str, Tensor]:
         """x (B, 3, H, W) in [-1, 1], H and W multiples of 8 -> scalars: loss, and the bound's estimate in bits a value.
 
         The times of a batch are spread evenly, from one random start: less noise in the sum.
@@ -58,64 +55,44 @@ class Objective(nn.Module):
         count = x.shape[0]
         t = 1 - (torch.rand((), device=x.device) + torch.arange(count, device=x.device) / count) % 1
         log_snr = self.schedule.log_snr(t)
-        wrong, nu = _wrong(self.prior, x, torch.randn_like(x), log_snr)
-        simple, gain = wrong.mean((1, 2, 3)), _GAINS[self.prior.prediction](log_snr)
-        steps = _step_bits(gain[:, None, None, None] * wrong.detach(), nu, t, self.schedule)
-        loss, bits = simple, steps
+        error, nu = prediction_error(self.prior, x, torch.randn_like(x), log_snr)
+        simple, gain = error.mean((1, 2, 3)), EPS_GAINS[self.prior.prediction](log_snr)
+        step_bits = _step_bits(gain[:, None, None, None] * error.detach(), nu, t, self.schedule)
+        loss, bits = simple, step_bits
         if isinstance(self.schedule, LogLinear):
             bits = simple * gain * (REACH / math.log(2))
             loss = bits + self.config.simple_weight * simple
         if self.prior.config.learned_variance:
-            loss = loss + self.config.vlb_weight * steps
+            loss = loss + self.config.vlb_weight * step_bits
         return {"loss": loss.mean(), "bits": bits.detach().mean()}
 
 
-def _wrong(prior: Prior, x: Tensor, eps: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared error of the prediction, and nu: (B, 3, H, W) both."""
+class LatentLoss(nn.Module):
+    """A loss of latents as one of pictures."""
+
+    def __init__(self, loss: nn.Module, encode: Callable[[Tensor], Tensor]) -> None:
+        """`encode` is (B, 3, H, W) -> latents, without gradients."""
+        super().__init__()
+        self.inner, self.encode = loss, encode
+
+    def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
+        """The loss of x in latents."""
+        scalars: dict[str, Tensor] = self.inner(self.encode(x), weights)
+        return scalars
+
+
+def prediction_error(prior: Prior, x: Tensor, eps: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared error of the prediction, and nu: (B, 3, H, W) both, as x and eps; log_snr (B,)."""
     alpha, sigma = levels(log_snr)
     output, nu = prior.with_fraction(alpha * x + sigma * eps, log_snr)
-    wrong = output.to(x.dtype) - target(prior.prediction, x, eps, alpha, sigma)
-    return wrong.square(), nu.to(x.dtype)
+    error = output.to(x.dtype) - target(prior.prediction, x, eps, alpha, sigma)
+    return error.square(), nu.to(x.dtype)
 
 
-def _step_bits(wrong: Tensor, nu: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-    """The bound by its steps in bits a value, (B,), of what a step from each t costs; `wrong` is eps' squared error."""
+def _step_bits(eps_error: Tensor, nu: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """The bound by its steps in bits a value, (B,), from the cost of a step from each t; `eps_error` is squared."""
     times = torch.stack([t, (t - 1 / STEPS).clamp(min=0)])[..., None, None, None]
     before, after = schedule.log_snr(times).clamp(-REACH, REACH)
     log_r = nu * (nn.functional.logsigmoid(-after) - nn.functional.logsigmoid(-before))
-    nats: Tensor = (log_r.expm1() - log_r + log_r.exp() * (after - before).expm1() * wrong) / 2
+    nats: Tensor = (log_r.expm1() - log_r + log_r.exp() * (after - before).expm1() * eps_error) / 2
     return nats.mean((1, 2, 3)) * (STEPS / math.log(2))
-
-
-@dataclass(frozen=True)
-class Row:
-    """At one noise level, means over the held-out pictures: bits a value up to there, PSNR of the estimate of x_0."""
-
-    log_snr: float
-    bits: float
-    psnr: float
-
-    def scalars(self) -> dict[str, float]:
-        """Names for a log, log-SNR in each."""
-        return {f"bits/snr{self.log_snr:+.0f}": self.bits, f"psnr/snr{self.log_snr:+.0f}": self.psnr}
-
-    def __str__(self) -> str:
-        """One line."""
-        return f"log_snr {self.log_snr:+.1f}  bits {self.bits:.4f}  psnr {self.psnr:.2f}"
-
-
-@torch.no_grad()
-def validate(prior: Prior, pictures: Tensor) -> list[Row]:
-    """One row a noise level, from the noisiest: the bits are those spent on the way there from pure noise."""
-    torch.manual_seed(0)
-    width, spent, rows = 2 * REACH / LEVELS, 0.0, []
-    for level in range(LEVELS):
-        log_snr = width * (level + 0.5) - REACH
-        error = sum(
-            float(_wrong(prior, x, torch.randn_like(x), x.new_full(x.shape[:1], log_snr))[0].mean((1, 2, 3)).sum())
-            for x in torch.split(pictures, BATCH)
-        )
-        error *= float(_GAINS[prior.prediction](torch.tensor(log_snr))) / len(pictures)
-        spent += width * error / (2 * math.log(2))
-        rows.append(Row(log_snr, spent, 10 * math.log10(4 * math.exp(log_snr) / error)))
-    return rows

@@ -1,0 +1,165 @@
+"""The loss of a decoder that samples: denoising at every noise level, and perception at every noise level.
+
+    x_t = alpha_t x + sigma_t eps at t even in [0, 1], or alpha_1 sketch + sigma_1 eps at t = 1, where decoding starts,
+    or where the sampler's own steps lead from there;      (1 - rho) w(t) |x_hat - x|^2 + rho L_perceptual
+
+w(t) = 1 / (1 - k) is EDM's weight (Karras et al. 2022): the network's own output counts alike at every level. The
+latents are frozen, so that every file stays as it is, and realism is 1: the faithful picture has a network of its own.
+"""
+
+import copy
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from regrain.conditional.config import SAMPLING_SCHEDULE
+from regrain.conditional.frozen import FrozenModel
+from regrain.conditional.model import build_sampler, sampler_state
+from regrain.diffusion import schedule
+from regrain.diffusion.unet import SamplingDenoiser
+from regrain.diffusion.unet_config import RESIDUAL
+from regrain.entropy.exact import QUALITY_TOP
+from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.training.losses.codec import (
+    SQUARED_ERROR_UNIT,
+    Distortion,
+    StageWeights,
+    progress_scalars,
+    rate_weight,
+)
+from regrain_lab.training.losses.discriminator import Discriminator
+from regrain_lab.training.losses.distillation import random_times, rollout
+from regrain_lab.training.losses.texture import STAGES, TextureDistances
+from regrain_lab.training.recipe import LossConfig
+from regrain_lab.training.student import quantized_latents
+
+__all__ = ["LEVELS", "Sampler", "SamplerLoss", "initial_sampler"]
+
+VIEWS: Final = 2
+"""Noise levels at which the network sees every crop of a batch, whose latents are computed once."""
+WEIGHT_MAX: Final = 8.0
+LOW_QUALITIES: Final = 0.5
+"""Share of the pictures whose quality is drawn from the lower 0.6 of the range, where there is most to invent."""
+LEVELS: Final = schedule.get(SAMPLING_SCHEDULE)
+
+
+class Sampler(nn.Module):
+    """A sampling denoiser to train, behind the latents of the file that it starts from."""
+
+    def __init__(self, denoiser: SamplingDenoiser, lineage: dict[str, Any], *, adversary: bool = False) -> None:
+        """`lineage` is what a checkpoint says of the network; `adversary` trains a discriminator beside it."""
+        super().__init__()
+        self.denoiser, self.lineage = denoiser, lineage
+        self.adversary = Discriminator(STAGES) if adversary else None
+
+    @property
+    def config(self) -> "Sampler":
+        """The sampler itself, which gives the lineage."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The lineage, as plain JSON types."""
+        return self.lineage
+
+
+@torch.no_grad()
+def initial_sampler(model: FrozenModel) -> SamplingDenoiser:
+    """A sampling denoiser to train: the model's, or else its denoiser with a new entry for x_t."""
+    if model.sampler is not None:
+        return copy.deepcopy(model.sampler).requires_grad_(True)
+    sampler = build_sampler(model.config)
+    entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
+    sampler.load_state_dict(sampler_state(model.denoiser.state_dict(), sampler) | entry)
+    return sampler.to(model.device)
+
+
+class SamplerLoss(nn.Module):
+    """The sampler under its loss; the sampler is a submodule."""
+
+    def __init__(
+        self, network: Sampler, model: FrozenModel, config: LossConfig, lpips: Lpips | None,
+        textures: TextureDistances | None = None,
+    ) -> None:  # fmt: skip
+        """`model` makes the latents. Without `lpips`, or `textures`, their terms are left out."""
+        super().__init__()
+        self.network, self.model, self.config = network, model, config
+        self.distortion, self.textures = Distortion(config, lpips, float32=False), [textures]  # a list: no submodule
+
+    def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
+        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse to x (on [0, 255]), lpips.
+
+        With textures also vgg and texture, and with a discriminator its own loss, adversary, and deceit.
+        """
+        quality = _random_qualities(len(x), x.device)
+        cond, ones = quantized_latents(self.model, x, quality), torch.ones_like(quality)
+        context = self.network.denoiser.context(cond, quality, ones)
+        x, quality, cond, ones, context = (
+            values.repeat(VIEWS, *[1] * (values.dim() - 1)) for values in (x, quality, cond, ones, context)
+        )
+        x_t, t, on_rollout = self._noisy(x, cond, quality, context.detach(), weights)
+        x_hat = self.network.denoiser(x_t, t, cond, quality, ones, context)
+        noise = (-LEVELS.log_snr(t)).exp()
+        weight = torch.where(on_rollout, 1.0, ((RESIDUAL**2 + noise) / noise).clamp(max=WEIGHT_MAX))
+        error = weight * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
+        rho = ones * self.distortion.perceptual_weight(weights)
+        total, distance = self.distortion.mix(error, x_hat, x, rho, weights)
+        scalars, discriminator_loss = progress_scalars(x_hat, x, distance, rho), x.new_zeros(())
+        if self.textures[0] is not None and weights.texture:
+            indices = on_rollout.nonzero()[:, 0]
+            distances, figures = self._texture(self.textures[0], x_hat[indices], x[indices])
+            scalars |= figures
+            discriminator_loss = figures.get("adversary", discriminator_loss)
+            total = total.index_add(0, indices, rho[indices] * weights.texture * distances)
+        loss = (total * rate_weight(self.config, quality) ** -self.config.balance).mean()
+        return {"loss": loss + discriminator_loss, **scalars}
+
+    def _texture(self, textures: TextureDistances, x_hat: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What textures add to the loss of each picture (B,), and the scalars; all are 0 where B is 0."""
+        adversary, config = self.network.adversary, self.config
+        names = ("vgg", "texture") + (("adversary", "deceit") if adversary is not None else ())
+        if not len(x):
+            return x.new_zeros(0), dict.fromkeys(names, x.new_zeros(()))
+        decoded, originals = textures.features_of_pair(x_hat, x)
+        vgg, texture = textures.distances(decoded, originals)
+        total = config.vgg_scale * vgg + config.texture_scale * texture
+        figures = {"vgg": vgg.detach().mean(), "texture": texture.detach().mean()}
+        if adversary is not None:
+            mistakes, deceit = adversary.losses(decoded, originals)
+            total = total + config.adversary_scale * deceit
+            figures |= {"adversary": mistakes, "deceit": deceit.detach().mean()}
+        return total, figures
+
+    @torch.no_grad()
+    def _noisy(
+        self, x: Tensor, cond: Tensor, quality: Tensor, context: Tensor, weights: StageWeights
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x_t and t of every picture: from the true picture for a share `continuous`, else from where decoding starts.
+
+        The third, (B,), says where the sampler's own steps led: there is no error to divide by the noise's.
+        """
+        eps, (choice, t) = torch.randn_like(x), torch.rand(2, len(x), device=x.device)
+        t = torch.where(choice < weights.continuous, t, 1.0)
+        on_rollout = t == 1
+        guide = torch.where(on_rollout[:, None, None, None], self.network.denoiser.sketch(cond), x)
+        alpha, sigma = LEVELS.levels(t)
+        x_t = alpha * guide + sigma * eps
+        indices = on_rollout.nonzero()[:, 0]
+        if weights.sampling_steps > 1 and len(indices):
+            times = random_times(weights.sampling_steps, 0)
+            fixed = cond[indices], quality[indices], torch.ones_like(quality[indices]), context[indices]
+
+            def denoise(x_t: Tensor, t: float) -> Tensor:
+                x_0: Tensor = self.network.denoiser(x_t, t * fixed[2], *fixed)
+                return x_0.clamp(-1, 1)
+
+            x_t = x_t.index_copy(0, indices, rollout(denoise, x_t[indices], times, LEVELS))
+            t = t.index_fill(0, indices, times[-1])
+        return x_t, t, on_rollout
+
+
+def _random_qualities(count: int, device: torch.device) -> Tensor:
+    """Qualities that a file can say, (count,) in [0, 1]."""
+    quality, choice = torch.rand(2, count, device=device)
+    quality = torch.where(choice < LOW_QUALITIES, 0.6 * quality, quality)
+    return (quality * QUALITY_TOP).round() / QUALITY_TOP

@@ -1,0 +1,300 @@
+"""A recipe (TOML) as frozen dataclasses: what was run, runnable.
+
+Every table of the recipe is one dataclass below; an unknown name, a value of the wrong kind or one out of range is a
+UsageError that says where it stands. A recipe may extend another file (see `values`). Paths are relative to the folder
+of the recipe that is read, also those that it takes from a file in another folder.
+
+A student learns by one of METHODS (`losses.distillation` has their formulas). Progressive stages halve the steps, N,
+N / 2, N / 4 ...; a guided stage follows training with condition dropout, and only progressive stages follow it.
+"""
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from regrain.conditional.model import ModelConfig
+from regrain.diffusion import schedule
+from regrain.diffusion.prior import PriorConfig
+from regrain.errors import UsageError
+from regrain.palette.autoencoder import AutoencoderConfig
+from regrain_lab.training import values
+
+__all__ = ["METHODS", "TEACHER_RESETS", "DataConfig", "DistillConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
+
+PIXELS_MAX: Final = 2**27
+"""Of a step, over all processes."""
+TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "sampler")
+GRAPHED: Final = ("codec", "student")
+METHODS: Final = ("none", "direct", "progressive", "consistency", "guided")
+TEACHER_RESETS: Final = ("progressive", "guided")
+"""Methods whose stages begin with the student so far for the teacher."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the crops are and which of them train."""
+
+    shards: str
+    licence_classes: tuple[str, ...] = ()
+    """Classes of index.csv to keep; empty keeps all."""
+    exclude: tuple[str, ...] = ()
+    """Repositories never used."""
+    holdout: tuple[str, ...] = ()
+    """Repositories kept for validation; empty trains without."""
+    holdout_crops: int = 32
+    workers: int = 0
+    faded: float = 0.0
+    """Share of the crops whose contrast is lowered at random, down to flat."""
+    reduced: float = 0.0
+    """Share of the crops taken from a wider window, as wide as the picture at most, and scaled down."""
+    drawn: float = 0.0
+    """Share of the samples that are drawings, not photos."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """(1 - perceptual_weight) L_diff + perceptual_weight LPIPS + rate_weight R, and how its weights are drawn."""
+
+    lpips: str = ""
+    """Path of the LPIPS weights; empty trains without."""
+    perceptual_weight: float = 0.5
+    """rho at realism 1; it is proportional to realism."""
+    perceptual_scale: float = 8.0
+    """LPIPS is multiplied by this to stand beside L_diff, the squared error on [0, 255] over 100."""
+    structure_scale: float = 0.0
+    """1 - MS-SSIM is multiplied by this and added to LPIPS; it needs crops of 192 pixels or more."""
+    vgg: str = ""
+    """Of a sampler: path of VGG16's convolutions; empty trains without them."""
+    vgg_heads: str = ""
+    """Of a sampler: path of LPIPS' heads for VGG16."""
+    vgg_scale: float = 8.0
+    """LPIPS of VGG16 is multiplied by this."""
+    texture_scale: float = 1.0
+    """The Wasserstein distance on VGG16's features is multiplied by this."""
+    adversary_scale: float = 0.0
+    """The loss by a discriminator on these features is multiplied by this; 0 trains none."""
+    rate_weight: tuple[float, float] = (12.5, 0.1)
+    """lambda at quality 0 and at quality 100, log-linear between."""
+    balance: float = 0.5
+    """Each picture's loss is divided by its rate weight to this power, so that no quality drowns the others."""
+    tone_weight: float = 0.0
+    """Weight, beside the squared error's own, of its part in means over 16 x 16 pixels: LPIPS hardly sees a cast."""
+    lattice_weight: float = 0.0
+    """Weight, likewise, of its mean over all squares of 16 x 16: a pattern locked to the grid, which LPIPS likes."""
+    simple_weight: float = 0.1
+    """Of a prior: weight of the simple loss, the prediction's squared error, beside the bound in bits a value."""
+    schedule: str = "log-linear"
+    """Of a prior: times are even in it. "log-linear" has the bound and the simple loss, others the simple one alone."""
+    vlb_weight: float = 0.001
+    """Of a prior with learned variance: weight of the bound in bits a value that trains the variance alone. Improved
+    DDPM has 0.001, with Adam; Muon does not scale up the small gradients that this leaves, and 1 suits it better."""
+    min_snr_gamma: float = 5.0
+    min_weight: float = 0.2
+    """Floor of the min-SNR weight of L_diff (over gamma); at t = 1 the weight is 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse, with UsageError, a schedule that does not exist."""
+        schedule.get(self.schedule)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of steps under one set of rules. Pairs are (at its first step, at its last), linear between."""
+
+    name: str
+    steps: int
+    batch: int = 8
+    """Pictures a step, over all processes."""
+    crop: int = 128
+    """Side of the crops in pixels, a multiple of 64."""
+    learning_rate: tuple[float, float] = (3e-4, 3e-4)
+    rate: tuple[float, float] = (1.0, 1.0)
+    """Multiplies rate_weight: near zero at first, or the rate crushes the latents before they carry anything."""
+    perceptual: tuple[float, float] = (1.0, 1.0)
+    """Multiplies perceptual_weight; the product is at most 1."""
+    structure: tuple[float, float] = (1.0, 1.0)
+    """Multiplies structure_scale."""
+    texture: tuple[float, float] = (1.0, 1.0)
+    """Multiplies vgg_scale and texture_scale; at 0 VGG16 does not run."""
+    continuous: float = 0.0
+    """Share of the pictures whose t is uniform in [0, 1]; the others are at t = 1."""
+    freeze_latents: bool = False
+    """Train the denoiser alone, on the averaged latents as they are when the first such stage begins."""
+    method: str = ""
+    """How a student is taught, one of METHODS; empty is [distill]'s."""
+    sampling_steps: int = 1
+    """N, a power of 2. Progressive: the student's steps, two of the teacher's each. Direct, and of a sampler: some
+    pictures stand where k of 2, 4 ... or N steps of the network's own have led them."""
+    gap: tuple[float, float] = (1.0, 1.0)
+    """Of consistency: the part of t from t down to s where noise is strong; at 1 the target is x."""
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """How a student is taught, and by which teacher."""
+
+    teacher: str = ""
+    """Path of a weights file, whose latents stay as they are; empty is the package's."""
+    method: str = "direct"
+    """The method of stages that name none."""
+    perceptual_target: str = "target"
+    """What LPIPS and MS-SSIM compare the student's x_hat with: the method's "target", or always the "picture"."""
+    dropout: float = 0.0
+    """Share of the pictures whose latents are hidden, all zero, under the method "none": what guidance needs."""
+    guidance_max: float = 0.0
+    """The student takes a guidance weight w, drawn evenly from 0 to this. At 0 it takes none."""
+    guidance: float = 0.0
+    """The w that ships."""
+
+    def __post_init__(self) -> None:
+        """Refuse, with UsageError, unknown names and a weight that was not trained."""
+        _check_choice("method", self.method, METHODS)
+        _check_choice("perceptual_target", self.perceptual_target, ("target", "picture"))
+        if self.guidance > self.guidance_max:
+            raise UsageError(f"guidance is {self.guidance:g}; 0 to guidance_max, {self.guidance_max:g}, is allowed")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run."""
+
+    name: str
+    data: DataConfig
+    stage: tuple[Stage, ...]
+    loss: LossConfig = field(default_factory=LossConfig)
+    trains: str = "codec"
+    """What the recipe trains: "codec", whose networks [model] shapes; "prior", which [prior] shapes; the palette
+    codec's "autoencoder", which [autoencoder] shapes, and "latent-prior", again of [prior], over its latents; a
+    "student" or a "sampler", which [distill] starts from a weights file."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    start: str = ""
+    """Of a codec: path of weights that ship, whose training goes on in the first step; empty starts untrained."""
+    latents: str = ""
+    """Of a latent prior: path of the autoencoder's weights, as its own recipe leaves them."""
+    seed: int = 0
+    out: str = "../runs"
+    ema: float = 0.999
+    clip: float = 1.0
+    precision: str = "auto"
+    """Of the networks' forward pass: "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it, else float32."""
+    graph: bool = False
+    """Replay the forward and backward pass of a codec or a student as a CUDA graph, on one GPU (see `graph`)."""
+    warmup: int = 100
+    """Steps over which the learning rate rises from zero."""
+    checkpoint_every: int = 200
+    validate_every: int = 400
+    report_every: int = 50
+    """Steps from one line with the loss to the next, where there is no terminal to draw a bar on."""
+    folder: Path = Path()
+    """Where the recipe lies; set on reading."""
+
+    def path(self, relative: str) -> Path:
+        """A path of the recipe, resolved against its folder."""
+        return (self.folder / relative).resolve()
+
+    @property
+    def teacher(self) -> Path | None:
+        """The weights file whose latents a student or a sampler keeps; None is the package's."""
+        return self.path(self.distill.teacher) if self.distill.teacher else None
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stage)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe. Raises UsageError naming its file, all files it extends, and the first thing wrong."""
+    tables, where = values.tables(path)
+    recipe = replace(values.build(Recipe, tables, where), folder=path.resolve().parent)
+    try:
+        _check(recipe)
+        if recipe.trains == "student":
+            stages = (replace(stage, method=stage.method or recipe.distill.method) for stage in recipe.stage)
+            recipe = replace(recipe, stage=tuple(stages))
+            _check_methods(recipe.distill, recipe.stage)
+        return recipe
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+
+
+def _refuse(*problems: tuple[bool, str], where: str = "") -> None:
+    """Raise UsageError of the first problem that exists."""
+    for exists, message in problems:
+        if exists:
+            raise UsageError(where + message)
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise UsageError for what no single value can tell."""
+    name, trains = recipe.name, recipe.trains
+    _check_choice("precision", recipe.precision, ("auto", "float32", "bfloat16"))
+    _check_choice("trains", trains, TRAINABLE)
+    distills = recipe.distill != DistillConfig() or any(stage.method for stage in recipe.stage)
+    _refuse(
+        (bool(recipe.start) and trains != "codec",
+         f"start is {recipe.start!r}; only recipes that train a codec go on from weights"),
+        (recipe.graph and trains not in GRAPHED,
+         f"graph is true and trains {trains!r}; only {' or '.join(GRAPHED)} can be a CUDA graph"),
+        (not recipe.stage, "a recipe needs at least one [[stage]]"),
+        (name in ("", ".", "..") or bool(set(name) & set("/\\")) or len(name.encode()) > 200,
+         f"name is {name!r}; the name of a folder is allowed, up to {200} bytes"),
+        (trains == "prior" and recipe.prior.channels != 3,
+         f"prior: channels is {recipe.prior.channels}; pictures have 3"),
+        (distills and trains not in ("student", "sampler"),
+         '[distill] and a stage\'s method are of recipes with trains = "student" alone'),
+    )  # fmt: skip
+    for stage in recipe.stage:
+        _check_stage(recipe, stage)
+
+
+def _check_stage(recipe: Recipe, stage: Stage) -> None:
+    # A prior halves its pictures twice behind its patches; latents are at 1/8.
+    unit = 4 * recipe.prior.patch * {"prior": 1, "latent-prior": 8}.get(recipe.trains, 0)
+    crop, perceptual = stage.crop, max(stage.perceptual)
+    ramps = [name for name in ("rate", "perceptual", "structure") if len(set(getattr(stage, name))) > 1]
+    _refuse(
+        (bool(unit) and crop % unit > 0, f"crop is {crop}; with patch {recipe.prior.patch} a multiple of {unit} does"),
+        (crop % 64 > 0, f"crop is {crop}; a multiple of 64 is allowed"),
+        (stage.batch * crop**2 > PIXELS_MAX, f"{stage.batch} crops of {crop}; {PIXELS_MAX} pixels a step are allowed"),
+        (bool(recipe.loss.structure_scale) and crop < 192,
+         f"crop is {crop}; structure_scale needs 192 or more"),
+        (perceptual * recipe.loss.perceptual_weight > 1,
+         f"perceptual is {perceptual}; perceptual_weight times it must be <= 1"),
+        (recipe.graph and bool(ramps), f"{', '.join(ramps)} may not change during a stage that is a CUDA graph"),
+        where=f"stage {stage.name!r}: ",
+    )  # fmt: skip
+
+
+def _check_methods(config: DistillConfig, stages: tuple[Stage, ...]) -> None:
+    """Raise UsageError for what no stage of a student can do, or not after the one before it."""
+    for stage in stages:
+        steps = stage.sampling_steps
+        _check_choice("method", stage.method, METHODS)
+        _refuse(
+            (bool(steps & (steps - 1)), f"sampling_steps is {steps}; a power of 2 is allowed"),
+            (stage.method == "guided" and not config.guidance_max, "a guided stage needs guidance_max above 0"),
+            where=f"stage {stage.name!r}: ",
+        )
+    if config.guidance_max and "guided" not in [stage.method for stage in stages]:
+        raise UsageError('guidance_max needs a stage whose method is "guided"')
+    for before, stage in pairwise(stages):
+        half, steps, method = before.sampling_steps // 2, stage.sampling_steps, stage.method
+        guided = before.method == "guided" or (config.guidance_max > 0 and before.method == "progressive")
+        _refuse(
+            (method == before.method == "progressive" and steps != half,
+             f"sampling_steps is {steps} after {half * 2}; {half} is allowed"),
+            (method == "guided" and (before.method != "none" or not config.dropout),
+             'guidance needs a teacher with dropout: before it, "none" with dropout is allowed'),
+            (guided and method != "progressive", f"method is {method!r} after guidance; progressive is allowed"),
+            where=f"stage {stage.name!r}: ",
+        )  # fmt: skip

@@ -1,0 +1,234 @@
+"""Held-out figures: one row for each quality, noise level or count of steps, as means over the held-out pictures.
+
+PSNR is that of the mean squared error of all pictures together, except for the autoencoder, whose PSNRs are averaged.
+With 1 step a row is one-pass decoding at t = 1.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Final, cast
+
+import torch
+from torch import Tensor
+
+from regrain.conditional.frozen import FrozenModel
+from regrain.conditional.model import ConditionalCodec
+from regrain.diffusion import parametrize, sampler, schedule
+from regrain.diffusion.prior import Prior
+from regrain.diffusion.schedule import REACH
+from regrain.diffusion.unet import Denoiser
+from regrain.palette.autoencoder import Autoencoder
+from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.training.losses.prior import EPS_GAINS, prediction_error
+from regrain_lab.training.losses.sampler import LEVELS
+from regrain_lab.training.student import quantized_latents
+
+__all__ = [
+    "Row", "by_latent_noise", "by_noise_level", "by_quality", "by_steps", "latent_moments", "sampler_by_steps",
+    "steps_table",
+]  # fmt: skip
+
+BATCH: Final = 8
+QUALITIES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+QUALITY: Final = 28
+"""Of rows by steps."""
+STEPS: Final = (1, 2, 4, 8, 16, 32)
+SAMPLER_STEPS: Final = (1, 2, 4, 8, 16)
+NOISE_LEVELS: Final = 20
+LATENT_NOISES: Final = (0.0, 0.125, 0.25, 0.5)
+"""Deviations of the noise on latents of unit variance."""
+ERROR_MIN: Final = 1e-10
+"""Mean squared errors count as at least this, so that no PSNR is infinite."""
+_LABELS: Final = {"quality": "q{:.0f}", "log_snr": "snr{:+.0f}", "noise": "noise{}", "steps": "steps{}"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures by name at one place of an axis: a quality (0 to 100), a log-SNR, a noise, or a count of steps.
+
+    A figure that is NaN, such as LPIPS without weights for it, is left out.
+    """
+
+    axis: str
+    at: float
+    figures: dict[str, float]
+
+    def __post_init__(self) -> None:
+        """Drop what is NaN."""
+        object.__setattr__(self, "figures", {k: v for k, v in self.figures.items() if not math.isnan(v)})
+
+    def scalars(self) -> dict[str, float]:
+        """The figures under names for a log, with the place in each."""
+        return {f"{name}/{_LABELS[self.axis].format(self.at)}": value for name, value in self.figures.items()}
+
+    def __str__(self) -> str:
+        """One line."""
+        return "  ".join([f"{self.axis} {self.at:g}", *(f"{k} {v:.4g}" for k, v in self.figures.items())])
+
+
+def psnr(error: float) -> float:
+    """PSNR in dB of a mean squared error on [-1, 1]."""
+    return 10 * math.log10(4 / max(error, ERROR_MIN))
+
+
+def by_quality(codec: ConditionalCodec, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
+    """Rate, PSNR and LPIPS of one-pass decoding at either end of realism; pictures (N, 3, H, W), multiples of 64."""
+    torch.manual_seed(0)
+    pictures = pictures.contiguous(memory_format=torch.channels_last)
+    names = "bpp", "z_bpp", "psnr_faithful", "psnr_textured", "lpips_faithful", "lpips_textured"
+    rows = []
+    for quality in QUALITIES:
+        bpp, z_bpp, *errors, faithful, textured = _means(partial(_one_pass, codec, lpips, quality), pictures)
+        values = bpp, z_bpp, *map(psnr, errors), faithful, textured
+        rows.append(Row("quality", 100 * quality, dict(zip(names, values, strict=True))))
+    return rows
+
+
+def _one_pass(codec: ConditionalCodec, lpips: Lpips | None, quality: float, x: Tensor) -> list[Tensor]:
+    coded, pixels, decoded = codec.code(x, x.new_full((len(x),), quality)), x[0, 0].numel(), []
+    alpha, sigma = schedule.get(codec.config.schedule).at(1.0)
+    for realism in (0.0, 1.0):
+        x_1 = torch.randn_like(x) * (realism * codec.config.init_noise)
+        output = codec.denoiser(x_1, x.new_ones(len(x)), coded.y_hat, *_knobs(x, quality, realism))
+        decoded.append(parametrize.to_x0(codec.prediction, output, x_1, alpha, sigma).clamp(-1, 1))
+    rates = (coded.y_bits + coded.z_bits).sum() / pixels, coded.z_bits.sum() / pixels
+    return [*rates, *(_squared_error(x_hat, x) for x_hat in decoded), *(_lpips(lpips, x_hat, x) for x_hat in decoded)]
+
+
+def by_noise_level(prior: Prior, pictures: Tensor) -> list[Row]:
+    """Bits a value spent from pure noise down to each log-SNR, and PSNR of the estimate of x_0 there (peak 2)."""
+    torch.manual_seed(0)
+    width, bits, rows = 2 * REACH / NOISE_LEVELS, 0.0, []
+    for level in range(NOISE_LEVELS):
+        log_snr = width * (level + 0.5) - REACH
+        error = _means(partial(_prediction_error, prior, log_snr), pictures)[0]
+        error *= float(EPS_GAINS[prior.prediction](torch.tensor(log_snr)))
+        bits += width * error / (2 * math.log(2))
+        rows.append(Row("log_snr", log_snr, {"bits": bits, "psnr": 10 * math.log10(4 * math.exp(log_snr) / error)}))
+    return rows
+
+
+def _prediction_error(prior: Prior, log_snr: float, x: Tensor) -> list[Tensor]:
+    error, _ = prediction_error(prior, x, torch.randn_like(x), x.new_full(x.shape[:1], log_snr))
+    return [error.mean((1, 2, 3)).sum()]
+
+
+@torch.no_grad()
+def latent_moments(autoencoder: Autoencoder, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel of the latents, (channels,) both, over pictures (N, 3, H, W)."""
+    means = torch.cat([autoencoder.encode(x)[0].float() for x in torch.split(pictures, BATCH)])
+    return means.mean((0, 2, 3)), means.std((0, 2, 3))
+
+
+def by_latent_noise(autoencoder: Autoencoder, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
+    """PSNR and LPIPS of pictures decoded from latents with noise of each of LATENT_NOISES."""
+    torch.manual_seed(0)
+    deviation, rows = latent_moments(autoencoder, pictures)[1][:, None, None], []
+    for noise in LATENT_NOISES:
+        means = _means(partial(_from_noisy_latents, autoencoder, lpips, noise * deviation), pictures)
+        rows.append(Row("noise", noise, dict(zip(("psnr", "lpips"), means, strict=True))))
+    return rows
+
+
+def _from_noisy_latents(autoencoder: Autoencoder, lpips: Lpips | None, deviation: Tensor, x: Tensor) -> list[Tensor]:
+    mean = autoencoder.encode(x)[0].float()
+    x_hat = autoencoder.decode(mean + deviation * torch.randn_like(mean)).clamp(-1, 1)
+    psnrs = -10 * torch.log10((x_hat - x).square().mean((1, 2, 3)) / 4)
+    return [psnrs.sum(), _lpips(lpips, x_hat, x)]
+
+
+def by_steps(
+    model: FrozenModel, denoiser: Denoiser, pictures: Tensor, lpips: Lpips | None, counts: Sequence[int] = STEPS
+) -> list[Row]:
+    """DDIM by this denoiser behind the model's latents, at quality 28, realism 1, seed 0; sides are multiples of 64."""
+    generator = torch.Generator().manual_seed(0)
+    levels, prediction = schedule.get(model.config.schedule), cast(parametrize.Prediction, model.config.prediction)
+
+    def measure(x: Tensor) -> Iterator[Tensor]:
+        cond = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100))
+        x_1 = torch.randn(x.shape, generator=generator).to(x) * model.config.init_noise
+
+        def denoise(x_t: Tensor, t: float) -> Tensor:
+            output = denoiser(x_t, x_t.new_full((len(x_t),), t), cond, *_knobs(x_t, QUALITY / 100, 1.0))
+            return parametrize.to_x0(prediction, output, x_t, *levels.at(t)).clamp(-1, 1)
+
+        for steps in counts:
+            x_hat = sampler.sample(denoise, x_1, levels, steps=steps)
+            yield from (_squared_error(x_hat, x), _lpips(lpips, x_hat, x))
+
+    means = _means(measure, pictures.contiguous(memory_format=torch.channels_last))
+    rows = zip(counts, means[::2], means[1::2], strict=True)
+    return [Row("steps", steps, {"psnr": psnr(error), "lpips": distance}) for steps, error, distance in rows]
+
+
+def sampler_by_steps(model: FrozenModel, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
+    """As `by_steps`, by the model's sampler; `spread` is the difference of two seeds over sqrt(2) and the error."""
+    batches = count()
+
+    def measure(x: Tensor) -> Iterator[Tensor]:
+        cond, batch = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100)), next(batches)
+        for steps in SAMPLER_STEPS:
+            seeds = (torch.Generator().manual_seed(1000 * seed + batch) for seed in (0, 1))
+            first, second = (_sample(model, cond, (x.shape[2], x.shape[3]), steps, seed) for seed in seeds)
+            yield from (_squared_error(first, x), _lpips(lpips, first, x), _squared_error(first, second) / 2)
+
+    means = _means(measure, pictures)
+    rows = zip(SAMPLER_STEPS, means[::3], means[1::3], means[2::3], strict=True)
+    return [
+        Row("steps", steps, {"psnr": psnr(error), "lpips": distance, "spread": math.sqrt(half / max(error, ERROR_MIN))})
+        for steps, error, distance, half in rows
+    ]
+
+
+def _sample(model: FrozenModel, cond: Tensor, size: tuple[int, int], steps: int, generator: torch.Generator) -> Tensor:
+    """A sample x_0 (B, 3, *size) at quality 28 of latents (B, C, H/16, W/16), as the decoder draws it."""
+    assert model.sampler is not None
+    denoiser, knobs = model.sampler, _knobs(cond, QUALITY / 100, 1.0)
+    alpha, sigma = LEVELS.at(1.0)
+    eps = torch.randn(len(cond), 3, *size, generator=generator).to(cond)
+    context = denoiser.context(cond, *knobs)
+
+    def denoise(x_t: Tensor, t: float) -> Tensor:
+        x_0: Tensor = denoiser(x_t, cond.new_full((len(cond),), t), cond, *knobs, context)
+        return x_0.clamp(-1, 1)
+
+    return sampler.sample(denoise, alpha * denoiser.sketch(cond) + sigma * eps, LEVELS, steps=steps)
+
+
+def _knobs(like: Tensor, quality: float, realism: float) -> tuple[Tensor, Tensor]:
+    return like.new_full((len(like),), quality), like.new_full((len(like),), realism)
+
+
+def _squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Mean squared errors, summed over the batch."""
+    return (x_hat - x).square().mean((1, 2, 3)).sum()
+
+
+def _lpips(lpips: Lpips | None, x_hat: Tensor, x: Tensor) -> Tensor:
+    """LPIPS summed over the batch; NaN without weights for it."""
+    return lpips(x_hat, x).sum() if lpips else x.new_full((), math.nan)
+
+
+@torch.no_grad()
+def _means(measure: Callable[[Tensor], Iterable[Tensor]], pictures: Tensor) -> list[float]:
+    """Means over the pictures (N, 3, H, W) of figures that `measure` sums over a batch."""
+    sums = [[float(value) for value in measure(x)] for x in torch.split(pictures, BATCH)]
+    means: list[float] = (torch.tensor(sums, dtype=torch.float64).sum(0) / len(pictures)).tolist()
+    return means
+
+
+def steps_table(teacher: Sequence[Row], student: Sequence[Row]) -> str:
+    """Rows by steps of both side by side, one line for each count under two of headings."""
+    lines = [f"held out, quality {QUALITY}, realism 1, seed 0", f"{'':8}{'teacher':>16}{'student':>18}"]
+    lines.append("steps " + 2 * "      PSNR   LPIPS" if "lpips" in teacher[0].figures else "steps " + 2 * "       PSNR")
+    for before, after in zip(teacher, student, strict=True):
+        lines.append(f"{before.at:5} {_cells(before)}{_cells(after)}")
+    return "\n".join(lines)
+
+
+def _cells(row: Row) -> str:
+    lpips = row.figures.get("lpips")
+    return f"{row.figures['psnr']:10.2f}" + ("" if lpips is None else f"{lpips:8.4f}")
