@@ -26,7 +26,17 @@ from regrain.cli.parser import parse, size
 COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
 FLAGS = {
     "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--max-pixels", "--max-memory"},
-    "decode": {"--steps", "--budget", "--realism", "--eta", "--seed", "--partial", "--max-pixels", "--max-memory"},
+    "decode": {
+        "--steps",
+        "--budget",
+        "--realism",
+        "--eta",
+        "--seed",
+        "--init-noise",
+        "--partial",
+        "--max-pixels",
+        "--max-memory",
+    },
     "inspect": set(),
     "compare": {
         "--quality",
@@ -202,10 +212,10 @@ def test_encode_flags_reach_the_codec(photo, codec, flags, wanted):
 
 def test_decode_flags_reach_the_codec(photo, codec):
     assert main(["encode", "photo.png"]) == 0
-    knobs = ["--steps", "4", "--realism", "0.5", "--eta", "1", "--seed", "9", "--max-memory", "2Gi"]
-    assert main(["decode", "photo.rgn", "back.png", *knobs]) == 0
-    wanted = {"steps": 4, "realism": 0.5, "eta": 1, "seed": 9, "max_memory": 2**31, "model": None, "device": None}
-    assert codec.calls[-1] == wanted
+    knobs = ["--steps", "4", "--realism", "0.5", "--eta", "1", "--seed", "9", "--init-noise", "0.25"]
+    assert main(["decode", "photo.rgn", "back.png", *knobs, "--max-memory", "2Gi"]) == 0
+    wanted = {"steps": 4, "realism": 0.5, "eta": 1, "seed": 9, "init_noise": 0.25, "max_memory": 2**31}
+    assert codec.calls[-1] == wanted | {"model": None, "device": None}
 
 
 @pytest.mark.parametrize("seconds", [None, 2.5, 0.5, 90.0])
