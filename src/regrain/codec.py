@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from regrain.image import Picture
     from regrain.registry import Codec
 
-__all__ = ["Info", "decode", "encode", "inspect"]
+__all__ = ["Info", "decode", "default_steps", "encode", "inspect"]
 
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
@@ -188,6 +188,11 @@ def decode(
     with registry.torch_defaults():
         pixels = model.decode(stream, options)
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
+
+
+def default_steps(header: bitstream.Header, model: "Codec | None", device: str | None) -> int:
+    """The steps that a file is decoded in, by this model or else the package's own, where nobody names a number."""
+    return registry.shipped(model, header.method, device, header.fingerprint).default_steps
 
 
 def _alpha(stream: bitstream.Stream, *, partial: bool) -> "NDArray[np.uint8] | None":

@@ -118,13 +118,12 @@ def _file(name: str, max_pixels: int = 250_000_000) -> bytes:
 
 def _steps_taken(options: argparse.Namespace, model: "Codec | None", header: "Header") -> "tuple[int, Budget | None]":
     """How many steps were taken, and the budget that they were chosen by."""
-    from regrain import registry
+    from regrain import codec
     from regrain.diffusion.budget import Budget
 
     if isinstance(options.steps, Budget):
         return options.steps.steps, options.steps
-    used = registry.shipped(model, header.method, options.device, header.fingerprint)
-    return options.steps or used.default_steps, None
+    return options.steps or codec.default_steps(header, model, options.device), None
 
 
 def inspect(options: argparse.Namespace) -> None:
