@@ -84,7 +84,8 @@ first-use: $(VENV)/.dev-stamp
 	$(PY) scripts/first_use.py --jobs $(JOBS)
 	$(PY) scripts/first_use.py --jobs $(JOBS) --device cpu
 
-bench: $(VENV)/.demo-stamp
+bench: $(VENV)/.dev-stamp
+	$(PY) benchmarks/install.py
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/seams.py
 	$(PY) benchmarks/memory.py

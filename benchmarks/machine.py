@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["CONVOLUTIONS", "Convolutions", "Run", "describe", "fresh", "limit_threads"]
+__all__ = ["CONVOLUTIONS", "Convolutions", "Run", "describe", "fresh", "limit_threads", "run"]
 
 CONVOLUTIONS = (
     (64, 192, 128), (96, 192, 128), (128, 192, 128),
@@ -40,14 +40,18 @@ class Run(NamedTuple):
 
 
 def fresh(*arguments: str) -> Run:
-    """Run `python ARGUMENTS` in a fresh process; SystemExit with its message if it fails.
+    """Run `python ARGUMENTS` in a fresh process; SystemExit with its message if it fails."""
+    return run(sys.executable, *arguments)
+
+
+def run(*command: str) -> Run:
+    """Run any command; SystemExit with its message if it fails.
 
     A small launcher stands between: on Linux a process starts with the peak of the one that forked it.
     """
-    command = [sys.executable, "-c", _LAUNCHER, sys.executable, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", _LAUNCHER, *command], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)}: {done.stderr.strip()}")
+        raise SystemExit(f"{' '.join(command)}: {done.stderr.strip()}")
     seconds, peak = done.stdout.split()
     return Run(float(seconds), int(peak) * (1 if sys.platform == "darwin" else 1024))
 

@@ -30,10 +30,10 @@ def test_arrays_metadata_and_fingerprint_are_those_of_the_checkpoint(tmp_path):
     assert weights.fingerprint(dict(reversed(arrays.items()))) == checkpoint.fingerprint(TENSORS)
 
 
-def test_a_part_is_float32_and_without_its_prefix():
+def test_a_part_is_without_its_prefix_and_as_it_is_stored():
     found = weights.part({"x.a": np.ones(2, np.float16), "xa": np.ones(1, np.int8)}, "x.")
     assert list(found) == ["a"]
-    assert found["a"].dtype == np.float32
+    assert found["a"].dtype == np.float16
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):

@@ -126,10 +126,10 @@ class OnnxNetworks:
             return networks
         between: Weights = self._sampler
         if realism != 1:
-            faithful = dict(self._faithful)
+            faithful = {name: array.astype(np.float32) for name, array in self._faithful.items()}
             faithful["enter.weight"] = faithful["enter.weight"][:, -3 * PATCH**2 :]
             between = {
-                name: ((1 - realism) * faithful.get(name, np.float32(0)) + realism * array).astype(np.float32)
+                name: (1 - realism) * faithful.get(name, np.float32(0)) + realism * array.astype(np.float32)
                 for name, array in self._sampler.items()
             }
         late = {name: array for name, array in between.items() if name.startswith(LATE)}

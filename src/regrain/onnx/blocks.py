@@ -60,7 +60,7 @@ def residual(graph: Graph, x: str, name: str, width: int) -> str:
 def film(graph: Graph, x: str, name: str, width: int, vector: tuple[str, int]) -> str:
     """`layers.FilmBlock`, (width, H, W) -> the same shape; `vector` is the embedding's name and size."""
     matrix, bias = _weights(graph, f"{name}.film", (2 * width, vector[1]))
-    (scale, shift), (scales, shifts) = np.split(matrix[:, :, None, None], 2), np.split(bias, 2)
+    (scale, shift), (scales, shifts) = np.split(matrix[:, :, None, None], 2), np.split(bias.astype(np.float32), 2)
     factor = graph.convolve(vector[0], scale, 1 + scales)
     hidden = graph.node("Mul", conv(graph, graph.silu(x), f"{name}.conv1", (width, width)), factor)
     hidden = graph.sum(hidden, graph.convolve(vector[0], shift, shifts))

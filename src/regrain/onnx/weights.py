@@ -53,11 +53,9 @@ def fingerprint(arrays: Arrays) -> bytes:
     return digest.digest()[:4]
 
 
-def part(arrays: Arrays, prefix: str) -> dict[str, NDArray[np.float32]]:
-    """A network's arrays, whose names begin with `prefix`, without it and as float32."""
-    return {
-        name.removeprefix(prefix): array.astype(np.float32) for name, array in arrays.items() if name.startswith(prefix)
-    }
+def part(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
+    """A network's arrays, whose names begin with `prefix`, without it; a graph turns them into float32 when it runs."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def text(about: Mapping[str, object], name: str) -> str:
