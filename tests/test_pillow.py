@@ -75,7 +75,7 @@ def test_open_reads_the_header_and_load_the_pixels(codec, pixels, alpha, tmp_pat
         )
         image.load()
         image.putpixel((0, 0), 0)
-    assert codec.calls == [(path.read_bytes(), 1, 1.0, 0)]
+    assert codec.calls == [(path.read_bytes(), None, 1.0, 0)]
 
 
 def test_open_needs_no_network_and_few_bytes():

@@ -46,7 +46,7 @@ SIGNATURES = {
     },
     "decode": {
         "data": inspect.Parameter.empty,
-        "steps": 1,
+        "steps": None,
         "budget": None,
         "realism": 1.0,
         "eta": 0.0,
@@ -253,7 +253,7 @@ def test_encode_refuses_wrong_types_before_it_reads(name, values):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("steps", [None, np.float64(2), "Auto"]),
+        ("steps", [np.float64(2), "Auto"]),
         ("realism", [None]),
         ("eta", [None]),
         ("seed", [None]),

@@ -4,7 +4,7 @@ Invariants: opening reads what stands before the first tile (header, ICC profile
 pixels are decoded at the first `load`. `load` takes what `regrain.decode` takes, `save` what `regrain.encode` takes.
 
     with Image.open("photo.rgn") as image:
-        image.load(steps=4, realism=0.5, seed=7)        may be left out: steps=1, realism=1, seed=0
+        image.load(steps=4, realism=0.5, seed=7)        may be left out: realism=1, seed=0
         image.save("photo.png")
     image.save("photo.rgn", quality=30)                 or target_size=BYTES, or target_bpp=BITS
 
