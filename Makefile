@@ -21,7 +21,7 @@ help:
 	@echo "make demo   encode and decode a bundled photo                      (sets the codec up first, no torch)"
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
-	@echo "make bench   time and memory (some fifteen minutes);  experiments/NAME/run.sh   each measurement of its own"
+	@echo "make bench   time and memory (some twenty minutes);  experiments/NAME/run.sh   each measurement of its own"
 	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
 # PYTHON chooses the interpreter; without it, the first of python3, python3.14 ... python3.11 that is recent enough.
