@@ -225,7 +225,7 @@ class _Order:
         if following == count:
             raise Corrupt(f"the file goes on after its last {header.unit}, at byte {section.start}")
         if section.fault is Truncated:
-            whole = f"{following} of {count} {header.unit}s are whole, --partial decodes them"
+            whole = f"{following} of {count} {header.unit}s are whole{', --partial decodes them' if following else ''}"
             raise Truncated(f"the file is cut short at byte {section.end}, or a length is damaged: {whole}")
         if section.fault:
             raise Corrupt(f"{place} is damaged (checksum, length, index or number); --partial decodes what is whole")
