@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from regrain import checkpoint
 from regrain.bitstream import Method, Stream
 from regrain.conditional.config import ModelConfig
 from regrain.conditional.context_model import ContextModel
@@ -16,7 +17,6 @@ from regrain.conditional.denoising import Denoiser
 from regrain.conditional.encode import analysis_transform, encode_tiles
 from regrain.conditional.networks import Image, Networks
 from regrain.errors import ModelError, UsageError
-from regrain.onnx import weights
 from regrain.onnx.network import matrix_product
 from regrain.options import DecodeOptions
 
@@ -63,9 +63,9 @@ class ConditionalModel:
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
         """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
-        arrays, about = weights.load(path)
+        arrays, about = checkpoint.load(path)
         try:
-            return cls.build(arrays, about.get("config"), device, weights.text(about, "recipe"))
+            return cls.build(arrays, about.get("config"), device, checkpoint.text(about, "recipe"))
         except (KeyError, ModelError, UsageError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
             raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
@@ -81,7 +81,7 @@ class ConditionalModel:
         return cls(
             config=shape,
             recipe=recipe,
-            fingerprint=weights.fingerprint(own),
+            fingerprint=checkpoint.fingerprint(own),
             latents=ContextModel(arrays, shape.transform, networks, matrix_product()),
             denoiser=Denoiser(shape, networks),
         )

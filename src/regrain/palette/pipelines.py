@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.errors import ModelError, shown
 from regrain.palette import configs, folders
 from regrain.palette.folders import Part
@@ -86,7 +86,7 @@ def _network(part: Part) -> Any:  # noqa: ANN401 - a class of diffusers
     if endless := [name for name, tensor in found.items() if not bool(tensor.float().isfinite().all())]:
         raise ModelError(f"{part.folder}: {endless[0]} holds numbers that are not finite")
     with _undisturbed("diffusers", part.folder):
-        network = checkpoint.network(lambda: kind.from_config({**part.config}), found)
+        network = torch_checkpoint.network(lambda: kind.from_config({**part.config}), found)
         if any(one.is_meta for one in network.buffers()):
             raise ModelError("it holds numbers that no file stores")
     return network

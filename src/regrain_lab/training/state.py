@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.errors import ModelError, plain
 from regrain_lab.training.muon import Muon
 
@@ -72,14 +72,14 @@ class State:
 
     def save(self, path: Path) -> None:
         """Write everything, atomically. Raises OutputError."""
-        checkpoint.save(path, self._tensors(), {"step": self.step, "config": self._config()})
+        torch_checkpoint.save(path, self._tensors(), {"step": self.step, "config": self._config()})
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint, if there is one. Raises ModelError if it is damaged or for another network."""
         if not path.exists():
             return
         try:
-            tensors, metadata = checkpoint.load(path)
+            tensors, metadata = torch_checkpoint.load(path)
         except ModelError as error:
             raise ModelError(f"{error}; put a good checkpoint in its place, or remove it to start again") from None
         self._check(path, tensors, metadata)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regrain import checkpoint, registry
+from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.conditional.coding_order import CodingStep
 from regrain.conditional.config import HYPER_MAX
@@ -59,7 +59,7 @@ class TeacherCheckpoint:
             raise ModelError(f"{path}: no weights there; teacher is a file of weights, or empty for the package's")
         with as_file(registry.shipped_weights(Method.CONDITIONAL)) as shipped:
             model = FrozenModel.load(path or shipped, str(device))
-            tensors, metadata = checkpoint.load(path or shipped)
+            tensors, metadata = torch_checkpoint.load(path or shipped)
         if model.config.prediction == "eps":
             raise ModelError(
                 f"{path or 'the package'}: it predicts eps, which at t = 1 says nothing of x_0; x0 and v are allowed"
@@ -149,7 +149,7 @@ class Student(nn.Module):
         """Copy the denoiser in float32; `guided` adds a GuidanceEmbedding."""
         super().__init__()
         model = teacher.model
-        self.config = StudentConfig(model.config.to_dict(), checkpoint.fingerprint(teacher.tensors).hex(), guided)
+        self.config = StudentConfig(model.config.to_dict(), torch_checkpoint.fingerprint(teacher.tensors).hex(), guided)
         self.prediction = cast(parametrize.Prediction, model.config.prediction)
         self.schedule = schedule.get(model.config.schedule)
         self.denoiser = copy.deepcopy(model.denoiser).requires_grad_(True)
