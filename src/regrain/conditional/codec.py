@@ -1,15 +1,15 @@
 """The conditional codec, ready for use: its context model, its networks, and the picture's road through both."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regrain import checkpoint
 from regrain.bitstream import Method, Stream
+from regrain.checkpoint import Arrays
 from regrain.conditional.config import ModelConfig
 from regrain.conditional.context_model import ContextModel
 from regrain.conditional.decode import decode_latents, reconstruct
@@ -71,9 +71,7 @@ class ConditionalModel:
             raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
 
     @classmethod
-    def build(
-        cls, arrays: Mapping[str, NDArray[Any]], config: object, device: str | None = None, recipe: str = ""
-    ) -> Self:
+    def build(cls, arrays: Arrays, config: object, device: str | None = None, recipe: str = "") -> Self:
         """The model of a file's arrays. Raises ModelError, UsageError or KeyError where they are of another shape."""
         shape = ModelConfig.from_dict(config)
         networks = _networks(arrays, shape, device)
@@ -110,7 +108,7 @@ def _quiet() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def _networks(arrays: Mapping[str, NDArray[Any]], config: ModelConfig, device: str | None) -> Networks:
+def _networks(arrays: Arrays, config: ModelConfig, device: str | None) -> Networks:
     """The networks on ONNX Runtime, for None and "onnx", or on a device of torch's."""
     if device in (None, "onnx"):
         from regrain.conditional.onnx_backend import OnnxNetworks

@@ -11,12 +11,12 @@ that a decoder never builds an encoder's networks; the shapes of all weights are
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regrain import checkpoint
+from regrain.checkpoint import Arrays
 from regrain.conditional.coding_order import CodingStep, coding_order
 from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig
 from regrain.conditional.dct import BLOCK, dct_basis
@@ -30,7 +30,6 @@ from regrain.onnx.network import Network
 
 __all__ = ["OnnxNetworks"]
 
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Weights: TypeAlias = Mapping[str, Image]
 
 LATE: Final = ("embed.", "enter_x.", "gate.", "blocks4.", "up2.", "leave.")
