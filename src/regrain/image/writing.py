@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _XMP_KEY = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
 _DEFAULTS: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": 3},  # zlib's 6 takes three times as long, a third of a decode, for 8 % fewer bytes
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
