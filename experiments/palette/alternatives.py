@@ -4,7 +4,7 @@
     of_picture:  x_t = alpha x + sigma eps,  log_snr = ln(alpha^2 / sigma^2),  x_0 = descend(denoise, x_t)
 
 A picture is first noised to a level (SDEdit, Meng et al. 2022): what decoding has left in it is not noise until it is
-drowned in some. Neither is part of the file format or of the package; docs/PALETTE.md has their figures.
+drowned in some. Neither is part of the file format or of the package; results/0.1/PALETTE.md has their figures.
 """
 
 import math
@@ -19,7 +19,7 @@ from torch import Tensor
 from regrain.diffusion.sampler import descend
 from regrain.palette.dither import UNIT
 from regrain.palette.repair import LOG_SNR_LAST, Repair
-from regrain.tiles import windowed
+from regrain.tiles import apply_in_windows
 
 SIDE, HALO = 512, 64
 """Of the squares in which pictures are denoised, and how much of their surroundings is seen."""
@@ -67,7 +67,7 @@ def of_picture(
             """Of one window."""
             return denoise(torch.from_numpy(x), level).numpy()
 
-        return torch.from_numpy(windowed(part, x_t.numpy(), side=SIDE, halo=HALO))
+        return torch.from_numpy(apply_in_windows(part, x_t.numpy(), side=SIDE, halo=HALO))
 
     levels = log_snr, LOG_SNR_LAST
     repaired = descend(estimate, x_t, levels, steps=how.steps, eta=how.eta, noise=noise_at)

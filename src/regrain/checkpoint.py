@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from regrain.errors import ModelError, OutputError, plain, shown
+from regrain.errors import ModelError, OutputError, escape, quote
 
 __all__ = ["Arrays", "fingerprint", "load", "load_metadata", "part", "save", "text"]
 
@@ -52,12 +52,12 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     Raises ModelError if the file is missing, damaged or not one of ours.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         metadata = _metadata(file.metadata(), path)
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub" or not (np.abs(array) <= np.finfo(np.float32).max).all():
-            raise ModelError(f"{path}: {shown(name)} holds what are no finite numbers")
+            raise ModelError(f"{path}: {quote(name)} holds what are no finite numbers")
     if fingerprint(arrays).hex() != metadata.pop(CHECK, None):
         raise ModelError(f"{path}: damaged: the checksum of its tensors is not the one written beside them")
     return arrays, metadata
@@ -65,14 +65,14 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 def load_metadata(path: Path) -> dict[str, Any]:
     """Metadata alone. Raises ModelError as `load` does."""
-    with _opened(path) as file:
+    with _open(path) as file:
         metadata = _metadata(file.metadata(), path)
     metadata.pop(CHECK, None)
     return metadata
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     """A safetensors file that can be read; no pipe, which might never end, and no device."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ModelError(f"{path}: weights cannot be read: it is no regular file")
@@ -84,7 +84,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except Exception as error:  # beside OSError and SafetensorError, NumPy's for types that it does not have
         hint = "" if path.exists() else "; reinstall regrain, or name a file with --model"
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{path}: weights cannot be read: {plain(reason)}{hint}") from None
+        raise ModelError(f"{path}: weights cannot be read: {escape(reason)}{hint}") from None
 
 
 def _metadata(raw: dict[str, str] | None, path: Path) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _metadata(raw: dict[str, str] | None, path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: a safetensors file, but not weights of regrain")
     for name in ("kind", "recipe"):
         if not isinstance(data.get(name, ""), str):
-            raise ModelError(f"{path}: {name} is {shown(data[name])}; text is allowed")
+            raise ModelError(f"{path}: {name} is {quote(data[name])}; text is allowed")
     return data
 
 
@@ -118,5 +118,5 @@ def part(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
 def text(about: Mapping[str, object], name: str) -> str:
     """What a file says of itself under a name, "" where it says nothing. Raises ModelError where that is no text."""
     if not isinstance(value := about.get(name, ""), str):
-        raise ModelError(f"{name} is {shown(value)}; text is allowed")
+        raise ModelError(f"{name} is {quote(value)}; text is allowed")
     return value

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from regrain import checkpoint
 from regrain.checkpoint import load_metadata
-from regrain.errors import ModelError, plain
+from regrain.errors import ModelError, escape
 
 __all__ = ["fingerprint", "load", "load_metadata", "mismatch", "network", "save"]
 
@@ -61,6 +61,6 @@ def mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
         if name not in found:
             return f"{name} is missing"
         if found[name].shape != tensor.shape:
-            return f"{name} is {plain(str(tuple(found[name].shape)))}, not {tuple(tensor.shape)}"
+            return f"{name} is {escape(str(tuple(found[name].shape)))}, not {tuple(tensor.shape)}"
     extra = sorted(found.keys() - wanted.keys())
-    return f"{plain(extra[0])} does not belong" if extra else ""
+    return f"{escape(extra[0])} does not belong" if extra else ""

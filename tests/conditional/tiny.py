@@ -52,7 +52,7 @@ def both(trained: ConditionalCodec) -> tuple[ConditionalModel, ConditionalModel]
 
 def shipped(device: str, fingerprint: bytes = b"") -> ConditionalModel:
     """The package's weights on a device, the current ones or those of a fingerprint."""
-    model = registry.shipped(None, Method.CONDITIONAL, device, fingerprint)
+    model = registry.model_for(None, Method.CONDITIONAL, device, fingerprint)
     assert isinstance(model, ConditionalModel)
     return model
 

@@ -50,7 +50,7 @@ class PaletteModel(Model):
         `device` is None or "onnx" for ONNX Runtime, which runs weights files, or else one of torch's. Raises ModelError
         for weights that cannot be used, UsageError for a device whose runtime is not installed.
         """
-        return cls(**vars(_opened(path, device)))
+        return cls(**vars(_open(path, device)))
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""
@@ -68,24 +68,24 @@ class PaletteModel(Model):
         return reconstruct(self.space, self.denoiser, levels, channel, size, grey=header.grey, repair=repair)
 
 
-def _opened(path: Path, device: str | None) -> Model:
+def _open(path: Path, device: str | None) -> Model:
     if path.suffix != ".safetensors":
-        with _needed("torch", f"{path}: a pipeline of diffusers"):
+        with _require("torch", f"{path}: a pipeline of diffusers"):
             from regrain.palette import torch_backend
         if device == ONNX:
             raise UsageError(f"{path}: ONNX Runtime runs no pipeline of diffusers: name a device of torch's, as cpu is")
         return torch_backend.load_pipeline(path, device)
     if device == ONNX or (device is None and find_spec("onnxruntime") is not None):
-        with _needed("onnxruntime", f"device {ONNX!r}"):
+        with _require("onnxruntime", f"device {ONNX!r}"):
             from regrain.palette import onnx_backend
         return onnx_backend.load(path)
-    with _needed("torch", f"device {device or 'cpu'!r}"):
+    with _require("torch", f"device {device or 'cpu'!r}"):
         from regrain.palette import torch_backend
     return torch_backend.load(path, device)
 
 
 @contextmanager
-def _needed(package: str, what: str) -> Iterator[None]:
+def _require(package: str, what: str) -> Iterator[None]:
     """An import of `package` that fails is a UsageError, which says how to install it."""
     try:
         yield

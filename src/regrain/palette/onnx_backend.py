@@ -13,7 +13,7 @@ import numpy as np
 
 from regrain import checkpoint, configuration
 from regrain.diffusion.unconditional_config import PriorConfig
-from regrain.errors import ModelError, UsageError, shown
+from regrain.errors import ModelError, UsageError, quote
 from regrain.image import pad_edge
 from regrain.onnx import palette
 from regrain.onnx.network import Network
@@ -66,7 +66,7 @@ def load(path: Path) -> Model:
     if about.get("kind") != KIND:
         raise ModelError(f"{path}: not weights of the palette codec")
     if not isinstance(recipe := about.get("recipe", ""), str):
-        raise ModelError(f"{path}: recipe is {shown(recipe)}; text is allowed")
+        raise ModelError(f"{path}: recipe is {quote(recipe)}; text is allowed")
     try:
         space = _space(arrays, about.get("autoencoder"))
         denoiser = _denoiser(arrays, about["config"], space.channels) if "config" in about else None
@@ -82,7 +82,7 @@ def _space(arrays: checkpoint.Arrays, config: object) -> Space:
     shape = AutoencoderConfig.from_dict(config)
     part = checkpoint.part(arrays, "autoencoder.")
     if strangers := [name for name in part if not name.startswith(("encoder.", "decoder."))]:
-        raise ModelError(f"{shown(strangers[0])} does not belong")
+        raise ModelError(f"{quote(strangers[0])} does not belong")
     _check_depth(shape, len(part))
     parts = [checkpoint.part(part, prefix) for prefix in ("encoder.", "decoder.")]
     encoder = palette.encoder(parts[0], shape.channels, shape.encoder, shape.encoder_depths)

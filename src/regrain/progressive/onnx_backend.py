@@ -6,7 +6,7 @@ import numpy as np
 
 from regrain import checkpoint, configuration
 from regrain.diffusion.unconditional_config import KIND, STRIDE, PriorConfig
-from regrain.errors import ModelError, UsageError, shown
+from regrain.errors import ModelError, UsageError, quote
 from regrain.onnx.unconditional import Denoiser
 from regrain.progressive.model import Model
 
@@ -19,7 +19,7 @@ def load(path: Path) -> Model:
     if metadata.get("kind") != KIND:
         raise ModelError(f"{path}: not weights of an unconditional prior")
     if not isinstance(recipe := metadata.get("recipe", ""), str):
-        raise ModelError(f"{path}: recipe is {shown(recipe)}; text is allowed")
+        raise ModelError(f"{path}: recipe is {quote(recipe)}; text is allowed")
     try:
         config = PriorConfig.from_dict(metadata.get("config"))
         if (layers := configuration.depth(config)) > len(arrays):

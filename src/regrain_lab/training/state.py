@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from regrain import torch_checkpoint
-from regrain.errors import ModelError, plain
+from regrain.errors import ModelError, escape
 from regrain_lab.training.muon import Muon
 
 __all__ = ["State"]
@@ -97,8 +97,8 @@ class State:
         for name in sorted(shapes.keys() | tensors.keys()):
             shape = tuple(tensors[name].shape) if name in tensors else None
             if shape != shapes.get(name):
-                both = f"{plain(str(shape))} there and {shapes.get(name)} here"
-                raise ModelError(f"{path}: of another network: {plain(name)} is {both}")
+                both = f"{escape(str(shape))} there and {shapes.get(name)} here"
+                raise ModelError(f"{path}: of another network: {escape(name)} is {both}")
         if type(step := metadata.get("step")) is not int or not 0 <= step < STEPS_MOST:
             raise ModelError(f"{path}: not a checkpoint of training: it says no step")
         if metadata.get("config", (config := self._config())) != config:

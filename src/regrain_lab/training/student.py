@@ -25,7 +25,7 @@ from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.conditional.coding_order import CodingStep
 from regrain.conditional.config import HYPER_MAX
-from regrain.conditional.encode import corrected
+from regrain.conditional.encode import correct_latents
 from regrain.conditional.frozen import FrozenModel
 from regrain.conditional.transform import HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import walk
@@ -84,7 +84,7 @@ def quantized_latents(model: FrozenModel, x: Tensor, quality: Tensor) -> Tensor:
         gain = interpolate(latents.log_gain.to(x.device), quality).exp()[:, :, None, None]
         correction, base = model.analysis.parts(x)
         pictures = zip(*(batch.cpu().numpy() for batch in (correction, base, x)), strict=True)
-        y = gain * torch.from_numpy(np.stack([corrected(*picture)[0] for picture in pictures])).to(x.device)
+        y = gain * torch.from_numpy(np.stack([correct_latents(*picture)[0] for picture in pictures])).to(x.device)
         z_hat = hyper_analysis(y).round().clamp(-HYPER_MAX, HYPER_MAX)
         offset = interpolate_offsets(latents.offset, (quality.double() * QUALITY_TOP).round().long().cpu())
 
