@@ -1,6 +1,7 @@
 """The command line, on a codec that costs nothing: what it reads, writes and says, and how it fails."""
 
 import argparse
+import importlib
 import importlib.util
 import io
 import json
@@ -849,11 +850,12 @@ def test_evaluate_refuses_before_it_makes_anything(folder, codec, capsys):
     assert codec.calls == []
 
 
-def test_evaluate_says_what_to_install(folder, capsys, monkeypatch):
-    from regrain_lab.cli import evaluate
-
-    monkeypatch.setattr(evaluate, "_EXTRA", ("no_such_package",))
-    fails(capsys, EVALUATE, 2, "pip install 'regrain[lab]'")
+@pytest.mark.parametrize("command", [["evaluate", "photos"], ["compare", "photos/photo.png"]])
+def test_what_needs_the_extra_says_what_to_install(folder, codec, capsys, monkeypatch, command):
+    module = importlib.import_module(f"regrain_lab.cli.{command[0]}")
+    monkeypatch.setattr(module, "_EXTRA", ("no_such_package",))
+    fails(capsys, command, 2, "pip install 'regrain[lab]'")
+    assert codec.calls == []
 
 
 @pytest.mark.skipif(importlib.util.find_spec("regrain.codec") is None, reason="there is no codec yet")

@@ -1,7 +1,7 @@
 """The method named in a file's header -> the room that decodes it; pictures in and out.
 
 Everything a file can be refused for (magic, version, lengths, checksums, limits, the wrong weights) is refused here,
-before torch is imported and before anything of the size the header claims is allocated.
+before a network is loaded and before anything of the size the header claims is allocated.
 """
 
 import os

@@ -34,8 +34,9 @@ def check(work: str, header: Header, *, steps: int = 1, limit: int | None = None
     """Raise LimitError if `work`, encoding or decoding, may need more than `limit` bytes (None: `allowance()`)."""
     wanted, allowed = need(header, steps, torch=torch), allowance() if limit is None else limit
     if wanted > allowed:
+        taken = f" in {steps} steps" if steps > 1 else ""
         raise LimitError(
-            f"{work} {header.width} x {header.height} in {steps} steps needs about {_format_bytes(wanted)} of memory, "
+            f"{work} {header.width} x {header.height}{taken} needs about {_format_bytes(wanted)} of memory, "
             f"allowed are {_format_bytes(allowed)}, see --max-memory"
         )
 

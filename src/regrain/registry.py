@@ -1,7 +1,7 @@
 """A method's name -> its codec, and a file's fingerprint -> the weights; every room is imported here alone.
 
 Invariants: rooms are imported and weights are loaded by one thread at a time, whichever asks first; the others wait.
-A process may fork once a model is loaded: the child finds no lock that is held, and computes with one thread.
+A process may fork once a model is loaded: the child finds no lock that is held, and under torch has one thread.
 """
 
 import json

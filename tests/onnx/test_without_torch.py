@@ -78,6 +78,11 @@ def test_commands_do_their_work_or_say_what_to_install(tmp_path):
         "decode progressive.rgn --quiet": (0, ""),
         "decode grey.rgn gpu.png --device cuda": (2, "pip install 'regrain[torch]'"),
         "encode photo.png gpu.rgn --device cuda:1": (2, "pip install 'regrain[torch]'"),
+        "encode photo.png gpu.rgn --model stable/diffusion": (2, "pip install 'regrain[stable-diffusion]'"),
+        "compare photo.png": (2, "pip install 'regrain[lab]'"),
+        "evaluate . results": (2, "pip install 'regrain[lab]'"),
+        "train recipe.toml": (2, "pip install 'regrain[lab]'"),
+        "distill recipe.toml": (2, "pip install 'regrain[lab]'"),
     }
     done = run(COMMANDS.format(lines=list(lines)), tmp_path)
     assert done.returncode == 0, done.stderr

@@ -71,7 +71,7 @@ def test_without_onnx_runtime_torch_is_the_default(weights, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(name)
     assert str(PaletteModel.load(weights).device) == "cpu"
-    with pytest.raises(UsageError, match=r"pip install 'regrain\[onnx\]'"):
+    with pytest.raises(UsageError, match=r"pip install onnxruntime"):
         PaletteModel.load(weights, "onnx")
 
 
@@ -113,5 +113,6 @@ def test_a_process_that_cannot_import_torch_encodes_and_decodes(shipped, photo, 
         wanted = regrain.decode(GOLDEN / f"{name}.rgn", model=shipped[1])
         assert apart(np.load(tmp_path / f"{name}.npy"), wanted) <= 1
     folder, same, device = done.stdout.splitlines()
-    assert folder == same == "stable/diffusion: a pipeline of diffusers needs torch: pip install 'regrain[torch]'"
+    wanted = "stable/diffusion: a pipeline of diffusers needs torch: pip install 'regrain[stable-diffusion]'"
+    assert folder == same == wanted
     assert "'cuda' needs torch" in device

@@ -171,7 +171,7 @@ def report(
 
 
 def _weights_for(data: bytes, options: argparse.Namespace) -> "Codec | None":
-    """As `weights`, but a file that cannot be decoded is refused before torch is imported."""
+    """As `weights`, but a file that cannot be decoded is refused before weights are loaded."""
     from regrain import bitstream
 
     if options.model is not None:

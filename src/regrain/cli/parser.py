@@ -100,16 +100,23 @@ def size(text: str) -> int:
     return round(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
-def command(commands: "Subparsers[Parser]", name: str, what: str, run: Callable[[argparse.Namespace], None]) -> Parser:
-    """A command with the flags that all have in common."""
+def command(
+    commands: "Subparsers[Parser]",
+    name: str,
+    what: str,
+    run: Callable[[argparse.Namespace], None],
+    devices: str = "onnx (default), or torch's cpu or cuda",
+) -> Parser:
+    """A command with the flags that all have in common; `devices` is what the help says of them."""
     parser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
     parser.set_defaults(run=run)
     common = parser.add_argument_group(COMMON)
     common.add_argument("--json", action="store_true", help="one JSON object on stdout (on stderr where OUT is -)")
     common.add_argument("-v", "--verbose", action="store_true", help="say more; a traceback where something fails")
     common.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    common.add_argument("--device", metavar="NAME", help="onnx (default), or torch's cpu or cuda")
-    common.add_argument("--threads", metavar="N", type=_threads, help="threads to compute with (default: torch's)")
+    common.add_argument("--device", metavar="NAME", help=devices)
+    threads = "threads to compute with (default: $OMP_NUM_THREADS, or all cores)"
+    common.add_argument("--threads", metavar="N", type=_threads, help=threads)
     return parser
 
 

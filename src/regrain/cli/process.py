@@ -97,7 +97,7 @@ def _detach_stdout() -> None:
 
 
 def _use_threads(count: int | None) -> None:
-    """Let torch use `count` threads, without importing it: its OpenMP reads the environment when it is loaded."""
+    """Let ONNX Runtime and torch use `count` threads; neither is imported, and both read the environment later."""
     if count is None:
         return
     os.environ["OMP_NUM_THREADS"] = str(count)

@@ -7,7 +7,8 @@ Integers are held in float32, where sums below 2^24 are exact whatever the order
 
 A context is two more such layers, over the logarithms of symbols that are decoded already and over a_2.
 
-The same module trains: rounding and flooring pass gradients straight through, so what is trained is what is run.
+This is the wall that trains: rounding and flooring pass gradients straight through. `entropy.integer` is the one that
+encodes and decodes, in NumPy, and gives equal integers.
 """
 
 from collections.abc import Sequence

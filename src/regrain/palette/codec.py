@@ -24,7 +24,6 @@ STRENGTH: Final = 0.5
 """Of the repair at realism 1: at full strength pictures are smoother, and no nearer to the original."""
 ONNX: Final = "onnx"
 """The device's name: ONNX Runtime."""
-EXTRAS: Final = {"torch": "torch", "onnxruntime": "onnx"}
 
 
 @dataclass(frozen=True)
@@ -70,26 +69,26 @@ class PaletteModel(Model):
 
 def _open(path: Path, device: str | None) -> Model:
     if path.suffix != ".safetensors":
-        with _require("torch", f"{path}: a pipeline of diffusers"):
+        with _require("torch", f"{path}: a pipeline of diffusers", "'regrain[stable-diffusion]'"):
             from regrain.palette import torch_backend
         if device == ONNX:
             raise UsageError(f"{path}: ONNX Runtime runs no pipeline of diffusers: name a device of torch's, as cpu is")
         return torch_backend.load_pipeline(path, device)
     if device == ONNX or (device is None and find_spec("onnxruntime") is not None):
-        with _require("onnxruntime", f"device {ONNX!r}"):
+        with _require("onnxruntime", f"device {ONNX!r}", "onnxruntime"):
             from regrain.palette import onnx_backend
         return onnx_backend.load(path)
-    with _require("torch", f"device {device or 'cpu'!r}"):
+    with _require("torch", f"device {device or 'cpu'!r}", "'regrain[torch]'"):
         from regrain.palette import torch_backend
     return torch_backend.load(path, device)
 
 
 @contextmanager
-def _require(package: str, what: str) -> Iterator[None]:
-    """An import of `package` that fails is a UsageError, which says how to install it."""
+def _require(package: str, what: str, remedy: str) -> Iterator[None]:
+    """An import of `package` that fails is a UsageError, which says what pip is to install: the `remedy`."""
     try:
         yield
     except ImportError as error:
         if (error.name or "").partition(".")[0] != package:
             raise
-        raise UsageError(f"{what} needs {package}: pip install 'regrain[{EXTRAS[package]}]'") from None
+        raise UsageError(f"{what} needs {package}: pip install {remedy}") from None

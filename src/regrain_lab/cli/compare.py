@@ -19,6 +19,7 @@ from regrain.cli.commands import rate, report, weights
 from regrain.cli.streams import check_target, default_output, picture_format, put, seekable
 from regrain.cli.terminal import STANDARD, about, display_name, say
 from regrain.cli.work import seconds, working
+from regrain_lab.cli.extra import check_installed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Row", "compare", "table"]
 
 _DEFAULT_BPP = 0.2
+_EXTRA = ("torch", "pytorch_msssim")
 _LPIPS_VARIABLE = "REGRAIN_LPIPS"
 
 
@@ -59,6 +61,7 @@ def compare(options: argparse.Namespace) -> None:
     target = options.output or default_output(options.input, ".compare.png")
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
+    check_installed("comparing", _EXTRA)
     with working(options, f"comparing {display_name(options.input)}"):
         rows, notes, timing, sheet = _compare(options)
     put(_file_of(sheet, kind), target, overwrite=options.overwrite)

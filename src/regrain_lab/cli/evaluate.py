@@ -9,7 +9,6 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from regrain.cli.terminal import escape, say
 from regrain.cli.work import silent_libraries
 from regrain.errors import OutputError, UsageError
 from regrain.options import check_arguments
+from regrain_lab.cli.extra import check_installed
 
 if TYPE_CHECKING:
     from regrain_lab.evaluation.report import Attachments
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_EXTRA = ("matplotlib", "scipy", "tqdm")
+_EXTRA = ("torch", "pytorch_msssim", "matplotlib", "scipy", "tqdm")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -109,9 +109,7 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"reference is {options.reference}, which is no folder")
     if not Path(options.input).is_dir():
         raise UsageError(f"{options.input} is no folder; name one that holds pictures")
-    for name in _EXTRA:
-        if find_spec(name) is None:
-            raise UsageError(f"evaluating needs {name}; install it with: pip install 'regrain[lab]'")
+    check_installed("evaluating", _EXTRA)
 
 
 def _spec(options: argparse.Namespace) -> "SuiteSpec":

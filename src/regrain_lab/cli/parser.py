@@ -20,6 +20,9 @@ from regrain_lab.cli.train import distill, train
 
 __all__ = ["add"]
 
+_DEVICES = "cpu, cuda or cuda:N (default: cuda where there is one)"
+"""What trains: torch alone."""
+
 
 def add(commands: "Subparsers[Parser]") -> None:
     """Add compare, train, distill and evaluate to the commands of `regrain`."""
@@ -46,12 +49,13 @@ def _add_compare(commands: "Subparsers[Parser]") -> None:
 
 
 def _add_train(commands: "Subparsers[Parser]") -> None:
-    _add_recipe(command(commands, "train", "Train a model; a run that was stopped goes on where it was.", train))
+    what = "Train a model; a run that was stopped goes on where it was."
+    _add_recipe(command(commands, "train", what, train, _DEVICES))
 
 
 def _add_distill(commands: "Subparsers[Parser]") -> None:
     what = "Train a model's decoder for few steps, its files unchanged; a run that was stopped goes on where it was."
-    _add_recipe(command(commands, "distill", what, distill))
+    _add_recipe(command(commands, "distill", what, distill, _DEVICES))
 
 
 def _add_recipe(parser: Parser) -> None:
