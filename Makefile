@@ -22,7 +22,7 @@ help:
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
 	@echo "make bench   time and memory (some twenty minutes);  experiments/NAME/run.sh   each measurement of its own"
-	@echo "make results   docs/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
+	@echo "make results   results/0.1/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
 # PYTHON chooses the interpreter; without it, the first of python3, python3.14 ... python3.11 that is recent enough.
 $(BIN)/pip:
@@ -55,7 +55,7 @@ SHARED ?= ../shared
 # MS-Hyper takes part where recipes/ms-hyper.toml was trained. The last run adds the ways to decode one file, by realism
 # and by steps, as experiments/perception_distortion does finely; HEVC needs ffmpeg on the PATH.
 # JOBS=2 takes half as long; the times that are reported are taken afterwards, with nothing else running.
-EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak docs --jobs $(JOBS) --reference $(SHARED)/data/reference_rd \
+EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak results/0.1 --jobs $(JOBS) --reference $(SHARED)/data/reference_rd \
   --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors $(SHARED)/data/weights/lpips_squeeze_v0.1.safetensors
 MS_HYPER = runs/ms-hyper/weights.safetensors
 results: $(VENV)/.dev-stamp

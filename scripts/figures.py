@@ -3,8 +3,8 @@
     python scripts/figures.py
 
 At one rate: regrain's rows are means over the photos; the other codecs are read off their curves of means in
-docs/results.csv (PCHIP over log-rate, as everywhere in docs/RESULTS.md) at the rate of regrain's files at -q 28. Over
-all rates: BD-rates of the default decode. Times: warm medians of docs/timings.csv.
+results/0.1/results.csv (PCHIP over log-rate, as everywhere in results/0.1/RESULTS.md) at the rate of regrain's files at
+-q 28. Over all rates: BD-rates of the default decode. Times: warm medians of results/0.1/timings.csv.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from regrain_lab.evaluation.table import Row, Series, Timing, read
 from regrain_lab.evaluation.timing import latest
 from regrain_lab.metrics.registry import SCALES
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "0.1"
 METRICS = ("psnr", "ms_ssim", "fsim", "lpips_alex")
 AT = "28"
 WAYS = [
@@ -30,7 +30,7 @@ OTHERS = ("JPEG", "WebP", "JPEG XL", "AVIF", "HEVC")
 
 def tables() -> list[str]:
     """The three tables, in Markdown."""
-    rows = read(Row, DOCS / "results.csv")
+    rows = read(Row, RESULTS / "results.csv")
     return ["\n".join(lines) for lines in (at_one_rate(rows), bd_rates(rows), times())]
 
 
@@ -62,7 +62,7 @@ def _saved(rows: list[Row], metric: str, other: Series, ours: Series) -> str:
 
 def times() -> list[str]:
     """Seconds of regrain and the others, warm."""
-    timings = latest(read(Timing, DOCS / "timings.csv"))
+    timings = latest(read(Timing, RESULTS / "timings.csv"))
     own = [t for name in ("regrain", *OTHERS) for t in timings if t.codec == name and not _is_other_weights(t)]
     lines = [
         _line(t.codec + f" --steps {t.steps}" * bool(t.steps), f"{t.encode_s:.3f}", f"{t.decode_s:.3f}") for t in own

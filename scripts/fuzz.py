@@ -26,7 +26,7 @@ import numpy as np
 from regrain import bitstream, codec
 from regrain.bitstream import Header, Method, Stream
 from regrain.errors import BitstreamError, RegrainError
-from regrain.framing import framed
+from regrain.framing import frame_section
 from regrain.varint import get_varint
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "golden"
@@ -70,7 +70,7 @@ def split(data: bytes) -> tuple[Header, list[tuple[int, bytes]]]:
 
 def joined(header: Header, sections: list[tuple[int, bytes]]) -> bytes:
     """A file of a header and sections, with their lengths and checksums right."""
-    return bitstream._pack_header(header) + b"".join(framed(*section) for section in sections)
+    return bitstream._pack_header(header) + b"".join(frame_section(*section) for section in sections)
 
 
 def mended(data: bytes) -> bytes:

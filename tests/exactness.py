@@ -158,7 +158,7 @@ SETTINGS: dict[str, Setting] = {
 def own(data: bytes, device: str = "onnx") -> ConditionalModel:
     """The package's model of the latents that a file names."""
     header = bitstream.read_header(data)
-    model = registry.shipped(None, header.method, device, header.fingerprint)
+    model = registry.model_for(None, header.method, device, header.fingerprint)
     assert isinstance(model, ConditionalModel)
     return model
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regrain
-from regrain import bitstream, checkpoint, codec, registry
+from regrain import bitstream, codec, registry, torch_checkpoint
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
@@ -213,10 +213,10 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
     folder.mkdir()
     shipped = registry.shipped_weights(bitstream.Method.PALETTE)
     shutil.copy(shipped, folder)
-    tensors, about = checkpoint.load(shipped)
+    tensors, about = torch_checkpoint.load(shipped)
     tensors["moments.shift"] += 0.25
     now = palette.fingerprint(tensors).hex()
-    checkpoint.save(folder / f"palette-{now}.safetensors", tensors, about)
+    torch_checkpoint.save(folder / f"palette-{now}.safetensors", tensors, about)
     (folder / "index.json").write_text(json.dumps({"palette": now}))
     data = codec.encode(photo, method="palette")
     expected = codec.decode(data).pixels

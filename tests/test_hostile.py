@@ -365,7 +365,7 @@ def test_damaged_weights(fails, weights, how):
 
 def test_a_package_without_its_weights(fails, monkeypatch):
     monkeypatch.setattr(registry, "shipped_weights", lambda *_: Path("absent.safetensors"))
-    registry._cached.cache_clear()
+    registry._load_cached.cache_clear()
     fails(["decode", "photo.rgn", "x.png"], 5, "reinstall")
     fails(["encode", "photo.png", "x.rgn"], 5, "reinstall")
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import regrain
-from regrain import checkpoint, codec, registry
+from regrain import codec, registry, torch_checkpoint
 from regrain.conditional.frozen import freeze as freeze_codec
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.conditional.transform import TransformConfig
@@ -55,7 +55,7 @@ DEVICES = [None, "cpu"]
 def written(path, tensors, about):
     """A weights file with its checksum right, whatever it says; what JSON cannot hold is left to `json`."""
     whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    marked = {**about, "checksum": checkpoint.fingerprint(whole).hex()}
+    marked = {**about, "checksum": torch_checkpoint.fingerprint(whole).hex()}
     save_file(whole, path, {"regrain": json.dumps(marked)})
     return path
 

@@ -3,11 +3,9 @@
 import subprocess
 import sys
 
-import pytest
 import torch
-from torch import nn
 
-from regrain.layers import Embedding, FilmBlock, PixelNorm, ResidualBlock, Upsample, conv, windowed
+from regrain.layers import Embedding, FilmBlock, PixelNorm, ResidualBlock, Upsample, conv
 
 
 def test_residual_blocks_start_as_the_identity():
@@ -39,22 +37,6 @@ def test_a_pixel_norm_knows_no_scale_and_no_neighbours():
     assert norm(1e6 * x).square().mean(1).sub(1).abs().max() < 1e-3
     torch.testing.assert_close(norm(x)[:, :, 2:5, 3:], norm(x[:, :, 2:5, 3:]))
     assert not norm(0 * x).any()
-
-
-@pytest.mark.parametrize("scale", [0.25, 1, 4])
-@pytest.mark.parametrize("size", [(8, 8), (64, 20), (37, 90)])
-def test_windowed_is_the_whole_of_what_sees_no_further_than_the_halo(scale, size):
-    """A blur over 9 x 9, then fewer or more samples; sizes need not be multiples of anything."""
-    x = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
-    kernel = torch.full((2, 1, 9, 9), 1 / 81)
-
-    def run(part):
-        blurred = nn.functional.conv2d(part[None], kernel, padding=4, groups=2)[0]
-        if scale < 1:
-            return blurred[:, ::4, ::4]
-        return blurred.repeat_interleave(int(scale), 1).repeat_interleave(int(scale), 2)
-
-    torch.testing.assert_close(windowed(run, x, side=16, halo=8, scale=scale), run(x))
 
 
 def test_weights_are_read_without_torch_s_compiler():

@@ -18,7 +18,8 @@ LAYERS = [
     {"errors"},
     {"configuration", "loading", "tiles", "varint"},
     {"framing"},
-    {"image", "bitstream", "checkpoint", "layers"},
+    {"image", "bitstream", "checkpoint"},
+    {"torch_checkpoint", "layers"},
     {"entropy", "diffusion"},
     {"options", "onnx"},
     {"conditional", "progressive", "palette"},
@@ -180,6 +181,36 @@ WITHOUT_TORCH = existing(
 def test_nothing_of_coding_without_torch_reaches_it(name):
     allowed = {"numpy", "constriction", "safetensors", "onnxruntime", "PIL"}
     assert foreign(name) <= set(sys.stdlib_module_names) | allowed
+
+
+TORCH = {
+    "conditional.basis", "conditional.frozen", "conditional.model", "conditional.torch_backend",
+    "conditional.transform", "conditional.walk", "diffusion.prior", "diffusion.unet", "entropy.exact",
+    "entropy.prior", "entropy.quantize", "layers", "palette.autoencoder", "palette.networks",
+    "palette.pipelines", "palette.torch_backend", "progressive.torch_backend", "registry", "torch_checkpoint",
+}  # fmt: skip
+"""The modules of the codec that import torch; the registry does so to see whether a device is there."""
+
+
+def test_torch_is_imported_where_training_and_gpus_need_it_and_nowhere_else():
+    codec = [name for name in NAMES if room(name) not in LAB]
+    assert {name for name in codec if any(one.foreign == "torch" and one.running for one in imports(name))} == TORCH
+
+
+ROAD = existing(
+    "registry", "conditional.codec", "conditional.encode", "conditional.decode", "conditional.context_model",
+    "conditional.denoising", "conditional.networks", "conditional.coding_order", "conditional.tile_payload",
+    "conditional.grid", "conditional.onnx_backend", "progressive.codec", "progressive.encode", "progressive.decode",
+    "palette.codec", "palette.encode", "palette.decode",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROAD)
+def test_every_call_on_the_road_has_a_type(name):
+    """Neither Any nor a look-up by name: an editor finds the definition of everything that is called."""
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not names & {"Any", "import_module", "__import__"}
 
 
 @pytest.mark.parametrize("name", existing("conditional.decode"))

@@ -278,6 +278,6 @@ def test_load_refuses_wrong_types(name, value):
 
 def test_numbers_of_other_libraries_are_taken_as_python_has_them():
     given = {"quality": torch.tensor(30), "tile": np.int64(64), "seed": torch.tensor(7), "realism": Fraction(1, 2)}
-    values = regrain.options.checked(**given, eta=np.float32(0.5), partial=np.True_)
+    values = regrain.options.check_arguments(**given, eta=np.float32(0.5), partial=np.True_)
     assert values == {"quality": 30.0, "tile": 64, "seed": 7, "realism": 0.5, "eta": 0.5, "partial": True}
     assert [type(value) for value in values.values()] == [float, int, int, float, float, bool]

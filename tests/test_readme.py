@@ -13,6 +13,7 @@ from regrain_lab.evaluation.table import Row, read
 from scripts import figures
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "0.1"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -70,7 +71,7 @@ def test_every_package_and_top_level_module_is_on_the_map():
 
 
 def test_the_figures_are_those_of_the_results():
-    """The tables of figures are as scripts/figures.py makes them from docs/results.csv and docs/timings.csv."""
+    """The tables of figures are as scripts/figures.py makes them from the tables in results/0.1."""
     for table in figures.tables():
         assert table in README
 
@@ -81,11 +82,11 @@ PAGES = ("second_set", "progressive", "palette", "few_steps")
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_that_of_its_rows(name):
     page = importlib.import_module(f"experiments.{name}.page").page()
-    assert (ROOT / "docs" / f"{name.upper()}.md").read_text(encoding="utf-8") == page
+    assert (RESULTS / f"{name.upper()}.md").read_text(encoding="utf-8") == page
 
 
 def test_what_it_says_of_streams_is_what_their_page_has():
-    page = (ROOT / "docs" / "PROGRESSIVE.md").read_text(encoding="utf-8")
+    page = (RESULTS / "PROGRESSIVE.md").read_text(encoding="utf-8")
     rows = {cells[0]: cells[1:] for line in page.splitlines() if (cells := [c.strip() for c in line.split("|")[1:-1]])}
     at = dict(zip(rows["codec"], rows["progressive"], strict=True))
     bits = float(rows["this prior"][0])
@@ -96,7 +97,7 @@ def test_what_it_says_of_streams_is_what_their_page_has():
 
 def test_what_it_says_of_palettes_is_what_their_rows_have():
     """256 colours on Kodak, repaired; and the smallest files."""
-    rows = [row for row in read(Row, ROOT / "docs" / "results.csv") if row.options == "palette" and row.realism == 1]
+    rows = [row for row in read(Row, RESULTS / "results.csv") if row.options == "palette" and row.realism == 1]
     full = [row for row in rows if row.setting == "60"]
     bpp, psnr, lpips = (
         fmean(values)

@@ -36,7 +36,7 @@ FORMAT_TEXT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 def readers(fingerprint):
     """The reference's weights and the library's model of some latents."""
     path = registry.shipped_weights(bitstream.Method.CONDITIONAL, fingerprint)
-    return reference.read_weights(path), registry.shipped(None, bitstream.Method.CONDITIONAL, None, fingerprint)
+    return reference.read_weights(path), registry.model_for(None, bitstream.Method.CONDITIONAL, None, fingerprint)
 
 
 @pytest.fixture(scope="module")

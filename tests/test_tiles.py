@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regrain.errors import Corrupt
-from regrain.tiles import decode_each, places, windowed
+from regrain.tiles import apply_in_windows, decode_each, places
 
 
 def decoder(done):
@@ -85,4 +85,4 @@ def test_windowed_is_the_whole_of_what_sees_no_further_than_the_halo(scale, size
         summed = np.lib.stride_tricks.sliding_window_view(padded, (9, 9), (1, 2)).sum((3, 4))
         return summed[:, ::4, ::4] if scale < 1 else summed.repeat(scale, 1).repeat(scale, 2)
 
-    assert (windowed(run, x, side=16, halo=8, scale=scale) == run(x)).all()
+    assert (apply_in_windows(run, x, side=16, halo=8, scale=scale) == run(x)).all()

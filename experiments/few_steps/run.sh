@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures quality against steps, before and after distillation, and writes docs/FEW_STEPS.md: an hour.
+# Measures quality against steps, before and after distillation, and writes results/0.1/FEW_STEPS.md: an hour.
 # SHARED is the folder with data/kodak, data/test and data/weights; PYTHON is an interpreter with regrain[dev]; JOBS is
 # the number of processes that share the work.
 set -euo pipefail

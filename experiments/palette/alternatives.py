@@ -4,7 +4,7 @@
     of_picture:  x_t = alpha x + sigma eps,  log_snr = ln(alpha^2 / sigma^2),  x_0 = descend(denoise, x_t)
 
 A picture is first noised to a level (SDEdit, Meng et al. 2022): what decoding has left in it is not noise until it is
-drowned in some. Neither is part of the file format or of the package; docs/PALETTE.md has their figures.
+drowned in some. Neither is part of the file format or of the package; results/0.1/PALETTE.md has their figures.
 """
 
 import math
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrain.diffusion.sampler import descend
-from regrain.layers import windowed
 from regrain.palette.dither import UNIT
 from regrain.palette.repair import LOG_SNR_LAST, Repair
+from regrain.tiles import apply_in_windows
 
 SIDE, HALO = 512, 64
 """Of the squares in which pictures are denoised, and how much of their surroundings is seen."""
@@ -62,7 +62,12 @@ def of_picture(
 
     def estimate(x_t: torch.Tensor, level: float) -> Tensor:
         """The prior's estimate of x_0, window by window."""
-        return windowed(lambda part: denoise(part, level), x_t, side=SIDE, halo=HALO)
+
+        def part(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            """Of one window."""
+            return denoise(torch.from_numpy(x), level).numpy()
+
+        return torch.from_numpy(apply_in_windows(part, x_t.numpy(), side=SIDE, halo=HALO))
 
     levels = log_snr, LOG_SNR_LAST
     repaired = descend(estimate, x_t, levels, steps=how.steps, eta=how.eta, noise=noise_at)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures colours, dithering, coding and repair of the palette codec and writes docs/PALETTE.md: half an hour.
+# Measures colours, dithering, coding and repair of the palette codec and writes results/0.1/PALETTE.md: half an hour.
 # SHARED is the folder with data/kodak, data/test and data/weights; PYTHON is an interpreter with regrain[dev]; JOBS is
 # the number of processes that share the work.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the progressive codec and writes docs/PROGRESSIVE.md: an hour.
+# Measures the progressive codec and writes results/0.1/PROGRESSIVE.md: an hour.
 # SHARED is the folder with data/kodak, data/test and data/weights; PYTHON is an interpreter with regrain[dev]; JOBS is
 # the number of processes that share the work.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures other photos than Kodak's, and screen captures, and writes docs/SECOND_SET.md: half an hour.
+# Measures other photos than Kodak's, and screen captures, and writes results/0.1/SECOND_SET.md: half an hour.
 # SHARED is the folder with data/kodak, data/test and data/weights; PYTHON is an interpreter with regrain[dev]; JOBS is
 # the number of processes that share the work.
 set -euo pipefail

@@ -24,7 +24,7 @@ from regrain.errors import (
     UnsupportedVersion,
     UsageError,
 )
-from regrain.options import checked
+from regrain.options import check_arguments
 
 if TYPE_CHECKING:
     from regrain.types import Info, Model, Picturelike
@@ -97,7 +97,7 @@ def encode(
     Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
     LimitError above `max_pixels` or `max_memory`, ModelError without weights.
     """
-    knobs = checked(
+    knobs = check_arguments(
         quality=quality,
         target_size=target_size,
         target_bpp=target_bpp,
@@ -143,7 +143,7 @@ def decode(
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
     """
-    knobs = checked(
+    knobs = check_arguments(
         steps=steps,
         budget=budget,
         realism=realism,
@@ -179,7 +179,7 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
     `device` is "onnx" (None too) for ONNX Runtime on the CPU, or a name of torch's, as "cpu" and "cuda" are. Raises
     ModelError when the weights are missing or unreadable, and UsageError for a device that is not there.
     """
-    named = checked(path=path, device=device)
+    named = check_arguments(path=path, device=device)
     from regrain import registry
 
     return registry.load(named["path"], named["device"])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from regrain.errors import Corrupt, LimitError, NotRegrain, Truncated, UnsupportedVersion, UsageError
-from regrain.framing import FIRST_ANCILLARY, Section, framed, sections
+from regrain.framing import FIRST_ANCILLARY, Section, frame_section, sections
 from regrain.varint import get_varint, put_varint
 
 MAGIC = b"\x9fRGN\r\n"
@@ -135,8 +135,8 @@ def write(stream: Stream) -> bytes:
     if header.alpha != (stream.alpha is not None):
         raise UsageError(f"the alpha flag is {header.alpha}, alpha bytes are {'missing' if header.alpha else 'there'}")
     extras = zip(_EXTRAS, (stream.alpha, stream.icc, stream.exif, stream.xmp), strict=True)
-    parts = [framed(kind, payload) for kind, payload in extras if payload is not None]
-    parts += [framed(SectionType.LATENTS, put_varint(index) + tile) for index, tile in enumerate(tiles)]
+    parts = [frame_section(kind, payload) for kind, payload in extras if payload is not None]
+    parts += [frame_section(SectionType.LATENTS, put_varint(index) + tile) for index, tile in enumerate(tiles)]
     return _pack_header(header) + b"".join(parts)
 
 

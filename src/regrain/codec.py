@@ -106,7 +106,7 @@ def encode(
     fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     memory.check("encoding", header, limit=max_memory, torch=registry.needs_torch(given, device))
-    model = registry.shipped(given, which, device)
+    model = registry.model_for(given, which, device)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
     with registry.torch_defaults():
         prepared = model.prepare(pixels, tile)
@@ -181,7 +181,7 @@ def decode(
         _check_fingerprint(wanted, given.fingerprint)
     from regrain.image import Metadata, Picture
 
-    model = registry.shipped(given, header.method, device, wanted)
+    model = registry.model_for(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
     steps = model.default_steps if steps is None else steps
     options = DecodeOptions(steps, realism, eta, seed, init_noise, partial)
@@ -192,7 +192,7 @@ def decode(
 
 def default_steps(header: bitstream.Header, model: "Codec | None", device: str | None) -> int:
     """The steps that a file is decoded in, by this model or else the package's own, where nobody names a number."""
-    return registry.shipped(model, header.method, device, header.fingerprint).default_steps
+    return registry.model_for(model, header.method, device, header.fingerprint).default_steps
 
 
 def _alpha(stream: bitstream.Stream, *, partial: bool) -> "NDArray[np.uint8] | None":

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from regrain.errors import UsageError, shown
+from regrain.errors import UsageError, quote
 
 __all__ = ["NETWORKS", "Ranges", "depth", "number", "read"]
 
@@ -33,9 +33,9 @@ def read(kind: type[T], data: object, where: str, ranges: Ranges = NETWORKS) -> 
     number that is not finite or out of its range.
     """
     if not isinstance(data, dict):
-        raise UsageError(f"{where}: expected a table, got {shown(data)}")
+        raise UsageError(f"{where}: expected a table, got {quote(data)}")
     hints = get_type_hints(kind)
-    if unknown := sorted(shown(name) for name in data.keys() - hints.keys()):
+    if unknown := sorted(quote(name) for name in data.keys() - hints.keys()):
         raise UsageError(f"{where}: unknown name {unknown[0]}; allowed are {', '.join(sorted(hints))}")
     values = {name: _value(hints[name], value, f"{where}: {name}", ranges.get(name)) for name, value in data.items()}
     try:
@@ -49,7 +49,7 @@ def read(kind: type[T], data: object, where: str, ranges: Ranges = NETWORKS) -> 
 def number(value: object, where: str, span: tuple[float, float] | None = None) -> float:
     """A finite float, or a whole number as one. Raises UsageError for anything else and for one out of its range."""
     if type(value) not in (int, float):
-        raise UsageError(f"{where}: expected float, got {shown(value)}")
+        raise UsageError(f"{where}: expected float, got {quote(value)}")
     return float(_within(value, where, span))
 
 
@@ -69,20 +69,20 @@ def _value(hint: object, value: object, where: str, span: tuple[float, float] | 
     if hint is float:
         return number(value, where, span)
     if type(value) is not hint:
-        raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {shown(value)}")
+        raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {quote(value)}")
     return _within(value, where, span) if isinstance(value, int) else value
 
 
 def _within(value: Any, where: str, span: tuple[float, float] | None) -> Any:  # noqa: ANN401 - a number of either kind
     low, high = span or (-(2.0**63), 2.0**63)
     if not low <= value <= high:
-        raise UsageError(f"{where} is {shown(value)}; {low:g} to {high:g} is allowed")
+        raise UsageError(f"{where} is {quote(value)}; {low:g} to {high:g} is allowed")
     return value
 
 
 def _values(kinds: tuple[Any, ...], value: object, where: str, span: tuple[float, float] | None) -> tuple[object, ...]:
     if not isinstance(value, list | tuple) or len(value) > _LONGEST:
-        raise UsageError(f"{where}: expected a list, got {shown(value)}")
+        raise UsageError(f"{where}: expected a list, got {quote(value)}")
     many = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
     if len(many) != len(value):
         raise UsageError(f"{where}: expected {len(many)} values, got {len(value)}")

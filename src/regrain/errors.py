@@ -32,7 +32,7 @@ __all__ = [
 _SHOWN_MOST = 80
 
 
-def shown(value: object, most: int = _SHOWN_MOST) -> str:
+def quote(value: object, most: int = _SHOWN_MOST) -> str:
     """What a file says, fit for a message: its representation, printable ASCII alone, at most so many characters.
 
     Text and bytes are cut before they are escaped, and of collections the type is named, so that size costs nothing.
@@ -103,7 +103,7 @@ class OutputError(RegrainError, OSError):
     exit_code = 7
 
 
-def plain(text: object, most: int = 200) -> str:
+def escape(text: object, most: int = 200) -> str:
     """Words that may quote a file, fit for a message: what does not print is escaped, and what is long is cut."""
     escaped = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text)[: most + 1])
     return escaped if len(escaped) <= most else f"{escaped[: most - 3]}..."

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from regrain.errors import BitstreamError, Corrupt, Truncated
 from regrain.varint import get_varint, put_varint
 
-__all__ = ["FIRST_ANCILLARY", "Section", "framed", "sections"]
+__all__ = ["FIRST_ANCILLARY", "Section", "frame_section", "sections"]
 
 FIRST_ANCILLARY = 128
 """Types from here on may be skipped by whoever does not know them."""
@@ -29,7 +29,7 @@ class Section(NamedTuple):
     tile: int = 0
 
 
-def framed(kind: int, payload: bytes) -> bytes:
+def frame_section(kind: int, payload: bytes) -> bytes:
     """The bytes of a section."""
     frame = bytes([kind]) + put_varint(len(payload))
     return frame + zlib.crc32(payload, zlib.crc32(frame)).to_bytes(4, "little") + payload

@@ -5,7 +5,6 @@ processed in tiles with a halo and give the pixels that it would have given whol
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ __all__ = [
     "conv",
     "icnr_",
     "normal_",
-    "windowed",
 ]
 
 
@@ -137,28 +135,3 @@ class Embedding(nn.Module):
         features = torch.cos(math.pi * k * scalars[:, :, None])
         out: Tensor = self.mlp(features.flatten(1))
         return out
-
-
-def windowed(run: Callable[[Tensor], Tensor], x: Tensor, *, side: int, halo: int, scale: float = 1) -> Tensor:
-    """run(x), x (C, H, W), in squares of `side` that see `halo` around them, so that memory is bounded.
-
-    `run` gives `scale` times the height and width that it gets, rounded up; side times scale and halo times scale are
-    whole numbers.
-    """
-    core, rows = round(side * scale), []
-    for top in range(0, x.shape[1], side):
-        down, up = _reach(top, side, halo)
-        parts = []
-        for left in range(0, x.shape[2], side):
-            across, before = _reach(left, side, halo)
-            seen = run(x[:, down, across])
-            first, start = round(up * scale), round(before * scale)
-            parts.append(seen[:, first : first + core, start : start + core])
-        rows.append(torch.cat(parts, 2))
-    return torch.cat(rows, 1)
-
-
-def _reach(start: int, side: int, halo: int) -> tuple[slice, int]:
-    """A window that starts at `start` with its halo, and where in that it starts."""
-    first = max(0, start - halo)
-    return slice(first, start + side + halo), start - first

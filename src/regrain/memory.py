@@ -36,8 +36,8 @@ def check(work: str, header: Header, *, steps: int = 1, limit: int | None = None
     if wanted > allowed:
         taken = f" in {steps} steps" if steps > 1 else ""
         raise LimitError(
-            f"{work} {header.width} x {header.height}{taken} needs about {_shown(wanted)} of memory, "
-            f"allowed are {_shown(allowed)}, see --max-memory"
+            f"{work} {header.width} x {header.height}{taken} needs about {_format_bytes(wanted)} of memory, "
+            f"allowed are {_format_bytes(allowed)}, see --max-memory"
         )
 
 
@@ -87,5 +87,5 @@ def _group_limits(root: Path) -> Iterator[int]:
                 yield int((top / place / name).read_text())
 
 
-def _shown(count: int) -> str:
+def _format_bytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"

@@ -18,7 +18,7 @@ from regrain.errors import UsageError
 if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
 
-__all__ = ["METHODS", "NAMES", "RANGES", "RATES", "DecodeOptions", "check_names", "checked"]
+__all__ = ["METHODS", "NAMES", "RANGES", "RATES", "DecodeOptions", "check_arguments", "check_names"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ _OPTIONAL = {*RATES, "budget", "steps", "max_memory", "method", "device", "model
 NAMES = frozenset(RANGES) | frozenset(_CHOICES)
 
 
-def checked(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a caller passes
+def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a caller passes
     """The arguments, whose names are among `NAMES`, with numbers of NumPy and torch as Python's; raises UsageError.
 
     Of quality, target_size and target_bpp at most one may be given. Where `steps` is among the arguments, `budget` is
@@ -98,7 +98,7 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a caller pa
         return _number(name, value)
     allows, allowed = _CHOICES[name]
     if not allows(value):
-        raise UsageError(f"{name} is {_shown(value)}; allowed {allowed}")
+        raise UsageError(f"{name} is {_quote(value)}; allowed {allowed}")
     return value
 
 
@@ -114,11 +114,11 @@ def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a 
     if figure is None or not low <= figure <= high:
         what = "a number" if kind is float else "a whole number"
         word = " or 'auto'" if name == "steps" else ""
-        raise UsageError(f"{name} is {_shown(value)}; allowed is {what} from {low} to {high}{word}")
+        raise UsageError(f"{name} is {_quote(value)}; allowed is {what} from {low} to {high}{word}")
     return figure
 
 
-def _shown(value: object) -> str:
+def _quote(value: object) -> str:
     """A value on one short line, or its type where it is too long to be spelt."""
     try:
         return " ".join(reprlib.repr(value).split())

@@ -27,7 +27,7 @@ from regrain import bitstream
 from regrain.errors import RegrainError, UsageError
 from regrain.image import Metadata, read
 from regrain.image.picture import EXIF_MARK
-from regrain.options import check_names, checked
+from regrain.options import check_arguments, check_names
 from regrain.varint import get_varint
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class RegrainImageFile(ImageFile.ImageFile):
         """Become the picture that these settings make of the file, unless that is what this is."""
         own = {"partial": bool(ImageFile.LOAD_TRUNCATED_IMAGES), "max_pixels": self.width * self.height}
         knobs = wanted | {name: value for name, value in own.items() if wanted[name] is None}
-        checked(**knobs)
+        check_arguments(**knobs)
         if self._im is not None and wanted == self._settings:
             return
         with _as_os_errors():
@@ -167,7 +167,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
 
     options = image.encoderinfo
     check_names(options, [*_ENCODING, *_METADATA], "save")
-    knobs = checked(**{name: options[name] for name in _ENCODING if options.get(name) is not None})
+    knobs = check_arguments(**{name: options[name] for name in _ENCODING if options.get(name) is not None})
     with _as_os_errors():
         picture = read(image, max_pixels=knobs.pop("max_pixels", image.width * image.height))
         picture = replace(picture, metadata=_metadata(picture.metadata, options))

@@ -32,9 +32,9 @@ __all__ = [
     "expected_psnr",
     "load",
     "method_of",
+    "model_for",
     "needs_torch",
     "resolve_model",
-    "shipped",
     "shipped_fingerprint",
     "shipped_weights",
     "torch_defaults",
@@ -178,17 +178,17 @@ def torch_defaults() -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _cached(path: Path, device: str) -> Codec:
+def _load_cached(path: Path, device: str) -> Codec:
     """The package's models that were asked for last, on their devices, 10 to 35 MB each."""
     return load(path, device)
 
 
-def shipped(given: Codec | None, method: Method, device: str | None, fingerprint: bytes = b"") -> Codec:
+def model_for(given: Codec | None, method: Method, device: str | None, fingerprint: bytes = b"") -> Codec:
     """The model that was given, where it is, or the package's own on `device`, of that fingerprint if it has it."""
     if given:
         return given
     with TURN, as_file(shipped_weights(method, fingerprint)) as path:
-        return _cached(path, _device(device))
+        return _load_cached(path, _device(device))
 
 
 def resolve_model(
@@ -198,7 +198,7 @@ def resolve_model(
     if model is None or not isinstance(model, str | os.PathLike):
         return model
     if isinstance(model, str) and model in METHODS:
-        return shipped(None, Method[model.upper()], device, fingerprint)
+        return model_for(None, Method[model.upper()], device, fingerprint)
     return load(model, device)
 
 
@@ -218,11 +218,11 @@ def _device(name: str | None) -> str:
 
     Raises UsageError for a device that is not there.
     """
-    if name in (None, ONNX) or (name == "cpu" and not _installed("torch")):
-        if not _installed("onnxruntime"):
+    if name in (None, ONNX) or (name == "cpu" and not _is_installed("torch")):
+        if not _is_installed("onnxruntime"):
             raise UsageError("this needs onnxruntime: pip install onnxruntime")
         return ONNX
-    if not _installed("torch"):
+    if not _is_installed("torch"):
         raise UsageError(f"device {name!r} needs torch: pip install 'regrain[torch]'")
     import torch
 
@@ -246,10 +246,10 @@ def _compute_alone_after_fork() -> None:
 def needs_torch(model: object, device: str | None) -> bool:
     """Whether this model, or the package's own on `device`, runs on torch."""
     named = getattr(model, "device", device)
-    return named not in (None, ONNX) and _installed("torch")
+    return named not in (None, ONNX) and _is_installed("torch")
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     with suppress(ImportError):
         return sys.modules.get(package) is not None or find_spec(package) is not None
     return False

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from regrain.errors import Corrupt
 
-__all__ = ["Place", "decode_each", "places", "windowed"]
+__all__ = ["Place", "apply_in_windows", "decode_each", "places"]
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def decode_each(payloads: Sequence[bytes | None], decode: Callable[[int, bytes],
         log.warning("latents: %d of %d tiles are lost (%s)", len(lost), len(payloads), named)
 
 
-def windowed(
+def apply_in_windows(
     run: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any], *, side: int, halo: int, scale: float = 1
 ) -> NDArray[Any]:
     """run(x), x (C, H, W), in squares of `side` that see `halo` around them, so that memory is bounded.

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from regrain.cli.terminal import clean, one_line, write_whole
+from regrain.cli.terminal import escape, one_line, write_whole
 
 SIZE = 300_000
 PUT = f"from regrain.cli.streams import put; put(bytes({SIZE}), '-', overwrite=False)"
@@ -19,8 +19,8 @@ resource = pytest.importorskip("resource", reason="needs a Unix")
 
 
 def test_what_a_terminal_obeys_is_escaped():
-    assert clean("plain, ünïcode 写真 \N{CAMERA}") == "plain, ünïcode 写真 \N{CAMERA}"
-    assert clean("a\nb\rc\td\x1b[2Je\x9bf\u202eg\udcffh\0") == r"a\nb\rc\td\x1b[2Je\x9bf\u202eg\udcffh\x00"
+    assert escape("plain, ünïcode 写真 \N{CAMERA}") == "plain, ünïcode 写真 \N{CAMERA}"
+    assert escape("a\nb\rc\td\x1b[2Je\x9bf\u202eg\udcffh\0") == r"a\nb\rc\td\x1b[2Je\x9bf\u202eg\udcffh\x00"
 
 
 def test_a_very_long_line_keeps_its_ends():

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conditional.tiny import DEVICES, SMALL, both, built, codec, shipped_tensors
-from regrain import checkpoint, registry
 from regrain import codec as files
+from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.conditional.codec import ConditionalModel
 from regrain.conditional.config import ModelConfig, TransformConfig
@@ -64,7 +64,7 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path, device):
             path.write_bytes(data)
         with pytest.raises(ModelError, match=word):
             ConditionalModel.load(path, device)
-    checkpoint.save(path, {"a": torch.zeros(3)}, {})
+    torch_checkpoint.save(path, {"a": torch.zeros(3)}, {})
     with pytest.raises(ModelError, match="not weights of the conditional codec"):
         ConditionalModel.load(path, device)
     data = bytearray(path.read_bytes())
@@ -107,7 +107,7 @@ def test_weights_of_another_shape_are_refused(stored, changes, about, word, devi
     tensors, metadata = stored
     changed = {name: value for name, value in {**tensors, **changes}.items() if value is not None}
     path = tmp_path / "w.safetensors"
-    checkpoint.save(path, changed, metadata | {"config": metadata["config"] | about})
+    torch_checkpoint.save(path, changed, metadata | {"config": metadata["config"] | about})
     with pytest.raises(ModelError, match=word) as refusal:
         ConditionalModel.load(path, device)
     assert str(refusal.value).startswith(f"{path}: not weights of the conditional codec: ")

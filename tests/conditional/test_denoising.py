@@ -10,7 +10,7 @@ import torch
 
 from conditional.tiny import DEVICES, SMALL, built
 from conditional.tiny import codec as small_codec
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.conditional.codec import ConditionalModel
 from regrain.conditional.decode import WINDOW, reconstruct
 from regrain.conditional.frozen import SAMPLER, FrozenModel, freeze
@@ -174,7 +174,7 @@ def test_samplers_of_another_shape_are_refused_when_they_are_loaded(tensors, dev
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_file_of_weights_says_whether_it_has_a_sampler(tensors, tmp_path, device):
     about = {"recipe": "small", "step": 1, "config": SAMPLING.to_dict()}
-    checkpoint.save(tmp_path / "weights.safetensors", tensors, about)
+    torch_checkpoint.save(tmp_path / "weights.safetensors", tensors, about)
     model = ConditionalModel.load(tmp_path / "weights.safetensors", device)
     assert model.denoiser.samples(1.0)
     assert not model.denoiser.samples(0.0)

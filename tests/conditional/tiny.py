@@ -5,7 +5,7 @@ from importlib.resources import as_file
 import numpy as np
 import torch
 
-from regrain import checkpoint, registry
+from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.conditional.codec import ConditionalModel
 from regrain.conditional.frozen import freeze
@@ -52,7 +52,7 @@ def both(trained: ConditionalCodec) -> tuple[ConditionalModel, ConditionalModel]
 
 def shipped(device: str, fingerprint: bytes = b"") -> ConditionalModel:
     """The package's weights on a device, the current ones or those of a fingerprint."""
-    model = registry.shipped(None, Method.CONDITIONAL, device, fingerprint)
+    model = registry.model_for(None, Method.CONDITIONAL, device, fingerprint)
     assert isinstance(model, ConditionalModel)
     return model
 
@@ -60,4 +60,4 @@ def shipped(device: str, fingerprint: bytes = b"") -> ConditionalModel:
 def shipped_tensors() -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors and metadata of the package's weights."""
     with as_file(registry.shipped_weights(Method.CONDITIONAL)) as path:
-        return checkpoint.load(path)
+        return torch_checkpoint.load(path)

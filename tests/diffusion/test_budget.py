@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regrain.diffusion import budget
-from regrain.diffusion.budget import STEPS, Budget, begun
+from regrain.diffusion.budget import STEPS, Budget, choose_steps
 
 SECONDS = st.floats(0, 100)
 
@@ -53,7 +53,7 @@ def test_the_first_estimate_is_timed_and_kept(clock, seconds, wanted):
         clock.now += 0.5
         return x + t
 
-    steps, see = begun(Budget(seconds), estimate, 3, 1.0, work=2)
+    steps, see = choose_steps(Budget(seconds), estimate, 3, 1.0, work=2)
     assert steps == wanted
     assert [see(3, 1.0), see(4, 0.5)] == [4.0, 4.5]
     assert calls == [(3, 1.0), (4, 0.5)]
@@ -62,7 +62,7 @@ def test_the_first_estimate_is_timed_and_kept(clock, seconds, wanted):
 def test_what_went_before_counts(clock):
     allowed = Budget(10)
     clock.now += 8.5
-    steps, _ = begun(allowed, lambda: setattr(clock, "now", clock.now + 0.5))
+    steps, _ = choose_steps(allowed, lambda: setattr(clock, "now", clock.now + 0.5))
     assert (steps, allowed.pass_seconds) == (2, 0.5)
 
 
@@ -70,4 +70,4 @@ def test_a_number_is_that_number():
     def estimate():
         raise AssertionError("called before its time")
 
-    assert begun(7, estimate) == (7, estimate)
+    assert choose_steps(7, estimate) == (7, estimate)

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.prior import HALO, STRIDE, Prior, PriorConfig, between, levels
 from regrain.errors import ModelError, UsageError
@@ -85,7 +85,7 @@ def test_pictures_of_a_batch_and_windows_of_a_picture_do_not_see_each_other(prio
 def test_weights_come_back(prior, tmp_path):
     path = tmp_path / "prior.safetensors"
     tensors = {name: tensor.half() for name, tensor in prior.state_dict().items()}
-    checkpoint.save(path, tensors, {"kind": "prior", "config": TINY.to_dict()})
+    torch_checkpoint.save(path, tensors, {"kind": "prior", "config": TINY.to_dict()})
     loaded = Prior.load(path)
     assert loaded.config == TINY
     x_t, log_snr = torch.randn(1, 3, 16, 16), torch.zeros(1)
@@ -95,7 +95,7 @@ def test_weights_come_back(prior, tmp_path):
 def test_weights_from_before_there_was_a_choice_are_of_v_prediction(prior, tmp_path):
     path = tmp_path / "prior.safetensors"
     before = {"widths": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8}
-    checkpoint.save(path, prior.state_dict(), {"kind": "prior", "config": before})
+    torch_checkpoint.save(path, prior.state_dict(), {"kind": "prior", "config": before})
     loaded = Prior.load(path).config
     assert loaded == TINY == replace(TINY, prediction="v", learned_variance=False)
     assert loaded.to_dict().keys() == before.keys(), (
@@ -105,7 +105,7 @@ def test_weights_from_before_there_was_a_choice_are_of_v_prediction(prior, tmp_p
 
 def test_weights_say_what_they_predict(tmp_path):
     path, config = tmp_path / "prior.safetensors", replace(TINY, prediction="eps", learned_variance=True)
-    checkpoint.save(path, Prior(config).state_dict(), {"kind": "prior", "config": config.to_dict()})
+    torch_checkpoint.save(path, Prior(config).state_dict(), {"kind": "prior", "config": config.to_dict()})
     assert Prior.load(path).config == config
 
 
@@ -122,6 +122,6 @@ def test_weights_say_what_they_predict(tmp_path):
 )
 def test_other_weights_are_refused(prior, tmp_path, about):
     path = tmp_path / "prior.safetensors"
-    checkpoint.save(path, prior.state_dict(), about)
+    torch_checkpoint.save(path, prior.state_dict(), about)
     with pytest.raises(ModelError, match="not weights of"):
         Prior.load(path)

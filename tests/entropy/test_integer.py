@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("onnxruntime")
 
-from regrain import registry
+from regrain import checkpoint, registry
 from regrain.bitstream import Method
 from regrain.entropy import exact, integer
 from regrain.errors import ModelError
-from regrain.onnx import weights
 from regrain.onnx.network import matrix_product
 
 HYPER, LATENT, HIDDEN, CONTEXTS = 48, 256, 64, [(2, 2), (2, 4), (6, 10), (16, 24), (40, 56), (96, 160)]
@@ -37,7 +36,7 @@ def backwards(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
 def arrays() -> dict[str, np.ndarray]:
     """The scale branch of the weights that ship."""
     with as_file(registry.shipped_weights(Method.CONDITIONAL)) as path:
-        stored, _ = weights.load(path)
+        stored, _ = checkpoint.load(path)
     return {name: array for name, array in stored.items() if name.startswith("latents.scale.")}
 
 

@@ -9,12 +9,11 @@ from torch import nn
 
 pytest.importorskip("onnxruntime")
 
-from regrain import registry
+from regrain import checkpoint, registry
 from regrain.bitstream import Method
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.unconditional_config import PriorConfig
 from regrain.errors import ModelError
-from regrain.onnx import weights
 from regrain.onnx.unconditional import Denoiser
 
 few = settings(max_examples=8, deadline=None)
@@ -62,9 +61,9 @@ def test_any_configuration(widths, depths, channels, patch, learned_variance, pr
 @pytest.mark.parametrize(("method", "prefix"), [("progressive", ""), ("palette", "denoiser.")])
 def test_the_weights_that_ship(method, prefix):
     path = registry.shipped_weights(Method[method.upper()])
-    stored, about = weights.load(path)
+    stored, about = checkpoint.load(path)
     config = PriorConfig.from_dict(about["config"])
-    parts = weights.part(stored, prefix)
+    parts = checkpoint.part(stored, prefix)
     module = Prior.filled(about["config"], {name: torch.from_numpy(part) for name, part in parts.items()})
     run = Denoiser(config, parts)
     for log_snr in (-4.0, 1.5, 7.0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
 from regrain.palette.codec import PaletteModel
@@ -25,7 +25,7 @@ def weights(tmp_path_factory):
     tensors, about = freeze(network, torch.zeros(4), torch.ones(4))
     tensors |= {f"denoiser.{name}": tensor.half() for name, tensor in prior.state_dict().items()}
     path = tmp_path_factory.mktemp("palette") / "palette.safetensors"
-    checkpoint.save(path, tensors, {**about, "config": PRIOR.to_dict(), "recipe": "tiny"})
+    torch_checkpoint.save(path, tensors, {**about, "config": PRIOR.to_dict(), "recipe": "tiny"})
     return path
 
 

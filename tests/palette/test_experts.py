@@ -7,7 +7,7 @@ import pytest
 
 from regrain.errors import Corrupt
 from regrain.palette import experts
-from regrain.palette.experts import BIT, LARGEST, Experts, fitted, log2
+from regrain.palette.experts import BIT, LARGEST, Experts, fit, log2
 from regrain.palette.interlace import KINDS, WEIGHT_UNIT, passes
 
 
@@ -97,7 +97,7 @@ def ideal_bits(told, palette, indices):
 
 def test_fitted_experts_know_more_than_others():
     palette, indices = waves(40)
-    best = ideal_bits(fitted(palette, indices), palette, indices)
+    best = ideal_bits(fit(palette, indices), palette, indices)
     blind = Experts(np.zeros((3, 3), np.int8), 0, (0, 0, 0))
     assert ideal_bits(blind, palette, indices) == pytest.approx(1600 * math.log2(30))
     assert best < 0.6 * ideal_bits(blind, palette, indices)
@@ -109,7 +109,7 @@ def test_a_metric_learns_which_channel_is_noise():
     rows, columns = np.mgrid[:48, :48]
     noise = np.random.default_rng(0).integers(0, 8, (48, 48))
     indices = (((rows + columns) // 12) % 8 * 8 + noise).astype(np.uint8)
-    told = fitted(palette, indices)
+    told = fit(palette, indices)
     assert np.abs(told.metric[0, 0]) > 3 * np.abs(told.metric[1]).max()
     assert ideal_bits(told, palette, indices) < 48 * 48 * 4.5
 
@@ -118,5 +118,5 @@ def test_a_metric_learns_which_channel_is_noise():
 def test_any_size_is_fitted(size):
     palette, _ = waves(8)
     indices = np.zeros(size, np.uint8)
-    assert len(fitted(palette, indices).to_bytes()) == Experts.size(3)
-    assert len(fitted(palette[:1], indices).to_bytes()) == Experts.size(3)
+    assert len(fit(palette, indices).to_bytes()) == Experts.size(3)
+    assert len(fit(palette[:1], indices).to_bytes()) == Experts.size(3)

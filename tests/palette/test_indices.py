@@ -62,7 +62,7 @@ def test_a_tile_of_256_colours_takes_a_quarter_less(way):
 def test_the_size_is_that_of_palette_and_of_what_experts_do_not_know():
     palette, chosen = case(48, 64)
     payload = pack(palette, chosen, TILE)
-    told = experts.fitted(palette, chosen)
+    told = experts.fit(palette, chosen)
     known, costs = np.append(chosen.reshape(-1), len(palette)).astype(int), told.costs(palette)
     ideal = sum(experts._bits(told.weights(costs, known, one), known[one.places]) for one in passes(48, 64)) / 8
     of_palette = sum(len(ids) and sum(math.log2(n + 1) for n in ids) for _, ids, _ in colours.parts(palette)[1]) / 8

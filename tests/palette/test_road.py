@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import regrain
-from regrain import bitstream, checkpoint, codec
+from regrain import bitstream, codec, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.errors import Corrupt, ModelError
 from regrain.palette import sections
@@ -116,7 +116,7 @@ def test_windows_leave_no_seam(model, photo, monkeypatch):
 
 @pytest.mark.parametrize("device", ["onnx", "cpu"])
 def test_weights_that_are_none_are_refused_in_a_line(weights, tmp_path, device):
-    tensors, about = checkpoint.load(weights)
+    tensors, about = torch_checkpoint.load(weights)
     bad = {
         "of another kind": (tensors, {**about, "kind": "prior"}),
         "without a shape": (tensors, {name: value for name, value in about.items() if name != "autoencoder"}),
@@ -128,7 +128,7 @@ def test_weights_that_are_none_are_refused_in_a_line(weights, tmp_path, device):
     }
     for name, (some, said) in bad.items():
         path = tmp_path / f"{name}.safetensors"
-        checkpoint.save(path, some, said)
+        torch_checkpoint.save(path, some, said)
         with pytest.raises(ModelError) as error:
             PaletteModel.load(path, device)
         assert "\n" not in str(error.value)
@@ -138,13 +138,13 @@ def test_weights_that_are_none_are_refused_in_a_line(weights, tmp_path, device):
 
 def test_a_file_of_another_autoencoder_is_refused_and_of_another_denoiser_is_not(model, weights, photo, tmp_path):
     data = regrain.encode(photo(32, 32), model=model)
-    tensors, about = checkpoint.load(weights)
+    tensors, about = torch_checkpoint.load(weights)
     spared = {name: tensor for name, tensor in tensors.items() if not name.startswith("denoiser.")}
     other = tmp_path / "other.safetensors"
-    checkpoint.save(other, spared, {name: value for name, value in about.items() if name != "config"})
+    torch_checkpoint.save(other, spared, {name: value for name, value in about.items() if name != "config"})
     assert decoded(data, regrain.load(other)).shape == (32, 32, 3)
     spared["moments.shift"] = torch.ones(4)
-    checkpoint.save(other, spared, {name: value for name, value in about.items() if name != "config"})
+    torch_checkpoint.save(other, spared, {name: value for name, value in about.items() if name != "config"})
     with pytest.raises(ModelError, match="latent fingerprint"):
         decoded(data, regrain.load(other))
     assert regrain.load(other).method == Method.PALETTE

@@ -11,7 +11,7 @@ from regrain.palette.surroundings import flatten_short_sides, margins, repeat_ed
 
 @pytest.fixture(scope="module")
 def shipped():
-    return registry.shipped(None, Method.PALETTE, None)
+    return registry.model_for(None, Method.PALETTE, None)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (8, 8), (8, 96), (65, 5), (1, 80)])

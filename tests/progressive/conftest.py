@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.diffusion.prior import Prior, PriorConfig
 
 TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
@@ -14,5 +14,5 @@ def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "prior.safetensors"
     tensors = {name: tensor.half() for name, tensor in Prior(TINY).state_dict().items()}
-    checkpoint.save(path, tensors, {"kind": "prior", "config": TINY.to_dict(), "recipe": "tiny"})
+    torch_checkpoint.save(path, tensors, {"kind": "prior", "config": TINY.to_dict(), "recipe": "tiny"})
     return path

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import regrain
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.bitstream import read
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.errors import ModelError
@@ -114,7 +114,7 @@ def test_without_onnxruntime_torch_is_the_default(weights, monkeypatch):
 )
 def test_weights_of_another_shape_are_refused_alike(tmp_path, device, changes, metadata, reason):
     path = tmp_path / "w.safetensors"
-    checkpoint.save(
+    torch_checkpoint.save(
         path, tensors(**changes), {"kind": "prior", "config": CONFIG.to_dict(), "recipe": "tiny"} | metadata
     )
     with pytest.raises(ModelError, match=reason) as error:

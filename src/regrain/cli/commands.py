@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import regrain
-from regrain.cli.streams import beside, check_rgn_target, check_target, picture_format, put, seekable, source
-from regrain.cli.terminal import STANDARD, about, say, shown
+from regrain.cli.streams import check_rgn_target, check_target, default_output, picture_format, put, seekable, source
+from regrain.cli.terminal import STANDARD, about, display_name, say
 from regrain.cli.work import seconds, working
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def encode(options: argparse.Namespace) -> None:
     """Picture to .rgn file; raises what `regrain.encode` raises, or OutputError."""
     from regrain import image
 
-    target = options.output or beside(options.input, ".rgn")
+    target = options.output or default_output(options.input, ".rgn")
     check_rgn_target(target, overwrite=options.overwrite, source=options.input)
     limited = image.pillow_limited(options.max_pixels)
-    with working(options, f"encoding {shown(options.input)}"), limited:
+    with working(options, f"encoding {display_name(options.input)}"), limited:
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
         with about(options.input):
@@ -58,9 +58,9 @@ def encode(options: argparse.Namespace) -> None:
             "input_bytes": before,
             "seconds": round(waited, 3),
         },
-        f"{shown(options.input)} -> {shown(target, 'stdout')}: {info.size:,} bytes, {info.bpp:.3f} bpp, "
+        f"{display_name(options.input)} -> {display_name(target, 'stdout')}: {info.size:,} bytes, {info.bpp:.3f} bpp, "
         f"{before / info.size:.0f}:1, {waited:.1f} s",
-        more=_described(info),
+        more=_describe(info),
         aside=target == STANDARD,
     )
 
@@ -69,14 +69,16 @@ def decode(options: argparse.Namespace) -> None:
     """.rgn file to picture, in the format of its suffix; raises what `regrain.decode` raises, or OutputError."""
     from regrain import bitstream, codec, image
 
-    target = options.output or beside(options.input, ".png")
+    target = options.output or default_output(options.input, ".png")
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
-    with working(options, f"decoding {shown(options.input)}"):
+    with working(options, f"decoding {display_name(options.input)}"):
         data = _file(options.input, options.max_pixels)
         with about(options.input):
             header = bitstream.read_header(data)
-            image.check_format(kind, header.width, header.height, alpha=header.alpha, name=shown(target, "stdout"))
+            image.check_format(
+                kind, header.width, header.height, alpha=header.alpha, name=display_name(target, "stdout")
+            )
         model = _weights_for(data, options)
         with about(options.input):
             picture = codec.decode(
@@ -93,7 +95,7 @@ def decode(options: argparse.Namespace) -> None:
                 max_memory=options.max_memory,
             )
         buffer = io.BytesIO()
-        image.write(picture, buffer, format=kind, name=shown(target, "stdout"))
+        image.write(picture, buffer, format=kind, name=display_name(target, "stdout"))
     put(buffer.getvalue(), target, overwrite=options.overwrite)
     waited = seconds(options)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
@@ -103,7 +105,7 @@ def decode(options: argparse.Namespace) -> None:
     report(
         options,
         {"input": options.input, "output": target, **size, **knobs, "seconds": round(waited, 3)},
-        f"{shown(options.input)} -> {shown(target, 'stdout')}: {picture.width} x {picture.height}, "
+        f"{display_name(options.input)} -> {display_name(target, 'stdout')}: {picture.width} x {picture.height}, "
         f"steps {steps}, realism {options.realism:g}, seed {options.seed}, {waited:.1f} s",
         more="" if budget is None else f"  a pass takes {budget.pass_seconds:.2f} s, {budget.seconds:g} s are allowed",
         aside=target == STANDARD,
@@ -135,8 +137,8 @@ def inspect(options: argparse.Namespace) -> None:
         return say(json.dumps(dataclasses.asdict(info)))
     if options.quiet:
         return None
-    say(f"{shown(options.input)}: {info.size:,} bytes, {info.bpp:.3f} bpp")
-    say(_described(info))
+    say(f"{display_name(options.input)}: {info.size:,} bytes, {info.bpp:.3f} bpp")
+    say(_describe(info))
     for section in info.sections:
         tile = "" if section["tile"] is None else f" {section['tile']}"
         expected = "" if section["psnr"] is None else f", about {section['psnr']:.1f} dB"
@@ -184,7 +186,7 @@ def _facts(info: "Info") -> dict[str, object]:
     return {"bytes": facts.pop("size"), **facts}
 
 
-def _described(info: "Info") -> str:
+def _describe(info: "Info") -> str:
     colour = ("grey" if info.grey else "colour") + (" with alpha" if info.alpha else "")
     return (
         f"  {info.width} x {info.height} {colour}, quality {info.quality:g}, {info.method}, "

@@ -15,7 +15,7 @@ from regrain.cli.commands import decode, encode, inspect
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
-from regrain.options import RANGES, checked
+from regrain.options import RANGES, check_arguments
 
 __all__ = [
     "Parser",
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             entry.load()(commands)
     options, others = parser.parse_known_args(arguments)
     _place(others, options)
-    vars(options).update(checked(**{name: value for name, value in vars(options).items() if name in RANGES}))
+    vars(options).update(check_arguments(**{name: value for name, value in vars(options).items() if name in RANGES}))
     return options
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from regrain.bitstream import EXTENSION, MAGIC
-from regrain.cli.terminal import STANDARD, clean, shown, write_whole
+from regrain.cli.terminal import STANDARD, display_name, escape, write_whole
 from regrain.errors import ImageError, LimitError, OutputError, UsageError
 
-__all__ = ["beside", "check_rgn_target", "check_target", "picture_format", "put", "seekable", "source"]
+__all__ = ["check_rgn_target", "check_target", "default_output", "picture_format", "put", "seekable", "source"]
 
 _BYTES_A_PIXEL = 8
 _OTHER_BYTES = 2**26
@@ -36,27 +36,29 @@ def seekable(name: str, max_pixels: int = 250_000_000) -> str | BinaryIO:
     stream = source(name)
     try:
         if not isinstance(stream, str):
-            return _held(stream, name, max_pixels)
+            return _buffer(stream, name, max_pixels)
         if not os.path.exists(stream) or os.path.isfile(stream) or os.path.isdir(stream):
             return stream
         with open(stream, "rb") as pipe:
-            return _held(pipe, name, max_pixels)
+            return _buffer(pipe, name, max_pixels)
     except OSError as error:
-        raise ImageError(f"{shown(name)}: cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"{display_name(name)}: cannot be read: {error.strerror or error}") from error
 
 
-def _held(stream: BinaryIO, name: str, max_pixels: int) -> io.BytesIO:
+def _buffer(stream: BinaryIO, name: str, max_pixels: int) -> io.BytesIO:
     """A stream to its end."""
     most, held = _BYTES_A_PIXEL * max_pixels + _OTHER_BYTES, io.BytesIO()
     while piece := stream.read(_PIECE):
         held.write(piece)
         if held.tell() > most:
-            raise LimitError(f"{shown(name)}: it has more bytes than {max_pixels} pixels, see --max-pixels, can take")
+            raise LimitError(
+                f"{display_name(name)}: it has more bytes than {max_pixels} pixels, see --max-pixels, can take"
+            )
     held.seek(0)
     return held
 
 
-def beside(name: str, suffix: str) -> str:
+def default_output(name: str, suffix: str) -> str:
     """The default output of an input: stdin to stdout, a path to the path with another suffix."""
     return STANDARD if name == STANDARD else os.path.splitext(name)[0] + suffix
 
@@ -68,7 +70,9 @@ def picture_format(target: str) -> str:
     if target == STANDARD:
         return "PNG"
     if target.lower().endswith(EXTENSION):
-        raise UsageError(f"{clean(target)} has the suffix of what is decoded; a picture is written: name it .png or so")
+        raise UsageError(
+            f"{escape(target)} has the suffix of what is decoded; a picture is written: name it .png or so"
+        )
     return image.format_of(target)
 
 
@@ -81,7 +85,7 @@ def check_rgn_target(target: str, *, overwrite: bool, source: str) -> None:
         _check_not_input(target, source)
     if _is_picture_name(target):
         raise UsageError(
-            f"{clean(target)} has the suffix of a picture, where a {EXTENSION} file is to be written; "
+            f"{escape(target)} has the suffix of a picture, where a {EXTENSION} file is to be written; "
             "encode takes one picture at a time, and OUT after it"
         )
     check_target(target, overwrite=overwrite, source=source)
@@ -89,7 +93,7 @@ def check_rgn_target(target: str, *, overwrite: bool, source: str) -> None:
         with open(target, "rb") as file:
             start = file.read(len(MAGIC))
         if start not in (b"", MAGIC):
-            raise OutputError(f"{clean(target)} exists and is no {EXTENSION} file; remove it, or name another output")
+            raise OutputError(f"{escape(target)} exists and is no {EXTENSION} file; remove it, or name another output")
 
 
 def _is_picture_name(target: str) -> bool:
@@ -102,7 +106,7 @@ def _is_picture_name(target: str) -> bool:
 
 def _check_not_input(target: str, source: str) -> None:
     if source != STANDARD and os.path.exists(source) and os.path.samefile(target, source):
-        raise UsageError(f"{clean(target)} is the input; name another output")
+        raise UsageError(f"{escape(target)} is the input; name another output")
 
 
 def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> None:
@@ -111,7 +115,7 @@ def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> Non
     A file that exists is not to be replaced without `overwrite`; a device or a pipe has nothing to lose. Nothing is
     created: this comes before the work, `put` after it.
     """
-    name = clean(target)
+    name = escape(target)
     if "\0" in target:
         raise OutputError(f"cannot write {name}: no name may hold a zero")
     if target == STANDARD:
@@ -126,7 +130,7 @@ def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> Non
     if path.is_dir():
         raise OutputError(f"cannot write {name}: it is a directory")
     if not parent.is_dir():
-        raise OutputError(f"cannot write {name}: there is no directory {clean(str(parent))}")
+        raise OutputError(f"cannot write {name}: there is no directory {escape(str(parent))}")
     if there:
         _check_not_input(target, source)
     if os.path.lexists(path) and not device and not overwrite:

@@ -13,26 +13,26 @@ from typing import BinaryIO
 
 from regrain.errors import BitstreamError, ImageError, LimitError, ModelError, OutputError
 
-__all__ = ["STANDARD", "about", "clean", "one_line", "say", "shown", "text_stream", "write_whole"]
+__all__ = ["STANDARD", "about", "display_name", "escape", "one_line", "say", "text_stream", "write_whole"]
 
 STANDARD = "-"
 """The name that stands for stdin or stdout."""
 _HEAD, _TAIL = 420, 160
 
 
-def clean(text: str) -> str:
+def escape(text: str) -> str:
     r"""`text` with all that is not to be printed escaped, as \n or \x1b: control characters, marks of direction."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def one_line(text: str) -> str:
     """`text` as one line that is fit to be read: clean, and without its middle where it is very long."""
-    return clean(text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]} ... {text[-_TAIL:]}")
+    return escape(text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]} ... {text[-_TAIL:]}")
 
 
-def shown(name: str, stream: str = "stdin") -> str:
+def display_name(name: str, stream: str = "stdin") -> str:
     """A path as it was given, but clean, and the `stream` by its name."""
-    return stream if name == STANDARD else clean(name)
+    return stream if name == STANDARD else escape(name)
 
 
 @contextlib.contextmanager
@@ -44,7 +44,7 @@ def about(name: str) -> Iterator[None]:
         text = str(error)
         if text.startswith((f"{name}: ", f"{name!a}: ", f"cannot read {name}: ")):
             raise
-        raise type(error)(f"{shown(name)}: {text.removeprefix('picture: ')}") from error
+        raise type(error)(f"{display_name(name)}: {text.removeprefix('picture: ')}") from error
 
 
 def say(text: str, *, aside: bool = False) -> None:
@@ -55,7 +55,7 @@ def say(text: str, *, aside: bool = False) -> None:
             return
         raise OutputError("cannot write stdout: it is closed")
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    data = "".join(f"{clean(line)}\n" for line in text.split("\n")).encode(encoding, "backslashreplace")
+    data = "".join(f"{escape(line)}\n" for line in text.split("\n")).encode(encoding, "backslashreplace")
     try:
         stream.flush()
         if hasattr(stream, "buffer"):

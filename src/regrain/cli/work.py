@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from time import perf_counter
 
-from regrain.cli.terminal import clean, text_stream
+from regrain.cli.terminal import escape, text_stream
 
 __all__ = ["seconds", "silent_libraries", "working"]
 
@@ -71,7 +71,7 @@ def _clock(options: argparse.Namespace, what: str) -> Iterator[None]:
     def _draw() -> None:
         pause = max(0.0, _PATIENCE - seconds(options))
         while not done.wait(pause):
-            line = f"{clean(what)}, {seconds(options):.0f} s"
+            line = f"{escape(what)}, {seconds(options):.0f} s"
             stream.write(_ERASED + line[-shutil.get_terminal_size().columns + 1 :])
             stream.flush()
             pause = _PERIOD

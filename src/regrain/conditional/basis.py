@@ -17,7 +17,7 @@ __all__ = ["BLOCK", "project", "sketch", "spread"]
 
 
 @lru_cache(maxsize=4)
-def _kept(channels: int) -> tuple[Tensor, Tensor]:
+def _basis_tensors(channels: int) -> tuple[Tensor, Tensor]:
     """As `dct.dct_basis`, on the CPU."""
     basis, expected = dct_basis(channels)
     return torch.from_numpy(basis), torch.from_numpy(expected)
@@ -27,13 +27,13 @@ def _kept(channels: int) -> tuple[Tensor, Tensor]:
 def _matrices(channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What `project` and `sketch` multiply with, on a device, so that nothing travels there again."""
     with torch.inference_mode(False):
-        basis, scale = _kept(channels)
+        basis, scale = _basis_tensors(channels)
         return (basis / scale[:, None]).to(device), (basis * scale[:, None]).T.to(device)
 
 
 def spread(channels: int) -> Tensor:
     """Expected standard deviations of the kept coefficients for x in [-1, 1], (channels,), falling. At most 768."""
-    return _kept(channels)[1].clone()
+    return _basis_tensors(channels)[1].clone()
 
 
 def project(x: Tensor, channels: int) -> Tensor:

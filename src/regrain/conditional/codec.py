@@ -1,14 +1,15 @@
 """The conditional codec, ready for use: its context model, its networks, and the picture's road through both."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regrain import checkpoint
 from regrain.bitstream import Method, Stream
+from regrain.checkpoint import Arrays
 from regrain.conditional.config import ModelConfig
 from regrain.conditional.context_model import ContextModel
 from regrain.conditional.decode import decode_latents, reconstruct
@@ -16,7 +17,6 @@ from regrain.conditional.denoising import Denoiser
 from regrain.conditional.encode import analysis_transform, encode_tiles
 from regrain.conditional.networks import Image, Networks
 from regrain.errors import ModelError, UsageError
-from regrain.onnx import weights
 from regrain.onnx.network import matrix_product
 from regrain.options import DecodeOptions
 
@@ -63,17 +63,15 @@ class ConditionalModel:
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
         """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
-        arrays, about = weights.load(path)
+        arrays, about = checkpoint.load(path)
         try:
-            return cls.build(arrays, about.get("config"), device, weights.text(about, "recipe"))
+            return cls.build(arrays, about.get("config"), device, checkpoint.text(about, "recipe"))
         except (KeyError, ModelError, UsageError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
             raise ModelError(f"{path}: not weights of the conditional codec: {reason}") from None
 
     @classmethod
-    def build(
-        cls, arrays: Mapping[str, NDArray[Any]], config: object, device: str | None = None, recipe: str = ""
-    ) -> Self:
+    def build(cls, arrays: Arrays, config: object, device: str | None = None, recipe: str = "") -> Self:
         """The model of a file's arrays. Raises ModelError, UsageError or KeyError where they are of another shape."""
         shape = ModelConfig.from_dict(config)
         networks = _networks(arrays, shape, device)
@@ -81,7 +79,7 @@ class ConditionalModel:
         return cls(
             config=shape,
             recipe=recipe,
-            fingerprint=weights.fingerprint(own),
+            fingerprint=checkpoint.fingerprint(own),
             latents=ContextModel(arrays, shape.transform, networks, matrix_product()),
             denoiser=Denoiser(shape, networks),
         )
@@ -110,7 +108,7 @@ def _quiet() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def _networks(arrays: Mapping[str, NDArray[Any]], config: ModelConfig, device: str | None) -> Networks:
+def _networks(arrays: Arrays, config: ModelConfig, device: str | None) -> Networks:
     """The networks on ONNX Runtime, for None and "onnx", or on a device of torch's."""
     if device in (None, "onnx"):
         from regrain.conditional.onnx_backend import OnnxNetworks

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.errors import UsageError, shown
+from regrain.errors import UsageError, quote
 
 __all__ = ["CodingStep", "coding_order", "hold_slices"]
 
@@ -45,7 +45,7 @@ def hold_slices(slices: object) -> None:
     """Raise UsageError unless these are ascending channels from 1 to CONTEXT_MAX."""
     edges = [*slices] if isinstance(slices, list | tuple) and len(slices) <= CONTEXT_MAX else [0]
     if not all(type(edge) is int and 0 < edge <= CONTEXT_MAX for edge in edges) or sorted({*edges}) != edges:
-        what = edges if edges != [0] else shown(slices)
+        what = edges if edges != [0] else quote(slices)
         raise UsageError(f"slices are {what}; ascending channels from 1 to {CONTEXT_MAX} are allowed")
 
 

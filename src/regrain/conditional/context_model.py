@@ -7,13 +7,13 @@
 Encoder and decoder take the same steps: `predict`, then code, then `update`. They differ in where symbols come from.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regrain.checkpoint import Arrays
 from regrain.conditional.coding_order import CodingStep, coding_order
 from regrain.conditional.config import HYPER_MAX, TransformConfig
 from regrain.conditional.dct import LATENT_MAX
@@ -34,9 +34,7 @@ OFFSET_MOST: Final = 2**20
 class ContextModel:
     """The part of the weights that turns bytes into y_hat: hyper tables, scale branch, means and offsets."""
 
-    def __init__(
-        self, arrays: Mapping[str, NDArray[Any]], config: TransformConfig, networks: Networks, product: Product
-    ) -> None:
+    def __init__(self, arrays: Arrays, config: TransformConfig, networks: Networks, product: Product) -> None:
         """Take the `latents.*` arrays of a weights file. Raises ModelError where they break the integer wall."""
         check_anchors(arrays, (config.anchors, config.latent))
         self.channels, self.hyper, self.anchors = config.latent, config.hyper, config.anchors
@@ -101,7 +99,7 @@ class State:
         self.y_hat[step.channels, mask] = latents.clip(-LATENT_MAX, LATENT_MAX)
 
 
-def check_anchors(arrays: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> None:
+def check_anchors(arrays: Arrays, shape: tuple[int, int]) -> None:
     """Raise ModelError unless gains and offsets, at the anchors of quality, have this shape and lie in their ranges."""
     log_gain, offset = arrays["latents.log_gain"], arrays["latents.offset"]
     if not log_gain.shape == offset.shape == shape:

@@ -20,7 +20,7 @@ from regrain.conditional.context_model import ContextModel
 from regrain.conditional.denoising import Denoiser
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
-from regrain.diffusion.budget import begun
+from regrain.diffusion.budget import choose_steps
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.image import to_bytes
@@ -119,7 +119,7 @@ def reconstruct(
         return x_t, denoiser.estimate(x_t, t, y_hat[:, *place.outer.latents], quality, realism, context)
 
     read: Reader = start
-    steps, step = begun(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
+    steps, step = choose_steps(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
     schedule = denoiser.schedule(realism)
     for number, (t, s) in enumerate(pairwise(sampler.time_grid(steps)), start=1):
         fresh = _noise_reader(std, options.seed, number)

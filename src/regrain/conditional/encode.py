@@ -19,7 +19,7 @@ from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.image import pad_edge, to_signed
 
-__all__ = ["ADDED_MAX", "analysis_transform", "corrected", "encode_tiles", "latents_of"]
+__all__ = ["ADDED_MAX", "analysis_transform", "correct_latents", "encode_tiles", "latents_of"]
 
 log = logging.getLogger(__name__)
 
@@ -63,18 +63,18 @@ def latents_of(networks: Networks, x: Image) -> tuple[Image, NDArray[np.bool_]]:
     network adds more than ADDED_MAX, and in the blocks around, y is the DCT alone. Blocks with detail that is too fine
     keep their mean colour.
     """
-    return corrected(*networks.analysis(x), x)
+    return correct_latents(*networks.analysis(x), x)
 
 
-def corrected(added: Image, ground: Image, x: Image) -> tuple[Image, NDArray[np.bool_]]:
+def correct_latents(added: Image, ground: Image, x: Image) -> tuple[Image, NDArray[np.bool_]]:
     """As `latents_of`, of what the network adds and of the DCT."""
     outlier = ~(np.abs(added).max(0) <= ADDED_MAX)
-    y = np.where(_grown(outlier), ground, added + ground) if outlier.any() else added + ground
+    y = np.where(_dilate(outlier), ground, added + ground) if outlier.any() else added + ground
     fine = dct.fine_blocks(x, ground)
     return (dct.match_means(y, x, fine) if fine.any() else y), fine
 
 
-def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _dilate(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask and its eight neighbours, bool (H, W)."""
     padded, (rows, columns) = np.pad(mask, 1), mask.shape
     shifted = [padded[row : row + rows, column : column + columns] for row, column in np.ndindex(3, 3)]
@@ -91,18 +91,18 @@ def encode_tiles(model: ContextModel, y: Image, quality: int, tile: int) -> list
 def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image, quality: int) -> bytes:
     gained = model.networks.gain(quality) * y
     z = model.networks.hyper_analysis(pad_edge(gained, HYPER_FACTOR))
-    z_hat = _rounded(z, HYPER_MAX)
+    z_hat = _round(z, HYPER_MAX)
     table_ids = tile_payload.hyper_table_ids(*z_hat.shape)
     parts: list[coder.Part] = [(z_hat.reshape(-1), table_ids, model.hyper_tables(quality))]
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):
         mean, scale_index, mask = state.predict(number, step)
-        symbols = _rounded(gained[step.channels, mask] - mean, SYMBOL_MAX)
+        symbols = _round(gained[step.channels, mask] - mean, SYMBOL_MAX)
         parts.append((symbols.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
         state.update(step, symbols, mean, mask)
     return coder.encode(parts, tile_payload.checksum(index, z_hat, state.symbols))
 
 
-def _rounded(values: Image, most: int) -> NDArray[np.int32]:
+def _round(values: Image, most: int) -> NDArray[np.int32]:
     """The nearest integers within +-most, int32, of the same shape; NaN, which broken weights give, becomes 0."""
     return np.rint(np.nan_to_num(values, nan=0.0)).clip(-most, most).astype(np.int32)

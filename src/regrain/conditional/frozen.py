@@ -13,8 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from regrain import checkpoint, configuration
-from regrain.checkpoint import network
+from regrain import configuration, torch_checkpoint
 from regrain.conditional.config import HYPER_MAX, ModelConfig
 from regrain.conditional.context_model import check_anchors
 from regrain.conditional.model import (
@@ -30,6 +29,7 @@ from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.entropy import tables
 from regrain.entropy.exact import QUALITY_TOP
 from regrain.errors import ModelError, UsageError
+from regrain.torch_checkpoint import network
 
 __all__ = ["FrozenModel", "freeze", "latent_fingerprint", "thaw"]
 
@@ -130,7 +130,7 @@ class FrozenModel:
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
         """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
-        tensors, metadata = checkpoint.load(path)
+        tensors, metadata = torch_checkpoint.load(path)
         try:
             return cls.build(tensors, metadata.get("config"), device)
         except (KeyError, ModelError, TypeError, UsageError) as error:  # TypeError: NumPy has no bfloat16
@@ -185,7 +185,7 @@ def _between(model: FrozenModel, realism: float) -> SamplingDenoiser:
 
 def latent_fingerprint(tensors: dict[str, Tensor]) -> bytes:
     """4 bytes over everything that turns bytes into y_hat."""
-    return checkpoint.fingerprint({name: value for name, value in tensors.items() if name.startswith("latents.")})
+    return torch_checkpoint.fingerprint({name: value for name, value in tensors.items() if name.startswith("latents.")})
 
 
 Model = FrozenModel

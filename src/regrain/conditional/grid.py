@@ -7,10 +7,9 @@ memory stays bounded whatever the picture's size.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["STRIDE", "Region", "Window", "latent_size", "tiles", "windows", "work"]
+from regrain.conditional.config import STRIDE
 
-STRIDE = 16
-"""Pixels to a latent."""
+__all__ = ["STRIDE", "Region", "Window", "latent_size", "tiles", "windows", "work"]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ that a decoder never builds an encoder's networks; the shapes of all weights are
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from regrain import checkpoint
+from regrain.checkpoint import Arrays
 from regrain.conditional.coding_order import CodingStep, coding_order
 from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig
 from regrain.conditional.dct import BLOCK, dct_basis
@@ -23,13 +24,12 @@ from regrain.conditional.networks import Context, Image
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet_config import PATCH, RESIDUAL
 from regrain.entropy.integer import QUALITY_TOP
-from regrain.onnx import blocks, weights
+from regrain.onnx import blocks
 from regrain.onnx.graph import Graph
 from regrain.onnx.network import Network
 
 __all__ = ["OnnxNetworks"]
 
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Weights: TypeAlias = Mapping[str, Image]
 
 LATE: Final = ("embed.", "enter_x.", "gate.", "blocks4.", "up2.", "leave.")
@@ -45,18 +45,19 @@ class OnnxNetworks:
         """Take the arrays of a weights file. Raises ModelError where they have other shapes than `config` says."""
         shape = config.transform
         self.config, self.log_gain = config, np.asarray(arrays["latents.log_gain"], np.float64)
-        self._analysis = _analysis(weights.part(arrays, "analysis."), config)
-        self._hyper_analysis = _hyper_analysis(weights.part(arrays, "hyper_analysis."), config)
+        self._analysis = _analysis(checkpoint.part(arrays, "analysis."), config)
+        self._hyper_analysis = _hyper_analysis(checkpoint.part(arrays, "hyper_analysis."), config)
         later = coding_order(shape.latent, shape.slices)[1:]
         prefixes = [f"latents.mean.contexts.{number}." for number in range(len(later))]
         own = {name: array for name, array in arrays.items() if not name.startswith(tuple(prefixes))}
-        self._synthesis = _synthesis(weights.part(own, "latents.mean."), config)
+        self._synthesis = _synthesis(checkpoint.part(own, "latents.mean."), config)
         self._contexts = [
-            _context(weights.part(arrays, prefix), config, step) for prefix, step in zip(prefixes, later, strict=True)
+            _context(checkpoint.part(arrays, prefix), config, step)
+            for prefix, step in zip(prefixes, later, strict=True)
         ]
-        self._faithful = weights.part(arrays, "denoiser.")
+        self._faithful = checkpoint.part(arrays, "denoiser.")
         self._denoiser = _denoiser(self._faithful, config)
-        self._sampler = weights.part(arrays, "sampler.")
+        self._sampler = checkpoint.part(arrays, "sampler.")
         self._samplers: dict[float, tuple[Network, Network]] = {}
         if config.sampler:
             self._sampling(1.0)

@@ -1,12 +1,11 @@
 """The conditional codec's networks on torch, for GPUs and for research: arrays in, arrays out."""
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from regrain.checkpoint import Arrays
 from regrain.conditional.config import ModelConfig
 from regrain.conditional.frozen import FrozenModel
 from regrain.conditional.networks import Context, Image
@@ -22,7 +21,7 @@ class TorchNetworks:
         self.frozen = frozen
 
     @classmethod
-    def build(cls, arrays: Mapping[str, NDArray[Any]], config: ModelConfig, device: str) -> Self:
+    def build(cls, arrays: Arrays, config: ModelConfig, device: str) -> Self:
         """The networks of a weights file's arrays. Raises ModelError where they have other shapes than `config`."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return cls(FrozenModel.build(tensors, config, device))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final, TypeVar, TypeVarTuple
 
-__all__ = ["SECONDS", "STEPS", "Budget", "begun"]
+__all__ = ["SECONDS", "STEPS", "Budget", "choose_steps"]
 
 T = TypeVar("T")
 Seen = TypeVarTuple("Seen")
@@ -37,7 +37,7 @@ class Budget:
         return self.steps
 
 
-def begun(
+def choose_steps(
     steps: int | Budget, estimate: Callable[[*Seen], T], *first: *Seen, work: float = 1.0
 ) -> tuple[int, Callable[[*Seen], T]]:
     """The steps to take, and `estimate`, which with a budget has been called with `first` and gives that at once.

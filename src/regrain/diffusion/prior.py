@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 
 from torch import Tensor, nn
 
-from regrain import checkpoint, configuration
+from regrain import configuration, torch_checkpoint
 from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
@@ -92,7 +92,7 @@ class Prior(nn.Module):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a shipped weights file, on the CPU, for evaluation. Raises ModelError if it is not one of a prior."""
-        return cls.build(*checkpoint.load(path), path)
+        return cls.build(*torch_checkpoint.load(path), path)
 
     @classmethod
     def build(cls, tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path) -> Self:
@@ -108,7 +108,7 @@ class Prior(nn.Module):
     def filled(cls, config: object, tensors: Mapping[str, Tensor], prefix: str = "") -> Self:
         """The prior of a configuration and its tensors. Raises UsageError for the one, ModelError for the others."""
         shape = configuration.read(PriorConfig, config, "config")
-        return checkpoint.network(lambda: cls(shape), tensors, prefix, layers=configuration.depth(shape))
+        return torch_checkpoint.network(lambda: cls(shape), tensors, prefix, layers=configuration.depth(shape))
 
 
 def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:

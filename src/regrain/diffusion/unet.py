@@ -80,7 +80,7 @@ class Denoiser(nn.Module):
         else:
             seen = self.enter.weight[:, self.enter.in_channels // 2 :]
             at4 = nn.functional.conv2d(self.patch(sketch), seen, self.enter.bias, padding=1)
-        return self._onwards(at4, cond, sketch, lambda x, block: _folded(x, cast(FilmBlock, block), embedding))
+        return self._onwards(at4, cond, sketch, lambda x, block: _fold_film(x, cast(FilmBlock, block), embedding))
 
     def _onwards(self, at4: Tensor, cond: Tensor, sketch: Tensor, through: "_Through") -> Tensor:
         """From 1/4, where x_t and the sketch have entered, to the output; each block by `through`."""
@@ -155,14 +155,14 @@ class SamplingDenoiser(Denoiser):
         if context is None:
             context = self.infer_context(cond, quality, realism)
         embedding = self.embed(torch.stack([t, quality, realism], dim=1))
-        fold: _Through = lambda x, block: _folded(x, cast(FilmBlock, block), embedding)  # noqa: E731
+        fold: _Through = lambda x, block: _fold_film(x, cast(FilmBlock, block), embedding)  # noqa: E731
         return self._estimate(x_t, t, cond, realism, embedding, context, fold)
 
     @torch.no_grad()
     def infer_context(self, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
         """As `context`, of one picture, without gradients."""
         embedding = self.embed(torch.stack([torch.ones_like(quality), quality, realism], dim=1))
-        return self._context(cond, self.sketch(cond), lambda x, block: _folded(x, cast(FilmBlock, block), embedding))
+        return self._context(cond, self.sketch(cond), lambda x, block: _fold_film(x, cast(FilmBlock, block), embedding))
 
     def _context(self, cond: Tensor, sketch: Tensor, through: "_Through") -> Tensor:
         at4 = self.enter(self.patch(sketch))
@@ -198,7 +198,7 @@ class SamplingDenoiser(Denoiser):
 _Through: TypeAlias = Callable[[Tensor, nn.Module], Tensor]
 
 
-def _folded(x: Tensor, block: FilmBlock, embedding: Tensor) -> Tensor:
+def _fold_film(x: Tensor, block: FilmBlock, embedding: Tensor) -> Tensor:
     """The block of x, with its FiLM at this embedding (1, E) in the weights of its first convolution."""
     scale, shift = block.film(embedding)[0].chunk(2)
     weight, bias = block.conv1.weight * (1 + scale)[:, None, None, None], block.conv1.bias * (1 + scale) + shift

@@ -17,6 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from regrain.entropy.integer import ACTIVATION_MAX, EXACT_BELOW, INDEX_STEP, LEVEL_MAX, LEVEL_STEP, QUALITY_TOP
 from regrain.entropy.quantize import clamp_inward, straight_through, straight_through_floor
 from regrain.entropy.tables import LEVELS
 from regrain.errors import ModelError
@@ -27,18 +28,10 @@ __all__ = [
     "scale_index",
 ]  # fmt: skip
 
-ACTIVATION_MAX = 127
 WEIGHT_MAX = 127
 BIAS_MAX = 2**22
 BIAS_BITS = 8
 """A bias parameter of 1 adds 2^8 to what comes out: coarse on purpose, or an optimiser could hardly move it."""
-EXACT_BELOW = 2**24
-INDEX_STEP = 16
-"""Fixed-point steps within one scale index."""
-LEVEL_STEP, LEVEL_MAX = 8, 63
-"""Steps of a symbol's level an octave, and the highest level."""
-QUALITY_TOP = 25600
-"""Quality 100 as the file stores it: q times 256."""
 
 
 class IntegerConv(nn.Module):

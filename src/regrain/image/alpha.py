@@ -45,7 +45,7 @@ def decode_alpha(data: bytes, height: int, width: int) -> U8:
     if kind == _CONSTANT and len(body) == 1:
         return np.full((height, width), body[0], np.uint8)
     if kind == _BITS:
-        return _unpacked(body, height, width)
+        return _unpack_bits(body, height, width)
     if kind not in _AXES:
         raise Corrupt(f"alpha: kind {kind} with {len(body)} bytes; allowed is 0 with 1 byte, or 1 to 5")
     plane = _inflate(body, height * width).reshape(height, width)
@@ -88,7 +88,7 @@ def _differences(alpha: U8, kind: int) -> U8:
     return alpha
 
 
-def _unpacked(body: bytes, height: int, width: int) -> U8:
+def _unpack_bits(body: bytes, height: int, width: int) -> U8:
     """Bits to 0 and 255; bits left over must be 0."""
     bits = np.unpackbits(_inflate(body, -(-height * width // 8)))
     if bits[height * width :].any():

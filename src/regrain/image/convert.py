@@ -99,8 +99,8 @@ def _planes(image: Image.Image, rawmode: str, key: tuple[int, ...] | None, name:
         full = None if image.format is None else 1 if image.mode == "F" else 4095 if rawmode == "I;12" else 65535
         if image.format is not None:
             log.warning("%s: its samples of more than 8 bits are kept as 8 bits", name)
-            samples = _clipped(samples, name) if full == 1 else samples
-        return _keyed(eight_bit(samples, full)[..., None], samples[..., None], key)
+            samples = _clip_overshoot(samples, name) if full == 1 else samples
+        return _apply_colour_key(eight_bit(samples, full)[..., None], samples[..., None], key)
     if "16" in rawmode:
         log.warning("%s: its samples of 16 bits are kept as 8 bits", name)
     if image.mode == "P":
@@ -111,10 +111,10 @@ def _planes(image: Image.Image, rawmode: str, key: tuple[int, ...] | None, name:
         image = image.convert(target)
     pixels = np.array(image)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    return _keyed(pixels, pixels, key)
+    return _apply_colour_key(pixels, pixels, key)
 
 
-def _clipped(samples: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+def _clip_overshoot(samples: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """Floats of a file, which are in [0, 1]; what a filter overshoots by is clipped, more is left to be refused."""
     least, most = samples.min(), samples.max()
     if least >= -1 and most <= 2 and not (least >= 0 and most <= 1):
@@ -133,7 +133,7 @@ def _split(planes: U8, metadata: Metadata) -> Picture:
     return Picture(pixels, None if (alpha == 255).all() else alpha, metadata)
 
 
-def _keyed(pixels: U8, samples: npt.NDArray[Any], key: tuple[int, ...] | None) -> U8:
+def _apply_colour_key(pixels: U8, samples: npt.NDArray[Any], key: tuple[int, ...] | None) -> U8:
     """Pixels with an alpha plane that is 0 where the samples equal the colour key; without a key, as they are."""
     if key is None or len(key) != samples.shape[2]:
         return pixels

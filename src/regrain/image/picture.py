@@ -77,7 +77,7 @@ class Picture:
         return image
 
 
-def shown(path: PathName) -> str:
+def printable_path(path: PathName) -> str:
     """A path as one line of a message may show it: as it is, or escaped when it holds what cannot be printed."""
     name = os.fspath(path)
     return name if name.isprintable() else ascii(name)

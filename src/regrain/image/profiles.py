@@ -105,7 +105,7 @@ def has_profile(points: bytes) -> bool:
 
 def _parametric(values: Sequence[float]) -> bytes:
     """A curve by its formula: sample^g, or ((a s + b)^g from d on, c s below it)."""
-    return struct.pack(">4sIHH", b"para", 0, 0 if len(values) == 1 else 3, 0) + _fixed(values)
+    return struct.pack(">4sIHH", b"para", 0, 0 if len(values) == 1 else 3, 0) + _fixed_point(values)
 
 
 def _table(transfer: int) -> bytes:
@@ -144,7 +144,7 @@ def _profile(primaries: Sequence[float], curve: bytes, *, grey: bool, points: by
     columns, adaptation = matrices
     tags = {b"desc": _text("PNG"), b"cprt": _text("CC0")}
     tags[b"wtpt"] = _xyz(_D50)
-    tags[b"chad"] = struct.pack(">4sI", b"sf32", 0) + _fixed(adaptation.ravel())
+    tags[b"chad"] = struct.pack(">4sI", b"sf32", 0) + _fixed_point(adaptation.ravel())
     if grey:
         tags[b"kTRC"] = curve
     else:
@@ -152,10 +152,10 @@ def _profile(primaries: Sequence[float], curve: bytes, *, grey: bool, points: by
             tags |= {letter + b"XYZ": _xyz(columns[:, channel]), letter + b"TRC": curve}
     if points is not None:
         tags[b"cicp"] = struct.pack(">4sI", b"cicp", 0) + points
-    return _packed(tags, GREY if grey else RGB)
+    return _pack_profile(tags, GREY if grey else RGB)
 
 
-def _packed(tags: dict[bytes, bytes], space: bytes) -> bytes:
+def _pack_profile(tags: dict[bytes, bytes], space: bytes) -> bytes:
     """Header, table and data of a profile; equal data is there once."""
     table, data, places = b"", b"", dict[bytes, int]()
     start = 128 + 4 + 12 * len(tags)
@@ -167,7 +167,7 @@ def _packed(tags: dict[bytes, bytes], space: bytes) -> bytes:
     size = start + len(data)
     date = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
     header = struct.pack(">I4xI4s4s4s", size, 0x04400000, b"mntr", space, b"XYZ ") + date + b"acsp"
-    header = header.ljust(68, b"\0") + _fixed(_D50)
+    header = header.ljust(68, b"\0") + _fixed_point(_D50)
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data
 
 
@@ -177,9 +177,9 @@ def _text(text: str) -> bytes:
 
 
 def _xyz(values: Sequence[float] | Floats) -> bytes:
-    return struct.pack(">4sI", b"XYZ ", 0) + _fixed(values)
+    return struct.pack(">4sI", b"XYZ ", 0) + _fixed_point(values)
 
 
-def _fixed(values: Sequence[float] | Floats) -> bytes:
+def _fixed_point(values: Sequence[float] | Floats) -> bytes:
     """Numbers as ICC's s15Fixed16Number."""
     return struct.pack(f">{len(values)}i", *(round(65536 * float(value)) for value in values))

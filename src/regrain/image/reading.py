@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from regrain.errors import ImageError, LimitError, RegrainError
 from regrain.image.convert import from_array, from_pillow
-from regrain.image.picture import PathName, Picture, one_line, shown
+from regrain.image.picture import PathName, Picture, one_line, printable_path
 
 Source = PathName | bytes | BinaryIO | Image.Image | npt.NDArray[Any]
 
@@ -47,12 +47,12 @@ def read(source: Source, *, max_pixels: int = 250_000_000) -> Picture:
     PIL.ImageFile.LOAD_TRUNCATED_IMAGES says whether a file that breaks off is read.
     Raises `ImageError` (missing, no picture, broken, cut short, out of range) or `LimitError` (over `max_pixels`).
     """
-    name = shown(source) if isinstance(source, str | os.PathLike) else "picture"
+    name = printable_path(source) if isinstance(source, str | os.PathLike) else "picture"
     with _errors(name, max_pixels):
         if isinstance(source, np.ndarray):
             _check_size(source.shape[1::-1], max_pixels)
             return from_array(source)
-        with _opened(source) as image:
+        with _open(source) as image:
             _check_size(image.size, max_pixels)
             if image.format in _PROGRAMS:
                 raise ImageError(f"{image.format} is a program that draws, not a picture")
@@ -73,7 +73,7 @@ def _too_large(pixels: str, max_pixels: int) -> str:
 
 
 @contextmanager
-def _opened(source: PathName | bytes | BinaryIO | Image.Image) -> Iterator[Image.Image]:
+def _open(source: PathName | bytes | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """The source as a Pillow image whose pixels are not decoded yet; what was opened here is closed."""
     if isinstance(source, Image.Image):
         yield source
@@ -88,11 +88,11 @@ def _opened(source: PathName | bytes | BinaryIO | Image.Image) -> Iterator[Image
         if not file.read(1):
             raise ImageError("the file is empty")
         file.seek(0)
-        with _identified(file) as image:
+        with _identify(file) as image:
             yield image
 
 
-def _identified(file: BinaryIO) -> Image.Image:
+def _identify(file: BinaryIO) -> Image.Image:
     """The image of a file by the plugin of Pillow that knows it.
 
     `PIL.Image.open` would ask the size of PIL.Image.MAX_IMAGE_PIXELS, too, and warn of today's phones.

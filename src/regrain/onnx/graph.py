@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.errors import ModelError, shown
+from regrain.errors import ModelError, quote
 from regrain.onnx import wire
 from regrain.onnx.network import Network
 
@@ -36,7 +36,7 @@ class Graph:
     def network(self, *outputs: str) -> Network:
         """The network that gives these. Raises ModelError where the weights hold what no layer has asked for."""
         if self.unused:
-            raise ModelError(f"the weights hold {shown(min(self.unused))}, which this network has no layer for")
+            raise ModelError(f"the weights hold {quote(min(self.unused))}, which this network has no layer for")
         return Network(lambda: wire.model(self.nodes, self.constants, self.inputs, outputs), self.inputs)
 
     def weight(self, name: str) -> NDArray[np.float32]:

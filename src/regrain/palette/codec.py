@@ -49,7 +49,7 @@ class PaletteModel(Model):
         `device` is None or "onnx" for ONNX Runtime, which runs weights files, or else one of torch's. Raises ModelError
         for weights that cannot be used, UsageError for a device whose runtime is not installed.
         """
-        return cls(**vars(_opened(path, device)))
+        return cls(**vars(_open(path, device)))
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""
@@ -67,24 +67,24 @@ class PaletteModel(Model):
         return reconstruct(self.space, self.denoiser, levels, channel, size, grey=header.grey, repair=repair)
 
 
-def _opened(path: Path, device: str | None) -> Model:
+def _open(path: Path, device: str | None) -> Model:
     if path.suffix != ".safetensors":
-        with _needed("torch", f"{path}: a pipeline of diffusers", "'regrain[stable-diffusion]'"):
+        with _require("torch", f"{path}: a pipeline of diffusers", "'regrain[stable-diffusion]'"):
             from regrain.palette import torch_backend
         if device == ONNX:
             raise UsageError(f"{path}: ONNX Runtime runs no pipeline of diffusers: name a device of torch's, as cpu is")
         return torch_backend.load_pipeline(path, device)
     if device == ONNX or (device is None and find_spec("onnxruntime") is not None):
-        with _needed("onnxruntime", f"device {ONNX!r}", "onnxruntime"):
+        with _require("onnxruntime", f"device {ONNX!r}", "onnxruntime"):
             from regrain.palette import onnx_backend
         return onnx_backend.load(path)
-    with _needed("torch", f"device {device or 'cpu'!r}", "'regrain[torch]'"):
+    with _require("torch", f"device {device or 'cpu'!r}", "'regrain[torch]'"):
         from regrain.palette import torch_backend
     return torch_backend.load(path, device)
 
 
 @contextmanager
-def _needed(package: str, what: str, remedy: str) -> Iterator[None]:
+def _require(package: str, what: str, remedy: str) -> Iterator[None]:
     """An import of `package` that fails is a UsageError, which says what pip is to install: the `remedy`."""
     try:
         yield

@@ -44,7 +44,7 @@ def choose(latents: NDArray[np.uint8], colours: int, seed: int = 0, step: int = 
     centres = _spread_out(points, weights, colours, np.random.default_rng(seed))
     for _ in range(ITERATIONS):
         centres = _lloyd(points, weights, centres)
-    return _rounded(centres, step)
+    return _round_to_step(centres, step)
 
 
 def _distinct(latents: NDArray[np.uint8], colours: int, step: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -86,7 +86,7 @@ def _lloyd(
     return means
 
 
-def _rounded(centres: NDArray[np.float64], step: int) -> NDArray[np.uint8]:
+def _round_to_step(centres: NDArray[np.float64], step: int) -> NDArray[np.uint8]:
     """To the nearest multiples of `step` in uint8, each once, sorted."""
     return np.unique(np.clip(np.rint(centres / step) * step, 0, 255 // step * step).astype(np.uint8), axis=0)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from regrain.errors import ModelError, plain, shown
+from regrain.errors import ModelError, escape, quote
 from regrain.palette.networks import PREDICTIONS
 
 __all__ = [
@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelError(f"{path}: not a config: a JSON object is allowed")
     for name, value in data.items():
-        _check_value(value, f"{path}: {plain(name)}")
+        _check_value(value, f"{path}: {escape(name)}")
     return data
 
 
@@ -56,7 +56,7 @@ def _check_value(value: Any, where: str, inner: int = NESTED_MOST) -> None:  # n
         for one in value if isinstance(value, list) else value.values():
             _check_value(one, where, inner - 1)
     elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= CONFIG_MOST):
-        raise ModelError(f"{where} is {shown(value)}: finite numbers up to {CONFIG_MOST} are allowed")
+        raise ModelError(f"{where} is {quote(value)}: finite numbers up to {CONFIG_MOST} are allowed")
 
 
 def layers(config: Mapping[str, Any]) -> int:
@@ -80,7 +80,7 @@ def check_autoencoder(folder: Path, config: Mapping[str, Any]) -> None:
         raise ModelError(f"{folder}: an autoencoder from {_of(ends)} channels: 3 and 3 are allowed")
     channels = config.get("latent_channels")
     if type(channels) is not int or not 1 <= channels <= CHANNELS_MOST:
-        raise ModelError(f"{folder}: latent_channels is {shown(channels)}: 1 to {CHANNELS_MOST} is allowed")
+        raise ModelError(f"{folder}: latent_channels is {quote(channels)}: 1 to {CHANNELS_MOST} is allowed")
     _check_widths(folder, config)
     for name in ("scaling_factor", "shift_factor", "latents_mean", "latents_std"):
         value = config.get(name)
@@ -89,7 +89,7 @@ def check_autoencoder(folder: Path, config: Mapping[str, Any]) -> None:
         if value is None:
             continue
         if len(many) not in (1, channels) or not all(type(v) in (int, float) and least < v < MOMENT_MOST for v in many):
-            raise ModelError(f"{folder}: {name} is {shown(value)}: a number, or one for each channel, is allowed")
+            raise ModelError(f"{folder}: {name} is {quote(value)}: a number, or one for each channel, is allowed")
 
 
 def _check_widths(folder: Path, config: Mapping[str, Any]) -> None:
@@ -97,7 +97,7 @@ def _check_widths(folder: Path, config: Mapping[str, Any]) -> None:
     for name in names:
         widths = config[name]
         if not isinstance(widths, list) or not 1 <= len(widths) <= LEVELS_MOST:
-            raise ModelError(f"{folder}: {name} is {shown(widths)}: a list of 1 to {LEVELS_MOST} is allowed")
+            raise ModelError(f"{folder}: {name} is {quote(widths)}: a list of 1 to {LEVELS_MOST} is allowed")
         if not all(type(width) is int and 1 <= width <= WIDTH_MOST for width in widths):
             raise ModelError(f"{folder}: {name} has more than numbers from 1 to {WIDTH_MOST}")
     if not names:
@@ -108,7 +108,7 @@ def check_text_encoder(folder: Path) -> None:
     """Raise ModelError for the config of a text encoder that no file of weights fills."""
     layers = read(path).get("num_hidden_layers", 12) if (path := folder / "config.json").exists() else 12
     if type(layers) is not int or not 1 <= layers <= LAYERS_MOST:
-        raise ModelError(f"{folder}: num_hidden_layers is {shown(layers)}: 1 to {LAYERS_MOST} is allowed")
+        raise ModelError(f"{folder}: num_hidden_layers is {quote(layers)}: 1 to {LAYERS_MOST} is allowed")
 
 
 def check_denoiser(folder: Path, config: Mapping[str, Any], channels: int) -> None:
@@ -118,13 +118,13 @@ def check_denoiser(folder: Path, config: Mapping[str, Any], channels: int) -> No
     if ends != (channels, channels):
         raise ModelError(f"{folder}: a denoiser from {_of(ends)} channels: the latents have {channels}")
     if told := [key for key in UNTOLD if config.get(key) is not None]:
-        raise ModelError(f"{folder}: {told[0]} is {shown(config[told[0]])}: only U-Nets without it are supported")
+        raise ModelError(f"{folder}: {told[0]} is {quote(config[told[0]])}: only U-Nets without it are supported")
     if (time := config.get("time_embedding_type", "positional")) != "positional":
-        raise ModelError(f"{folder}: time_embedding_type is {shown(time)}: positional is supported")
+        raise ModelError(f"{folder}: time_embedding_type is {quote(time)}: positional is supported")
 
 
 def _of(ends: tuple[Any, Any]) -> str:
-    return f"{shown(ends[0])} to {shown(ends[1])}"
+    return f"{quote(ends[0])} to {quote(ends[1])}"
 
 
 def _ends(config: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -136,16 +136,16 @@ def scheduler(path: Path) -> dict[str, Any]:
     config = {"prediction_type": "epsilon", **read(path)}
     if "beta_schedule" not in config:
         raise ModelError(
-            f"{path}: {plain(str(config.get('_class_name')))} has no beta_schedule: schedules of betas are supported"
+            f"{path}: {escape(str(config.get('_class_name')))} has no beta_schedule: schedules of betas are supported"
         )
     prediction, steps = config["prediction_type"], config.get("num_train_timesteps", 1000)
     if not isinstance(prediction, str) or prediction not in PREDICTIONS:
-        raise ModelError(f"{path}: prediction_type is {shown(prediction)}: {', '.join(PREDICTIONS)} are allowed")
+        raise ModelError(f"{path}: prediction_type is {quote(prediction)}: {', '.join(PREDICTIONS)} are allowed")
     if type(steps) is not int or not 1 <= steps <= TIMESTEPS_MOST:
-        raise ModelError(f"{path}: num_train_timesteps is {shown(steps)}: 1 to {TIMESTEPS_MOST} is allowed")
+        raise ModelError(f"{path}: num_train_timesteps is {quote(steps)}: 1 to {TIMESTEPS_MOST} is allowed")
     return {name: config[name] for name in LEVELS if name in config}
 
 
 def reason(error: Exception) -> str:
     """The first line of what an error says, escaped and shortened: it may quote a file."""
-    return plain(next(iter(str(error).strip().splitlines()), type(error).__name__))
+    return escape(next(iter(str(error).strip().splitlines()), type(error).__name__))

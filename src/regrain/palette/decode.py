@@ -16,7 +16,7 @@ from regrain.palette.model import Image, LatentDenoiser, LatentSpace
 from regrain.palette.repair import Repair, of_latents
 from regrain.palette.sections import Channel
 from regrain.palette.surroundings import margins, repeat_edges
-from regrain.tiles import decode_each, places, windowed
+from regrain.tiles import apply_in_windows, decode_each, places
 
 __all__ = ["decode_tiles", "reconstruct"]
 
@@ -69,5 +69,7 @@ def reconstruct(
         """The picture of a window of latents, uint8 (1 or 3, h, w)."""
         return to_bytes(space.decode(part), grey).transpose(2, 0, 1)
 
-    whole = windowed(pixels, latents, side=SIDE, halo=space.halo, scale=stride)[:, up * stride :, left * stride :]
+    whole = apply_in_windows(pixels, latents, side=SIDE, halo=space.halo, scale=stride)[
+        :, up * stride :, left * stride :
+    ]
     return np.ascontiguousarray(whole[:, : size[0], : size[1]].transpose(1, 2, 0))

@@ -33,7 +33,7 @@ def nearest(latents: Latents, palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Latents are in the palette's units; of colours equally near the first is taken. Raises UsageError for shapes that
     do not agree, K outside 1 .. 256, and latents that are not finite or beyond 2^16.
     """
-    values, find = _prepared(latents, palette)
+    values, find = _prepare(latents, palette)
     flat = values.reshape(-1, values.shape[2])
     chunks = np.split(flat, range(_TOGETHER, len(flat), _TOGETHER))
     return np.concatenate([find(chunk) for chunk in chunks]).reshape(values.shape[:2]).astype(np.uint8)
@@ -44,7 +44,7 @@ def raster(latents: Latents, palette: NDArray[np.uint8], strength: float = 1.0) 
 
     A row may be at column c when the row above is two further: all positions with c + 2 r = t are done at once.
     """
-    values, find = _prepared(latents, palette, strength)
+    values, find = _prepare(latents, palette, strength)
     height, width, channels = values.shape
     colours = palette.astype(np.float64)
     indices = np.empty((height, width), np.uint8)
@@ -54,7 +54,7 @@ def raster(latents: Latents, palette: NDArray[np.uint8], strength: float = 1.0) 
         up, here = slice(first, last), slice(first + 1, last + 1)
         rows = np.arange(first, last)
         gained = three[up] + 5 * two[up] + 3 * before[up] + 7 * before[here]
-        wanted = _rounded(values[rows, t - 2 * rows] + gained / 16)
+        wanted = _round(values[rows, t - 2 * rows] + gained / 16)
         indices[rows, t - 2 * rows] = chosen = find(wanted)
         error = np.zeros((height + 1, channels))
         error[here] = strength * (wanted - colours[chosen])
@@ -62,7 +62,7 @@ def raster(latents: Latents, palette: NDArray[np.uint8], strength: float = 1.0) 
     return indices
 
 
-def _prepared(
+def _prepare(
     latents: Latents, palette: NDArray[np.uint8], strength: float = 0.0
 ) -> tuple[NDArray[np.float64], _Nearest]:
     """Latents as float64, and the search for the colour nearest to each of (..., C)."""
@@ -77,8 +77,8 @@ def _prepared(
         raise UsageError(f"latents: finite values up to {LARGEST} are allowed")
     colours = palette.astype(np.float64)
     squares, twice = np.square(colours).sum(1), 2 * colours.T
-    return _rounded(values), lambda wanted: (squares - wanted @ twice).argmin(-1)
+    return _round(values), lambda wanted: (squares - wanted @ twice).argmin(-1)
 
 
-def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _round(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.rint(values * UNIT) / UNIT

@@ -16,7 +16,7 @@ from regrain.palette import colours, dither, sections
 from regrain.palette.levels import colours_at, step_at, to_levels
 from regrain.palette.model import Image, LatentSpace
 from regrain.palette.surroundings import flatten_short_sides, margins, repeat_edges
-from regrain.tiles import places, windowed
+from regrain.tiles import apply_in_windows, places
 
 __all__ = ["Levels", "analyse", "tile_coder", "tile_coders"]
 
@@ -36,7 +36,9 @@ def analyse(space: LatentSpace, pixels: NDArray[np.uint8]) -> Image:
         latents = space.encode(repeat_edges(x, up * space.stride, left * space.stride))
         return latents[:, up : up + rows, left : left + columns]
 
-    return windowed(part, pixels.transpose(2, 0, 1), side=SIDE, halo=space.halo * space.stride, scale=1 / space.stride)
+    return apply_in_windows(
+        part, pixels.transpose(2, 0, 1), side=SIDE, halo=space.halo * space.stride, scale=1 / space.stride
+    )
 
 
 def tile_coder(levels: Levels, tile: int) -> Callable[[int], bytes]:

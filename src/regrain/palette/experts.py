@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regrain.errors import Corrupt
 from regrain.palette.interlace import KINDS, WEIGHT_UNIT, Pass, passes
 
-__all__ = ["BIT", "Experts", "fitted", "log2"]
+__all__ = ["BIT", "Experts", "fit", "log2"]
 
 BIT: Final = 64
 """Logarithms are to base 2, in this part of one."""
@@ -84,7 +84,7 @@ class Experts:
         return _powers()[np.minimum(product, LARGEST * BIT)]
 
 
-def fitted(palette: NDArray[np.uint8], indices: NDArray[np.uint8]) -> Experts:
+def fit(palette: NDArray[np.uint8], indices: NDArray[np.uint8]) -> Experts:
     """The experts, of those tried, under which a sample of the finest passes takes the fewest bits."""
     values = palette[indices].astype(np.float64)
     padded = np.pad(values, ((1, 1), (1, 1), (0, 0)), "edge")
@@ -95,7 +95,7 @@ def fitted(palette: NDArray[np.uint8], indices: NDArray[np.uint8]) -> Experts:
     largest = np.abs(whitening).max()
     middle = round(4 * math.log2(max(1.0, 0.1 * (127 / largest) ** 2) / 4))
     known = np.append(indices.reshape(-1), len(palette)).astype(np.int64)
-    finest = {one.kind: _thinned(one) for one in passes(*indices.shape) if one.kind}.values()
+    finest = {one.kind: _sample_positions(one) for one in passes(*indices.shape) if one.kind}.values()
 
     def bits(experts: Experts) -> float:
         costs = experts.costs(palette)
@@ -113,7 +113,7 @@ def _with(sharpness: tuple[int, ...], kind: int, sharp: int) -> tuple[int, ...]:
     return (*sharpness[:kind], sharp, *sharpness[kind + 1 :])
 
 
-def _thinned(one: Pass) -> Pass:
+def _sample_positions(one: Pass) -> Pass:
     """Evenly spread positions of a pass."""
     every = slice(None, None, -(-one.places.size // SAMPLE))
     return replace(one, places=one.places[every], neighbours=one.neighbours[every])

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from safetensors import safe_open
 
-from regrain.errors import ModelError, plain
+from regrain.errors import ModelError, escape
 from regrain.palette import configs
 from regrain.palette.configs import reason
 from regrain.palette.networks import AUTOENCODERS, DENOISERS
@@ -100,7 +100,7 @@ def read(folder: Path) -> Contents:
 def _part(folder: Path, allowed: Collection[str]) -> Part:
     config = configs.read(folder / "config.json")
     if not isinstance(name := config.get("_class_name"), str) or name not in allowed:
-        raise ModelError(f"{folder}: {plain(str(name))} is not supported: {', '.join(allowed)} are")
+        raise ModelError(f"{folder}: {escape(str(name))} is not supported: {', '.join(allowed)} are")
     part = Part(folder, config, variant(folder, STEM))
     layers, tensors = configs.layers(config), sum(check_whole(file) for file in tensor_files(part))
     if layers > tensors:
@@ -135,7 +135,7 @@ def variant(folder: Path, stem: str) -> str | None:
             return kind
     names = sorted(path.name for path in folder.iterdir())
     if pickled := [name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth"))]:
-        raise ModelError(f"{folder}: {plain(pickled[0])} is pickled, and may run code: safetensors are allowed")
+        raise ModelError(f"{folder}: {escape(pickled[0])} is pickled, and may run code: safetensors are allowed")
     raise ModelError(f"{folder}: no weights: {stem}.safetensors is missing")
 
 
@@ -149,7 +149,7 @@ def _check_index(folder: Path, files: Collection[str]) -> None:
         except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
             raise ModelError(f"{path}: no index of shards") from None
         if wrong := [shard for shard in shards if not isinstance(shard, str) or shard not in files]:
-            raise ModelError(f"{path}: {plain(str(wrong[0]))} is none of the safetensors files beside it")
+            raise ModelError(f"{path}: {escape(str(wrong[0]))} is none of the safetensors files beside it")
 
 
 def check_whole(path: Path) -> int:

@@ -47,7 +47,7 @@ def pack(palette: NDArray[np.uint8], indices: NDArray[np.uint8], tile: int, *, s
     if stored:
         return plain
     box, parts = colours.parts(palette)
-    model = experts.fitted(palette, indices)
+    model = experts.fit(palette, indices)
     head = bytes([CODED]) + box + model.to_bytes()
     parts += _index_parts(model, palette, indices)
     return min(head + coder.encode(parts, _check(head, palette, indices, tile)), plain, key=len)
@@ -62,7 +62,7 @@ def unpack(
     """
     try:
         if payload[:1] == bytes([STORED]):
-            return _unstored(payload, shape, channels, tile)
+            return _unpack_stored(payload, shape, channels, tile)
         middle = 3 + 2 * channels
         end = middle + Experts.size(channels)
         if payload[:1] != bytes([CODED]) or len(payload) < end:
@@ -92,7 +92,7 @@ def _check(head: bytes, palette: NDArray[np.uint8], indices: NDArray[np.uint8], 
     return zlib.crc32(sides + head + palette.tobytes() + indices.tobytes())
 
 
-def _unstored(
+def _unpack_stored(
     payload: bytes, shape: tuple[int, int], channels: int, tile: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Palette and indices that are left as they are."""

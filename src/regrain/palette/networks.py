@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.schedule import LOG_SNR_MAX
 
@@ -52,7 +52,9 @@ class DiffusersSpace:
     def fingerprint(self) -> bytes:
         """4 bytes over the weights and the normalisation: all that latents mean."""
         state: dict[str, Tensor] = self.network.state_dict()
-        return checkpoint.fingerprint({**state, "normalisation.shift": self.shift, "normalisation.scale": self.scale})
+        return torch_checkpoint.fingerprint(
+            {**state, "normalisation.shift": self.shift, "normalisation.scale": self.scale}
+        )
 
     @torch.no_grad()
     def encode(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

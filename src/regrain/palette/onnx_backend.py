@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from regrain import configuration
+from regrain import checkpoint, configuration
 from regrain.diffusion.unconditional_config import PriorConfig
-from regrain.errors import ModelError, UsageError, shown
+from regrain.errors import ModelError, UsageError, quote
 from regrain.image import pad_edge
-from regrain.onnx import palette, weights
+from regrain.onnx import palette
 from regrain.onnx.network import Network
 from regrain.onnx.unconditional import Denoiser as Unconditional
 from regrain.palette.autoencoder_config import HALO, STRIDE, AutoencoderConfig
@@ -62,11 +62,11 @@ class Denoiser:
 
 def load(path: Path) -> Model:
     """Read a weights file of this package. Raises ModelError if it is missing, damaged or of another kind."""
-    arrays, about = weights.load(path)
+    arrays, about = checkpoint.load(path)
     if about.get("kind") != KIND:
         raise ModelError(f"{path}: not weights of the palette codec")
     if not isinstance(recipe := about.get("recipe", ""), str):
-        raise ModelError(f"{path}: recipe is {shown(recipe)}; text is allowed")
+        raise ModelError(f"{path}: recipe is {quote(recipe)}; text is allowed")
     try:
         space = _space(arrays, about.get("autoencoder"))
         denoiser = _denoiser(arrays, about["config"], space.channels) if "config" in about else None
@@ -74,25 +74,25 @@ def load(path: Path) -> Model:
     except (ModelError, UsageError) as error:
         raise ModelError(f"{path}: not weights of the palette codec: {error}") from None
     own = {name: array for name, array in arrays.items() if not name.startswith("denoiser.")}
-    return Model(space, denoiser, recipe, weights.fingerprint(own), DEVICE)
+    return Model(space, denoiser, recipe, checkpoint.fingerprint(own), DEVICE)
 
 
-def _space(arrays: weights.Arrays, config: object) -> Space:
+def _space(arrays: checkpoint.Arrays, config: object) -> Space:
     """The autoencoder of a file's contents. Raises ModelError or UsageError if they do not fit."""
     shape = AutoencoderConfig.from_dict(config)
-    part = weights.part(arrays, "autoencoder.")
+    part = checkpoint.part(arrays, "autoencoder.")
     if strangers := [name for name in part if not name.startswith(("encoder.", "decoder."))]:
-        raise ModelError(f"{shown(strangers[0])} does not belong")
+        raise ModelError(f"{quote(strangers[0])} does not belong")
     _check_depth(shape, len(part))
-    parts = [weights.part(part, prefix) for prefix in ("encoder.", "decoder.")]
+    parts = [checkpoint.part(part, prefix) for prefix in ("encoder.", "decoder.")]
     encoder = palette.encoder(parts[0], shape.channels, shape.encoder, shape.encoder_depths)
     decoder = palette.decoder(parts[1], shape.channels, shape.decoder, shape.decoder_depths, shape.half)
     return Space(shape.channels, Moments.of(arrays, shape.channels), encoder, decoder)
 
 
-def _denoiser(arrays: weights.Arrays, config: object, channels: int) -> Denoiser:
+def _denoiser(arrays: checkpoint.Arrays, config: object, channels: int) -> Denoiser:
     """The denoiser of a file's contents. Raises ModelError or UsageError if they do not fit."""
-    shape, part = PriorConfig.from_dict(config), weights.part(arrays, "denoiser.")
+    shape, part = PriorConfig.from_dict(config), checkpoint.part(arrays, "denoiser.")
     _check_depth(shape, len(part))
     prior = Unconditional(shape, part)
     if shape.channels != channels:

@@ -23,8 +23,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from regrain import checkpoint
-from regrain.errors import ModelError, shown
+from regrain import torch_checkpoint
+from regrain.errors import ModelError, quote
 from regrain.palette import configs, folders
 from regrain.palette.folders import Part
 from regrain.palette.networks import PREDICTIONS, DiffusersDenoiser, DiffusersSpace, log_snrs
@@ -60,12 +60,12 @@ def load(place: str | Path, device: str | None = None) -> Pipeline:
     if contents.unet is not None and contents.scheduler is not None:
         denoiser = _denoiser(folder, contents.unet, contents.scheduler, where)
     name = folder.resolve().name if Path(place).is_dir() else str(place)
-    return _tried(Pipeline(autoencoder, denoiser, autoencoder.fingerprint(), name), folder)
+    return _try_pipeline(Pipeline(autoencoder, denoiser, autoencoder.fingerprint(), name), folder)
 
 
 def _denoiser(folder: Path, unet: Part, scheduler: Mapping[str, Any], device: torch.device) -> DiffusersDenoiser:
     """DDPMScheduler reads the levels, whatever sampler the config was written for: it knows every schedule of betas."""
-    with _undisturbed("diffusers", folder / "scheduler") as diffusers:
+    with _quiet_library("diffusers", folder / "scheduler") as diffusers:
         levels = log_snrs(diffusers.DDPMScheduler(**scheduler).alphas_cumprod)
     if not np.isfinite(levels).all() or (np.diff(levels) > 0).any():
         raise ModelError(f"{folder / 'scheduler'}: its betas give no levels of noise that rise")
@@ -75,9 +75,11 @@ def _denoiser(folder: Path, unet: Part, scheduler: Mapping[str, Any], device: to
 
 def _network(part: Part) -> Any:  # noqa: ANN401 - a class of diffusers
     """The network with its weights, float32, on the CPU. Raises ModelError where they do not fit its config."""
-    with _undisturbed("diffusers", part.folder) as diffusers:
+    with _quiet_library("diffusers", part.folder) as diffusers:
         kind = getattr(diffusers, part.config["_class_name"])
-        found = {_renamed(name): one for file in folders.tensor_files(part) for name, one in load_file(file).items()}
+        found = {
+            _current_name(name): one for file in folders.tensor_files(part) for name, one in load_file(file).items()
+        }
         with torch.device("meta"):
             wanted = kind.from_config({**part.config}).state_dict()
     if missing := sorted(wanted.keys() - found.keys()):
@@ -85,21 +87,21 @@ def _network(part: Part) -> Any:  # noqa: ANN401 - a class of diffusers
     found = {name: tensor for name, tensor in found.items() if name in wanted}
     if endless := [name for name, tensor in found.items() if not bool(tensor.float().isfinite().all())]:
         raise ModelError(f"{part.folder}: {endless[0]} holds numbers that are not finite")
-    with _undisturbed("diffusers", part.folder):
-        network = checkpoint.network(lambda: kind.from_config({**part.config}), found)
+    with _quiet_library("diffusers", part.folder):
+        network = torch_checkpoint.network(lambda: kind.from_config({**part.config}), found)
         if any(one.is_meta for one in network.buffers()):
             raise ModelError("it holds numbers that no file stores")
     return network
 
 
-def _renamed(name: str) -> str:
+def _current_name(name: str) -> str:
     """The present name of a tensor: attention of autoencoders had others once."""
     for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
         name = re.sub(rf"(\.attentions\.\d+)\.{old}\.(?=(weight|bias)$)", rf"\1.{new}.", name)
     return name
 
 
-def _tried(pipeline: Pipeline, folder: Path) -> Pipeline:
+def _try_pipeline(pipeline: Pipeline, folder: Path) -> Pipeline:
     """The pipeline, once a few latents have gone through. Raises ModelError where what comes out cannot be right."""
     space, denoiser = pipeline.autoencoder, pipeline.denoiser
     try:
@@ -120,13 +122,13 @@ def _prompt(folder: Path, unet: Part) -> Tensor:
     wide = unet.config.get("cross_attention_dim", 1280)
     width = wide[0] if isinstance(wide, list) and wide else wide
     if type(width) is not int or not 1 <= width <= configs.WIDTH_MOST:
-        raise ModelError(f"{unet.folder}: cross_attention_dim is {shown(wide)}: 1 to {configs.WIDTH_MOST} is allowed")
+        raise ModelError(f"{unet.folder}: cross_attention_dim is {quote(wide)}: 1 to {configs.WIDTH_MOST} is allowed")
     if (path := folder / EMPTY_PROMPT).exists():
         if not folders.check_whole(path):
             raise ModelError(f"{path}: no tensor in it")
         prompt = next(iter(load_file(path).values())).float().squeeze(0)
     elif (folder / "text_encoder").is_dir() and (folder / "tokenizer").is_dir() and find_spec("transformers"):
-        path, prompt = folder / "text_encoder", _encoded(folder / "tokenizer", folder / "text_encoder")
+        path, prompt = folder / "text_encoder", _encode_prompt(folder / "tokenizer", folder / "text_encoder")
     else:
         log.warning("%s: zeros in place of the empty prompt: install transformers, or add %s", folder, EMPTY_PROMPT)
         prompt = torch.zeros(1, width, dtype=torch.float32)
@@ -136,11 +138,11 @@ def _prompt(folder: Path, unet: Part) -> Tensor:
 
 
 @torch.no_grad()
-def _encoded(tokenizer: Path, encoder: Path) -> Tensor:
+def _encode_prompt(tokenizer: Path, encoder: Path) -> Tensor:
     """What CLIP makes of no text."""
     variant = folders.variant(encoder, "model")
     configs.check_text_encoder(encoder)
-    with _undisturbed("transformers", encoder) as transformers:
+    with _quiet_library("transformers", encoder) as transformers:
         tokens = transformers.CLIPTokenizer.from_pretrained(str(tokenizer), local_files_only=True)
         network = transformers.CLIPTextModel.from_pretrained(
             str(encoder), variant=variant, use_safetensors=True, local_files_only=True
@@ -153,7 +155,7 @@ def _encoded(tokenizer: Path, encoder: Path) -> Tensor:
 
 
 @contextmanager
-def _undisturbed(name: str, folder: Path) -> Iterator[Any]:
+def _quiet_library(name: str, folder: Path) -> Iterator[Any]:
     """A library to load `folder` with: mute, its errors ModelErrors, and all as it was when it is done."""
     library, dtype = folders.library(name), torch.get_default_dtype()
     levels = {talker: logging.getLogger(talker).level for talker in TALKERS}

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regrain.diffusion import noise
-from regrain.diffusion.budget import Budget, begun
+from regrain.diffusion.budget import Budget, choose_steps
 from regrain.diffusion.sampler import descend
 from regrain.palette.model import Image, LatentDenoiser
 from regrain.palette.sections import Channel
-from regrain.tiles import windowed
+from regrain.tiles import apply_in_windows
 
 __all__ = ["Repair", "of_latents"]
 
@@ -52,9 +52,9 @@ def of_latents(denoiser: LatentDenoiser, latents: Image, channel: Channel, how: 
 
     def seen(z_t: Image, log_snr: float) -> Image:
         """The denoiser's estimate, window by window."""
-        return windowed(lambda part: denoiser.denoise(part, log_snr), z_t, side=SIDE, halo=HALO)
+        return apply_in_windows(lambda part: denoiser.denoise(part, log_snr), z_t, side=SIDE, halo=HALO)
 
     z_t: Image = latents / (channel.gain * math.sqrt(1 + r * r))
     levels = -2 * math.log(r), LOG_SNR_LAST
-    steps, see = begun(how.steps, seen, z_t, levels[0])
+    steps, see = choose_steps(how.steps, seen, z_t, levels[0])
     return descend(see, z_t, levels, steps=steps, eta=how.eta, noise=how.noise(latents.shape))

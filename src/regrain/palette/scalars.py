@@ -52,7 +52,7 @@ def pack(latents: NDArray[np.uint8], step: int, tile: int) -> bytes:
 
     Raises UsageError for other input.
     """
-    known, pulls, told = _told(latents, step)
+    known, pulls, told = _residuals(latents, step)
     channels = latents.shape[2]
     lines = [_fitted_line(told[channel::channels]) for channel in range(channels)]
     head = bytes([step]) + pulls[np.tril_indices(channels, -1)].astype(np.int8).tobytes()
@@ -66,7 +66,7 @@ def pack(latents: NDArray[np.uint8], step: int, tile: int) -> bytes:
 
 def rounded(latents: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     """What `unpack` makes of what `pack` makes of latents (H, W, C). Raises UsageError as `pack` does."""
-    return _told(latents, step)[0].reshape(latents.shape).astype(np.uint8)
+    return _residuals(latents, step)[0].reshape(latents.shape).astype(np.uint8)
 
 
 def unpack(payload: bytes, shape: tuple[int, int], channels: int, tile: int) -> NDArray[np.uint8]:
@@ -135,7 +135,7 @@ class _Told(NamedTuple):
     activity: _Int
 
 
-def _told(latents: NDArray[np.uint8], step: int) -> tuple[_Int, _Int, list[_Told]]:
+def _residuals(latents: NDArray[np.uint8], step: int) -> tuple[_Int, _Int, list[_Told]]:
     """Values (H W, C), pulls (C, C), and what is told, pass by pass, channel by channel."""
     if latents.ndim != 3 or latents.dtype != np.uint8 or not latents.size or latents.shape[2] > CHANNELS_MOST:
         raise UsageError(f"latents: {latents.dtype} {latents.shape}: uint8 (H, W, 1 .. {CHANNELS_MOST}) is allowed")

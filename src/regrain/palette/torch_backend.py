@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrain import checkpoint, configuration
+from regrain import configuration, torch_checkpoint
 from regrain.diffusion.prior import Prior
 from regrain.errors import ModelError, UsageError
 from regrain.image import pad_edge
@@ -72,7 +72,7 @@ class Denoiser:
 
 def load(path: Path, device: str | None = None) -> Model:
     """Read a weights file of this package. Raises ModelError if it is missing, damaged or of another kind."""
-    tensors, metadata = checkpoint.load(path)
+    tensors, metadata = torch_checkpoint.load(path)
     if metadata.get("kind") != KIND:
         raise ModelError(f"{path}: not weights of the palette codec")
     where = torch.device(device or "cpu")
@@ -97,7 +97,7 @@ def build(
 ) -> tuple[Space, Denoiser | None]:
     """The networks of a file's contents. Raises ModelError or UsageError if they do not fit."""
     config = AutoencoderConfig.from_dict(metadata.get("autoencoder"))
-    autoencoder = checkpoint.network(
+    autoencoder = torch_checkpoint.network(
         lambda: Autoencoder(config), tensors, "autoencoder.", layers=configuration.depth(config)
     )
     arrays = {name: tensor.float().numpy() for name, tensor in tensors.items() if name.startswith("moments.")}
@@ -123,7 +123,7 @@ def freeze(network: Autoencoder, shift: Tensor, scale: Tensor) -> tuple[dict[str
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
     """4 bytes over the autoencoder and its moments: all but the denoiser."""
-    return checkpoint.fingerprint(
+    return torch_checkpoint.fingerprint(
         {name: tensor for name, tensor in tensors.items() if not name.startswith("denoiser.")}
     )
 

@@ -50,7 +50,7 @@ class ProgressiveModel(Model):
 
         The network runs on ONNX Runtime where `device` is None or "onnx", and otherwise on torch's device of that name.
         """
-        return cls(**vars(_opened(path, device)))
+        return cls(**vars(_open(path, device)))
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Begin to encode. pixels (H, W, 1 or 3); tile in pixels."""
@@ -74,7 +74,7 @@ class ProgressiveModel(Model):
         return reconstruct(self, x_t, received, size, grey=header.grey, options=final)
 
 
-def _opened(path: Path, device: str | None) -> Model:
+def _open(path: Path, device: str | None) -> Model:
     if device == "onnx" or (device is None and find_spec("onnxruntime") is not None):
         from regrain.progressive import onnx_backend
 

@@ -27,7 +27,7 @@ def receive(
     All payloads are decoded, one a step. Raises Corrupt naming the step that does not decode; under `partial`, the
     steps before it are the result, if there are any.
     """
-    height, width = (reverse_process.padded(side) for side in size)
+    height, width = (reverse_process.pad_side(side) for side in size)
     x_t = np.zeros((3, height, width), np.float32)
     tiles = places(height, width, tile)
     sizes = [x_t[:, *place].size for place in tiles]

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from regrain import configuration
+from regrain import checkpoint, configuration
 from regrain.diffusion.unconditional_config import KIND, STRIDE, PriorConfig
-from regrain.errors import ModelError, UsageError, shown
-from regrain.onnx import weights
+from regrain.errors import ModelError, UsageError, quote
 from regrain.onnx.unconditional import Denoiser
 from regrain.progressive.model import Model
 
@@ -16,17 +15,17 @@ __all__ = ["load"]
 
 def load(path: Path) -> Model:
     """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
-    arrays, metadata = weights.load(path)
+    arrays, metadata = checkpoint.load(path)
     if metadata.get("kind") != KIND:
         raise ModelError(f"{path}: not weights of an unconditional prior")
     if not isinstance(recipe := metadata.get("recipe", ""), str):
-        raise ModelError(f"{path}: recipe is {shown(recipe)}; text is allowed")
+        raise ModelError(f"{path}: recipe is {quote(recipe)}; text is allowed")
     try:
         config = PriorConfig.from_dict(metadata.get("config"))
         if (layers := configuration.depth(config)) > len(arrays):
             raise ModelError(f"{layers} layers, and {len(arrays)} tensors for them")
-        denoiser = Denoiser(config, weights.part(arrays, ""))
+        denoiser = Denoiser(config, checkpoint.part(arrays, ""))
         denoiser.denoise(np.zeros((3, STRIDE, STRIDE), np.float32), 0.0)
     except (ModelError, UsageError) as error:
         raise ModelError(f"{path}: not weights of this prior: {error}") from None
-    return Model(denoiser, recipe, weights.fingerprint(arrays), "onnx")
+    return Model(denoiser, recipe, checkpoint.fingerprint(arrays), "onnx")

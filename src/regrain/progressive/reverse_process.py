@@ -20,14 +20,14 @@ import numpy as np
 
 from regrain.bitstream import MOST_STEPS
 from regrain.diffusion import noise
-from regrain.diffusion.budget import begun
+from regrain.diffusion.budget import choose_steps
 from regrain.diffusion.sampler import descend, posterior
 from regrain.diffusion.schedule import LogLinear
 from regrain.diffusion.unconditional_config import HALO, STRIDE
 from regrain.options import DecodeOptions
 from regrain.progressive.model import Image, Model
 from regrain.progressive.reverse_channel_coding import Message, receive
-from regrain.tiles import Place, windowed
+from regrain.tiles import Place, apply_in_windows
 
 __all__ = [
     "LOG_SNR",
@@ -36,7 +36,7 @@ __all__ = [
     "Step",
     "estimate",
     "final_sample",
-    "padded",
+    "pad_side",
     "reverse_step",
     "steps",
 ]
@@ -85,7 +85,7 @@ def steps(count: int) -> list[Step]:
     return [first, *later][:count]
 
 
-def padded(side: int) -> int:
+def pad_side(side: int) -> int:
     """The least side that the network takes and that covers `side` pixels."""
     return -(-side // STRIDE) * STRIDE
 
@@ -107,7 +107,7 @@ def estimate(model: Model, x_t: Image, log_snr: float | None) -> Image:
     """The estimate x_hat in [-1, 1] from x_t (3, H, W), multiples of 8, window by window; 0 before the first step."""
     if log_snr is None:
         return np.zeros_like(x_t)
-    return windowed(lambda part: model.estimate(part, log_snr), x_t, side=WINDOW, halo=HALO)
+    return apply_in_windows(lambda part: model.estimate(part, log_snr), x_t, side=WINDOW, halo=HALO)
 
 
 def final_sample(model: Model, x_t: Image, log_snr: float | None, options: DecodeOptions) -> Image:
@@ -123,5 +123,5 @@ def final_sample(model: Model, x_t: Image, log_snr: float | None, options: Decod
         """The noise of a step."""
         return noise.normal(options.seed, FINAL_NOISE + number, 0, 0, *x_t.shape[1:])
 
-    count, denoise = begun(options.steps, partial(estimate, model), x_t, log_snr)
+    count, denoise = choose_steps(options.steps, partial(estimate, model), x_t, log_snr)
     return descend(denoise, x_t, (log_snr, LOG_SNR[1]), steps=count, eta=options.eta, noise=fresh)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.diffusion.prior import Prior
 from regrain.progressive.model import Image, Model
 
@@ -28,6 +28,6 @@ class TorchDenoiser:
 
 def load(path: Path, device: str) -> Model:
     """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
-    tensors, metadata = checkpoint.load(path)
+    tensors, metadata = torch_checkpoint.load(path)
     denoiser = TorchDenoiser(Prior.build(tensors, metadata, path), torch.device(device))
-    return Model(denoiser, str(metadata.get("recipe", "")), checkpoint.fingerprint(tensors), device)
+    return Model(denoiser, str(metadata.get("recipe", "")), torch_checkpoint.fingerprint(tensors), device)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import regrain
 from regrain.cli.commands import rate, report, weights
-from regrain.cli.streams import beside, check_target, picture_format, put, seekable
-from regrain.cli.terminal import STANDARD, about, say, shown
+from regrain.cli.streams import check_target, default_output, picture_format, put, seekable
+from regrain.cli.terminal import STANDARD, about, display_name, say
 from regrain.cli.work import seconds, working
 from regrain_lab.cli.extra import check_installed
 
@@ -58,11 +58,11 @@ class Row:
 
 def compare(options: argparse.Namespace) -> None:
     """Draw the sheet and print the table; raises what `regrain.encode` and `regrain.decode` raise, and OutputError."""
-    target = options.output or beside(options.input, ".compare.png")
+    target = options.output or default_output(options.input, ".compare.png")
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
     check_installed("comparing", _EXTRA)
-    with working(options, f"comparing {shown(options.input)}"):
+    with working(options, f"comparing {display_name(options.input)}"):
         rows, notes, timing, sheet = _compare(options)
     put(_file_of(sheet, kind), target, overwrite=options.overwrite)
     total = seconds(options)
@@ -74,7 +74,8 @@ def compare(options: argparse.Namespace) -> None:
         {"input": options.input, "output": target, "rows": [asdict(row) for row in rows], "notes": notes}
         | {**timing, "seconds": round(total, 3)},
         f"regrain: quality {rows[-1].quality:g}, encoded in {timing['encode_seconds']:.1f} s, decoded in "
-        f"{timing['decode_seconds']:.1f} s; the comparison is in {shown(target, 'stdout')}, after {total:.1f} s in all",
+        f"{timing['decode_seconds']:.1f} s; the comparison is in {display_name(target, 'stdout')}, "
+        f"after {total:.1f} s in all",
         aside=aside,
     )
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrain.cli.commands import report
-from regrain.cli.terminal import clean, say
+from regrain.cli.terminal import escape, say
 from regrain.cli.work import silent_libraries
 from regrain.errors import OutputError, UsageError
-from regrain.options import checked
+from regrain.options import check_arguments
 from regrain_lab.cli.extra import check_installed
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def evaluate(options: argparse.Namespace) -> None:
     report(
         options,
         {**facts, "files": [str(path) for path in written], "notes": notes},
-        f"{clean(options.input)} -> {clean(str(folder))}: pictures {len(files)}, rows {len(rows)}, failed {failed}",
+        f"{escape(options.input)} -> {escape(str(folder))}: pictures {len(files)}, rows {len(rows)}, failed {failed}",
         more="\n".join(f"  {path}" for path in written),
     )
 
@@ -102,7 +102,7 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse what can be refused before anything is loaded."""
     for name, values in (("quality", options.qualities), ("realism", options.realisms), ("steps", options.step_counts)):
         for value in values:
-            checked(**{name: value})
+            check_arguments(**{name: value})
     if not 1 <= options.jobs <= 1024:
         raise UsageError(f"jobs is {options.jobs}; allowed is a whole number from 1 to 1024")
     if options.reference is not None and not options.reference.is_dir():

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from regrain.cli.commands import report
-from regrain.cli.terminal import clean, say
+from regrain.cli.terminal import escape, say
 from regrain.errors import OutputError, UsageError
 
 __all__ = ["distill", "train"]
@@ -19,7 +19,7 @@ def train(options: argparse.Namespace) -> None:
     report(
         options,
         {"recipe": str(options.recipe), "output": str(folder)},
-        f"{clean(str(options.recipe))} -> {clean(str(folder))}",
+        f"{escape(str(options.recipe))} -> {escape(str(folder))}",
     )
 
 
@@ -34,7 +34,7 @@ def distill(options: argparse.Namespace) -> None:
         from regrain_lab.training.validation import steps_table
 
         say(steps_table(outcome.teacher, outcome.student))
-    report(options, facts, f"{clean(str(options.recipe))} -> {clean(str(outcome.folder))}")
+    report(options, facts, f"{escape(str(options.recipe))} -> {escape(str(outcome.folder))}")
 
 
 def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - a module: its main
@@ -56,7 +56,7 @@ class _CleanLines(logging.Formatter):
     """Write messages, which may have names of members of shards in them, without signs that a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(clean(line) for line in super().format(record).split("\n"))
+        return "\n".join(escape(line) for line in super().format(record).split("\n"))
 
 
 def _choose_device(name: str | None) -> None:

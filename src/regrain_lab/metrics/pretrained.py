@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from regrain.checkpoint import mismatch
 from regrain.errors import ModelError, UsageError
+from regrain.torch_checkpoint import mismatch
 
 __all__ = ["check_pair", "classify", "load_weights", "read", "read_convolutions"]
 

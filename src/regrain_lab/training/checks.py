@@ -14,7 +14,7 @@ from torch import nn
 from regrain.conditional.model import build_denoiser, build_scale
 from regrain.conditional.transform import Analysis, HyperAnalysis, MeanBranch
 from regrain.diffusion.prior import Prior
-from regrain.errors import UsageError, plain
+from regrain.errors import UsageError, escape
 from regrain.palette.autoencoder import Autoencoder
 from regrain_lab.training.recipe import Recipe
 
@@ -45,9 +45,9 @@ def _check_file(name: str, path: Path) -> None:
     """Refuse a pipe, which would wait for ever when opened. A file that is missing is for its reader to report."""
     try:
         if path.exists() and not path.is_file():
-            raise UsageError(f"{name}: {plain(path)} is not a file")
+            raise UsageError(f"{name}: {escape(path)} is not a file")
     except OSError as error:
-        raise UsageError(f"{name}: {plain(path)}: {error.strerror or error}") from None
+        raise UsageError(f"{name}: {escape(path)}: {error.strerror or error}") from None
 
 
 def _check_size(recipe: Recipe, name: str, parts: Callable[[Recipe], list[nn.Module]]) -> None:

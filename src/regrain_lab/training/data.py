@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from regrain.errors import ImageError, LimitError, RegrainError, UsageError, plain
+from regrain.errors import ImageError, LimitError, RegrainError, UsageError, escape
 from regrain.image import read, to_signed
 from regrain_lab.training.recipe import DataConfig
 from regrain_lab.training.shards import entries
@@ -46,7 +46,7 @@ class Member:
     @property
     def title(self) -> str:
         """Shard and name, for messages."""
-        return plain(f"{self.shard.name}/{self.name}")
+        return escape(f"{self.shard.name}/{self.name}")
 
     def read(self) -> NDArray[np.uint8]:
         """The picture's pixels, uint8 (H, W, 3). Raises ImageError if it is broken, or can no longer be read."""
@@ -72,7 +72,7 @@ def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]
     try:
         shards = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
     except OSError as error:
-        raise UsageError(f"{plain(folder)}: {error.strerror or error}") from None
+        raise UsageError(f"{escape(folder)}: {error.strerror or error}") from None
     rows = _index(folder / "index.csv")
     for name in sorted({*config.exclude, *config.holdout} - {row["repository"] for row in rows.values()}):
         log.warning("%s: no picture is of %s, which the recipe names", folder, name)

@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.errors import OutputError, RegrainError, UsageError
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.graph import GraphedLoss
@@ -286,7 +286,8 @@ class Run:
         self.saved_step = self.state.step
         with self.state.average_weights():
             tensors, metadata = self.task.export()
-        checkpoint.save(self.out / WEIGHTS, tensors, {"recipe": self.recipe.name, "step": self.saved_step} | metadata)
+        origin = {"recipe": self.recipe.name, "step": self.saved_step}
+        torch_checkpoint.save(self.out / WEIGHTS, tensors, origin | metadata)
         self.journal.flush()
 
     def _validate(self) -> None:

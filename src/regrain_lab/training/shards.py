@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from regrain.errors import UsageError, plain
+from regrain.errors import UsageError, escape
 
 __all__ = ["MEMBERS_MAX", "Entry", "entries"]
 
@@ -62,18 +62,18 @@ def entries(shard: Path) -> list[Entry]:
     """
     try:
         if not stat.S_ISREG(shard.stat().st_mode):
-            raise UsageError(f"{plain(shard)}: not a file; a shard is a tar file")
+            raise UsageError(f"{escape(shard)}: not a file; a shard is a tar file")
         with shard.open("rb", buffering=0) as file:
             return _Reader(shard, file).entries()
     except OSError as error:
-        raise UsageError(f"{plain(shard)}: {error.strerror or error}") from None
+        raise UsageError(f"{escape(shard)}: {error.strerror or error}") from None
 
 
 class _Reader:
     """One pass over the headers of a shard."""
 
     def __init__(self, shard: Path, file: BinaryIO) -> None:
-        self.title, self.file, self.offset, self.end = plain(shard.name), file, 0, file.seek(0, 2)
+        self.title, self.file, self.offset, self.end = escape(shard.name), file, 0, file.seek(0, 2)
         self.files: list[Entry] = []
         self.notes, self.useless, self.first_useless = _Notes(), 0, ""
 
@@ -128,7 +128,7 @@ class _Reader:
         """List a file that is of use and note why another is not; folders and links do not count."""
         too_large = f"a name of {len(name)} bytes" * (len(name) > NAME_MAX) or f"{size} bytes" * (size > SIZE_MAX)
         if problem := self.notes.problem or "sparse" * (kind == SPARSE) or too_large:
-            self.first_useless = self.first_useless or f"{plain(name.decode('utf-8', 'replace'))}: {problem}"
+            self.first_useless = self.first_useless or f"{escape(name.decode('utf-8', 'replace'))}: {problem}"
             self.useless += 1
         elif kind in tarfile.REGULAR_TYPES and not name.endswith(b"/"):
             self.files.append(Entry(name.decode("utf-8", "surrogateescape"), offset, size))

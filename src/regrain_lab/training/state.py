@@ -12,8 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from regrain import checkpoint
-from regrain.errors import ModelError, plain
+from regrain import torch_checkpoint
+from regrain.errors import ModelError, escape
 from regrain_lab.training.muon import Muon
 
 __all__ = ["State"]
@@ -72,14 +72,14 @@ class State:
 
     def save(self, path: Path) -> None:
         """Write everything, atomically. Raises OutputError."""
-        checkpoint.save(path, self._tensors(), {"step": self.step, "config": self._config()})
+        torch_checkpoint.save(path, self._tensors(), {"step": self.step, "config": self._config()})
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint, if there is one. Raises ModelError if it is damaged or for another network."""
         if not path.exists():
             return
         try:
-            tensors, metadata = checkpoint.load(path)
+            tensors, metadata = torch_checkpoint.load(path)
         except ModelError as error:
             raise ModelError(f"{error}; put a good checkpoint in its place, or remove it to start again") from None
         self._check(path, tensors, metadata)
@@ -97,8 +97,8 @@ class State:
         for name in sorted(shapes.keys() | tensors.keys()):
             shape = tuple(tensors[name].shape) if name in tensors else None
             if shape != shapes.get(name):
-                both = f"{plain(str(shape))} there and {shapes.get(name)} here"
-                raise ModelError(f"{path}: of another network: {plain(name)} is {both}")
+                both = f"{escape(str(shape))} there and {shapes.get(name)} here"
+                raise ModelError(f"{path}: of another network: {escape(name)} is {both}")
         if type(step := metadata.get("step")) is not int or not 0 <= step < STEPS_MOST:
             raise ModelError(f"{path}: not a checkpoint of training: it says no step")
         if metadata.get("config", (config := self._config())) != config:

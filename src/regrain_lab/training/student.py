@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regrain import checkpoint, registry
+from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.conditional.coding_order import CodingStep
 from regrain.conditional.config import HYPER_MAX
-from regrain.conditional.encode import corrected
+from regrain.conditional.encode import correct_latents
 from regrain.conditional.frozen import FrozenModel
 from regrain.conditional.transform import HyperAnalysis, MeanBranch, interpolate
 from regrain.conditional.walk import walk
@@ -59,7 +59,7 @@ class TeacherCheckpoint:
             raise ModelError(f"{path}: no weights there; teacher is a file of weights, or empty for the package's")
         with as_file(registry.shipped_weights(Method.CONDITIONAL)) as shipped:
             model = FrozenModel.load(path or shipped, str(device))
-            tensors, metadata = checkpoint.load(path or shipped)
+            tensors, metadata = torch_checkpoint.load(path or shipped)
         if model.config.prediction == "eps":
             raise ModelError(
                 f"{path or 'the package'}: it predicts eps, which at t = 1 says nothing of x_0; x0 and v are allowed"
@@ -84,7 +84,7 @@ def quantized_latents(model: FrozenModel, x: Tensor, quality: Tensor) -> Tensor:
         gain = interpolate(latents.log_gain.to(x.device), quality).exp()[:, :, None, None]
         correction, base = model.analysis.parts(x)
         pictures = zip(*(batch.cpu().numpy() for batch in (correction, base, x)), strict=True)
-        y = gain * torch.from_numpy(np.stack([corrected(*picture)[0] for picture in pictures])).to(x.device)
+        y = gain * torch.from_numpy(np.stack([correct_latents(*picture)[0] for picture in pictures])).to(x.device)
         z_hat = hyper_analysis(y).round().clamp(-HYPER_MAX, HYPER_MAX)
         offset = interpolate_offsets(latents.offset, (quality.double() * QUALITY_TOP).round().long().cpu())
 
@@ -149,7 +149,7 @@ class Student(nn.Module):
         """Copy the denoiser in float32; `guided` adds a GuidanceEmbedding."""
         super().__init__()
         model = teacher.model
-        self.config = StudentConfig(model.config.to_dict(), checkpoint.fingerprint(teacher.tensors).hex(), guided)
+        self.config = StudentConfig(model.config.to_dict(), torch_checkpoint.fingerprint(teacher.tensors).hex(), guided)
         self.prediction = cast(parametrize.Prediction, model.config.prediction)
         self.schedule = schedule.get(model.config.schedule)
         self.denoiser = copy.deepcopy(model.denoiser).requires_grad_(True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.bitstream import MOST_STEPS
 from regrain.conditional.frozen import SAMPLER, freeze, latent_fingerprint, thaw
 from regrain.conditional.model import ConditionalCodec, ModelConfig
@@ -97,7 +97,7 @@ class CodecTask(Task):
         path = self.recipe.path(self.recipe.start)
         if not path.exists():
             raise ModelError(f"{path}: no weights there; start is a file of weights, or empty to start untrained")
-        tensors, metadata = checkpoint.load(path)
+        tensors, metadata = torch_checkpoint.load(path)
         if metadata.get("config") != json.loads(json.dumps(self.recipe.model.to_dict())):
             raise ModelError(f"{path}: weights of another [model] than the recipe's")
         try:
@@ -146,7 +146,7 @@ class PriorTask(Task):
             log_snrs = [step.log_snr_after for step in reverse_process.steps(MOST_STEPS)]
             psnrs = np.interp(log_snrs, [row.at for row in self.rows], [row.figures["psnr"] for row in self.rows])
             metadata["psnr"] = psnrs.round(2).tolist()
-        return tensors, metadata | {"latent_fingerprint": checkpoint.fingerprint(tensors).hex()}
+        return tensors, metadata | {"latent_fingerprint": torch_checkpoint.fingerprint(tensors).hex()}
 
 
 class AutoencoderTask(Task):
@@ -178,7 +178,7 @@ class LatentPriorTask(PriorTask):
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Build it untrained. Raises ModelError for an autoencoder that is missing or of other latents."""
         path = recipe.path(recipe.latents)
-        self.tensors, self.metadata = checkpoint.load(path)
+        self.tensors, self.metadata = torch_checkpoint.load(path)
         self.space = palette.load(path, str(device)).space
         if recipe.prior.channels != self.space.channels:
             raise ModelError(f"{path}: latents of {self.space.channels} channels, [prior] has {recipe.prior.channels}")
@@ -256,7 +256,7 @@ class SamplerTask(Task):
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Start from the teacher's file. Raises ModelError where it cannot be used."""
         self.origin, self.lpips = TeacherCheckpoint.load(recipe.teacher, device), load_lpips(recipe, device)
-        lineage = {"teacher": checkpoint.fingerprint(self.origin.tensors).hex()}
+        lineage = {"teacher": torch_checkpoint.fingerprint(self.origin.tensors).hex()}
         adversary = bool(recipe.loss.vgg and recipe.loss.adversary_scale)
         self.sampler = Sampler(initial_sampler(self.origin.model), lineage, adversary=adversary)
         super().__init__(recipe, self.sampler, device)

@@ -18,7 +18,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from regrain.errors import UsageError, plain
+from regrain.errors import UsageError, escape
 
 __all__ = ["RANGES", "build", "tables"]
 
@@ -60,12 +60,12 @@ def tables(path: Path) -> tuple[dict[str, Any], str]:
     Raises UsageError, naming every file on the way, for one that is no TOML file or over FILE_MAX bytes, for a cycle
     and for a chain of over FILES_MAX files.
     """
-    where = plain(path)
+    where = escape(path)
     layers, files = [_table(path, where)], [path.resolve()]
     while "extends" in layers[-1]:
         name = _value(str, layers[-1].pop("extends"), f"{where}: extends", "extends")
         path = files[-1].parent / str(name)
-        where += f" extends {plain(path)}"
+        where += f" extends {escape(path)}"
         if len(files) == FILES_MAX:
             raise UsageError(f"{where}: a chain of over {FILES_MAX} files; fewer are allowed")
         layers.append(_table(path, where))
@@ -104,7 +104,7 @@ def _table(path: Path, where: str) -> dict[str, Any]:
     except ValueError as error:  # of the file's name, its encoding, its syntax, its numbers
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{where}: not a TOML recipe: {plain(error)}") from None
+        raise UsageError(f"{where}: not a TOML recipe: {escape(error)}") from None
 
 
 def build(kind: type[T], data: object, where: str) -> T:
@@ -119,7 +119,7 @@ def build(kind: type[T], data: object, where: str) -> T:
     try:
         return kind(**values)
     except UsageError as error:
-        raise UsageError(f"{where}: {plain(error)}") from None
+        raise UsageError(f"{where}: {escape(error)}") from None
     except TypeError as error:
         missing = str(error).partition("argument")[2].lstrip("s: ")
         raise UsageError(f"{where}: lacks {missing}; only a file that recipes extend may leave that out") from None
@@ -160,4 +160,4 @@ def _display(value: object) -> str:
         return f"{value}"
     if isinstance(value, dict | list):
         return f"a {'table' if isinstance(value, dict) else 'list'} of {len(value)}"
-    return plain(repr(value))
+    return escape(repr(value))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import regrain
 from lab.training.tiny_student import STAGES, STUDENT_HEAD, write_student, write_teacher
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.errors import ModelError, UsageError
 from regrain_lab.training import distill, loop, tasks
 from regrain_lab.training.loop import LAST, WEIGHTS
@@ -102,7 +102,7 @@ def test_a_run_leaves_weights_whose_latents_are_the_teachers(unbroken):
     changed = {name for name in ours if not torch.equal(ours[name], before[name])}
     assert changed
     assert all(name.startswith("denoiser.") for name in changed)
-    about = checkpoint.load_metadata(unbroken.folder / WEIGHTS)
+    about = torch_checkpoint.load_metadata(unbroken.folder / WEIGHTS)
     assert (about["recipe"], about["step"], about["teacher"]) == ("tiny", STEPS, {"recipe": "teacher", "step": 7})
     assert regrain.load(unbroken.folder / WEIGHTS).fingerprint.hex() == about["latent_fingerprint"]
 
@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(student, unbroken, monkeypatch, s
             distill.main(student)
     out = student.parent / "runs" / "tiny"
     if step > 1:
-        assert checkpoint.load_metadata(out / LAST)["step"] == step // 2 * 2
+        assert torch_checkpoint.load_metadata(out / LAST)["step"] == step // 2 * 2
     outcome = distill.main(student)
     assert same(out / LAST, unbroken.folder / LAST)
     assert same(out / WEIGHTS, unbroken.folder / WEIGHTS)
@@ -136,7 +136,7 @@ def test_ctrl_c_finishes_the_step_and_writes_it_down(student, unbroken, monkeypa
         with pytest.raises(KeyboardInterrupt):
             distill.main(student)
     out = student.parent / "runs" / "tiny"
-    assert checkpoint.load_metadata(out / LAST)["step"] == 7
+    assert torch_checkpoint.load_metadata(out / LAST)["step"] == 7
     distill.main(student)
     assert same(out / LAST, unbroken.folder / LAST)
 
@@ -165,7 +165,7 @@ def test_guidance_is_distilled_into_ordinary_weights(tmp_path, shards):
     assert state["weights.guide.embed.mlp.2.weight"].any()
     shipped = load_file(outcome.folder / WEIGHTS)["denoiser.blocks4.0.film.bias"]
     assert not torch.equal(shipped, state["average.denoiser.blocks4.0.film.bias"].half())
-    assert "dropout" not in checkpoint.load_metadata(outcome.folder / WEIGHTS)
+    assert "dropout" not in torch_checkpoint.load_metadata(outcome.folder / WEIGHTS)
 
 
 def test_dropout_is_written_down_and_guidance_reads_it(tmp_path, shards, monkeypatch):
@@ -173,7 +173,7 @@ def test_dropout_is_written_down_and_guidance_reads_it(tmp_path, shards, monkeyp
     blind = "".join([head, table.replace("guidance_max = 2.0\nguidance = 1.0", ""), first, rest])
     path = placed(tmp_path, shards, blind)
     trained = distill.main(path).folder / WEIGHTS
-    assert checkpoint.load_metadata(trained)["dropout"] == 0.5
+    assert torch_checkpoint.load_metadata(trained)["dropout"] == 0.5
     guided = head + GUIDED.replace("teacher.safetensors", str(trained)).replace(first + rest, "", 1)
     path.write_text(guided, encoding="utf-8")
     tasks.task_for(read_recipe(path), torch.device("cpu"))
@@ -209,9 +209,9 @@ def test_a_checkpoint_of_another_teacher_is_refused(student, unbroken):
     out = student.parent / "runs" / "tiny"
     out.mkdir(parents=True)
     (out / LAST).write_bytes((unbroken.folder / LAST).read_bytes())
-    tensors, about = checkpoint.load(student.parent / "teacher.safetensors")
+    tensors, about = torch_checkpoint.load(student.parent / "teacher.safetensors")
     tensors["denoiser.leave.bias"] = tensors["denoiser.leave.bias"] + 1
-    checkpoint.save(student.parent / "teacher.safetensors", tensors, about)
+    torch_checkpoint.save(student.parent / "teacher.safetensors", tensors, about)
     with pytest.raises(ModelError, match="a checkpoint of another"):
         distill.main(student)
 

@@ -10,7 +10,7 @@ from torch import nn
 from lab.training.tiny import HEAD, STAGES, crops, tiny_codec, write_recipe
 from lab.training.tiny_student import STAGES as STUDENT_STAGES
 from lab.training.tiny_student import STUDENT_HEAD, origin, shaken, write_student
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.errors import UsageError
 from regrain_lab.training import distill, loop
 from regrain_lab.training.graph import FixedShapeDistortion, GraphedLoss
@@ -164,7 +164,7 @@ def stand_in(monkeypatch):
 def test_the_loop_trains_a_codec_by_replays_and_resumes(recipe, stand_in):
     text = "graph = true\n" + (HEAD + STAGES).replace("rate = [0.02, 0.2]", "")
     recipe.write_text(text)
-    first = checkpoint.fingerprint(checkpoint.load(loop.main(recipe) / loop.LAST)[0])
+    first = torch_checkpoint.fingerprint(torch_checkpoint.load(loop.main(recipe) / loop.LAST)[0])
     recipe.write_text(
         text.replace('name = "tiny"', 'name = "halves"').replace(
             "steps = 3\nbatch = 2\ncrop = 64\nfreeze", "steps = 1\nbatch = 2\ncrop = 64\nfreeze"
@@ -172,7 +172,7 @@ def test_the_loop_trains_a_codec_by_replays_and_resumes(recipe, stand_in):
     )
     loop.main(recipe)
     recipe.write_text(text.replace('name = "tiny"', 'name = "halves"'))
-    assert checkpoint.fingerprint(checkpoint.load(loop.main(recipe) / loop.LAST)[0]) == first
+    assert torch_checkpoint.fingerprint(torch_checkpoint.load(loop.main(recipe) / loop.LAST)[0]) == first
 
 
 def test_the_loop_distils_by_replays(tmp_path, shards, stand_in):

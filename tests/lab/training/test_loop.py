@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import regrain
 from lab.training.tiny import HEAD, STAGES, write_recipe
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.errors import ModelError, OutputError, RegrainError, UsageError
 from regrain_lab.training import loop
 from regrain_lab.training.journal import CSV
@@ -84,8 +84,8 @@ def poison(monkeypatch, *steps):
 def test_a_run_leaves_checkpoint_weights_and_log(unbroken):
     assert {entry.name for entry in unbroken.iterdir()} == {LAST, WEIGHTS, CSV, "log"}
     assert unbroken.name == "tiny"
-    assert checkpoint.load_metadata(unbroken / LAST)["step"] == STEPS
-    about = checkpoint.load_metadata(unbroken / WEIGHTS)
+    assert torch_checkpoint.load_metadata(unbroken / LAST)["step"] == STEPS
+    about = torch_checkpoint.load_metadata(unbroken / WEIGHTS)
     model = regrain.load(unbroken / WEIGHTS)
     assert about["recipe"] == "tiny"
     assert about["step"] == STEPS
@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(recipe, unbroken, monkeypatch, st
             main(recipe)
     out = recipe.parent / "runs" / "tiny"
     if step > 1:
-        assert checkpoint.load_metadata(out / LAST)["step"] == step // 2 * 2
+        assert torch_checkpoint.load_metadata(out / LAST)["step"] == step // 2 * 2
     assert main(recipe) == out
     assert same(out / LAST, unbroken / LAST)
     assert same(out / WEIGHTS, unbroken / WEIGHTS)
@@ -156,7 +156,7 @@ def test_being_asked_to_stop_finishes_the_step_and_writes_it_down(recipe, unbrok
     steps = []
     before = signal.getsignal(number)
     if number != signal.SIGINT:
-        signal.signal(number, lambda *_: steps.append(checkpoint.load_metadata(out / LAST)["step"]))
+        signal.signal(number, lambda *_: steps.append(torch_checkpoint.load_metadata(out / LAST)["step"]))
     try:
         with monkeypatch.context() as patch:
             at_step(patch, 5, lambda: os.kill(os.getpid(), number))
@@ -165,7 +165,7 @@ def test_being_asked_to_stop_finishes_the_step_and_writes_it_down(recipe, unbrok
     finally:
         signal.signal(number, before)
     assert steps == ([] if number == signal.SIGINT else [5])
-    assert checkpoint.load_metadata(out / LAST)["step"] == 5
+    assert torch_checkpoint.load_metadata(out / LAST)["step"] == 5
     assert [row["step"] for row in table(out)] == ["1", "2", "3", "4", "5"]
     assert "interrupted at step 5" in caplog.text
     if number == signal.SIGTERM:
@@ -184,7 +184,7 @@ def test_an_error_between_two_steps_costs_none(recipe, unbroken, monkeypatch):
         at_step(patch, 6, fail)
         with pytest.raises(RuntimeError, match="out of luck"):
             main(recipe)
-    assert checkpoint.load_metadata(out / LAST)["step"] == 5
+    assert torch_checkpoint.load_metadata(out / LAST)["step"] == 5
     main(recipe)
     assert same(out / LAST, unbroken / LAST)
 
@@ -200,7 +200,7 @@ def test_a_step_that_is_half_taken_is_not_written_down(recipe, monkeypatch):
     monkeypatch.setattr(loop.State, "update", fail)
     with pytest.raises(RuntimeError, match="out of luck"):
         main(recipe)
-    assert checkpoint.load_metadata(recipe.parent / "runs" / "tiny" / LAST)["step"] == 2
+    assert torch_checkpoint.load_metadata(recipe.parent / "runs" / "tiny" / LAST)["step"] == 2
 
 
 @pytest.mark.parametrize("failing", [{2, 4}, {2, 4, 6}])
@@ -248,7 +248,7 @@ def test_sigkill_at_any_moment(recipe, unbroken):
     finally:
         child.kill()
         child.wait()
-    assert 1 <= checkpoint.load_metadata(out / LAST)["step"] <= STEPS
+    assert 1 <= torch_checkpoint.load_metadata(out / LAST)["step"] <= STEPS
     main(recipe)
     assert same(out / LAST, unbroken / LAST)
     assert not list(out.glob(".*"))
@@ -265,7 +265,7 @@ def test_a_loss_that_is_no_number_is_said_and_skipped(recipe, monkeypatch, caplo
         stages[0], "step 2: loss nan, gradient nan: skipped", stages[1], *(f"step 4: {row}" for row in rows), stages[2],
         *(f"step 8: {row}" for row in rows),
     ]  # fmt: skip
-    assert checkpoint.load_metadata(out / LAST)["step"] == STEPS
+    assert torch_checkpoint.load_metadata(out / LAST)["step"] == STEPS
     assert all(tensor.isfinite().all() for tensor in load_file(out / LAST).values() if tensor.is_floating_point())
 
 
@@ -274,7 +274,7 @@ def test_a_loss_that_stays_no_number_stops_with_the_last_good_state(recipe, monk
     poison(monkeypatch, *range(5, 99))
     with pytest.raises(RegrainError, match=r"not finite for 10 steps; .*last\.safetensors is the last good state"):
         main(recipe)
-    tensors, metadata = checkpoint.load(recipe.parent / "runs" / "tiny" / LAST)
+    tensors, metadata = torch_checkpoint.load(recipe.parent / "runs" / "tiny" / LAST)
     assert metadata["step"] == 4
     assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
 
@@ -366,4 +366,4 @@ def test_two_processes_train_one_model(recipe):
     prints = sorted(line for line in out.splitlines() if line.startswith("rank"))
     assert [line.split()[0] for line in prints] == ["rank0", "rank1"]
     assert len({line.split()[1] for line in prints}) == 1
-    assert checkpoint.load_metadata(recipe.parent / "runs" / "tiny" / LAST)["step"] == STEPS
+    assert torch_checkpoint.load_metadata(recipe.parent / "runs" / "tiny" / LAST)["step"] == STEPS

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from lab.training.tiny import MODEL, crops, tiny_codec
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.conditional.frozen import freeze
 from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.diffusion.unet import DenoiserConfig
@@ -105,13 +105,13 @@ def test_the_names_in_a_checkpoint_stay(saved):
     assert len(tensors) == 2 * len(state.network.state_dict()) + 3 * len(list(state.network.parameters()))
     assert {"weights.analysis.1.weight", "average.latents.offset", "optimizer.0.exp_avg"} <= tensors.keys()
     assert {"optimizer.0.exp_avg_sq", "optimizer.0.step", "weights.denoiser.leave.bias"} <= tensors.keys()
-    assert checkpoint.load_metadata(path)["step"] == 2
+    assert torch_checkpoint.load_metadata(path)["step"] == 2
 
 
 def test_a_checkpoint_that_names_no_model_resumes(saved, tmp_path):
     """Such are those of before it was written down."""
     state, path = saved
-    checkpoint.save(tmp_path / "old", load_file(path), {"step": 7})
+    torch_checkpoint.save(tmp_path / "old", load_file(path), {"step": 7})
     resumed = State(tiny_codec(), 0.9)
     resumed.resume(tmp_path / "old")
     assert resumed.step == 7
@@ -177,7 +177,7 @@ def test_another_network_is_refused_before_anything_changes(saved):
 
 def test_weights_that_ship_are_no_checkpoint(tmp_path):
     codec = tiny_codec()
-    checkpoint.save(tmp_path / "w", freeze(codec), {"config": codec.config.to_dict(), "step": 3})
+    torch_checkpoint.save(tmp_path / "w", freeze(codec), {"config": codec.config.to_dict(), "step": 3})
     with pytest.raises(ModelError, match="of another network"):
         State(codec, 0.9).resume(tmp_path / "w")
 
@@ -185,6 +185,6 @@ def test_weights_that_ship_are_no_checkpoint(tmp_path):
 @pytest.mark.parametrize("metadata", [{}, {"step": "3"}])
 def test_a_checkpoint_says_its_step(saved, metadata):
     _, path = saved
-    checkpoint.save(path, load_file(path), metadata)
+    torch_checkpoint.save(path, load_file(path), metadata)
     with pytest.raises(ModelError, match="it says no step"):
         State(tiny_codec(), 0.9).resume(path)

@@ -7,7 +7,7 @@ import torch
 import regrain
 from lab.training.tiny import MODEL, crops, tiny_codec
 from lab.training.tiny_student import CPU, full, origin, shaken, write_teacher
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.conditional.decode import decode_latents
 from regrain.errors import ModelError
 from regrain_lab.training.student import GuidanceEmbedding, Student, TeacherCheckpoint, quantized_latents
@@ -28,7 +28,7 @@ def said(student, x_t, t, cond, quality, realism, guidance=None):
 def test_latents_are_those_of_a_file(teacher, tmp_path):
     """y_hat is what writing a file and reading it gives, at every quality of the batch."""
     qualities = 0, 6400, 12345, 25600
-    checkpoint.save(tmp_path / "weights", teacher.tensors, dict(teacher.metadata))
+    torch_checkpoint.save(tmp_path / "weights", teacher.tensors, dict(teacher.metadata))
     codec = regrain.load(tmp_path / "weights", device="cpu")
     pixels = ((crops(4) + 1) * 127.5).round().byte()
     x = pixels.float() / 127.5 - 1
@@ -59,7 +59,7 @@ def test_an_untrained_student_is_its_teacher(teacher, guided):
         estimate = said(student, X_T, KNOBS[0], cond, *KNOBS[1:], guidance)[index]
         torch.testing.assert_close(estimate, expected, rtol=1e-4, atol=1e-5)
     shipped = teacher.with_denoiser(student.denoiser_at(0.5))
-    assert checkpoint.fingerprint(shipped) == checkpoint.fingerprint(teacher.tensors)
+    assert torch_checkpoint.fingerprint(shipped) == torch_checkpoint.fingerprint(teacher.tensors)
 
 
 def test_only_the_denoiser_ships_anew(teacher, tmp_path):
@@ -71,7 +71,7 @@ def test_only_the_denoiser_ships_anew(teacher, tmp_path):
     assert {name: tensor.dtype for name, tensor in tensors.items()} == {
         name: tensor.dtype for name, tensor in teacher.tensors.items()
     }
-    checkpoint.save(tmp_path / "new", tensors, {"recipe": "new", "step": 1, "config": teacher.metadata["config"]})
+    torch_checkpoint.save(tmp_path / "new", tensors, {"recipe": "new", "step": 1, "config": teacher.metadata["config"]})
     TeacherCheckpoint.load(tmp_path / "new", CPU)
     picture = np.zeros((20, 30, 3), np.uint8)
     assert regrain.encode(picture, model=tmp_path / "teacher.safetensors") == regrain.encode(
@@ -107,7 +107,7 @@ def test_teachers_that_cannot_be_used(tmp_path):
     (tmp_path / "noise").write_bytes(b"noise")
     with pytest.raises(ModelError, match="noise: weights cannot be read"):
         TeacherCheckpoint.load(tmp_path / "noise", CPU)
-    checkpoint.save(tmp_path / "other", {"a": torch.zeros(1)}, {"config": {}, "recipe": "other"})
+    torch_checkpoint.save(tmp_path / "other", {"a": torch.zeros(1)}, {"config": {}, "recipe": "other"})
     with pytest.raises(ModelError, match="other: not weights of the conditional codec"):
         TeacherCheckpoint.load(tmp_path / "other", CPU)
     config = tiny_codec("eps").config.to_dict()

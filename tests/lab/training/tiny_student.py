@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.training.tiny import HEAD, tiny_codec
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.conditional.frozen import freeze, latent_fingerprint
 from regrain_lab.training.student import TeacherCheckpoint
 
@@ -55,7 +55,7 @@ def write_teacher(path: Path, **about: object) -> Path:
     shaken(codec.denoiser)
     tensors = freeze(codec)
     said = {"config": codec.config.to_dict(), "latent_fingerprint": latent_fingerprint(tensors).hex()}
-    checkpoint.save(path, tensors, {"recipe": "teacher", "step": 7, **said, **about})
+    torch_checkpoint.save(path, tensors, {"recipe": "teacher", "step": 7, **said, **about})
     return path
 
 

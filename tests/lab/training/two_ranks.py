@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain_lab.training import loop
 from regrain_lab.training.state import State
 
@@ -12,4 +12,4 @@ states: list[State] = []
 update = State.update
 State.update = lambda self, rate: (states.append(self), update(self, rate))[1]
 loop.main(Path(sys.argv[1]))
-print(f"rank{os.environ['RANK']} {checkpoint.fingerprint(states[-1].network.state_dict()).hex()}", flush=True)
+print(f"rank{os.environ['RANK']} {torch_checkpoint.fingerprint(states[-1].network.state_dict()).hex()}", flush=True)

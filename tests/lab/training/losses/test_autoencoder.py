@@ -8,7 +8,7 @@ import torch
 
 import regrain
 from lab.training.tiny import HEAD, crops, write_recipe
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.errors import ModelError
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
 from regrain_lab.training.loop import WEIGHTS, main
@@ -103,7 +103,7 @@ def test_weights_load_and_their_latents_are_normalised(weights):
     np.testing.assert_allclose(model.space.encode(x.numpy()), expected, rtol=1e-5, atol=1e-6)
     wanted = model.space.network.decode(raw[None])[0].clamp(-1, 1)
     np.testing.assert_allclose(model.space.decode(expected), wanted, rtol=1e-5, atol=1e-5)
-    assert checkpoint.load_metadata(weights)["latent_fingerprint"] == model.fingerprint.hex()
+    assert torch_checkpoint.load_metadata(weights)["latent_fingerprint"] == model.fingerprint.hex()
 
 
 def test_a_latent_prior_ships_with_the_autoencoder_and_keeps_its_fingerprint(weights, tmp_path):

@@ -9,7 +9,7 @@ from torch import nn
 import regrain
 from experiments.progressive import likelihood
 from lab.training.tiny import HEAD, write_recipe
-from regrain import checkpoint
+from regrain import torch_checkpoint
 from regrain.diffusion import parametrize
 from regrain.diffusion.prior import Prior, PriorConfig, between, levels
 from regrain.diffusion.schedule import REACH, STEPS, get
@@ -168,7 +168,7 @@ def test_a_recipe_trains_a_prior_that_loads_and_resumes(shards, tmp_path):
     stage = '[[stage]]\nname = "noise"\nsteps = 5\nbatch = 2\ncrop = 64\n'
     folder = main(write_recipe(tmp_path, head + tail + stage))
     assert Prior.load(folder / WEIGHTS).config.widths == (8, 8, 8)
-    said = checkpoint.load_metadata(folder / WEIGHTS)["latent_fingerprint"]
+    said = torch_checkpoint.load_metadata(folder / WEIGHTS)["latent_fingerprint"]
     assert said == regrain.load(folder / WEIGHTS).fingerprint.hex()
     assert main(write_recipe(tmp_path, head + tail + stage.replace("5", "7"))) == folder
     assert (folder / LAST).exists()
