@@ -1,5 +1,7 @@
 """The public face is exactly this: names, signatures, the tree of errors, and an import that costs nothing."""
 
+import doctest
+import importlib
 import inspect
 import io
 import subprocess
@@ -281,3 +283,20 @@ def test_numbers_of_other_libraries_are_taken_as_python_has_them():
     values = regrain.options.check_arguments(**given, eta=np.float32(0.5), partial=np.True_)
     assert values == {"quality": 30.0, "tile": 64, "seed": 7, "realism": 0.5, "eta": 0.5, "partial": True}
     assert [type(value) for value in values.values()] == [float, int, int, float, float, bool]
+
+
+EXAMPLES = (
+    "regrain",
+    "regrain.conditional.coding_order",
+    "regrain.conditional.dct",
+    "regrain.tiles",
+    "regrain.diffusion.noise",
+)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_of_docstrings_run(name):
+    """Of the public functions, and of others whose use one line shows."""
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted
+    assert not outcome.failed

@@ -96,6 +96,11 @@ def encode(
 
     Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
     LimitError above `max_pixels` or `max_memory`, ModelError without weights.
+
+    >>> import numpy, regrain
+    >>> data = regrain.encode(numpy.zeros((24, 32, 3), numpy.uint8), quality=30)
+    >>> data[:4], len(data) < 100
+    (b'\\x9fRGN', True)
     """
     knobs = check_arguments(
         quality=quality,
@@ -142,6 +147,11 @@ def decode(
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
+
+    >>> import numpy, regrain
+    >>> picture = regrain.decode(regrain.encode(numpy.zeros((24, 32, 3), numpy.uint8)), realism=0)
+    >>> picture.size, picture.mode
+    ((32, 24), 'RGB')
     """
     knobs = check_arguments(
         steps=steps,
@@ -165,6 +175,11 @@ def inspect(data: str | os.PathLike[str] | bytes | BinaryIO) -> "types.Info":
     """What a .rgn file says about itself, without torch and without decoding it; raises BitstreamError.
 
     The file must be whole, but for a progressive one: where that is cut short, what is there is told.
+
+    >>> import numpy, regrain
+    >>> info = regrain.inspect(regrain.encode(numpy.zeros((24, 32), numpy.uint8), quality=30))
+    >>> info.width, info.height, info.grey, info.quality, info.method
+    (32, 24, True, 30.0, 'conditional')
     """
     from regrain import codec
 
@@ -178,6 +193,10 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
 
     `device` is "onnx" (None too) for ONNX Runtime on the CPU, or a name of torch's, as "cpu" and "cuda" are. Raises
     ModelError when the weights are missing or unreadable, and UsageError for a device that is not there.
+
+    >>> import regrain
+    >>> regrain.load("palette").method.name
+    'PALETTE'
     """
     named = check_arguments(path=path, device=device)
     from regrain import registry

@@ -23,7 +23,11 @@ Place = tuple[slice, slice]
 
 
 def places(height: int, width: int, side: int) -> list[Place]:
-    """The tiles of (height, width), squares of `side` in raster order, cut at the right and the bottom."""
+    """The tiles of (height, width), squares of `side` in raster order, cut at the right and the bottom.
+
+    >>> places(3, 5, 4)
+    [(slice(0, 3, None), slice(0, 4, None)), (slice(0, 3, None), slice(4, 5, None))]
+    """
     corners = ((top, left) for top in range(0, height, side) for left in range(0, width, side))
     return [(slice(top, min(top + side, height)), slice(left, min(left + side, width))) for top, left in corners]
 

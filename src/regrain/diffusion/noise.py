@@ -83,6 +83,12 @@ def normal(
 
     Raises:
         UsageError: An argument is out of its range.
+
+    Any window equals the same window cut from a larger one:
+
+    >>> whole = normal(seed=7, step=0, row=0, column=0, height=8, width=8)
+    >>> bool((normal(seed=7, step=0, row=2, column=3, height=4, width=4) == whole[:, 2:6, 3:7]).all())
+    True
     """
     _check("seed", seed, 0, _WORD - 1)
     _check("step", step, 0, _WORD - 1)
