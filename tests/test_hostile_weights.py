@@ -252,6 +252,27 @@ def test_spoilt_weights_run_or_are_refused(tmp_path, kind, device):
         assert time.thread_time() - start < SECONDS
 
 
+@pytest.mark.parametrize("kind", ["prior", "palette"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_noise_that_is_overestimated_beyond_all_floats_is_no_warning(tmp_path, kind, device):
+    tensors, about = SMALL[kind]
+    leave = next(name for name in tensors if name.endswith("leave.bias"))
+    huge = {**tensors, leave: torch.full(tensors[leave].shape, 3e38)}
+    path = written(tmp_path / "w.safetensors", huge, edited(about, ["config", "prediction"], "eps"))
+    model = regrain.load(path, device=device)
+    with np.errstate(all="warn"):
+        file = codec.encode(PICTURE, model=model)
+        assert codec.decode(file, model=model, steps=2, eta=1.0).pixels.shape == (24, 20, 3)
+
+
+def test_a_caller_whose_numpy_raises_gets_a_picture(tmp_path):
+    model = registry.load(written(tmp_path / "w.safetensors", *SMALL["conditional"]))
+    with np.errstate(all="raise"):
+        file = codec.encode(PICTURE, model=model)
+        pixels = codec.decode(file, model=model, steps=2, eta=1.0, init_noise=1e-45).pixels
+    assert pixels.shape == (24, 20, 3)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_whole_weights_run(tmp_path, device):
     for kind in SMALL:

@@ -104,8 +104,11 @@ class ConditionalModel:
 
 
 def _quiet() -> np.errstate:
-    """NumPy without a warning where weights that are broken, though of the right shape, lead to infinity or NaN."""
-    return np.errstate(over="ignore", invalid="ignore")
+    """NumPy without a warning where weights that are broken, though of the right shape, lead to infinity or NaN.
+
+    It is without errors, too, where the caller has asked NumPy to raise them, and a tiny realism underflows.
+    """
+    return np.errstate(all="ignore")
 
 
 def _networks(arrays: Arrays, config: ModelConfig, device: str | None) -> Networks:

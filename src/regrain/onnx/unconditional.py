@@ -30,10 +30,12 @@ class Denoiser:
         """Make the graph of float32 arrays named as in Prior's state dict. Raises ModelError where they do not fit."""
         self.config, self._network = config, graph(config, weights)
 
+    @np.errstate(all="ignore")
     def denoise(self, x_t: Image, log_snr: float) -> Image:
         """The estimate of x_0 (C, H, W), not clamped, from x_t (C, H, W), whose sides are multiples of 4 patches.
 
-        `log_snr` is log(alpha_t^2 / sigma_t^2), within +-20 (what lies beyond counts as the nearest of them).
+        `log_snr` is log(alpha_t^2 / sigma_t^2), within +-20 (what lies beyond counts as the nearest of them). Broken
+        weights give infinity or NaN without a warning of NumPy's.
         """
         level = min(max(log_snr, -LOG_SNR_MAX), LOG_SNR_MAX)
         (output,) = self._network(x_t, np.full((1, 1, 1), 0.5 + log_snr / (2 * LOG_SNR_MAX), np.float32))
