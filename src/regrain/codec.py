@@ -183,16 +183,16 @@ def decode(
 
     model = registry.model_for(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
-    steps = model.default_steps if steps is None else steps
+    steps = model.default_steps(realism) if steps is None else steps
     options = DecodeOptions(steps, realism, eta, seed, init_noise, partial)
     with registry.torch_defaults():
         pixels = model.decode(stream, options)
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
 
 
-def default_steps(header: bitstream.Header, model: "Codec | None", device: str | None) -> int:
+def default_steps(header: bitstream.Header, realism: float, model: "Codec | None", device: str | None) -> int:
     """The steps that a file is decoded in, by this model or else the package's own, where nobody names a number."""
-    return registry.model_for(model, header.method, device, header.fingerprint).default_steps
+    return registry.model_for(model, header.method, device, header.fingerprint).default_steps(realism)
 
 
 def _alpha(stream: bitstream.Stream, *, partial: bool) -> "NDArray[np.uint8] | None":

@@ -179,3 +179,7 @@ def test_a_file_of_weights_says_whether_it_has_a_sampler(tensors, tmp_path, devi
     assert model.denoiser.samples(1.0)
     assert not model.denoiser.samples(0.0)
     assert "sampler" not in FAITHFUL.to_dict()
+
+
+def test_a_sampler_takes_two_steps_by_default_and_the_faithful_picture_one(model):
+    assert [model.default_steps(realism) for realism in (0.0, 0.01, 1.0)] == [1, 2, 2]

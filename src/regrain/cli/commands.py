@@ -125,7 +125,7 @@ def _steps_taken(options: argparse.Namespace, model: "Codec | None", header: "He
 
     if isinstance(options.steps, Budget):
         return options.steps.steps, options.steps
-    return options.steps or codec.default_steps(header, model, options.device), None
+    return options.steps or codec.default_steps(header, options.realism, model, options.device), None
 
 
 def inspect(options: argparse.Namespace) -> None:

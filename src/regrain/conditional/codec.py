@@ -84,10 +84,9 @@ class ConditionalModel:
             denoiser=Denoiser(shape, networks),
         )
 
-    @property
-    def default_steps(self) -> int:
-        """Two where there is a sampler."""
-        return 2 if self.config.sampler else 1
+    def default_steps(self, realism: float) -> int:
+        """Two where the sampler draws the picture."""
+        return 2 if self.denoiser.samples(realism) else 1
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""

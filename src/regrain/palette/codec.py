@@ -40,7 +40,9 @@ class Prepared:
 class PaletteModel(Model):
     """Weights ready for use, as `regrain.load` returns them."""
 
-    default_steps = 1
+    def default_steps(self, realism: float) -> int:
+        """One, at any realism."""
+        return 1
 
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:

@@ -97,7 +97,7 @@ def regrain_codec(
     """
     options = [model.recipe] * (model.recipe != _DEFAULT_RECIPE) + [model.device] * (model.device not in _ON_CPU)
     stages: dict[str, float] = {}
-    timed = _TimedModel(model, stages, model.method, model.fingerprint, model.recipe, model.device, model.default_steps)
+    timed = _TimedModel(model, stages, model.method, model.fingerprint, model.recipe, model.device)
     return BenchmarkCodec(
         name=REGRAIN,
         version=lambda: regrain.__version__,
@@ -134,7 +134,9 @@ class _TimedModel:
     fingerprint: bytes
     recipe: str
     device: str
-    default_steps: int
+
+    def default_steps(self, realism: float) -> int:
+        return self.model.default_steps(realism)
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> registry.Prepared:
         start = perf_counter()
