@@ -141,9 +141,9 @@ def decode(
     are made for) trade time for quality. `eta` adds fresh noise in each step after the first: 0 follows the probability
     flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32 steps, the most that should end within `budget`
     seconds (None: 5) of the call on this machine, where the first step is timed. `init_noise` in [0, 1] is the standard
-    deviation of the noise that sampling starts from, in units of the schedule's: at 0 all seeds are alike. The same
-    `seed` and number of steps give the same pixels on the same machine and threads. `partial` decodes what is whole of
-    a damaged file. `max_memory`, `model` and `device` are as in `encode`.
+    deviation of the noise that the default method starts from, in units of the schedule's: at 0 all seeds are alike.
+    The same `seed` and number of steps give the same pixels on the same machine and threads. `partial` decodes what is
+    whole of a damaged file. `max_memory`, `model` and `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.

@@ -65,14 +65,14 @@ def test_the_device_chooses_the_runtime(weights):
     assert model.fingerprint == PaletteModel.load(weights).fingerprint
 
 
-def test_without_onnx_runtime_torch_is_the_default(weights, monkeypatch):
+def test_without_onnx_runtime_it_says_what_to_install(weights, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     for name in ("regrain.palette.onnx_backend", "regrain.onnx.unconditional", "regrain.onnx.network"):
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(name)
-    assert str(PaletteModel.load(weights).device) == "cpu"
-    with pytest.raises(UsageError, match=r"pip install onnxruntime"):
-        PaletteModel.load(weights, "onnx")
+    for device in (None, "onnx"):
+        with pytest.raises(UsageError, match=r"pip install onnxruntime"):
+            PaletteModel.load(weights, device)
 
 
 def test_a_pipeline_is_not_for_onnx_runtime(tmp_path):

@@ -96,11 +96,6 @@ def test_a_device_names_its_backend(weights, device, backend):
     assert str(regrain.load(weights, device).device) == backend
 
 
-def test_without_onnxruntime_torch_is_the_default(weights, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert ProgressiveModel.load(weights).device == "cpu"
-
-
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("changes", "metadata", "reason"),

@@ -171,7 +171,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
         type=float,
         default=1.0,
         metavar="GAMMA",
-        help="of the noise that sampling starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike",
+        help="noise that the default method starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike",
     )
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_limits(parser)

@@ -186,6 +186,3 @@ def _between(model: FrozenModel, realism: float) -> SamplingDenoiser:
 def latent_fingerprint(tensors: dict[str, Tensor]) -> bytes:
     """4 bytes over everything that turns bytes into y_hat."""
     return torch_checkpoint.fingerprint({name: value for name, value in tensors.items() if name.startswith("latents.")})
-
-
-Model = FrozenModel

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Self
 
@@ -76,11 +75,11 @@ def _open(path: Path, device: str | None) -> Model:
         if device == ONNX:
             raise UsageError(f"{path}: ONNX Runtime runs no pipeline of diffusers: name a device of torch's, as cpu is")
         return torch_backend.load_pipeline(path, device)
-    if device == ONNX or (device is None and find_spec("onnxruntime") is not None):
+    if device in (None, ONNX):
         with _require("onnxruntime", f"device {ONNX!r}", "onnxruntime"):
             from regrain.palette import onnx_backend
         return onnx_backend.load(path)
-    with _require("torch", f"device {device or 'cpu'!r}", "'regrain[torch]'"):
+    with _require("torch", f"device {device!r}", "'regrain[torch]'"):
         from regrain.palette import torch_backend
     return torch_backend.load(path, device)
 

@@ -65,8 +65,7 @@ def load(path: Path) -> Model:
     arrays, about = checkpoint.load(path)
     if about.get("kind") != KIND:
         raise ModelError(f"{path}: not weights of the palette codec")
-    if not isinstance(recipe := about.get("recipe", ""), str):
-        raise ModelError(f"{path}: recipe is {quote(recipe)}; text is allowed")
+    recipe = checkpoint.text(about, "recipe")
     try:
         space = _space(arrays, about.get("autoencoder"))
         denoiser = _denoiser(arrays, about["config"], space.channels) if "config" in about else None

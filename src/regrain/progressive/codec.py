@@ -6,7 +6,6 @@ Quality is the number of steps and nothing else: a file of lower quality is the 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Self
@@ -77,10 +76,10 @@ class ProgressiveModel(Model):
 
 
 def _open(path: Path, device: str | None) -> Model:
-    if device == "onnx" or (device is None and find_spec("onnxruntime") is not None):
+    if device in (None, "onnx"):
         from regrain.progressive import onnx_backend
 
         return onnx_backend.load(path)
     from regrain.progressive import torch_backend
 
-    return torch_backend.load(path, device or "cpu")
+    return torch_backend.load(path, str(device))

@@ -6,7 +6,7 @@ import numpy as np
 
 from regrain import checkpoint, configuration
 from regrain.diffusion.unconditional_config import KIND, STRIDE, PriorConfig
-from regrain.errors import ModelError, UsageError, quote
+from regrain.errors import ModelError, UsageError
 from regrain.onnx.unconditional import Denoiser
 from regrain.progressive.model import Model
 
@@ -18,8 +18,7 @@ def load(path: Path) -> Model:
     arrays, metadata = checkpoint.load(path)
     if metadata.get("kind") != KIND:
         raise ModelError(f"{path}: not weights of an unconditional prior")
-    if not isinstance(recipe := metadata.get("recipe", ""), str):
-        raise ModelError(f"{path}: recipe is {quote(recipe)}; text is allowed")
+    recipe = checkpoint.text(metadata, "recipe")
     try:
         config = PriorConfig.from_dict(metadata.get("config"))
         if (layers := configuration.depth(config)) > len(arrays):
