@@ -20,8 +20,8 @@ import torch
 
 import regrain
 from regrain.conditional.codec import ConditionalModel
-from regrain.image import write_bytes
 from regrain.options import DecodeOptions
+from regrain.output import write_bytes
 from regrain_lab.evaluation.progress import bar
 from regrain_lab.evaluation.sweep import list_pictures, load_pixels
 from regrain_lab.evaluation.yardstick import Judges, Reading, Reference, read, seeds_apart, summary

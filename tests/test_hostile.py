@@ -19,10 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regrain import bitstream, codec, registry
+from regrain import bitstream, codec, output, registry
 from regrain.cli import main
 from regrain.errors import BitstreamError, Corrupt, Truncated
-from regrain.image import writing
 
 resource = pytest.importorskip("resource", reason="needs a Unix")
 GOLDEN = Path(__file__).parent / "golden"
@@ -297,7 +296,7 @@ WRITES = [
 
 @pytest.mark.parametrize("arguments", WRITES)
 def test_a_full_disk(fails, monkeypatch, arguments):
-    monkeypatch.setattr(writing, "open", Full, raising=False)
+    monkeypatch.setattr(output, "open", Full, raising=False)
     fails(arguments, 7, "No space left")
 
 
@@ -379,7 +378,7 @@ def test_ctrl_c(fails, monkeypatch, arguments, where):
 
     if where == "write":
         monkeypatch.setattr(Full, "write", interrupted)
-        monkeypatch.setattr(writing, "open", Full, raising=False)
+        monkeypatch.setattr(output, "open", Full, raising=False)
     elif arguments[0] == "decode":
         monkeypatch.setattr("regrain.conditional.onnx_backend.OnnxNetworks.denoise", interrupted)
     else:

@@ -16,7 +16,7 @@ import regrain_lab
 HOUSES = {"regrain": Path(regrain.__file__).parent, "regrain_lab": Path(regrain_lab.__file__).parent}
 LAYERS = [
     {"errors"},
-    {"configuration", "loading", "tiles", "varint"},
+    {"configuration", "loading", "output", "tiles", "varint"},
     {"framing"},
     {"image", "bitstream", "checkpoint"},
     {"torch_checkpoint", "layers"},

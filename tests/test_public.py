@@ -285,13 +285,12 @@ def test_numbers_of_other_libraries_are_taken_as_python_has_them():
     assert [type(value) for value in values.values()] == [float, int, int, float, float, bool]
 
 
-EXAMPLES = (
-    "regrain",
-    "regrain.conditional.coding_order",
-    "regrain.conditional.dct",
-    "regrain.tiles",
-    "regrain.diffusion.noise",
-)
+HOUSE = Path(regrain.__file__).parents[1]
+EXAMPLES = [
+    ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((HOUSE / "regrain").rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,12 +72,12 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path, monkeypatch):
     replace, seen = os.replace, []
 
     def look(new, old):
-        seen.append((torch_checkpoint.load_metadata(new), torch_checkpoint.load_metadata(old)))
+        seen.append([torch_checkpoint.load_metadata(Path(name)) for name in (new, old)])
         replace(new, old)
 
     monkeypatch.setattr(os, "replace", look)
     torch_checkpoint.save(path, TENSORS, {"step": 2})
-    assert seen == [({"step": 2}, {"step": 1})]
+    assert seen == [[{"step": 2}, {"step": 1}]]
 
 
 def test_no_folder_can_be_made_in_a_file(tmp_path):

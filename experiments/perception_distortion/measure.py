@@ -17,7 +17,7 @@ from paths import named, panels
 
 import regrain
 from regrain.conditional.codec import ConditionalModel
-from regrain.image import write_bytes
+from regrain.output import write_bytes
 from regrain_lab.evaluation import charts
 from regrain_lab.evaluation.codecs import BenchmarkCodec, DecodeSetting, regrain_codec
 from regrain_lab.evaluation.suite import Suite

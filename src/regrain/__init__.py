@@ -114,9 +114,9 @@ def encode(
         max_memory=max_memory,
     )
     from regrain import codec
-    from regrain import image as pictures
+    from regrain.image import read
 
-    picture = pictures.read(pictures.as_source(image), max_pixels=knobs.pop("max_pixels"))
+    picture = read(image, max_pixels=knobs.pop("max_pixels"))
     return codec.encode(picture, **knobs)
 
 

@@ -1,16 +1,14 @@
 """Weights on disk: safetensors and nothing else, as NumPy arrays.
 
-A file is written to a temporary name, flushed to the disk and renamed, so that at every moment its name holds what it
-held before or all of what comes after. The fingerprint of a set of arrays is the first 4 bytes of SHA-256 over
-`name|torch.type|shape|` and the little-endian bytes of each, in order of their names: what the file format calls the
-latent fingerprint.
+At every moment the name of a file holds what it held before or all of what comes after (`output`). The fingerprint of
+a set of arrays is the first 4 bytes of SHA-256 over `name|torch.type|shape|` and the little-endian bytes of each, in
+order of their names: what the file format calls the latent fingerprint.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from regrain.errors import ModelError, OutputError, escape, quote
+from regrain.errors import ModelError, OutputError, escape, quote, reason
+from regrain.output import write_bytes
 
 __all__ = ["Arrays", "fingerprint", "load", "load_metadata", "part", "save", "text"]
 
@@ -30,21 +29,14 @@ KEY, CHECK = "regrain", "checksum"
 
 def save(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> None:
     """Write arrays and JSON-able metadata atomically. Raises OutputError; nothing half-written is left."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     marked = {**metadata, CHECK: fingerprint(arrays).hex()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(to_bytes(dict(arrays), metadata={KEY: json.dumps(marked)}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_bytes(to_bytes(dict(arrays), metadata={KEY: json.dumps(marked)}), path, flush=True)
+    except OutputError:
+        raise
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{path}: weights cannot be written: {reason}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        raise OutputError(f"{path}: weights cannot be written: {reason(error)}") from None
 
 
 def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -83,8 +75,7 @@ def _open(path: Path) -> Iterator[Any]:
         raise
     except Exception as error:  # beside OSError and SafetensorError, NumPy's for types that it does not have
         hint = "" if path.exists() else "; reinstall regrain, or name a file with --model"
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{path}: weights cannot be read: {escape(reason)}{hint}") from None
+        raise ModelError(f"{path}: weights cannot be read: {escape(reason(error))}{hint}") from None
 
 
 def _metadata(raw: dict[str, str] | None, path: Path) -> dict[str, Any]:

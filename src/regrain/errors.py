@@ -103,6 +103,16 @@ class OutputError(RegrainError, OSError):
     exit_code = 7
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, on one line: the operating system's words when it has them, else its own, else its kind.
+
+    >>> reason(OSError(28, "No space left on device")), reason(ValueError()), reason(ValueError("two\\nlines"))
+    ('No space left on device', 'ValueError', 'two lines')
+    """
+    words = getattr(error, "strerror", None) or str(error)
+    return " ".join(words.split()) or type(error).__name__
+
+
 def escape(text: object, most: int = 200) -> str:
     """Words that may quote a file, fit for a message: what does not print is escaped, and what is long is cut."""
     escaped = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text)[: most + 1])

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from regrain.codec import Info
-    from regrain.image.sources import Picturelike
+    from regrain.image import Picturelike
     from regrain.registry import Codec as Model
 else:
     _MODULES = {
         "Image": ("PIL.Image", "Image"),
         "Info": ("regrain.codec", "Info"),
         "Model": ("regrain.registry", "Codec"),
-        "Picturelike": ("regrain.image.sources", "Picturelike"),
+        "Picturelike": ("regrain.image", "Picturelike"),
     }
 
     def __getattr__(name: str) -> object:

@@ -13,9 +13,9 @@ import time
 import pytest
 from PIL import Image
 
+from regrain import output
 from regrain.cli import main, work
 from regrain.cli.process import Stop, _one_line_logs, _signals_that_stop
-from regrain.image import writing
 
 EARLY = """
 import sys
@@ -46,7 +46,7 @@ def test_a_signal_while_writing_leaves_nothing_behind(tmp_path, monkeypatch, cap
             time.sleep(9)
 
     monkeypatch.setattr("regrain.encode", lambda picture, **_: b"a file")
-    monkeypatch.setattr(writing, "open", Slow, raising=False)
+    monkeypatch.setattr(output, "open", Slow, raising=False)
     assert main(["encode", "photo.png"]) == code
     assert capsys.readouterr().err == f"regrain: error: {word}\n"
     assert os.listdir() == ["photo.png"]

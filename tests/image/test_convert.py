@@ -289,7 +289,7 @@ def test_arrays_of_other_shapes_are_an_error(shape):
         read(np.zeros(shape, np.uint8))
 
 
-@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint32, np.complex64, object])
+@pytest.mark.parametrize("kind", [np.complex64, object, np.dtype("U1")])
 def test_arrays_of_other_types_are_an_error(kind):
     with pytest.raises(ImageError, match="allowed are uint8"):
         read(np.zeros((2, 2), kind))

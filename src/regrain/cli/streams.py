@@ -13,6 +13,7 @@ from typing import BinaryIO
 from regrain.bitstream import EXTENSION, MAGIC
 from regrain.cli.terminal import STANDARD, display_name, escape, write_whole
 from regrain.errors import ImageError, LimitError, OutputError, UsageError
+from regrain.output import write_bytes
 
 __all__ = ["check_rgn_target", "check_target", "default_output", "picture_format", "put", "seekable", "source"]
 
@@ -148,10 +149,8 @@ def put(data: bytes, target: str, *, overwrite: bool) -> None:
         if target == STANDARD:
             write_whole(sys.stdout.buffer, data)
         else:
-            from regrain import image
-
             device = os.path.exists(target) and not os.path.isfile(target)
-            image.write_bytes(data, Path(target), overwrite=overwrite or device)
+            write_bytes(data, target, overwrite=overwrite or device)
     except (BrokenPipeError, OutputError):
         raise
     except OSError as error:

@@ -1,9 +1,8 @@
 """A picture file <-> 8-bit pixels, alpha and metadata; and pixels <-> the signed range that the networks see.
 
-    picture   what a picture is here          reading, convert   any file or array -> picture
-    pixels    the signed range, edges         writing            picture or bytes -> a file, whole or not at all
-    alpha     alpha <-> bytes, lossless       formats            what each format can hold
-    metadata, exif, profiles                  sources            whatever a caller calls a picture -> what reading takes
+    picture   what a picture is here        reading, convert     whatever a caller calls a picture -> picture
+    pixels    the signed range, edges       writing, formats     picture -> a file, and what each format can hold
+    alpha     alpha <-> bytes, lossless     metadata, profiles   what a file says beside its pixels
 
 The only room, beside the Pillow plugin and the baselines, that knows Pillow.
 """
@@ -12,26 +11,10 @@ from regrain.image.alpha import decode_alpha, encode_alpha, fill_hidden
 from regrain.image.formats import check_format, format_of, is_picture_suffix, upright
 from regrain.image.picture import Metadata, Picture
 from regrain.image.pixels import pad_edge, to_bytes, to_signed
-from regrain.image.reading import pillow_limited, read
-from regrain.image.sources import as_source
-from regrain.image.writing import write, write_bytes
+from regrain.image.reading import Picturelike, pillow_limited, read
+from regrain.image.writing import write
 
 __all__ = [
-    "Metadata",
-    "Picture",
-    "as_source",
-    "check_format",
-    "decode_alpha",
-    "encode_alpha",
-    "fill_hidden",
-    "format_of",
-    "is_picture_suffix",
-    "pad_edge",
-    "pillow_limited",
-    "read",
-    "to_bytes",
-    "to_signed",
-    "upright",
-    "write",
-    "write_bytes",
-]
+    "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha", "encode_alpha", "fill_hidden", "format_of",
+    "is_picture_suffix", "pad_edge", "pillow_limited", "read", "to_bytes", "to_signed", "upright", "write",
+]  # fmt: skip

@@ -22,35 +22,34 @@ from regrain.image.profiles import GREY, space_of
 log = logging.getLogger(__name__)
 
 _TARGETS = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
-_TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64", "bool")
 _ROWS = 256
 """Rows that are converted at a time, so that no wider copy of a whole picture is made."""
 _SAMPLE_SCALES = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}
 
 
 def eight_bit(values: npt.NDArray[Any], full: int | None = None) -> U8:
-    """An array of bool, uint8, uint16, int32 or float to uint8 of the same shape; `full` becomes 255.
+    """An array of whole numbers, floats or bool to uint8 of the same shape; `full` becomes 255.
 
-    None stands for what arrays mean: int32 is 16-bit when a value exceeds 255, else 8-bit; floats are in [0, 1] when
-    none exceeds 1, in [0, 255] when one is 2 or more. Raises `ImageError` for floats between these, for another type,
-    and for a value out of range (by half a level or more) or NaN.
+    None stands for what arrays mean: uint16 is 16-bit, and so is int32 when a value exceeds 255; other whole numbers
+    are 8-bit; floats are in [0, 1] when none exceeds 1, in [0, 255] when one is 2 or more. Raises `ImageError` for
+    floats between these, for another type, and for a value out of range (by half a level or more) or NaN.
     """
-    if (kind := values.dtype.name) not in _TYPES:
-        raise ImageError(f"values are {kind}; allowed are {', '.join(_TYPES)}")
-    if kind == "uint8":
-        return np.ascontiguousarray(values, np.uint8)
-    if kind == "bool":
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    if values.dtype == bool:
         return np.where(values, np.uint8(255), np.uint8(0))
-    least, most = values.min(), values.max()
-    top = full or (255 if kind.startswith("float") else 65535)
-    full = full or _full_scale_of_array(kind, most)
-    slack = full / 510 if kind.startswith("float") else 0
+    if values.dtype.kind not in "iuf":
+        raise ImageError(f"values are {values.dtype.name}; allowed are uint8, other whole numbers, floats and bool")
+    least, most, floats = values.min(), values.max(), values.dtype.kind == "f"
+    top = full or (65535 if values.dtype.name in ("uint16", "int32") else 255)
+    full = full or _full_scale_of_array(values.dtype.name, most)
+    slack = full / 510 if floats else 0
     if not (least >= -slack and most <= full + slack):
         raise ImageError(f"values go from {least} to {most}; allowed is 0 to {top}")
     pixels = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _ROWS):
         rows = values[start : start + _ROWS]
-        if kind.startswith("float"):
+        if floats:
             pixels[start : start + _ROWS] = np.rint(rows * (255 // full)).clip(0, 255)
         else:
             pixels[start : start + _ROWS] = (rows.astype(np.uint32) * 255 + full // 2) // full
@@ -59,14 +58,14 @@ def eight_bit(values: npt.NDArray[Any], full: int | None = None) -> U8:
 
 def _full_scale_of_array(kind: str, most: float) -> int:
     """The full scale of an array of this type whose largest value is `most`."""
-    if not kind.startswith("float"):
-        return 255 if kind == "int32" and most <= 255 else 65535
-    if 1 + 1 / 510 < most < 2:
-        raise ImageError(
-            f"values go up to {most}, too far for [0, 1] and not far enough for [0, 255]; clip them to [0, 1], "
-            "or give them as uint8"
-        )
-    return 255 if most >= 2 else 1
+    if kind.startswith("float"):
+        if 1 + 1 / 510 < most < 2:
+            raise ImageError(
+                f"values go up to {most}, too far for [0, 1] and not far enough for [0, 255]; clip them to [0, 1], "
+                "or give them as uint8"
+            )
+        return 255 if most >= 2 else 1
+    return 65535 if kind == "uint16" or (kind == "int32" and most > 255) else 255
 
 
 def from_array(values: npt.NDArray[Any]) -> Picture:

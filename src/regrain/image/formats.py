@@ -6,19 +6,23 @@ Invariant: what a format cannot hold is refused, or goes into the pixels (orient
 import logging
 import mimetypes
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 
-from regrain.errors import OutputError, UsageError
-from regrain.image import exif, profiles
-from regrain.image.picture import U8, Metadata, PathName, Picture, one_line
+from regrain.errors import OutputError, UsageError, reason
+from regrain.image.picture import U8, Metadata, Picture
+from regrain.image.profiles import GREY, space_of, to_srgb
+from regrain.output import PathName
 
 log = logging.getLogger(__name__)
 
 _ALIASES = {"JPG": "JPEG", "TIF": "TIFF", "JP2": "JPEG2000"}
+_UPRIGHT = 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ def format_of(target: PathName | BinaryIO, format: str | None = None) -> str:
     """Pillow's name of the format that `write` uses: `format`, else that of the suffix, else PNG.
 
     Raises `UsageError` when it is none of `FORMATS`, or when Pillow was built without it.
+
+    >>> format_of("photo.jpg"), format_of("photo"), format_of("photo.jpg", "tif")
+    ('JPEG', 'PNG', 'TIFF')
     """
     suffix = os.path.splitext(os.fspath(target))[1].lower() if isinstance(target, str | os.PathLike) else ""
     Image.init()
@@ -91,11 +98,29 @@ def check_format(format: str, width: int, height: int, *, alpha: bool, name: str
 
 def upright(picture: Picture) -> Picture:
     """The picture with its pixels turned as EXIF or XMP says, without its EXIF, and without XMP that would turn it."""
-    lie, metadata = exif.orientation(picture.metadata), replace(picture.metadata, exif=None)
-    if exif.orientation(metadata) != exif.UPRIGHT:
+    lie, metadata = _orientation(picture.metadata), replace(picture.metadata, exif=None)
+    if _orientation(metadata) != _UPRIGHT:
         metadata = replace(metadata, xmp=None)
     alpha = None if picture.alpha is None else _turn(picture.alpha, lie)
     return Picture(_turn(picture.pixels, lie), alpha, metadata)
+
+
+def _orientation(metadata: Metadata) -> int:
+    """How the pixels lie, 1 (upright) to 8, as Pillow reads it from EXIF or else from XMP; 1 where nothing says so."""
+    page = Image.new("L", (1, 1))
+    page.info.update(metadata.info())
+    with suppress(Exception):
+        value = page.getexif().get(Base.Orientation, _UPRIGHT)
+        return value if value in range(1, 9) else _UPRIGHT
+    return _UPRIGHT
+
+
+def _turn(plane: U8, orientation: int) -> U8:
+    """A plane (height, width, ...) turned upright from EXIF's orientation 1 to 8."""
+    if orientation >= 5:
+        plane = plane.swapaxes(0, 1)
+    rows, columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(plane[:: -1 if rows else 1, :: -1 if columns else 1])
 
 
 def fit(picture: Picture, format: str, name: str) -> Picture:
@@ -112,26 +137,13 @@ def fit(picture: Picture, format: str, name: str) -> Picture:
         picture = upright(picture)
         picture = replace(picture, metadata=Metadata(icc=picture.metadata.icc))
     icc = picture.metadata.icc
-    if icc and (not holds.metadata or (not holds.grey and profiles.space_of(icc) == profiles.GREY)):
-        picture = _in_srgb(picture, icc, name)
+    if icc and (not holds.metadata or (not holds.grey and space_of(icc) == GREY)):
+        pixels, metadata = picture.pixels, replace(picture.metadata, icc=None)
+        try:
+            pixels = to_srgb(pixels, icc)
+        except Exception as error:
+            log.warning("%s: the colour profile cannot be used and is left out: %s", name, reason(error))
+        picture = replace(picture, pixels=pixels, metadata=metadata)
     if picture.grey and not holds.grey:
         picture = replace(picture, pixels=np.repeat(picture.pixels, 3, axis=2))
     return picture
-
-
-def _in_srgb(picture: Picture, icc: bytes, name: str) -> Picture:
-    """The picture without its profile, its colours brought to sRGB unless the profile is of no use, which is logged."""
-    pixels = picture.pixels
-    try:
-        pixels = profiles.to_srgb(pixels, icc)
-    except Exception as error:
-        log.warning("%s: the colour profile cannot be used and is left out: %s", name, one_line(error))
-    return replace(picture, pixels=pixels, metadata=replace(picture.metadata, icc=None))
-
-
-def _turn(plane: U8, orientation: int) -> U8:
-    """A plane (height, width, ...) turned upright from EXIF's orientation 1 to 8."""
-    if orientation >= 5:
-        plane = plane.swapaxes(0, 1)
-    rows, columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-    return np.ascontiguousarray(plane[:: -1 if rows else 1, :: -1 if columns else 1])

@@ -1,19 +1,22 @@
 """What a Pillow image says beside its pixels -> metadata that readers understand.
 
 Invariant: what is kept reads back: EXIF that is none, and a profile for other pixels, are left out with a line of the
-log, so that they never stand in the way of writing the picture.
+log, so that they never stand in the way of writing the picture. Nothing here raises on bytes of any kind, and no object
+of the caller is changed.
 """
 
 import io
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import IFD
 
-from regrain.image import exif, profiles
 from regrain.image.picture import EXIF_MARK, Metadata
+from regrain.image.profiles import GREY, HLG, PQ, RGB, has_profile, profile_of_chunks, profile_of_points, space_of
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,9 @@ _OWN_SPACE = ("CMYK", "LAB")
 _XMP_KEY = "XML:com.adobe.xmp"
 _AVIF_START = 65536
 _UNSAID = 2
+_BYTE_ORDERS = (b"II*\0", b"MM\0*")
+"""How EXIF begins (CIPA DC-008, section 4.5.2): as a classic TIFF, never as a BigTIFF."""
+_TIFF_TAGS = frozenset({270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, IFD.Exif, IFD.GPSInfo})
 
 
 @dataclass(frozen=True)
@@ -36,15 +42,42 @@ class Unread:
     @classmethod
     def of(cls, image: Image.Image) -> "Unread":
         """Read them of an image that is not loaded yet, since its file may be closed then."""
-        file, read = getattr(image, "fp", None), {"PNG": _png_points, "AVIF": _avif_points}.get(image.format or "")
-        overruled = image.format == "AVIF" and "icc_profile" in image.info
-        if file is None or read is None or overruled:
-            return cls(exif.tags_of(image), None)
-        place = file.tell()
-        try:
-            return cls(exif.tags_of(image), read(file))
-        finally:
+        file, points = getattr(image, "fp", None), None
+        if file is not None and image.format in ("PNG", "AVIF"):
+            place = file.tell()
+            points = _png_points(file) if image.format == "PNG" else _avif_points(file, image.info)
             file.seek(place)
+        return cls(_exif_of_tags(image), points)
+
+
+def _exif_of_tags(image: Image.Image) -> bytes | None:
+    """EXIF where Pillow has no block of it: a TIFF's own tags that describe the photo, an old PNG's text chunk.
+
+    The orientation of a TIFF is not among them, since Pillow turns such pixels itself. Tags it cannot write are lost.
+    """
+    if image.format != "TIFF" and "Raw profile type exif" not in image.info:
+        return None
+    block = Image.Exif()
+    with suppress(Exception):
+        own = image.getexif()
+        for tag in sorted(set(own) & _TIFF_TAGS if image.format == "TIFF" else set(own)):
+            with suppress(Exception):
+                single = Image.Exif()
+                single[tag] = _value_of_tag(own, tag)
+                single.tobytes()
+                block[tag] = single[tag]
+        return block.tobytes() if len(block) else None
+    return None
+
+
+def _value_of_tag(exif: Image.Exif, tag: int) -> Any:  # noqa: ANN401 - of whatever type the tag has
+    """The value of a tag, a folder of tags as a dictionary."""
+    if tag not in (IFD.Exif, IFD.GPSInfo):
+        return exif[tag]
+    folder = dict(exif.get_ifd(tag))
+    if IFD.Interop in folder:
+        folder[IFD.Interop] = dict(exif.get_ifd(IFD.Interop))
+    return folder
 
 
 def _png_points(file: BinaryIO) -> bytes | None:
@@ -59,13 +92,14 @@ def _png_points(file: BinaryIO) -> bytes | None:
     return None
 
 
-def _avif_points(file: BinaryIO) -> bytes | None:
-    """The code points of an AVIF's colour box, unless they are unsaid or mean sRGB's primaries under video's curve."""
+def _avif_points(file: BinaryIO, info: dict[Any, Any]) -> bytes | None:
+    """The code points of an AVIF's colour box, unless it has a profile, or they are unsaid or sRGB's primaries."""
     file.seek(0)
     _, box, points = file.read(_AVIF_START).partition(b"colrnclx")
-    if not box or len(points) < 4 or _UNSAID in (points[1], points[3]) or (points[1], points[3]) in ((1, 1), (1, 6)):
+    if "icc_profile" in info or not box or len(points) < 4:
         return None
-    return bytes([points[1], points[3], 0, 1])
+    colours = points[1], points[3]
+    return None if _UNSAID in colours or colours in ((1, 1), (1, 6)) else bytes([*colours, 0, 1])
 
 
 def metadata_of(image: Image.Image, unread: Unread, *, grey: bool, name: str) -> Metadata:
@@ -80,26 +114,39 @@ def metadata_of(image: Image.Image, unread: Unread, *, grey: bool, name: str) ->
         bytes(entry) if isinstance(entry, bytes | bytearray) else b""
         for entry in (info.get("icc_profile"), info.get("exif", unread.tags), xmp)
     )
-    kept = exif.readable_block(block) if block else None
-    if block and not kept and block != EXIF_MARK:
+    while block.startswith(EXIF_MARK):
+        block = block.removeprefix(EXIF_MARK)
+    if block and not (block.startswith(_BYTE_ORDERS) and _is_readable(block)):
         log.warning("%s: its EXIF cannot be read and is left out", name)
+        block = b""
     profile = None if image.mode in _OWN_SPACE else _profile(image, icc, unread.points, grey=grey, name=name)
-    return Metadata(profile or None, kept, xmp or None)
+    return Metadata(profile or None, block or None, xmp or None)
+
+
+def _is_readable(block: bytes) -> bool:
+    """Whether Pillow reads a block of EXIF."""
+    with suppress(Exception):
+        exif = Image.Exif()
+        exif.load(block)
+        dict(exif)
+        return True
+    return False
 
 
 def _profile(image: Image.Image, icc: bytes, points: bytes | None, *, grey: bool, name: str) -> bytes | None:
     """The profile of a loaded image, in the order of the PNG specification: cICP, iCCP, sRGB, then gAMA with cHRM."""
     if points is not None:
-        if points[1] in (profiles.PQ, profiles.HLG):
+        if points[1] in (PQ, HLG):
             log.warning("%s: it is of high dynamic range (PQ or HLG), of which 8 bits and a profile are kept", name)
-        if profiles.has_profile(points):
-            return profiles.profile_of_points(points, grey=grey)
+        if has_profile(points):
+            return profile_of_points(points, grey=grey)
         log.warning("%s: the code points of its colours (cICP) are not known and are left out", name)
     if not icc:
-        named = None if "srgb" in image.info else (image.info.get("gamma"), image.info.get("chromaticity"))
-        return named and profiles.profile_of_chunks(*named, grey=grey)
-    space = profiles.space_of(icc)
-    if space in (None, profiles.RGB) or (space == profiles.GREY and (grey or _without_colour(image))):
+        if "srgb" in image.info:
+            return None
+        return profile_of_chunks(image.info.get("gamma"), image.info.get("chromaticity"), grey=grey)
+    space = space_of(icc)
+    if space in (None, RGB) or (space == GREY and (grey or _without_colour(image))):
         return icc
     log.warning("%s: its colour profile is not for pixels of this kind and is left out", name)
     return None

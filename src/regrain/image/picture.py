@@ -3,7 +3,6 @@
 Invariant: a `Picture` that exists has at least one pixel and the types and shapes that its docstring states.
 """
 
-import os
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +12,6 @@ from PIL import Image
 from regrain.errors import ImageError
 
 U8 = npt.NDArray[np.uint8]
-PathName = str | os.PathLike[str]
 EXIF_MARK = b"Exif\0\0"
 
 
@@ -37,6 +35,9 @@ class Picture:
     """A picture: `pixels` uint8 (height, width, 1 grey or 3 RGB), `alpha` uint8 (height, width) or None (opaque).
 
     Raises `ImageError` when built from arrays of another type or shape, or without a pixel.
+
+    >>> Picture(np.zeros((2, 3, 1), np.uint8)).grey
+    True
     """
 
     pixels: U8
@@ -75,15 +76,3 @@ class Picture:
         image = Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
         image.info.update(self.metadata.info())
         return image
-
-
-def printable_path(path: PathName) -> str:
-    """A path as one line of a message may show it: as it is, or escaped when it holds what cannot be printed."""
-    name = os.fspath(path)
-    return name if name.isprintable() else ascii(name)
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line: the operating system's words when it has them, else its own, else its kind."""
-    said = getattr(error, "strerror", None) or str(error)
-    return " ".join(said.split()) or type(error).__name__

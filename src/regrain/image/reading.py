@@ -1,4 +1,4 @@
-"""A path, a binary file, bytes, a Pillow image or an array -> picture.
+"""A path, a binary file, bytes, a Pillow image, an array or a tensor -> picture.
 
 Invariants: the size is known to be allowed before a pixel is decoded; whatever Pillow raises on a bad file is one line
 of `ImageError` or `LimitError`; Pillow's settings, which are those of the whole process, are read and never changed.
@@ -12,17 +12,18 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from regrain.errors import ImageError, LimitError, RegrainError
+from regrain.errors import ImageError, LimitError, RegrainError, UsageError, reason
 from regrain.image.convert import from_array, from_pillow
-from regrain.image.picture import PathName, Picture, one_line, printable_path
+from regrain.image.picture import Picture
+from regrain.output import PathName, printable_path
 
-Source = PathName | bytes | BinaryIO | Image.Image | npt.NDArray[Any]
+__all__ = ["Picturelike", "pillow_limited", "read"]
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,23 @@ _PREFIX = 16
 """Bytes that Pillow's plugins want to see of a file to know their own."""
 
 
-def read(source: Source, *, max_pixels: int = 250_000_000) -> Picture:
-    """Read a picture: of an animation the first frame; pixels as stored, an EXIF orientation stays a tag.
+class SupportsArray(Protocol):
+    """An array of another library, such as torch's tensor."""
 
-    Arrays are (h, w) or (h, w, 1, 3 or 4) of uint8, uint16 (round(v / 257)), bool or float. Floats are in [0, 1] when
-    none exceeds 1, in [0, 255] when one is 2 or more, and an error between; int32 is 16-bit when a value exceeds 255.
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - NumPy's protocol
+        """The same as an array of NumPy's."""
+
+
+Picturelike: TypeAlias = PathName | bytes | BinaryIO | Image.Image | npt.NDArray[Any] | SupportsArray
+"""What `regrain.encode` takes."""
+
+
+def read(source: object, *, max_pixels: int = 250_000_000) -> Picture:
+    """Read a `Picturelike`: of an animation the first frame; pixels as stored, an EXIF orientation stays a tag.
+
+    Arrays and tensors are (h, w) or (h, w, 1, 3 or 4) of uint8, uint16 (round(v / 257)), bool or float, or of any whole
+    numbers from 0 to 255; their gradients and devices do not matter. Floats are in [0, 1] when none exceeds 1, in
+    [0, 255] when one is 2 or more, and an error between; int32 is 16-bit when a value exceeds 255.
     Pillow images that come from no file (modes F and I) are as arrays are. The scale of a file is never guessed from
     its values: whole numbers of more than 8 bits are 16-bit (12-bit in a TIFF of that depth), floats are in [0, 1],
     and what leaves that by no more than 1 is clipped, with a line of the log.
@@ -45,8 +58,22 @@ def read(source: Source, *, max_pixels: int = 250_000_000) -> Picture:
 
     Pillow's limits hold beside `max_pixels`: PIL.Image.MAX_IMAGE_PIXELS where it decodes while it opens, and
     PIL.ImageFile.LOAD_TRUNCATED_IMAGES says whether a file that breaks off is read.
-    Raises `ImageError` (missing, no picture, broken, cut short, out of range) or `LimitError` (over `max_pixels`).
+    Raises `ImageError` (missing, no picture, broken, cut short, out of range), `LimitError` (over `max_pixels`), or
+    `UsageError` for what is no `Picturelike`.
+
+    >>> import numpy
+    >>> read(numpy.array([[0.0, 0.5, 1.0]])).pixels.tolist()
+    [[[0], [128], [255]]]
     """
+    if hasattr(source, "__array__") and not isinstance(source, Image.Image):
+        source = _as_array(source)
+    elif not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview | Image.Image) and (
+        isinstance(source, io.TextIOBase) or not hasattr(source, "read")
+    ):
+        raise UsageError(
+            f"image is a {type(source).__name__}; allowed are a path, the bytes of a file, a file opened in binary "
+            "mode, a Pillow image, an array and a tensor"
+        )
     name = printable_path(source) if isinstance(source, str | os.PathLike) else "picture"
     with _errors(name, max_pixels):
         if isinstance(source, np.ndarray):
@@ -61,6 +88,17 @@ def read(source: Source, *, max_pixels: int = 250_000_000) -> Picture:
             return from_pillow(image, name)
 
 
+def _as_array(tensor: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - of any library
+    """An array, or a tensor's values in main memory, its gradient left behind."""
+    try:
+        return np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else tensor)
+    except Exception as error:
+        raise UsageError(
+            f"image is a {type(tensor).__name__} that gives no array ({reason(error)}); allowed are values of uint8 "
+            "or float32"
+        ) from None
+
+
 def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
     """Raise `LimitError` when width times height is over `max_pixels`."""
     if len(size) == 2 and size[0] * size[1] > max_pixels:
@@ -73,7 +111,7 @@ def _too_large(pixels: str, max_pixels: int) -> str:
 
 
 @contextmanager
-def _open(source: PathName | bytes | BinaryIO | Image.Image) -> Iterator[Image.Image]:
+def _open(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - a Picturelike that is no array
     """The source as a Pillow image whose pixels are not decoded yet; what was opened here is closed."""
     if isinstance(source, Image.Image):
         yield source
@@ -81,7 +119,7 @@ def _open(source: PathName | bytes | BinaryIO | Image.Image) -> Iterator[Image.I
     if isinstance(source, str | os.PathLike):
         file: BinaryIO = open(source, "rb")  # noqa: SIM115 - closed below
     else:
-        file = io.BytesIO(source if isinstance(source, bytes | bytearray | memoryview) else source.read())
+        file = io.BytesIO(source.read() if hasattr(source, "read") else source)
     with file:
         if not file.seekable():
             file = io.BytesIO(file.read())
@@ -106,7 +144,7 @@ def _identify(file: BinaryIO) -> Image.Image:
                 file.seek(0)
                 with suppress(SyntaxError, IndexError, TypeError, struct.error):
                     return factory(file, "")
-    raise UnidentifiedImageError
+    raise ImageError("not a picture of a known format")
 
 
 @contextmanager
@@ -144,4 +182,4 @@ def _errors(name: str, max_pixels: int) -> Iterator[None]:
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except Exception as error:
-        raise ImageError(f"{name}: cannot be read: {one_line(error)}") from None
+        raise ImageError(f"{name}: cannot be read: {reason(error)}") from None

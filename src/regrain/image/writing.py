@@ -1,24 +1,17 @@
-"""A picture, or bytes -> a file.
-
-Invariant: under its own name a file is whole or is as it was before; on every failure, Ctrl-C too, the temporary file
-in the same folder is removed.
-"""
+"""A picture -> a file, which is whole or not there at all (`output`)."""
 
 import io
 import logging
 import os
-import secrets
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
-from regrain.errors import OutputError, RegrainError
+from regrain.errors import RegrainError, reason
 from regrain.image.formats import fit, format_of, upright
-from regrain.image.picture import PathName, Picture, one_line, printable_path
+from regrain.image.picture import Picture
+from regrain.output import PathName, as_output_errors, printable_path, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +30,6 @@ def write(
     target: PathName | BinaryIO,
     *,
     format: str | None = None,
-    overwrite: bool = True,
     name: str | None = None,
     **options: object,
 ) -> None:
@@ -51,79 +43,33 @@ def write(
     Raises `OutputError` (also when the format cannot hold the picture), or `UsageError` for an unknown format.
     """
     name = name or (printable_path(target) if isinstance(target, str | os.PathLike) else "output")
-    with _errors(name):
+    with as_output_errors(name):
         data = _encode(picture, format_of(target, format), options, name)
         if isinstance(target, str | os.PathLike):
-            write_bytes(data, target, overwrite=overwrite)
+            write_bytes(data, target)
         else:
             target.write(data)
             target.flush()
 
 
-def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True) -> None:
-    """Write a file under a temporary name in the same folder, then rename it.
-
-    Links are followed and an existing file's permissions kept; a device or a pipe is written directly.
-    Raises `OutputError`: exists already (without `overwrite`), a directory, no such folder, not writable, disk full.
-    """
-    path, name = os.fspath(target), printable_path(target)
-    with _errors(name):
-        if not os.path.basename(path):
-            raise OutputError(f"{name!r} does not name a file")
-        if not overwrite and os.path.lexists(path):
-            raise FileExistsError(f"{name} exists already")
-        if os.path.exists(path) and not os.path.isfile(path):
-            with open(path, "wb") as file:
-                file.write(data)
-        else:
-            _replace(data, os.path.realpath(path), overwrite)
-
-
-def _replace(data: bytes, path: str, overwrite: bool) -> None:
-    """Write beside, then rename over; or link, which fails when the name was taken meanwhile."""
-    beside = os.path.join(os.path.dirname(path), f".regrain-{secrets.token_hex(8)}.tmp")
-    exists = os.path.exists(path)
-    if exists and not os.access(path, os.W_OK):
-        raise PermissionError("not writable")
-    try:
-        with open(beside, "xb") as file:
-            file.write(data)
-        if exists:
-            os.chmod(beside, stat.S_IMODE(os.stat(path).st_mode))
-        if overwrite or not _link(beside, path):
-            os.replace(beside, path)
-    finally:
-        with suppress(OSError):
-            os.unlink(beside)
-
-
-def _link(beside: str, path: str) -> bool:
-    """Give the file its name unless that is taken (`FileExistsError`); False where there are no hard links."""
-    try:
-        os.link(beside, path)
-    except FileExistsError:
-        raise
-    except (OSError, AttributeError):
-        return False
-    return True
-
-
 def _encode(picture: Picture, format: str, options: dict[str, object], name: str) -> bytes:
     """The bytes of a picture file, without those of its blocks that the writer refuses: the picture comes first."""
     picture = fit(picture, format, name)
-    try:
-        return _save(picture, format, options)
-    except (MemoryError, RegrainError):
-        raise
-    except Exception as error:
-        refusal = error
-    present = [block for block in ("exif", "xmp", "icc") if getattr(picture.metadata, block)]
-    for blocks in (*((block,) for block in present), tuple(present)):
-        with suppress(Exception):
+    present = tuple(block for block in ("exif", "xmp", "icc") if getattr(picture.metadata, block))
+    refusal: Exception | None = None
+    for blocks in ((), *((block,) for block in present), present):
+        try:
             data = _save(_without(picture, blocks), format, options)
+        except (MemoryError, RegrainError):
+            raise
+        except Exception as error:
+            refusal = refusal or error
+            continue
+        if refusal:
             what = " and ".join(block.upper() for block in blocks)
-            log.warning("%s: %s cannot hold its %s, which is left out: %s", name, format, what, one_line(refusal))
-            return data
+            log.warning("%s: %s cannot hold its %s, which is left out: %s", name, format, what, reason(refusal))
+        return data
+    assert refusal is not None
     raise refusal
 
 
@@ -154,18 +100,3 @@ def _metadata_options(picture: Picture, format: str) -> dict[str, Any]:
         exif[_TIFF_XMP] = xmp
         options["exif"] = exif
     return options
-
-
-@contextmanager
-def _errors(name: str) -> Iterator[None]:
-    """Whatever the system or Pillow raises, as one line of `OutputError` with the file's name before it."""
-    try:
-        yield
-    except RegrainError:
-        raise
-    except FileNotFoundError:
-        raise OutputError(f"{name}: its folder does not exist") from None
-    except FileExistsError:
-        raise OutputError(f"{name}: exists already and may not be overwritten") from None
-    except Exception as error:
-        raise OutputError(f"{name}: cannot be written: {one_line(error)}") from None

@@ -131,7 +131,7 @@ def report(
 
 
 def _write(files: dict[str, bytes], folder: Path) -> list[Path]:
-    from regrain.image import write_bytes
+    from regrain.output import write_bytes
 
     try:
         (folder / _CHARTS).mkdir(parents=True, exist_ok=True)

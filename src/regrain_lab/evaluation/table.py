@@ -240,7 +240,7 @@ class Table(Generic[R]):
 
     def __init__(self, kind: type[R], path: Path, metrics: Iterable[str] = ()) -> None:
         """Read and mend the file, or begin it. Raises UsageError as `read`, and OutputError where it cannot be kept."""
-        from regrain.image import write_bytes
+        from regrain.output import write_bytes
 
         self.records = {record.key: record for record in read(kind, path)}
         rows = [record for record in self.records.values() if isinstance(record, Row)]

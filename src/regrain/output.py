@@ -1,0 +1,100 @@
+"""Bytes -> a file, whole or not at all.
+
+Invariant: under its own name a file is whole or is as it was before; on every failure, Ctrl-C too, the temporary file
+in the same folder is removed.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from regrain.errors import OutputError, RegrainError, escape, reason
+
+__all__ = ["PathName", "as_output_errors", "printable_path", "write_bytes"]
+
+PathName = str | os.PathLike[str]
+
+
+def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True, flush: bool = False) -> None:
+    """Write a file under a temporary name in the same folder, then rename it.
+
+    Links are followed and an existing file's permissions kept; a device or a pipe is written directly. With `flush` the
+    bytes are on the disk, and not in the system's memory, before the file has its name.
+    Raises `OutputError`: exists already (without `overwrite`), a directory, no such folder, not writable, disk full.
+
+    >>> import os, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> write_bytes(b"regrain", os.path.join(folder.name, "a"))
+    >>> os.listdir(folder.name)
+    ['a']
+    >>> folder.cleanup()
+    """
+    path, name = os.fspath(target), printable_path(target)
+    with as_output_errors(name):
+        if not os.path.basename(path):
+            raise OutputError(f"{name!r} does not name a file")
+        if not overwrite and os.path.lexists(path):
+            raise FileExistsError(f"{name} exists already")
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as file:
+                file.write(data)
+        else:
+            _replace(data, os.path.realpath(path), overwrite, flush)
+
+
+def printable_path(path: PathName) -> str:
+    r"""A path as one line of a message may show it, what does not print escaped.
+
+    >>> print(printable_path("new\nline.png"))
+    new\nline.png
+    """
+    return escape(os.fspath(path), 2**16)
+
+
+@contextmanager
+def as_output_errors(name: str) -> Iterator[None]:
+    """Whatever the system or Pillow raises, as one line of `OutputError` with the file's name before it."""
+    try:
+        yield
+    except RegrainError:
+        raise
+    except FileNotFoundError:
+        raise OutputError(f"{name}: its folder does not exist") from None
+    except FileExistsError:
+        raise OutputError(f"{name}: exists already and may not be overwritten") from None
+    except Exception as error:
+        raise OutputError(f"{name}: cannot be written: {reason(error)}") from None
+
+
+def _replace(data: bytes, path: str, overwrite: bool, flush: bool) -> None:
+    """Write to a neighbour, then rename it; or link it, which fails when the name was taken meanwhile."""
+    neighbour = os.path.join(os.path.dirname(path), f".{os.path.basename(path)[:64]}.{secrets.token_hex(8)}.tmp")
+    exists = os.path.exists(path)
+    if exists and not os.access(path, os.W_OK):
+        raise PermissionError("not writable")
+    try:
+        with open(neighbour, "xb") as file:
+            file.write(data)
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
+        if exists:
+            os.chmod(neighbour, stat.S_IMODE(os.stat(path).st_mode))
+        if overwrite or not _link(neighbour, path):
+            os.replace(neighbour, path)
+    finally:
+        with suppress(OSError):
+            os.unlink(neighbour)
+
+
+def _link(neighbour: str, path: str) -> bool:
+    """Give the file its name unless that is taken (`FileExistsError`); False where there are no hard links."""
+    try:
+        os.link(neighbour, path)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):
+        return False
+    return True
