@@ -18,19 +18,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
 from regrain.diffusion.parametrize import Level
-from regrain.diffusion.sampler import Variance
+from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import Schedule
 from regrain.errors import UsageError
 
-__all__ = ["Bound", "StepVariance", "bound", "decoder_bits", "prior_bits", "step_bits"]
+__all__ = ["Bound", "StepVariance", "between", "bound", "decoder_bits", "prior_bits", "step_bits"]
 
-StepVariance = Variance | Callable[[float, float], Level]
+StepVariance = Literal["posterior", "beta"] | Callable[[float, float], Level]
 """Variance of p(x_s | x_t): beta_tilde, beta, or a function of (t, s), > 0, that broadcasts against the pictures."""
 
 _HALF_BIN: Final = 1 / 255
@@ -112,6 +112,16 @@ def step_bits(
         raise UsageError(f"no variance is named {variance!r}: posterior, beta are allowed")
     gained = (alpha_s / sigma_s) ** 2 - (alpha_t / sigma_t) ** 2
     return _divergence(ratio, ratio * gained * (x_0.double() - estimate.double()).square())
+
+
+def between(nu: Tensor, t: float, s: float, schedule: Schedule) -> Tensor:
+    """Variance of the step t -> s, in the shape of nu: beta_tilde at nu = 0, beta at nu = 1, geometric between.
+
+    Nichol and Dhariwal 2021, eq. 15, where beta is (sigma_t / sigma_s)^2 beta_tilde. Raises UsageError unless
+    0 <= s < t <= 1.
+    """
+    shrink, std = schedule.at(s)[1] / schedule.at(t)[1], posterior(t, s, schedule)[2]
+    return std**2 * shrink ** (-2 * nu)
 
 
 def decoder_bits(x_0: Tensor, mean: Tensor, variance: Level) -> Tensor:

@@ -16,11 +16,12 @@ from typing import Final
 import likelihood
 import numpy as np
 import torch
+from linear_beta import LinearBeta
 from prior import CIFAR
 from torch import Tensor, nn
 
 from regrain.diffusion import parametrize, sampler, schedule
-from regrain.diffusion.prior import Prior, PriorConfig, between
+from regrain.diffusion.prior import Prior, PriorConfig
 from regrain_lab.training.data import Crops, members
 from regrain_lab.training.loop import Position, learning_rate
 from regrain_lab.training.losses.codec import StageWeights
@@ -36,14 +37,15 @@ PRIORS: Final = (
     *(replace(SMALL, prediction=prediction) for prediction in ("eps", "x0", "v")),
     replace(SMALL, prediction="v", learned_variance=True),
 )
-COLUMNS: Final = [(name, count) for name in ("linear", "cosine", "log-linear") for count in (100, 20)]
+SCHEDULES: Final = {"linear": LinearBeta()} | {name: schedule.get(name) for name in ("cosine", "log-linear")}
+COLUMNS: Final = [(name, count) for name in SCHEDULES for count in (100, 20)]
 
 
 def main() -> None:
     """Train and print the table, row by row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--schedule", default="cosine", help='of the training: "cosine", "linear" or "log-linear"')
+    parser.add_argument("--schedule", default="cosine", help='of the training: "cosine" or "log-linear"')
     parser.add_argument("--vlb-weight", type=float, default=1.0, help="of the hybrid loss; see LossConfig")
     options = parser.parse_args()
     stage = Stage("noise", options.steps, BATCH, SIDE, RATES)
@@ -55,7 +57,7 @@ def main() -> None:
     print("|---|---|" + "---|" * len(COLUMNS))
     for config in PRIORS:
         prior = train(replace(recipe, prior=config), train_on)
-        found = torch.stack([bits(prior, pictures, schedule.get(name), count) for name, count in COLUMNS], 1)
+        found = torch.stack([bits(prior, pictures, SCHEDULES[name], count) for name, count in COLUMNS], 1)
         label = f"{config.prediction}{', variance learned' if config.learned_variance else ''}"
         for variance, row in zip(("beta_tilde", "beta", "learned"), found.tolist(), strict=False):
             print(f"| {label} | {variance} |", *(f"{value:.3f} |" for value in row), flush=True)
@@ -98,7 +100,7 @@ def bits(prior: Prior, x_0: Tensor, levels: schedule.Schedule, count: int) -> Te
         return seen[t][0]
 
     def learned(t: float, s: float) -> Tensor:
-        return between(seen[t][1].double(), t, s, levels)
+        return likelihood.between(seen[t][1].double(), t, s, levels)
 
     def noise(k: int) -> Tensor:
         return torch.randn(x_0.shape, generator=torch.Generator().manual_seed(k))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrain.diffusion.parametrize import loss_weight, target, to_eps, to_x0
+from regrain.diffusion.parametrize import loss_weight, target, to_x0
 from regrain.diffusion.schedule import LOG_SNR_MAX, get
 from regrain.errors import UsageError
 
@@ -31,7 +31,6 @@ def test_inverses_undo_the_target(prediction, t):
     x_0, eps, x_t, alpha, sigma = _noisy(t)
     output = target(prediction, x_0, eps, alpha, sigma)
     torch.testing.assert_close(to_x0(prediction, output, x_t, alpha, sigma), x_0, rtol=0, atol=1e-10)
-    torch.testing.assert_close(to_eps(prediction, output, x_t, alpha, sigma), eps, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -39,8 +38,8 @@ def test_inverses_undo_the_target(prediction, t):
 @given(t=st.floats(0.01, 0.99))
 def test_any_output_explains_x_t(prediction, t):
     output, _, x_t, alpha, sigma = _noisy(t)
-    x_0, eps = to_x0(prediction, output, x_t, alpha, sigma), to_eps(prediction, output, x_t, alpha, sigma)
-    torch.testing.assert_close(alpha * x_0 + sigma * eps, x_t)
+    x_0 = to_x0(prediction, output, x_t, alpha, sigma)
+    eps = (x_t - alpha * x_0) / sigma
     torch.testing.assert_close(target(prediction, x_0, eps, alpha, sigma), output)
 
 
@@ -56,12 +55,11 @@ def test_v_turns_x_t_along_the_circle(angle, turn):
 def test_levels_broadcast_over_the_batch(prediction):
     x_t, output = _images(torch.float32)
     t = torch.tensor([0.2, 0.8]).view(2, 1, 1, 1)
-    alpha, sigma = get("linear").alpha(t), get("linear").sigma(t)
-    for convert in (to_x0, to_eps):
-        whole = convert(prediction, output, x_t, alpha, sigma)
-        for i in range(2):
-            one = convert(prediction, output[i], x_t[i], float(alpha[i]), float(sigma[i]))
-            torch.testing.assert_close(whole[i], one)
+    alpha, sigma = get("truncated").alpha(t), get("truncated").sigma(t)
+    whole = to_x0(prediction, output, x_t, alpha, sigma)
+    for i in range(2):
+        one = to_x0(prediction, output[i], x_t[i], float(alpha[i]), float(sigma[i]))
+        torch.testing.assert_close(whole[i], one)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -71,14 +69,14 @@ def test_arrays_are_converted_as_tensors_are(prediction, t):
     """In float32, too, at levels that are Python's floats."""
     output, x_t = _images(torch.float32)
     alpha, sigma = get("cosine").at(t)
-    for convert in (to_x0, to_eps, target):
+    for convert in (to_x0, target):
         array = convert(prediction, output.numpy(), x_t.numpy(), alpha, sigma)
         assert array.dtype == np.float32
         wanted = convert(prediction, output, x_t, alpha, sigma).numpy()
         np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-5 / min(alpha, sigma))
 
 
-@pytest.mark.parametrize("name", ["cosine", "linear"])
+@pytest.mark.parametrize("name", ["cosine", "truncated", "log-linear"])
 @pytest.mark.parametrize("t", [0.0, 1.0])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_finite_at_both_ends_in_single_precision(name, t, prediction):
@@ -86,7 +84,6 @@ def test_finite_at_both_ends_in_single_precision(name, t, prediction):
     time = torch.full((2, 1, 1, 1), t)
     alpha, sigma = get(name).alpha(time), get(name).sigma(time)
     assert to_x0(prediction, output, x_t, alpha, sigma).isfinite().all()
-    assert to_eps(prediction, output, x_t, alpha, sigma).isfinite().all()
     assert loss_weight(prediction, get(name).log_snr(time)).isfinite().all()
 
 

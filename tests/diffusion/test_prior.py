@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from regrain import torch_checkpoint
-from regrain.diffusion import parametrize, sampler, schedule
-from regrain.diffusion.prior import HALO, STRIDE, Prior, PriorConfig, between, levels
+from regrain.diffusion import parametrize
+from regrain.diffusion.prior import HALO, STRIDE, Prior, PriorConfig, levels
 from regrain.errors import ModelError, UsageError
 
 TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
@@ -47,16 +47,6 @@ def test_all_predictions_mean_the_same_picture_down_to_the_least_of_it(predictio
 def test_an_unknown_prediction_is_refused():
     with pytest.raises(UsageError, match="prediction is 'y'; allowed are x0, eps, v"):
         replace(TINY, prediction="y")
-
-
-@pytest.mark.parametrize("name", ["cosine", "linear", "log-linear"])
-@pytest.mark.parametrize(("t", "s"), [(1.0, 0.95), (0.5, 0.499), (0.1, 0.001)])
-def test_the_learned_variance_goes_from_beta_tilde_to_beta(name, t, s):
-    levels = schedule.get(name)
-    lowest, middle, highest = between(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64), t, s, levels).tolist()
-    assert lowest == pytest.approx(sampler.posterior(t, s, levels, "posterior")[2] ** 2)
-    assert highest == pytest.approx(sampler.posterior(t, s, levels, "beta")[2] ** 2)
-    assert middle**2 == pytest.approx(lowest * highest)
 
 
 def test_the_fraction_stands_beside_the_prediction(prior):

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrain.diffusion.schedule import LOG_SNR_MAX, REACH, STEPS, Cosine, LinearBeta, LogLinear, get
+from regrain.diffusion.schedule import LOG_SNR_MAX, REACH, Cosine, LogLinear, get
 from regrain.errors import UsageError
 
-NAMES = ["cosine", "linear"]
+NAMES = ["cosine", "truncated"]
 times = st.floats(0, 1)
 light = settings(max_examples=50, deadline=None)
 
@@ -58,47 +58,18 @@ def test_cosine_is_clamped_at_both_ends():
     assert (alpha_0, sigma_1) == pytest.approx((1, 1), rel=1e-8)
 
 
-def test_linear_continuous_meets_discrete_at_every_n():
-    t = torch.arange(1, STEPS + 1, dtype=torch.float64) / STEPS
-    discrete = torch.tensor([LinearBeta().alpha_bar(n) for n in range(1, STEPS + 1)], dtype=torch.float64)
-    torch.testing.assert_close(2 * LinearBeta().alpha(t).log(), discrete.log(), rtol=1e-6, atol=0)
-
-
-def test_linear_discrete_is_the_product_of_ddpm():
-    schedule = LinearBeta()
-    assert schedule.alpha_bar(0) == 1
-    kept = [schedule.alpha_bar(n) / schedule.alpha_bar(n - 1) for n in range(1, 1001)]
-    assert 1 - kept[0] == pytest.approx(1e-4, rel=1e-9)
-    assert 1 - kept[-1] == pytest.approx(0.02, rel=1e-9)
-    steps = torch.tensor(kept, dtype=torch.float64).diff()
-    assert torch.allclose(steps, steps.mean().expand_as(steps), rtol=1e-6)
-
-
-def test_linear_discrete_matches_diffusers():
-    diffusers = pytest.importorskip("diffusers")
-    table = diffusers.DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear").alphas_cumprod
-    ours = torch.tensor([LinearBeta().alpha_bar(n) for n in range(1, 1001)])
-    torch.testing.assert_close(ours, table, rtol=2e-5, atol=0)
-
-
 @pytest.mark.parametrize("t", [-0.1, 1.1, math.nan])
 def test_time_out_of_range(t):
     with pytest.raises(UsageError, match="0 to 1 is allowed"):
         Cosine().at(t)
 
 
-@pytest.mark.parametrize("n", [-1, 1001])
-def test_discrete_step_out_of_range(n):
-    with pytest.raises(UsageError, match="0 to 1000 is allowed"):
-        LinearBeta().alpha_bar(n)
-
-
 def test_unknown_name():
-    with pytest.raises(UsageError, match="cosine, linear, log-linear, truncated are allowed"):
+    with pytest.raises(UsageError, match="cosine, log-linear, truncated are allowed"):
         get("karras")
 
 
-@pytest.mark.parametrize("name", ["cosine", "linear"])
+@pytest.mark.parametrize("name", NAMES)
 def test_time_of_inverts_the_log_snr(name):
     schedule = get(name)
     for t in (0.01, 0.3, 0.77, 0.99):

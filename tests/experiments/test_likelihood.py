@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from experiments.progressive import likelihood
 from experiments.progressive.likelihood import bound, decoder_bits, prior_bits, step_bits
-from regrain.diffusion.sampler import ancestral_step, time_grid
-from regrain.diffusion.schedule import get
+from experiments.progressive.linear_beta import LinearBeta
+from regrain.diffusion import schedule as schedules
+from regrain.diffusion.sampler import ancestral_step, posterior, time_grid
 from regrain.errors import UsageError
 
 NAMES = ["cosine", "linear"]
@@ -23,6 +25,10 @@ LEVELS = (torch.arange(256, dtype=torch.float64) * BIN - 1).reshape(-1, 1, 1, 1)
 light = settings(max_examples=20, deadline=None)
 between = st.lists(st.integers(1, 99), unique=True, max_size=6)
 grids = between.map(lambda ns: [1.0, *(LAST + (1 - LAST) * n / 100 for n in sorted(ns, reverse=True)), LAST])
+
+
+def get(name):
+    return LinearBeta() if name == "linear" else schedules.get(name)
 
 
 def _pixels(*values):
@@ -146,14 +152,14 @@ def test_a_choice_of_two_levels_costs_one_bit():
 def test_step_is_the_divergence_from_the_posterior_by_bayes_to_the_sampler(name, variance, t, s):
     schedule, x_t, x_0, estimate = get(name), _pixels(0.5), _pixels(0.3), _pixels(0.26)
     (alpha_t, _), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
-    noise = _pixels(0.0, 1.0)
-    mean, above = ancestral_step(x_t, estimate, t, s, schedule, noise=noise, variance=variance).flatten().tolist()
-    x_s = np.linspace(mean - 30 * (above - mean), mean + 30 * (above - mean), 200001)
+    mean = float(ancestral_step(x_t, estimate, t, s, schedule, noise=_pixels(0.0)))
+    std = float(likelihood.between(_pixels(variance == "beta"), t, s, schedule)) ** 0.5
+    x_s = np.linspace(mean - 30 * std, mean + 30 * std, 200001)
     kept = alpha_t / alpha_s
     log_q = norm.logpdf(x_s, alpha_s * 0.3, sigma_s) + norm.logpdf(0.5, kept * x_s, math.sqrt(1 - kept**2))
     log_q -= log_q.max()
     log_q -= math.log(np.trapezoid(np.exp(log_q), x_s))
-    integral = np.trapezoid(np.exp(log_q) * (log_q - norm.logpdf(x_s, mean, above - mean)), x_s)
+    integral = np.trapezoid(np.exp(log_q) * (log_q - norm.logpdf(x_s, mean, std)), x_s)
     ours = float(step_bits(x_0, estimate, t, s, schedule, variance=variance)) * math.log(2)
     assert ours == pytest.approx(integral, rel=1e-7, abs=1e-10)
 
@@ -257,3 +263,14 @@ def test_bad_arguments():
         step_bits(x, x, 0.5, 0.2, schedule, variance=lambda t, s: 0.0)
     with pytest.raises(UsageError, match="more than 0"):
         decoder_bits(x, x, torch.tensor([1.0, math.nan]))
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear", "log-linear"])
+@pytest.mark.parametrize(("t", "s"), [(1.0, 0.95), (0.5, 0.499), (0.1, 0.001)])
+def test_the_learned_variance_goes_from_beta_tilde_to_beta(name, t, s):
+    schedule = get(name)
+    fractions = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    lowest, middle, highest = likelihood.between(fractions, t, s, schedule).tolist()
+    assert lowest == pytest.approx(posterior(t, s, schedule)[2] ** 2)
+    assert highest == pytest.approx(1 - (schedule.at(t)[0] / schedule.at(s)[0]) ** 2)
+    assert middle**2 == pytest.approx(lowest * highest)

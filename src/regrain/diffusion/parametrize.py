@@ -2,9 +2,8 @@
 
     x_t = alpha x_0 + sigma eps,   v = alpha eps - sigma x_0   (Salimans and Ho 2022, appendix D)
 
-Each of x_0, eps and v, together with x_t, fixes the other two. Invariants: to_x0(target(x_0, eps), x_t) = x_0 and
-to_eps(target(x_0, eps), x_t) = eps for every prediction; loss_weight times the squared error of the output is one and
-the same number in all three.
+Each of x_0, eps and v, together with x_t, fixes the other two. Invariants: to_x0(target(x_0, eps), x_t) = x_0 for
+every prediction; loss_weight times the squared error of the output is one and the same number in all three.
 
 Images are NumPy arrays or torch's tensors, and this module imports neither library. `alpha` and `sigma` are floats or,
 beside tensors, tensors that broadcast against the images, such as (B, 1, 1, 1) against (B, C, H, W),
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["Level", "Prediction", "loss_weight", "target", "to_eps", "to_x0"]
+__all__ = ["Level", "Prediction", "loss_weight", "target", "to_x0"]
 
 Prediction = Literal["x0", "eps", "v"]
 Image = TypeVar("Image", "NDArray[np.float32]", "Tensor")
@@ -34,14 +33,13 @@ _Map = Callable[[Any, Any, Level, Level], Any]
 
 @dataclass(frozen=True)
 class _Rule:
-    """One prediction: `target` takes (x_0, eps, alpha, sigma), the two inverses take (output, x_t, alpha, sigma).
+    """One prediction: `target` takes (x_0, eps, alpha, sigma), the inverse takes (output, x_t, alpha, sigma).
 
     `gain` is (d x_0 / d output)^2 at fixed x_t, as a function of the SNR.
     """
 
     target: _Map
     to_x0: _Map
-    to_eps: _Map
     gain: Callable[["Tensor"], "Tensor"]
 
 
@@ -49,19 +47,16 @@ _RULES: Final[dict[str, _Rule]] = {
     "x0": _Rule(
         target=lambda x_0, eps, alpha, sigma: x_0,
         to_x0=lambda x_0, x_t, alpha, sigma: x_0,
-        to_eps=lambda x_0, x_t, alpha, sigma: (x_t - alpha * x_0) / sigma,
         gain=lambda snr: snr.new_ones(()),
     ),
     "eps": _Rule(
         target=lambda x_0, eps, alpha, sigma: eps,
         to_x0=lambda eps, x_t, alpha, sigma: (x_t - sigma * eps) / alpha,
-        to_eps=lambda eps, x_t, alpha, sigma: eps,
         gain=lambda snr: 1 / snr,
     ),
     "v": _Rule(
         target=lambda x_0, eps, alpha, sigma: alpha * eps - sigma * x_0,
         to_x0=lambda v, x_t, alpha, sigma: alpha * x_t - sigma * v,
-        to_eps=lambda v, x_t, alpha, sigma: sigma * x_t + alpha * v,
         gain=lambda snr: 1 / (snr + 1),
     ),
 }
@@ -76,12 +71,6 @@ def _rule(prediction: str) -> _Rule:
 def to_x0(prediction: Prediction, output: Output, x_t: Image, alpha: Level, sigma: Level) -> Image:
     """The clean image that the network's output stands for; all images (B, C, H, W)."""
     image: Image = _rule(prediction).to_x0(output, x_t, alpha, sigma)
-    return image
-
-
-def to_eps(prediction: Prediction, output: Output, x_t: Image, alpha: Level, sigma: Level) -> Image:
-    """The noise that the network's output stands for; all images (B, C, H, W)."""
-    image: Image = _rule(prediction).to_eps(output, x_t, alpha, sigma)
     return image
 
 

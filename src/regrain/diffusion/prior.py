@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from regrain import configuration, torch_checkpoint
 from regrain.diffusion.parametrize import Prediction, to_x0
-from regrain.diffusion.sampler import posterior
-from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
+from regrain.diffusion.schedule import LOG_SNR_MAX
 from regrain.diffusion.unconditional_config import HALO, KIND, STRIDE, PriorConfig
 from regrain.errors import ModelError, UsageError
 from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv
 
-__all__ = ["HALO", "KIND", "STRIDE", "Prior", "PriorConfig", "between", "levels"]
+__all__ = ["HALO", "KIND", "STRIDE", "Prior", "PriorConfig", "levels"]
 
 
 class Prior(nn.Module):
@@ -115,16 +114,6 @@ def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:
     """alpha and sigma, (B, 1, 1, 1) both, at log_snr (B,): clamped as a schedule's is, for eps divides by alpha."""
     log_snr = log_snr.clamp(-LOG_SNR_MAX, LOG_SNR_MAX)[:, None, None, None]
     return log_snr.sigmoid().sqrt(), (-log_snr).sigmoid().sqrt()
-
-
-def between(nu: Tensor, t: float, s: float, schedule: Schedule) -> Tensor:
-    """Variance of the step t -> s, in the shape of nu: beta_tilde at nu = 0, beta at nu = 1, geometric between.
-
-    Nichol and Dhariwal 2021, eq. 15, where beta is (sigma_t / sigma_s)^2 beta_tilde. Raises UsageError unless
-    0 <= s < t <= 1.
-    """
-    shrink, std = schedule.at(s)[1] / schedule.at(t)[1], posterior(t, s, schedule)[2]
-    return std**2 * shrink ** (-2 * nu)
 
 
 def _run(blocks: nn.ModuleList, x: Tensor, embedding: Tensor) -> Tensor:

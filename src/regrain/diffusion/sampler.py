@@ -3,23 +3,22 @@
     DDIM:       x_s = alpha_s x_0 + sqrt(sigma_s^2 - std^2) eps + std z,   eps = (x_t - alpha_t x_0) / sigma_t
                 std = eta (sigma_s / sigma_t) sqrt(beta)                         (Song et al. 2021, eq. 12 and 16)
     ancestral:  x_s = (alpha_s beta / sigma_t^2) x_0 + (alpha_t / alpha_s) (sigma_s^2 / sigma_t^2) x_t + std z
-                std^2 = beta sigma_s^2 / sigma_t^2  or  beta                     (Ho et al. 2020, eq. 6 and 7)
+                std^2 = beta sigma_s^2 / sigma_t^2                               (Ho et al. 2020, eq. 6 and 7)
     2nd order:  x_s as in DDIM, with x_0 + (x_0 - x_0') h / 2h' for x_0      (Lu et al. 2022, DPM-Solver++(2M))
 
 with beta = 1 - alpha_t^2 / alpha_s^2, which is DDPM's beta_n when t and s are neighbours; x_0' is the estimate of the
 step before, h and h' are this step and that one in log-SNR. Invariants: if x_t is drawn from q(x_t | x_0), then x_s is
-drawn from q(x_s | x_0) (DDIM for any eta, ancestral with the posterior variance); DDIM with eta = 1 is the ancestral
-step with the posterior variance; a step to s = 0 gives x_0 itself, without noise; the error of the flow falls as
-1 / steps, in 2nd order as 1 / steps^2.
+drawn from q(x_s | x_0); DDIM with eta = 1 is the ancestral step; a step to s = 0 gives x_0 itself, without noise; the
+error of the flow falls as 1 / steps, in 2nd order as 1 / steps^2.
 
 Coefficients are Python floats in double precision. Images are NumPy arrays or torch's tensors, which keep their dtype
 and device; gradients flow. This module imports neither library.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from regrain.diffusion.schedule import LogLinear, Schedule
 from regrain.errors import UsageError
@@ -29,70 +28,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = [
-    "Grid",
-    "Variance",
-    "ancestral_step",
-    "ddim_step",
-    "descend",
-    "posterior",
-    "sample",
-    "second_order",
-    "time_grid",
-]
+__all__ = ["ancestral_step", "ddim_step", "descend", "posterior", "sample", "second_order", "time_grid"]
 
 Image = TypeVar("Image", "NDArray[np.float32]", "Tensor")
-Grid = Literal["time", "log_snr", "karras"]
-Variance = Literal["posterior", "beta"]
-
-KARRAS_RHO: Final = 7.0
-LOG_SNR_LAST: Final = 8.0
-"""Where the grids that are even in noise take their last step, to t = 0, from."""
-
-_VARIANCES: Final[dict[str, Callable[[float, float], float]]] = {
-    "posterior": lambda beta, ratio: beta * ratio,
-    "beta": lambda beta, ratio: beta,
-}
 
 
-def time_grid(steps: int, grid: Grid = "time", schedule: Schedule | None = None) -> tuple[float, ...]:
-    """The steps + 1 times from 1.0 down to 0.0: even in t, in the schedule's log-SNR, or in sigma^(1/7) (Karras 2022).
+def time_grid(steps: int) -> tuple[float, ...]:
+    """The steps + 1 times from 1.0 down to 0.0, even in t. Raises UsageError if steps < 1.
 
-    The last two need a schedule; with them the last step to 0 begins at log-SNR 8 (sigma is then about two 8-bit
-    levels), and they go there evenly, Karras' (eq. 5) in (sigma_t / alpha_t)^(1/rho). Raises UsageError if steps < 1,
-    for another grid, or without a schedule that is needed.
+    >>> time_grid(4)
+    (1.0, 0.75, 0.5, 0.25, 0.0)
     """
     if steps < 1:
         raise UsageError(f"{steps} sampling steps: 1 or more are allowed")
-    if grid == "time" or steps == 1:
-        return tuple((steps - k) / steps for k in range(steps + 1))
-    if grid not in _SPACINGS or schedule is None:
-        raise UsageError(f"grid {grid!r}: {', '.join(_SPACINGS)} are allowed, with a schedule, or time")
-    there, back = _SPACINGS[grid]
-    alpha, sigma = schedule.at(1.0)
-    first, last = there(2 * math.log(alpha / sigma)), there(LOG_SNR_LAST)
-    inner = (schedule.time_of(back(first + (last - first) * k / (steps - 1))) for k in range(1, steps))
-    return 1.0, *inner, 0.0
-
-
-_SPACINGS: Final[dict[str, tuple[Callable[[float], float], Callable[[float], float]]]] = {
-    "log_snr": (lambda log_snr: log_snr, lambda place: place),
-    "karras": (
-        lambda log_snr: math.exp(-log_snr / 2 / KARRAS_RHO),
-        lambda place: -2 * KARRAS_RHO * math.log(place),
-    ),
-}
-"""Log-SNR -> what a grid is even in, and back."""
+    return tuple((steps - k) / steps for k in range(steps + 1))
 
 
 def _check_times(t: float, s: float) -> None:
     if not 0.0 <= s < t <= 1.0:
         raise UsageError(f"a step from time {t} to {s}: 0 <= s < t <= 1 is allowed")
-
-
-def _check_eta(eta: float) -> None:
-    if not 0.0 <= eta <= 1.0:
-        raise UsageError(f"eta {eta} is out of range: 0 to 1 is allowed")
 
 
 def _beta(alpha_t: float, alpha_s: float) -> float:
@@ -108,7 +62,8 @@ def ddim_step(
     itself. Raises UsageError unless 0 <= s < t <= 1 and 0 <= eta <= 1, or if eta > 0 and s > 0 come without noise.
     """
     _check_times(t, s)
-    _check_eta(eta)
+    if not 0.0 <= eta <= 1.0:
+        raise UsageError(f"eta {eta} is out of range: 0 to 1 is allowed")
     if s == 0.0:
         return x_0
     if eta > 0.0 and noise is None:
@@ -122,39 +77,27 @@ def ddim_step(
     return x_s
 
 
-def posterior(t: float, s: float, schedule: Schedule, variance: Variance = "posterior") -> tuple[float, float, float]:
+def posterior(t: float, s: float, schedule: Schedule) -> tuple[float, float, float]:
     """What q(x_s | x_t, x_0) is made of (Ho et al. 2020, eq. 7): the weights of x_0 and of x_t, and the deviation.
 
-    Raises UsageError unless 0 <= s < t <= 1, or for another variance.
+    Raises UsageError unless 0 <= s < t <= 1.
     """
     _check_times(t, s)
-    if variance not in _VARIANCES:
-        raise UsageError(f"no variance is named {variance!r}: {', '.join(_VARIANCES)} are allowed")
     (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
     beta, ratio = _beta(alpha_t, alpha_s), (sigma_s / sigma_t) ** 2
-    return alpha_s * beta / sigma_t**2, alpha_t / alpha_s * ratio, math.sqrt(_VARIANCES[variance](beta, ratio))
+    return alpha_s * beta / sigma_t**2, alpha_t / alpha_s * ratio, math.sqrt(beta * ratio)
 
 
-def ancestral_step(
-    x_t: Image,
-    x_0: Image,
-    t: float,
-    s: float,
-    schedule: Schedule,
-    *,
-    noise: Image,
-    variance: Variance = "posterior",
-) -> Image:
+def ancestral_step(x_t: Image, x_0: Image, t: float, s: float, schedule: Schedule, *, noise: Image) -> Image:
     """One DDPM step (Ho et al. 2020, eq. 6 and 7) from x_t at time t to any earlier time s, given the estimate x_0.
 
-    Images and `noise` (standard normal) are (B, C, H, W). `variance` is the posterior's beta_tilde or plain beta, the
-    two choices of section 3.2. s = 0 returns x_0 itself. Raises UsageError unless 0 <= s < t <= 1, or for another
-    variance.
+    Images and `noise` (standard normal) are (B, C, H, W). s = 0 returns x_0 itself. Raises UsageError unless
+    0 <= s < t <= 1.
     """
-    picture, kept, std = posterior(t, s, schedule, variance)
+    picture, past, std = posterior(t, s, schedule)
     if s == 0.0:
         return x_0
-    x_s: Image = picture * x_0 + kept * x_t + std * noise
+    x_s: Image = picture * x_0 + past * x_t + std * noise
     return x_s
 
 
@@ -182,27 +125,21 @@ def sample(
     eta: float = 0.0,
     noise: Callable[[int], Image] | None = None,
     order: int = 1,
-    grid: Grid = "time",
 ) -> Image:
-    """Walk x_1 (B, C, H, W) down `time_grid(steps, grid)` by DDIM steps and return the last estimate of x_0.
+    """Walk x_1 (B, C, H, W) down `time_grid(steps)` by DDIM steps and return the last estimate of x_0.
 
     `denoise(x_t, t)` returns x_0 and is called once a step; with steps = 1 the result is denoise(x_1, 1.0).
     `noise(k)`, for k = 1 .. steps - 1 in this order, is the standard normal image added on arrival at the k-th time of
     the grid; it is asked for only when eta > 0, and k = 0 is left for x_1 itself. `order` 2 takes `second_order` steps,
     which are deterministic. Raises UsageError as `time_grid` and `ddim_step` do, and for another order.
+
+    >>> import numpy
+    >>> float(sample(lambda x_t, t: 0 * x_t + 0.5, numpy.ones(1), LogLinear(), steps=3)[0])
+    0.5
     """
-    _check_eta(eta)
     if order not in (1, 2) or (order == 2 and eta > 0.0):
         raise UsageError(f"order {order} with eta {eta}: 1, or 2 with eta 0, is allowed")
-    if eta > 0.0 and steps > 1 and noise is None:
-        raise UsageError(f"eta {eta} without noise: give noise, or eta 0")
-    x_t, before, last = x_1, None, 1.0
-    for k, (t, s) in enumerate(pairwise(time_grid(steps, grid, schedule)), start=1):
-        fresh = noise(k) if noise is not None and eta > 0.0 and s > 0.0 else None
-        x_0 = denoise(x_t, t)
-        better = second_order(x_0, before, (last, t, s), schedule) if order == 2 else x_0
-        x_t, before, last = ddim_step(x_t, better, t, s, schedule, eta=eta, noise=fresh), x_0, t
-    return x_t
+    return _follow(denoise, x_1, time_grid(steps), schedule, eta, noise, order)
 
 
 def descend(
@@ -223,8 +160,24 @@ def descend(
     (first, last), levels = log_snr, LogLinear()
     way = max(0.0, last - first)
     grid = {levels.time(level): level for level in (first + way * k / steps for k in range(steps))}
-    for k, (t, s) in enumerate(pairwise(grid), start=1):
-        fresh = noise(k) if noise is not None and eta > 0.0 else None
-        x_0 = denoise(x_t, grid[t])
-        x_t = ddim_step(x_t, x_0, t, s, levels, eta=eta, noise=fresh)
+    x_t = _follow(lambda x, t: denoise(x, grid[t]), x_t, tuple(grid), levels, eta, noise)
     return denoise(x_t, grid[min(grid)])
+
+
+def _follow(
+    denoise: Callable[[Image, float], Image],
+    x_t: Image,
+    times: Sequence[float],
+    schedule: Schedule,
+    eta: float,
+    noise: Callable[[int], Image] | None,
+    order: int = 1,
+) -> Image:
+    """From x_t at the first of falling times to the last of them, a step from each to the next."""
+    before, last = None, 1.0
+    for k, (t, s) in enumerate(pairwise(times), start=1):
+        fresh = noise(k) if noise is not None and eta > 0.0 and s > 0.0 else None
+        x_0 = denoise(x_t, t)
+        better = second_order(x_0, before, (last, t, s), schedule) if order == 2 else x_0
+        x_t, before, last = ddim_step(x_t, better, t, s, schedule, eta=eta, noise=fresh), x_0, t
+    return x_t

@@ -12,8 +12,6 @@ A formula takes one time as a float, or many as a tensor of torch's; this module
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING, Final, TypeVar, final
 
 from regrain.errors import UsageError
@@ -21,27 +19,12 @@ from regrain.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "BETA_FIRST",
-    "BETA_LAST",
-    "LOG_SNR_MAX",
-    "REACH",
-    "STEPS",
-    "Cosine",
-    "LinearBeta",
-    "LogLinear",
-    "Schedule",
-    "Truncated",
-    "get",
-]
+__all__ = ["LOG_SNR_MAX", "REACH", "STEPS", "Cosine", "LogLinear", "Schedule", "Truncated", "get", "levels_at"]
 
 LOG_SNR_MAX: Final = 20.0
-BETA_FIRST: Final = 1e-4
-BETA_LAST: Final = 0.02
 STEPS: Final = 1000
+"""Steps of DDPM, in which the literature cuts the way from picture to noise."""
 REACH: Final = 10.0
-
-_BETA_SLOPE: Final = (BETA_LAST - BETA_FIRST) / (STEPS - 1)
 
 Time = TypeVar("Time", float, "Tensor")
 
@@ -84,19 +67,15 @@ class Schedule(ABC):
         """
         if not 0.0 <= t <= 1.0:
             raise UsageError(f"time {t} is out of range: 0 to 1 is allowed")
-        log_snr = self._log_snr_at(t)
-        return (1 + math.exp(-log_snr)) ** -0.5, (1 + math.exp(log_snr)) ** -0.5
+        return levels_at(self._log_snr(t))
 
     @final
     def time_of(self, log_snr: float) -> float:
         """The time at which the log-SNR is so much, by bisection to the last digit; the nearest end beyond the ends."""
         early, late = 0.0, 1.0
         while early < (middle := (early + late) / 2) < late:
-            early, late = (middle, late) if self._log_snr_at(middle) > log_snr else (early, middle)
+            early, late = (middle, late) if _clamp(self._log_snr(middle)) > log_snr else (early, middle)
         return late
-
-    def _log_snr_at(self, t: float) -> float:
-        return min(max(self._log_snr(t), -LOG_SNR_MAX), LOG_SNR_MAX)
 
 
 @final
@@ -111,45 +90,6 @@ class Cosine(Schedule):
         """2 log(cos / sin), with cos(u) = sin(pi/2 - u) so that t = 1 gives -inf, never log of a rounding error."""
         picture, noise = _sin((1 - t) * (math.pi / 2)), _sin(t * (math.pi / 2))
         return 2 * (_log(picture) - _log(noise))
-
-
-@final
-@dataclass(frozen=True)
-class LinearBeta(Schedule):
-    """Ho et al. 2020 (DDPM), section 4: beta_n grows linearly from 1e-4 (n = 1) to 0.02 (n = STEPS = 1000).
-
-    The discrete alpha_bar_n = prod_{i <= n} (1 - beta_i) is `alpha_bar(n)`. Its continuous form takes the sum of
-    log(1 - beta_i) as the integral over [1/2, n + 1/2] (the midpoint rule): in double precision its log(alpha_bar) at
-    t = n / STEPS agrees with the discrete one to a relative 1e-6 for every n.
-    """
-
-    @cached_property
-    def _alpha_bars(self) -> tuple[float, ...]:
-        kept = (1 - (BETA_FIRST + _BETA_SLOPE * i) for i in range(STEPS))
-        return tuple(accumulate(kept, float.__mul__, initial=1.0))
-
-    @cached_property
-    def _decay(self) -> tuple[float, ...]:
-        """Coefficients of t, t^2, ... in -log(alpha_bar(t)); all positive, so that no dtype suffers cancellation.
-
-        With beta(t) = b + k t, integrate -log(1 - b - k t) = -log(1 - b) + sum_j (r t)^j / j, where r = k / (1 - b).
-        """
-        start = BETA_FIRST - _BETA_SLOPE / 2
-        ratio = _BETA_SLOPE * STEPS / (1 - start)
-        return STEPS * -math.log1p(-start), *(STEPS * ratio**j / (j * (j + 1)) for j in range(1, 9))
-
-    def _log_snr(self, t: Time) -> Time:
-        """-log(1 / alpha_bar - 1), by Horner's rule."""
-        decay = 0 * t
-        for coefficient in reversed(self._decay):
-            decay = (decay + coefficient) * t
-        return -_log(_expm1(decay))
-
-    def alpha_bar(self, n: int) -> float:
-        """The exact discrete alpha_bar_n, 0 <= n <= STEPS, with alpha_bar_0 = 1. Raises UsageError for any other n."""
-        if not 0 <= n <= STEPS:
-            raise UsageError(f"step {n} is out of range: 0 to {STEPS} is allowed")
-        return self._alpha_bars[n]
 
 
 @final
@@ -178,6 +118,16 @@ class Truncated(Schedule):
         return 8.0 - 7.55 * t
 
 
+def levels_at(log_snr: float) -> tuple[float, float]:
+    """(alpha, sigma) at a log-SNR, which is clamped, as Python floats computed in double precision."""
+    log_snr = _clamp(log_snr)
+    return (1 + math.exp(-log_snr)) ** -0.5, (1 + math.exp(log_snr)) ** -0.5
+
+
+def _clamp(log_snr: float) -> float:
+    return min(max(log_snr, -LOG_SNR_MAX), LOG_SNR_MAX)
+
+
 def _sin(x: Time) -> Time:
     return math.sin(x) if isinstance(x, float) else x.sin()
 
@@ -189,20 +139,15 @@ def _log(x: Time) -> Time:
     return x.log()
 
 
-def _expm1(x: Time) -> Time:
-    return math.expm1(x) if isinstance(x, float) else x.expm1()
-
-
-_SCHEDULES: Final[dict[str, type[Cosine] | type[LinearBeta] | type[LogLinear] | type[Truncated]]] = {
-    "cosine": Cosine,
-    "linear": LinearBeta,
-    "log-linear": LogLinear,
-    "truncated": Truncated,
-}
+_SCHEDULES: Final[dict[str, Schedule]] = {"cosine": Cosine(), "log-linear": LogLinear(), "truncated": Truncated()}
 
 
 def get(name: str) -> Schedule:
-    """The schedule named "cosine", "linear", "log-linear" or "truncated". Raises UsageError for any other name."""
+    """The schedule named "cosine", "log-linear" or "truncated". Raises UsageError for any other name.
+
+    >>> [round(level, 3) for level in get("cosine").at(0.5)]
+    [0.707, 0.707]
+    """
     if name not in _SCHEDULES:
         raise UsageError(f"no schedule is named {name!r}: {', '.join(_SCHEDULES)} are allowed")
-    return _SCHEDULES[name]()
+    return _SCHEDULES[name]

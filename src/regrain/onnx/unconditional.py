@@ -5,14 +5,13 @@
 Invariant: estimates equal torch's with the same weights, up to rounding.
 """
 
-import math
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regrain.diffusion.parametrize import Prediction, to_x0
-from regrain.diffusion.schedule import LOG_SNR_MAX
+from regrain.diffusion.schedule import LOG_SNR_MAX, levels_at
 from regrain.diffusion.unconditional_config import PriorConfig
 from regrain.onnx import blocks
 from regrain.onnx.graph import Graph, Weights
@@ -37,10 +36,9 @@ class Denoiser:
         `log_snr` is log(alpha_t^2 / sigma_t^2), within +-20 (what lies beyond counts as the nearest of them). Broken
         weights give infinity or NaN without a warning of NumPy's.
         """
-        level = min(max(log_snr, -LOG_SNR_MAX), LOG_SNR_MAX)
         (output,) = self._network(x_t, np.full((1, 1, 1), 0.5 + log_snr / (2 * LOG_SNR_MAX), np.float32))
-        alpha, sigma = (1 + math.exp(-level)) ** -0.5, (1 + math.exp(level)) ** -0.5
-        return to_x0(cast(Prediction, self.config.prediction), output[: self.config.channels], x_t, alpha, sigma)
+        image = output[: self.config.channels]
+        return to_x0(cast(Prediction, self.config.prediction), image, x_t, *levels_at(log_snr))
 
 
 def graph(config: PriorConfig, weights: Weights) -> Network:
