@@ -10,15 +10,9 @@ import torch
 from torch import Tensor, nn
 
 __all__ = [
-    "Embedding",
-    "FilmBlock",
-    "PixelNorm",
-    "ResidualBlock",
-    "Upsample",
-    "conv",
-    "icnr_",
+    "Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "conv", "film_stack", "icnr_", "modulate",
     "normal_",
-]
+]  # fmt: skip
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -115,6 +109,18 @@ class FilmBlock(nn.Module):
         hidden = torch.addcmul(shift, hidden, 1 + scale)
         out: Tensor = x + self.conv2(nn.functional.silu(hidden))
         return out
+
+
+def film_stack(width: int, depth: int, embedding: int) -> nn.ModuleList:
+    """So many FilmBlocks in a row, for `modulate`."""
+    return nn.ModuleList(FilmBlock(width, embedding) for _ in range(depth))
+
+
+def modulate(blocks: nn.ModuleList, x: Tensor, embedding: Tensor) -> Tensor:
+    """x (B, width, H, W) through a `film_stack`, every block under the same embedding (B, E) or (1, E)."""
+    for block in blocks:
+        x = block(x, embedding)
+    return x
 
 
 class Embedding(nn.Module):

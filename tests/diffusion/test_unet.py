@@ -19,26 +19,12 @@ def denoiser(request):
     return made.double().to(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("noisy", [1.0, 0.0])
-@pytest.mark.parametrize("t", [1.0, 0.25])
-def test_inference_is_the_forward_pass(denoiser, noisy, t):
-    x_t, cond = noisy * torch.randn(1, 3, 48, 32, dtype=torch.double), torch.randn(1, 5, 3, 2, dtype=torch.double)
-    knobs = torch.tensor([[t], [0.3], [noisy]], dtype=torch.double)
-    before = x_t.clone(), cond.clone()
-    wanted = denoiser(x_t, knobs[0], cond, knobs[1], knobs[2])
-    found = denoiser.infer(x_t, knobs[0], cond, knobs[1], knobs[2])
-    torch.testing.assert_close(found, wanted.detach(), rtol=1e-9, atol=1e-9)
-    assert not found.requires_grad
-    assert torch.equal(x_t, before[0])
-    assert torch.equal(cond, before[1])
-
-
 def test_the_knobs_are_seen(denoiser):
     x_t, cond, half = (
         torch.randn(1, 3, 16, 16).double(),
         torch.randn(1, 5, 1, 1).double(),
         torch.full((1,), 0.5).double(),
     )
-    seen = [denoiser.infer(x_t, *knobs) for knobs in ((half, cond, half, half), (half / 2, cond, half, half),
+    seen = [denoiser(x_t, *knobs) for knobs in ((half, cond, half, half), (half / 2, cond, half, half),
             (half, cond, half / 2, half), (half, cond, half, half / 2))]  # fmt: skip
     assert all(not torch.allclose(seen[0], other) for other in seen[1:])

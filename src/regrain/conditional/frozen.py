@@ -158,7 +158,7 @@ class FrozenModel:
     def denoise(self, x_t: Tensor, t: float, cond: Tensor, quality: float, realism: float) -> Tensor:
         """The faithful denoiser's estimate of x_0 from x_t (1, 3, H, W) and latents (1, C, H/16, W/16)."""
         scalars = torch.tensor([t, quality, realism], dtype=torch.float32, device=self.device)
-        output = self.denoiser.infer(x_t, scalars[:1], cond, scalars[1:2], scalars[2:])
+        output = self.denoiser(x_t, scalars[:1], cond, scalars[1:2], scalars[2:])
         alpha, sigma = schedule.get(self.config.schedule).at(t)
         return parametrize.to_x0(self.config.parametrization, output, x_t, alpha, sigma)
 

@@ -71,7 +71,7 @@ class TorchNetworks:
             return None
         cond, (level, share) = self._batch(y_hat), self._scalars(quality, realism)
         sampler = self.frozen.sampler_at(realism)
-        return Context(sampler.infer_context(cond, level, share), _array(sampler.sketch(cond)))
+        return Context(sampler.context(cond, level, share), _array(sampler.sketch(cond)))
 
     @torch.no_grad()
     def sample(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float, context: Context) -> Image:
@@ -79,7 +79,7 @@ class TorchNetworks:
         assert isinstance(context.features, Tensor)
         time, level, share = self._scalars(t, quality, realism)
         sampler = self.frozen.sampler_at(realism)
-        return _array(sampler.infer(self._batch(x_t), time, self._batch(y_hat), level, share, context.features))
+        return _array(sampler(self._batch(x_t), time, self._batch(y_hat), level, share, context.features))
 
     def _batch(self, array: Image) -> Tensor:
         """(C, H, W) -> (1, C, H, W) on the device."""

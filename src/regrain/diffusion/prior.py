@@ -22,7 +22,7 @@ from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.schedule import LOG_SNR_MAX
 from regrain.diffusion.unconditional_config import HALO, KIND, STRIDE, PriorConfig
 from regrain.errors import ModelError, UsageError
-from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv
+from regrain.layers import Embedding, PixelNorm, Upsample, conv, film_stack, modulate
 
 __all__ = ["HALO", "KIND", "STRIDE", "Prior", "PriorConfig", "levels"]
 
@@ -35,13 +35,14 @@ class Prior(nn.Module):
         super().__init__()
         self.config = config
         half, quarter, eighth = config.widths
+        stacks = [(*shape, config.embedding) for shape in zip(config.widths, config.depths, strict=True)]
         self.embed = Embedding(1, config.embedding)
         values = config.channels * config.patch**2
         self.patch = nn.PixelUnshuffle(config.patch)
         self.enter = conv(values, half)
-        self.down2, self.up2 = self._stack(0), self._stack(0)
-        self.down4, self.up4 = self._stack(1), self._stack(1)
-        self.blocks8 = self._stack(2)
+        self.down2, self.up2 = film_stack(*stacks[0]), film_stack(*stacks[0])
+        self.down4, self.up4 = film_stack(*stacks[1]), film_stack(*stacks[1])
+        self.blocks8 = film_stack(*stacks[2])
         self.to4 = conv(half, quarter, stride=2)
         self.to8 = conv(quarter, eighth, stride=2)
         self.from8 = Upsample(eighth, quarter)
@@ -50,10 +51,6 @@ class Prior(nn.Module):
         nn.init.zeros_(self.leave.weight)
         self.shuffle = nn.PixelShuffle(config.patch)
         self.norm = PixelNorm()
-
-    def _stack(self, level: int) -> nn.ModuleList:
-        width = self.config.widths[level]
-        return nn.ModuleList(FilmBlock(width, self.config.embedding) for _ in range(self.config.depths[level]))
 
     @property
     def prediction(self) -> Prediction:
@@ -76,11 +73,11 @@ class Prior(nn.Module):
 
     def _network(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
         embedding = self.embed(0.5 + log_snr[:, None] / (2 * LOG_SNR_MAX))
-        at2 = _run(self.down2, self.enter(self.patch(x_t)), embedding)
-        at4 = _run(self.down4, self.norm(self.to4(nn.functional.silu(at2))), embedding)
-        h = _run(self.blocks8, self.norm(self.to8(nn.functional.silu(at4))), embedding)
-        h = _run(self.up4, self.norm(self.from8(self.norm(h)) + at4), embedding)
-        h = _run(self.up2, self.norm(self.from4(self.norm(h)) + at2), embedding)
+        at2 = modulate(self.down2, self.enter(self.patch(x_t)), embedding)
+        at4 = modulate(self.down4, self.norm(self.to4(nn.functional.silu(at2))), embedding)
+        h = modulate(self.blocks8, self.norm(self.to8(nn.functional.silu(at4))), embedding)
+        h = modulate(self.up4, self.norm(self.from8(self.norm(h)) + at4), embedding)
+        h = modulate(self.up2, self.norm(self.from4(self.norm(h)) + at2), embedding)
         out: Tensor = self.shuffle(self.leave(nn.functional.silu(self.norm(h))))
         return out
 
@@ -114,9 +111,3 @@ def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:
     """alpha and sigma, (B, 1, 1, 1) both, at log_snr (B,): clamped as a schedule's is, for eps divides by alpha."""
     log_snr = log_snr.clamp(-LOG_SNR_MAX, LOG_SNR_MAX)[:, None, None, None]
     return log_snr.sigmoid().sqrt(), (-log_snr).sigmoid().sqrt()
-
-
-def _run(blocks: nn.ModuleList, x: Tensor, embedding: Tensor) -> Tensor:
-    for block in blocks:
-        x = block(x, embedding)
-    return x
