@@ -292,6 +292,20 @@ def test_partial_drops_exactly_the_damaged_sections():
             assert got == replace(SAMPLE, **(lost if part.name == "latents" else {part.name: None}))
 
 
+@pytest.mark.parametrize(("method", "count", "spoilt", "helps"), [
+    (Method.CONDITIONAL, 1, 0, False), (Method.CONDITIONAL, 2, 0, True), (Method.CONDITIONAL, 2, 1, True),
+    (Method.PROGRESSIVE, 2, 0, False), (Method.PROGRESSIVE, 2, 1, True),
+])  # fmt: skip
+def test_partial_is_offered_where_it_can_help(method, count, spoilt, helps):
+    quality = 657 if method == Method.PROGRESSIVE else 0
+    header = Header(64 * count, 64, quality, bytes(4), method=method, tile=64)
+    data = bytearray(write(Stream(header, (b"words",) * count)))
+    data[next(part for part in layout(bytes(data)) if part.tile == spoilt).offset + 8] ^= 1
+    with pytest.raises(Corrupt, match="is damaged") as caught:
+        read(bytes(data))
+    assert ("--partial" in str(caught.value)) == helps
+
+
 def test_partial_after_a_damaged_length_keeps_what_came_before():
     for part in layout(FILE):
         if part.name != "latents":

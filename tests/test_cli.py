@@ -451,6 +451,9 @@ def test_verbose_shows_where_it_failed(photo, codec, capsys):
         (["decode", "photo.png", "out.xyz"], "xyz"),
         (["encode", "photo.png", "photo.png"], "is the input"),
         (["train", "photo.png", "--device", "tpu"], "tpu"),
+        (["train", "absent.toml"], "absent.toml: no such recipe"),
+        (["distill", "absent.toml", "--device", "tpu"], "absent.toml: no such recipe"),
+        (["inspect", "photo.png", "--device", "nonsense"], "--device is no flag of inspect"),
         (["evaluate", "absent"], "absent is no folder"),
         (["evaluate", "photo.png"], "photo.png is no folder"),
         (["evaluate", ".", "--codecs", "JPG"], "allowed are regrain, JPEG"),
@@ -626,7 +629,8 @@ def test_flags_are_exactly_these(command, capsys):
         parse([command, "--help"])
     assert leaving.value.code == 0
     words = capsys.readouterr().out.replace(",", " ").replace("]", " ").replace("[", " ").split()
-    common = COMMON | ({"--model"} if command in ("encode", "decode", "compare", "evaluate") else set())
+    common = COMMON - ({"--device"} if command == "inspect" else set())
+    common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate") else set()
     common |= {"--no-overwrite"} if command != "inspect" else set()
     common |= {"--overwrite"} if command in ("encode", "decode", "compare") else set()
     assert {word for word in words if word.startswith("--")} == FLAGS[command] | common
@@ -661,6 +665,8 @@ def test_a_warning_is_one_line(photo, codec, capsys, monkeypatch):
 
 
 def test_train_hands_over_to_the_loop(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.toml").touch()
     calls = []
 
     def run(recipe, *, out, quiet):
@@ -678,6 +684,8 @@ def test_train_hands_over_to_the_loop(tmp_path, monkeypatch, capsys):
 
 
 def test_distill_hands_over_and_prints_its_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.toml").touch()
     rows = tuple(types.SimpleNamespace(at=n, figures={"psnr": 27.5 + n / 2}) for n in (1, 2))
     outcome = types.SimpleNamespace(folder=tmp_path, teacher=rows, student=rows)
     module = types.SimpleNamespace(main=lambda recipe, *, out, quiet: outcome)

@@ -83,3 +83,14 @@ def test_a_file_of_weights_that_are_not_there_is_inspected_and_not_decoded(model
     assert codec.inspect(foreign).fingerprint == ABSENT.hex()
     with pytest.raises(ModelError, match="needs the weights with latent fingerprint 01020304"):
         codec.decode(foreign, model=model)
+
+
+@pytest.mark.parametrize(("name", "torch"), [("typo", True), ("typo", False), ("../typo", False), ("a/b/typo", False)])
+def test_weights_that_are_nowhere_are_said_to_be_so_before_anything_is_to_be_installed(name, torch, monkeypatch):
+    monkeypatch.setattr(registry, "_is_installed", lambda package: torch or package != "torch")
+    with pytest.raises(ModelError, match=r"typo: no such file, and no such folder or hub id.*conditional, prog"):
+        registry.load(name)
+
+
+def test_the_options_name_the_methods_of_the_format():
+    assert tuple(method.name.lower() for method in bitstream.Method) == METHODS

@@ -159,7 +159,7 @@ def read(data: bytes, *, partial: bool = False, max_pixels: int = 250_000_000) -
     check_pixels(header, max_pixels, partial=partial)
     count = tile_count(header)
     order = _Order(header, count, partial)
-    for section in _walk(data, start, count):
+    for section in _follow(data, start, count):
         with suppress(*(Corrupt, Truncated) if partial else ()):
             order.take(section)
     if not partial and (_LATENTS, count - 1) not in order.found:
@@ -184,14 +184,14 @@ def layout(data: bytes) -> list[SectionInfo]:
     """
     header, start = _parse_header(data)
     entries = [SectionInfo("header", None, 0, start, True)]
-    for section in _walk(data, start, tile_count(header)):
+    for section in _follow(data, start, tile_count(header)):
         name, whole = str(_NAMES.get(section.kind, section.kind)), section.fault is None
         tile = section.tile if whole and section.kind == _LATENTS else None
         entries.append(SectionInfo(name, tile, section.start, section.end - section.start, whole))
     return entries
 
 
-def _walk(data: bytes, at: int, count: int) -> Iterator[Section]:
+def _follow(data: bytes, at: int, count: int) -> Iterator[Section]:
     """The sections of a file of so many tiles, and as many others as any file has."""
     return sections(data, at, count + _MOST_OTHERS, known=_NAMES.keys(), numbered=_LATENTS)
 
@@ -228,7 +228,9 @@ class _Order:
             whole = f"{following} of {count} {header.unit}s are whole{', --partial decodes them' if following else ''}"
             raise Truncated(f"the file is cut short at byte {section.end}, or a length is damaged: {whole}")
         if section.fault:
-            raise Corrupt(f"{place} is damaged (checksum, length, index or number); --partial decodes what is whole")
+            hopeless = latents and (count == 1 or (header.method == Method.PROGRESSIVE and not following))
+            remedy = "" if hopeless else "; --partial decodes what is whole"
+            raise Corrupt(f"{place} is damaged (checksum, length, index or number){remedy}")
         if section.kind not in _NAMES and section.kind < FIRST_ANCILLARY:
             raise UnsupportedVersion(
                 f"{place} is unknown to format version {FORMAT_VERSION}: a newer program is needed"

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from regrain.bitstream import Method
 from regrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +36,8 @@ class DecodeOptions:
     partial: bool = False
 
 
-METHODS = tuple(method.name.lower() for method in Method)
+METHODS = ("conditional", "progressive", "palette")
+"""The names of `bitstream.Method`, in small letters and in its order."""
 RANGES: dict[str, tuple[int, int, type]] = {
     "quality": (0, 100, float),
     "target_size": (1, 2**62, int),

@@ -6,6 +6,7 @@ A process may fork once a model is loaded: the child finds no lock that is held,
 
 import json
 import os
+import re
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -114,8 +115,9 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
         return load(None, device, path)
     with TURN, torch_defaults(), ExitStack() as stack:
         where = stack.enter_context(as_file(shipped_weights(Method[method.upper()]))) if path is None else Path(path)
-        if device is None and _is_pipeline(where):
-            device = "cpu"
+        if _is_pipeline(where):
+            _check_pipeline(where)
+            device = device or "cpu"
         return _LOADERS[_method_at(where)](where, _device(device))
 
 
@@ -135,6 +137,15 @@ def _method_at(path: Path) -> Method:
 def _is_pipeline(path: Path) -> bool:
     """Whether a path stands for a Stable Diffusion's folder or hub id, which torch alone runs."""
     return path.suffix != ".safetensors" and not path.is_file()
+
+
+def _check_pipeline(path: Path) -> None:
+    """Raise ModelError for what is no folder and has not the form of a hub id either."""
+    if not path.exists() and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", path.as_posix()):
+        raise ModelError(
+            f"{path}: no such file, and no such folder or hub id of a Stable Diffusion; "
+            f"{', '.join(METHODS)} name the weights in the package"
+        )
 
 
 def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:

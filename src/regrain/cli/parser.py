@@ -105,16 +105,17 @@ def command(
     name: str,
     what: str,
     run: Callable[[argparse.Namespace], None],
-    devices: str = "onnx (default), or torch's cpu or cuda",
+    devices: str | None = "onnx (default), or torch's cpu or cuda",
 ) -> Parser:
-    """A command with the flags that all have in common; `devices` is what the help says of them."""
+    """A command with the flags that all have in common; `devices` is what the help says of them, None for none."""
     parser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
     parser.set_defaults(run=run)
     common = parser.add_argument_group(COMMON)
     common.add_argument("--json", action="store_true", help="one JSON object on stdout (on stderr where OUT is -)")
     common.add_argument("-v", "--verbose", action="store_true", help="say more; a traceback where something fails")
     common.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    common.add_argument("--device", metavar="NAME", help=devices)
+    if devices:
+        common.add_argument("--device", metavar="NAME", help=devices)
     threads = "threads to compute with (default: $OMP_NUM_THREADS, or all cores)"
     common.add_argument("--threads", metavar="N", type=_threads, help=threads)
     return parser
@@ -180,7 +181,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
 
 
 def _add_inspect(commands: "Subparsers[Parser]") -> None:
-    parser = command(commands, "inspect", "Say what a .rgn file holds, without decoding it.", inspect)
+    parser = command(commands, "inspect", "Say what a .rgn file holds, without decoding it.", inspect, None)
     parser.add_argument("input", metavar="FILE", help="a .rgn file; - is stdin")
 
 

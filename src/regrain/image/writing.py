@@ -69,8 +69,7 @@ def _encode(picture: Picture, format: str, options: dict[str, object], name: str
             what = " and ".join(block.upper() for block in blocks)
             log.warning("%s: %s cannot hold its %s, which is left out: %s", name, format, what, reason(refusal))
         return data
-    assert refusal is not None
-    raise refusal
+    return _save(picture, format, options)  # which raises what the writer has against the picture itself
 
 
 def _without(picture: Picture, blocks: tuple[str, ...]) -> Picture:

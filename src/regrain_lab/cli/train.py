@@ -41,6 +41,8 @@ def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - 
     """Set the device and the log, and import the module of the training room that runs a recipe."""
     if options.out is not None and not options.overwrite and options.out.exists():
         raise OutputError(f"{options.out} exists, and --no-overwrite forbids to go on there")
+    if not options.recipe.exists():
+        raise UsageError(f"{options.recipe}: no such recipe")
     _choose_device(options.device)
     try:
         module = importlib.import_module(f"regrain_lab.training.{name}")
