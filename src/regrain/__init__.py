@@ -23,6 +23,7 @@ from regrain.errors import (
     Truncated,
     UnsupportedVersion,
     UsageError,
+    reason,
 )
 from regrain.options import check_arguments
 
@@ -216,9 +217,8 @@ def _read(data: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int = 250
     except RegrainError:
         raise
     except (OSError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         name = data if isinstance(data, str | os.PathLike) else f"the {type(data).__name__}"
-        raise BitstreamError(f"cannot read {name}: {reason}") from error
+        raise BitstreamError(f"cannot read {name}: {reason(error)}") from error
 
 
 def _read_stream(file: BinaryIO, max_pixels: int) -> bytes:

@@ -17,7 +17,7 @@ from regrain.errors import UsageError
 if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
 
-__all__ = ["METHODS", "NAMES", "RANGES", "RATES", "DecodeOptions", "check_arguments", "check_names"]
+__all__ = ["METHODS", "RANGES", "RATES", "DecodeOptions", "check_arguments", "check_names"]
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,10 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "path": (lambda value: isinstance(value, str | os.PathLike), f"is a path, or one of {', '.join(METHODS)}"),
 }
 _OPTIONAL = {*RATES, "budget", "steps", "max_memory", "method", "device", "model", "path"}
-NAMES = frozenset(RANGES) | frozenset(_CHOICES)
 
 
 def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a caller passes
-    """The arguments, whose names are among `NAMES`, with numbers of NumPy and torch as Python's; raises UsageError.
+    """The arguments, of the names in the tables above, with numbers of NumPy and torch as Python's; raises UsageError.
 
     Of quality, target_size and target_bpp at most one may be given. Where `steps` is among the arguments, `budget` is
     not among the results: steps "auto" become a `Budget` of so many seconds, whose clock starts now.

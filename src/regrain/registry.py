@@ -7,7 +7,6 @@ A process may fork once a model is loaded: the child finds no lock that is held,
 import json
 import os
 import re
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -125,12 +124,10 @@ def _method_at(path: Path) -> Method:
     """The method that weights are for; the default one where they do not say it: to load them says what is wrong."""
     if _is_pipeline(path):
         return Method.PALETTE
-    with suppress(Exception):  # of a file that is none of ours anything may be wrong
-        from safetensors import safe_open
+    from regrain.checkpoint import load_metadata
 
-        if path.is_file():
-            with safe_open(path, framework="np") as file:
-                return _KINDS[json.loads(file.metadata()["regrain"])["kind"]]
+    with suppress(ModelError, LookupError):
+        return _KINDS[load_metadata(path)["kind"]]
     return Method.CONDITIONAL
 
 
@@ -277,11 +274,10 @@ def shipped_fingerprint(method: Method) -> bytes:
 
 def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
     """PSNR in dB that the package's weights had on held-out pictures after each step of a stream; [] if not known."""
-    with suppress(ModelError), _reading():
-        with shipped_weights(method, fingerprint).open("rb") as file:
-            size = struct.unpack("<Q", file.read(8))[0]
-            head = json.loads(file.read(min(size, 1 << 20)))
-        return list(json.loads(head["__metadata__"]["regrain"]).get("psnr", ()))
+    from regrain.checkpoint import load_metadata
+
+    with suppress(ModelError), _reading(), as_file(shipped_weights(method, fingerprint)) as path:
+        return list(load_metadata(path).get("psnr", ()))
     return []
 
 
@@ -290,5 +286,5 @@ def _reading() -> Iterator[None]:
     """Whatever keeps files of the package from being read or understood is a ModelError."""
     try:
         yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None

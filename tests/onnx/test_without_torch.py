@@ -68,6 +68,7 @@ def test_commands_do_their_work_or_say_what_to_install(tmp_path):
     (tmp_path / "photo.png").write_bytes((GOLDEN / "grey.png").read_bytes())
     for name in ("grey", "progressive"):
         (tmp_path / f"{name}.rgn").write_bytes((GOLDEN / f"{name}.rgn").read_bytes())
+    (tmp_path / "recipe.toml").touch()
     (tmp_path / "bad.rgn").write_bytes((GOLDEN / "grey.rgn").read_bytes()[:-1])
     lines = {
         "decode grey.rgn --quiet --threads 1 --steps 2": (0, ""),
@@ -83,6 +84,8 @@ def test_commands_do_their_work_or_say_what_to_install(tmp_path):
         "evaluate . results": (2, "pip install 'regrain[lab]'"),
         "train recipe.toml": (2, "pip install 'regrain[lab]'"),
         "distill recipe.toml": (2, "pip install 'regrain[lab]'"),
+        "train absent.toml": (2, "absent.toml: no such recipe"),
+        "encode photo.png gpu.rgn --model typo": (5, "typo: no such file"),
     }
     done = run(COMMANDS.format(lines=list(lines)), tmp_path)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from regrain.bitstream import EXTENSION, MAGIC
 from regrain.cli.terminal import STANDARD, display_name, escape, write_whole
-from regrain.errors import ImageError, LimitError, OutputError, UsageError
+from regrain.errors import ImageError, LimitError, OutputError, UsageError, reason
 from regrain.output import write_bytes
 
 __all__ = ["check_rgn_target", "check_target", "default_output", "picture_format", "put", "seekable", "source"]
@@ -43,7 +43,7 @@ def seekable(name: str, max_pixels: int = 250_000_000) -> str | BinaryIO:
         with open(stream, "rb") as pipe:
             return _buffer(pipe, name, max_pixels)
     except OSError as error:
-        raise ImageError(f"{display_name(name)}: cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"{display_name(name)}: cannot be read: {reason(error)}") from error
 
 
 def _buffer(stream: BinaryIO, name: str, max_pixels: int) -> io.BytesIO:
@@ -154,4 +154,4 @@ def put(data: bytes, target: str, *, overwrite: bool) -> None:
     except (BrokenPipeError, OutputError):
         raise
     except OSError as error:
-        raise OutputError(f"cannot write stdout: {error.strerror or error}") from error
+        raise OutputError(f"cannot write stdout: {reason(error)}") from error

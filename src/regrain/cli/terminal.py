@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from regrain.errors import BitstreamError, ImageError, LimitError, ModelError, OutputError
+from regrain import errors
+from regrain.errors import BitstreamError, ImageError, LimitError, ModelError, OutputError, reason
 
 __all__ = ["STANDARD", "about", "display_name", "escape", "one_line", "say", "text_stream", "write_whole"]
 
@@ -22,7 +23,7 @@ _HEAD, _TAIL = 420, 160
 
 def escape(text: str) -> str:
     r"""`text` with all that is not to be printed escaped, as \n or \x1b: control characters, marks of direction."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return errors.escape(text, len(text) * 10)
 
 
 def one_line(text: str) -> str:
@@ -42,7 +43,7 @@ def about(name: str) -> Iterator[None]:
         yield
     except (BitstreamError, ImageError, LimitError, ModelError) as error:
         text = str(error)
-        if text.startswith((f"{name}: ", f"{name!a}: ", f"cannot read {name}: ")):
+        if text.startswith((f"{display_name(name)}: ", f"cannot read {name}: ")):
             raise
         raise type(error)(f"{display_name(name)}: {text.removeprefix('picture: ')}") from error
 
@@ -66,7 +67,7 @@ def say(text: str, *, aside: bool = False) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write the report: {error.strerror or error}") from error
+        raise OutputError(f"cannot write the report: {reason(error)}") from error
 
 
 def write_whole(stream: BinaryIO, data: bytes) -> None:

@@ -14,7 +14,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # Release 1.32 would keep an id of th
 import onnxruntime
 from numpy.typing import NDArray
 
-from regrain.errors import ModelError
+from regrain.errors import ModelError, reason
 from regrain.loading import TURN
 from regrain.onnx import wire
 
@@ -42,7 +42,7 @@ class Network:
         try:
             return [output[0] for output in session.run(None, named)]
         except Exception as error:
-            text = " ".join(str(error).split())
+            text = reason(error)
             raise MemoryError(text) if "alloc" in text else ModelError(f"the weights do not fit: {text}") from None
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ def _session(graph: bytes) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelError(f"the weights make no network: {' '.join(str(error).split())}") from None
+        raise ModelError(f"the weights make no network: {reason(error)}") from None
 
 
 def _threads() -> int:
