@@ -17,7 +17,7 @@ from regrain.image.reading import Picturelike, pillow_limited, read
 from regrain.image.writing import write
 
 __all__ = [
-    "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha", "draw_map", "encode_alpha", "fill_hidden", "fit",
-    "format_of", "is_picture_suffix", "pad_edge", "pillow_limited", "read", "read_mask", "to_bytes", "to_signed",
+    "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha", "draw_map", "encode_alpha", "fill_hidden",
+    "fit", "format_of", "is_picture_suffix", "pad_edge", "pillow_limited", "read", "read_mask", "to_bytes", "to_signed",
     "upright", "write",
 ]  # fmt: skip
