@@ -66,6 +66,9 @@ def fill_hidden(pixels: U8, alpha: U8) -> U8:
 
     Averages of what is seen, over squares of 2, 4, 8, ... pixels, fill what the finer squares leave open (the pyramid
     of Gortler et al., "The Lumigraph", 1996). All are 0 where nothing is seen.
+
+    >>> fill_hidden(np.array([[[0], [7]]], np.uint8), np.array([[255, 0]], np.uint8)).tolist()
+    [[[0], [0]]]
     """
     seen = alpha > 0
     if seen.all():

@@ -73,7 +73,11 @@ def format_of(target: PathName | BinaryIO, format: str | None = None) -> str:
 
 
 def is_picture_suffix(suffix: str) -> bool:
-    """Whether a lower-case suffix such as ".jpg" is that of a format that Pillow reads or writes, or of any image."""
+    """Whether a lower-case suffix such as ".jpg" is that of a format that Pillow reads or writes, or of any image.
+
+    >>> is_picture_suffix(".jpg"), is_picture_suffix(".txt")
+    (True, False)
+    """
     Image.init()
     kind = mimetypes.guess_type(f"picture{suffix}")[0] or ""
     return suffix in Image.registered_extensions() or kind.startswith("image/")
@@ -97,7 +101,13 @@ def check_format(format: str, width: int, height: int, *, alpha: bool, name: str
 
 
 def upright(picture: Picture) -> Picture:
-    """The picture with its pixels turned as EXIF or XMP says, without its EXIF, and without XMP that would turn it."""
+    """The picture with its pixels turned as EXIF or XMP says, without its EXIF, and without XMP that would turn it.
+
+    >>> exif = Image.Exif()
+    >>> exif[Base.Orientation] = 6
+    >>> upright(Picture(np.zeros((2, 3, 1), np.uint8), None, Metadata(exif=exif.tobytes()[6:]))).width
+    2
+    """
     lie, metadata = _orientation(picture.metadata), replace(picture.metadata, exif=None)
     if _orientation(metadata) != _UPRIGHT:
         metadata = replace(metadata, xmp=None)

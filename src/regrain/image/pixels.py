@@ -16,7 +16,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def to_signed(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Pixels uint8 (h, w, 1 or 3) to float32 (3, h, w) in [-1, 1]; grey fills all three channels."""
+    """Pixels uint8 (h, w, 1 or 3) to float32 (3, h, w) in [-1, 1]; grey fills all three channels.
+
+    >>> to_signed(np.array([[[0, 51, 255]]], np.uint8)).ravel().round(1).tolist()
+    [-1.0, -0.6000000238418579, 1.0]
+    """
     signed = np.empty((3, *pixels.shape[:2]), np.float32)
     signed[:] = pixels.transpose(2, 0, 1)
     signed /= np.float32(127.5)
@@ -28,6 +32,9 @@ def to_bytes(x: npt.NDArray[np.float32], grey: bool) -> npt.NDArray[np.uint8]:
     """Float32 (3, h, w) in [-1, 1] to uint8 (h, w, 3), or (h, w, 1) when grey: the mean of the three channels.
 
     Rounds half to even; what lies outside is clipped and NaN becomes 128.
+
+    >>> to_bytes(np.array([-1, 0.2, 7], np.float32).reshape(3, 1, 1), grey=False).tolist()
+    [[[0, 153, 255]]]
     """
     planes = [(x[0] + x[1] + x[2]) / np.float32(3)] if grey else list(x)
     pixels = np.empty((*x.shape[1:], len(planes)), np.uint8)
@@ -40,7 +47,11 @@ def to_bytes(x: npt.NDArray[np.float32], grey: bool) -> npt.NDArray[np.uint8]:
 
 
 def pad_edge(x: npt.NDArray[Scalar], multiple: int) -> npt.NDArray[Scalar]:
-    """Repeat the last row and column of x (c, h, w) until h and w are multiples of `multiple` (1 or more)."""
+    """Repeat the last row and column of x (c, h, w) until h and w are multiples of `multiple` (1 or more).
+
+    >>> pad_edge(np.array([[[1, 2, 3]]]), 2).tolist()
+    [[[1, 2, 3, 3], [1, 2, 3, 3]]]
+    """
     if multiple < 1:
         raise UsageError(f"multiple is {multiple}; allowed is 1 or more")
     return np.pad(x, ((0, 0), (0, -x.shape[1] % multiple), (0, -x.shape[2] % multiple)), mode="edge")
