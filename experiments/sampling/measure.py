@@ -36,6 +36,7 @@ AXES = {
     "dists": "DISTS",
     "kid": "KID x 1000",
 }
+THOUSANDTHS = ("kid", "kid_error", "gram", "gram_error")
 Row = dict[str, str | float]
 Way = tuple[int, str, float]
 
@@ -63,7 +64,7 @@ def main() -> None:
                 readings.append(read(model, original, QUALITY, decode_options, seeds=2 if realism else 1))
                 advance()
             figures = summary(readings)
-            figures |= {name: 1000 * figures[name] for name in ("kid", "kid_error", "gram", "gram_error")}
+            figures |= {name: 1000 * figures[name] for name in THOUSANDTHS if name in figures}
             rows[steps, sampler, realism] = {
                 "steps": steps, "sampler": sampler, "realism": realism, "pictures": len(files), **figures,
             }  # fmt: skip
