@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import regrain
 from regrain import registry
 from regrain.errors import ModelError
-from regrain_lab.evaluation.table import Series
+from regrain_lab.evaluation.table import DecodeSetting, Series
 
 if TYPE_CHECKING:
     from regrain.bitstream import Method, Stream
@@ -32,15 +32,6 @@ REGRAIN = "regrain"
 _DEFAULT_RECIPE = "default"
 _ON_CPU = ("cpu", "onnx")
 Pixels = NDArray[np.uint8]
-
-
-class DecodeSetting(NamedTuple):
-    """How to decode one file; None where the codec has no such choice."""
-
-    seed: int | None = None
-    steps: int | None = None
-    realism: float | None = None
-
 
 AS_STORED = DecodeSetting()
 """The only way to decode a file of a codec without choices."""
