@@ -5,7 +5,6 @@ same 8-bit RGB pixels, without alpha and metadata; sizes are those of whole file
 """
 
 import argparse
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -62,9 +61,11 @@ def compare(options: argparse.Namespace) -> None:
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
     check_installed("comparing", _EXTRA)
+    from regrain_lab.evaluation.contact_sheet import file_of
+
     with working(options, f"comparing {display_name(options.input)}"):
         rows, notes, timing, sheet = _compare(options)
-    put(_file_of(sheet, kind), target, overwrite=options.overwrite)
+    put(file_of(sheet, kind), target, overwrite=options.overwrite)
     total = seconds(options)
     aside = target == STANDARD
     if not options.json and not options.quiet:
@@ -95,15 +96,6 @@ def _compare(options: argparse.Namespace) -> "tuple[list[Row], list[str], dict[s
     encoded = [*others, ours]
     rows = [_row(one, original, lpips) for one in encoded]
     return rows, [*notes, *failures], timing, _sheet(original, rows, [one.pixels for one in encoded])
-
-
-def _file_of(sheet: "Pixels", kind: str) -> bytes:
-    """The sheet as the bytes of a picture file of that format."""
-    from regrain import image
-
-    buffer = io.BytesIO()
-    image.write(image.read(sheet), buffer, format=kind)
-    return buffer.getvalue()
 
 
 def table(rows: Sequence[Row]) -> str:

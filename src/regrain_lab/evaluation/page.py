@@ -54,8 +54,8 @@ def escape(text: str) -> str:
 def fill(template: str, values: Mapping[str, str | None]) -> str:
     """The page, in Markdown, of a template and the values of its marks, which are Markdown. Raises KeyError.
 
-    >>> fill("# <!-- title -->\\n\\nFor\\nall.\\n\\n## Times\\n\\n<!-- with times -->In s.", {"title": "A", "times": None})
-    '# A\\n\\nFor all.\\n'
+    >>> fill("For\\n<!-- who -->.\\n\\n## Times\\n\\n<!-- with times -->In seconds.", {"who": "all", "times": None})
+    'For all.\\n'
     """
     blocks: list[str] = []
     for paragraph in reversed(template.strip().split("\n\n")):

@@ -1,8 +1,8 @@
 """The report of an evaluation, made from its tables alone: charts, BD-rates and means, as RESULTS.md and results.html.
 
-Its words are those of `results.md`, whose marks are filled here. Nothing is measured, so that whoever has the tables can
-draw the page again, but for the contact sheet. A mean says over how many pictures it is, published figures are marked,
-and where two curves share no range the page says so instead of a number.
+Its words are those of `results.md`, whose marks are filled here. Nothing is measured, so that whoever has the tables
+can draw the page again, but for the contact sheet. A mean says over how many pictures it is, published figures are
+marked, and where two curves share no range the page says so instead of a number.
 """
 
 from collections.abc import Sequence

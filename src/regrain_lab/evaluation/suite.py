@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import regrain
 from regrain.errors import UsageError
@@ -17,8 +17,7 @@ from regrain_lab.metrics.registry import Metric, load_metrics
 __all__ = ["CodecSource", "Selection", "Suite", "SuiteSource", "SuiteSpec", "select"]
 
 
-@dataclass(frozen=True)
-class Suite:
+class Suite(NamedTuple):
     """Everything that an evaluation measures: codecs, and metrics by column."""
 
     codecs: Sequence[BenchmarkCodec]
@@ -28,14 +27,8 @@ class Suite:
 SuiteSource = Callable[[], Suite]
 """Builds a suite; a value, so that it can be sent to another process, which then builds its own."""
 
-
-class CodecSource(Hashable, Protocol):
-    """Builds one codec alone; a value, so that it can be sent to another process."""
-
-    def single(
-        self, name: str, setting: float, decode_settings: Sequence[DecodeSetting] = (AS_STORED,)
-    ) -> BenchmarkCodec:
-        """Build the codec at one setting, with these ways to decode its files."""
+CodecSource = Callable[[str, float, Sequence[DecodeSetting]], BenchmarkCodec]
+"""Builds the codec of a name alone, at one setting, with these ways to decode its files; a value, too."""
 
 
 class Selection(NamedTuple):

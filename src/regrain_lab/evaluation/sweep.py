@@ -8,7 +8,7 @@ first call in a process, on a small picture, is not timed: figures are warm.
 """
 
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -17,7 +17,6 @@ from functools import cache, lru_cache, partial
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -161,33 +160,22 @@ def _measure(source: SuiteSource, task: _Task) -> list[Row]:
         pixels = load_pixels(task.path)
         height, width = pixels.shape[:2]
         rows = [replace(row, width=width, height=height) for row in rows]
-        data, seconds, memory = _time(lambda: codec.encode(pixels, task.setting))
+        data, seconds, memory = machine.measure(lambda: codec.encode(pixels, task.setting))
     except Exception as error:
         return [replace(row, error=one_line(error)) for row in rows]
     size = {"bytes": len(data), "bpp": 8 * len(data) / (width * height), "encode_s": seconds, "peak_mb": memory}
     return [_decode(replace(row, **size), codec, data, pixels, suite.metrics) for row in rows]
 
 
-def _decode(
-    row: Row, codec: BenchmarkCodec, data: bytes, original: Pixels, metrics: Mapping[str, Metric]
-) -> Row:
+def _decode(row: Row, codec: BenchmarkCodec, data: bytes, original: Pixels, metrics: Mapping[str, Metric]) -> Row:
     """Add to the row what decoding and measuring give, or the error that either ended in."""
     try:
-        decoded, seconds, memory = _time(lambda: codec.decode(data, row.decode_setting))
+        decoded, seconds, memory = machine.measure(lambda: codec.decode(data, row.decode_setting))
         memory = None if memory is None or row.peak_mb is None else max(memory, row.peak_mb)
         row = replace(row, decode_s=seconds, peak_mb=memory)
         return replace(row, metrics={name: metric(original, decoded) for name, metric in metrics.items()})
     except Exception as error:
         return replace(row, error=one_line(error))
-
-
-def _time(work: Callable[[], T]) -> tuple[T, float, float | None]:
-    """The result of `work`, its seconds, and the peak of memory in MB."""
-    with machine.peak() as memory:
-        start = perf_counter()
-        result = work()
-        seconds = perf_counter() - start
-    return result, seconds, memory.megabytes
 
 
 @cache

@@ -19,7 +19,7 @@ from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from regrain.errors import LimitError, RegrainError
 from regrain_lab.evaluation import machine
@@ -129,7 +129,7 @@ def _reference_turn(rows: Sequence[Row], source: CodecSource) -> list[_Turn]:
     own = [row for row in rows if row.codec == REFERENCE and not learned(row.series)]
     setting = _nearest(own, {row.setting for row in own}, comparison_rate(rows).bpp)
     with suppress(RegrainError):
-        return [] if setting is None else [_Turn(source.single(REFERENCE, setting).name, setting)]
+        return [] if setting is None else [_Turn(source(REFERENCE, setting, (AS_STORED,)).name, setting)]
     return []
 
 
@@ -166,7 +166,7 @@ def _round(source: CodecSource, turns: Sequence[_Turn], path: Path) -> list[Timi
 
 @cache
 def _single(source: CodecSource, turn: _Turn) -> BenchmarkCodec:
-    return source.single(turn.codec, turn.setting, turn.decode_settings)
+    return source(turn.codec, turn.setting, turn.decode_settings)
 
 
 def _take_turn(codec: BenchmarkCodec, turn: _Turn, path: Path) -> list[Timing]:
@@ -183,7 +183,7 @@ def _take_turn(codec: BenchmarkCodec, turn: _Turn, path: Path) -> list[Timing]:
 
 def _time(
     codec: BenchmarkCodec, column: str, stages: tuple[str, str], work: Callable[[], T]
-) -> tuple[T, dict[str, float]]:
+) -> tuple[T, dict[str, Any]]:
     """The result of `work`, and seconds by column: the whole, and both stages where the codec times the first."""
     codec.stages.clear()
     start = perf_counter()
@@ -234,13 +234,13 @@ def _means(
     warm: Sequence[Sequence[Sequence[Timing]]],
     cold: Sequence[tuple[float | None, float | None]],
 ) -> Iterator[Timing]:
-    """The timing of each way to decode: means over pictures of medians over rounds; of a turn's first, cold ones too."""
+    """The timing of each way to decode: means over pictures of medians over rounds, and of a turn's first cold ones."""
     seconds: list[tuple[float | None, float | None]] = []
     for turn, own in zip(turns, cold, strict=True):
         seconds += [own, *[(None, None)] * (len(turn.decode_settings) - 1)]
     for index, (encoding, decoding) in enumerate(seconds):
         laps = [[timings[index] for timings in rounds] for rounds in warm]
-        means = {column: _mean_of_medians(laps, column) for column in _WARM}
+        means: dict[str, Any] = {column: _mean_of_medians(laps, column) for column in _WARM}
         yield replace(laps[0][0], **means, cold_encode_s=encoding, cold_decode_s=decoding)
 
 

@@ -1,4 +1,4 @@
-"""One page twice: both say the same, pictures are inside, no name becomes mark-up, and what has no value is left out."""
+"""One page twice: both say the same, pictures are inside, no name becomes mark-up, what has no value is left out."""
 
 import base64
 import re

@@ -101,7 +101,7 @@ def files(tmp_path):
 
 def take(files, troupe, *names, table=None):
     everybody = troupe.all(*names)
-    return timing.measure(everybody, table or rows(everybody), files, troupe, files[0].parent / "timings.csv")
+    return timing.measure(everybody, table or rows(everybody), files, troupe.single, files[0].parent / "timings.csv")
 
 
 def test_everybody_has_times_warm_and_cold(files):
