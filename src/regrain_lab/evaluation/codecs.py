@@ -47,8 +47,8 @@ class BenchmarkCodec:
     filled by a codec that times its own: seconds of the last call by name, `analyse` of encoding (pixels to latents)
     and `symbols` of decoding (the file to latents).
 
-    An encoder that may be missing says so by `installed()`, and names the `package` to install. `qualities` are all
-    settings that it takes, from the smallest file to the largest.
+    An encoder that may be missing names the `package` to install. `qualities` are all settings that it takes, from the
+    smallest file to the largest.
     """
 
     name: str
@@ -62,13 +62,16 @@ class BenchmarkCodec:
     decode_settings: Sequence[DecodeSetting] = (AS_STORED,)
     stages: dict[str, float] = field(default_factory=dict, compare=False)
     qualities: range = range(0)
-    installed: Callable[[], bool] = lambda: True
     package: str = ""
 
     @property
     def thread_count(self) -> int:
         """The number of threads that the codec uses on this machine."""
         return self.threads or os.cpu_count() or 1
+
+    def installed(self) -> bool:
+        """Whether the codec can run here."""
+        return bool(self.version())
 
     def series(self, decode_setting: DecodeSetting) -> Series:
         """The curve of this codec where its files are decoded so."""

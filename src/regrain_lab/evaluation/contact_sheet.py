@@ -249,20 +249,20 @@ def make(
     choices = per_image.choose_pictures(comparison)
     strips, notes = [], [_RULE]
     with bar(len(choices), "picture", visible=progress) as advance:
-        for choice in choices:
+        for name, reasons in choices.items():
             try:
-                original, row = load_pixels(by_name[choice.image]), comparison.rows[choice.image]
-                strip, strip_notes = _strip(choice, original, codec, row, metrics)
+                original, row = load_pixels(by_name[name]), comparison.rows[name]
+                strip, strip_notes = _strip(f"{name}: {'; '.join(reasons)}", original, codec, row, metrics)
                 strips.append(strip)
-                notes += [f"{choice.image}: {note}." for note in strip_notes]
+                notes += [f"{name}: {note}." for note in strip_notes]
             except Exception as error:
-                notes.append(f"{choice.image} is not shown: {error}.")
+                notes.append(f"{name} is not shown: {error}.")
             advance()
     return ContactSheet(file_of(draw(strips), "WEBP") if strips else None, " ".join(notes))
 
 
 def _strip(
-    choice: per_image.Choice, original: Pixels, codec: BenchmarkCodec, row: Row, metrics: Mapping[str, Metric]
+    heading: str, original: Pixels, codec: BenchmarkCodec, row: Row, metrics: Mapping[str, Metric]
 ) -> tuple[Strip, list[str]]:
     data = codec.encode(original, codec.settings[0])
     ours = Encoded(REGRAIN, codec.settings[0], data, pixels=codec.decode(data, per_image.DEFAULT))
@@ -274,7 +274,7 @@ def _strip(
         columns.append(_column(encoded, figures))
     if len(data) != row.bytes:
         notes.append(f"regrain's file has {len(data)} bytes here, and {row.bytes} in the table")
-    return Strip(f"{choice.image}: {'; '.join(choice.reasons)}", columns, crop), notes
+    return Strip(heading, columns, crop), notes
 
 
 def _column(encoded: Encoded, metrics: Mapping[str, float | None]) -> Column:
