@@ -81,7 +81,7 @@ def _attachments(
     from regrain_lab.evaluation.table import Distribution, read
 
     loud = not (options.quiet or options.json)
-    suite, alone = build(spec), replace(spec, threads=options.threads).single
+    suite, alone = build(spec), replace(spec, threads=options.threads)
     timings = timing.measure(suite.codecs, rows, files, alone, folder / TIMINGS, progress=loud)
     sheet = contact_sheet.make(rows, files, alone, suite.metrics, progress=loud)
     path = folder / DISTRIBUTIONS

@@ -242,7 +242,7 @@ def make(
     comparison = per_image.compare(rows)
     if isinstance(comparison, str):
         return ContactSheet(None, f"There is no sheet of crops. {comparison}")
-    codec = source(REGRAIN, float(comparison.setting), [per_image.DEFAULT])
+    codec = source.single(REGRAIN, float(comparison.setting), [per_image.DEFAULT])
     if codec.series(per_image.DEFAULT) != next(iter(comparison.rows.values())).series:
         return ContactSheet(None, "There is no sheet of crops. Regrain's rows are of other weights than those at hand.")
     by_name = {path.name: path for path in files}

@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import regrain
 from regrain.errors import UsageError
@@ -27,8 +27,14 @@ class Suite(NamedTuple):
 SuiteSource = Callable[[], Suite]
 """Builds a suite; a value, so that it can be sent to another process, which then builds its own."""
 
-CodecSource = Callable[[str, float, Sequence[DecodeSetting]], BenchmarkCodec]
-"""Builds the codec of a name alone, at one setting, with these ways to decode its files; a value, too."""
+
+class CodecSource(Hashable, Protocol):
+    """Builds one codec alone; a value, so that another process, which builds its own, knows an equal one again."""
+
+    def single(
+        self, name: str, setting: float, decode_settings: Sequence[DecodeSetting] = (AS_STORED,)
+    ) -> BenchmarkCodec:
+        """Build the codec at one setting, with these ways to decode its files."""
 
 
 class Selection(NamedTuple):

@@ -129,7 +129,7 @@ def _reference_turn(rows: Sequence[Row], source: CodecSource) -> list[_Turn]:
     own = [row for row in rows if row.codec == REFERENCE and not learned(row.series)]
     setting = _nearest(own, {row.setting for row in own}, comparison_rate(rows).bpp)
     with suppress(RegrainError):
-        return [] if setting is None else [_Turn(source(REFERENCE, setting, (AS_STORED,)).name, setting)]
+        return [] if setting is None else [_Turn(source.single(REFERENCE, setting).name, setting)]
     return []
 
 
@@ -166,7 +166,7 @@ def _round(source: CodecSource, turns: Sequence[_Turn], path: Path) -> list[Timi
 
 @cache
 def _single(source: CodecSource, turn: _Turn) -> BenchmarkCodec:
-    return source(turn.codec, turn.setting, turn.decode_settings)
+    return source.single(turn.codec, turn.setting, turn.decode_settings)
 
 
 def _take_turn(codec: BenchmarkCodec, turn: _Turn, path: Path) -> list[Timing]:

@@ -199,7 +199,7 @@ def test_the_chosen_pictures_stand_there_as_they_are(files, monkeypatch):
     strips = []
     draw = contact_sheet.draw
     monkeypatch.setattr(contact_sheet, "draw", lambda found: strips.extend(found) or draw(found))
-    found = contact_sheet.make(ROWS, files, Stand().single, {"psnr": psnr, "vmaf": psnr})
+    found = contact_sheet.make(ROWS, files, Stand(), {"psnr": psnr, "vmaf": psnr})
     choices = list(per_image.choose_pictures(per_image.compare(ROWS)))
     assert [strip.heading.partition(":")[0] for strip in strips] == choices
     assert found.note.startswith("By rule")
@@ -226,13 +226,13 @@ def test_the_chosen_pictures_stand_there_as_they_are(files, monkeypatch):
     ],
 )
 def test_without_a_pair_a_line_says_why(files, rows, cast, why):
-    found = contact_sheet.make(rows, files, cast.single, {})
+    found = contact_sheet.make(rows, files, cast, {})
     assert found.webp is None
     assert found.note.startswith("There is no sheet of crops. ")
     assert why in found.note
 
 
 def test_what_cannot_be_encoded_is_named(files):
-    found = contact_sheet.make(ROWS, files, Stand(broken=True).single, {})
+    found = contact_sheet.make(ROWS, files, Stand(broken=True), {})
     assert found.webp is None
     assert f"{next(iter(per_image.choose_pictures(per_image.compare(ROWS))))} is not shown: it is broken." in found.note
