@@ -173,7 +173,7 @@ def test_symbols_and_noise_are_made_without_torch(name):
 WITHOUT_TORCH = existing(
     "onnx", "palette.decode", "palette.encode", "palette.model", "palette.onnx_backend", "diffusion.parametrize",
     "diffusion.sampler", "diffusion.schedule", "diffusion.unconditional_config", "progressive.decode",
-    "progressive.encode", "progressive.onnx_backend",
+    "progressive.encode",
 )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ TORCH = {
     "conditional.basis", "conditional.frozen", "conditional.model", "conditional.torch_backend",
     "conditional.transform", "conditional.walk", "diffusion.prior", "diffusion.unet", "entropy.exact",
     "entropy.prior", "entropy.quantize", "layers", "palette.autoencoder", "palette.networks",
-    "palette.pipelines", "palette.torch_backend", "progressive.torch_backend", "registry", "torch_checkpoint",
+    "palette.pipelines", "palette.torch_backend", "registry", "torch_checkpoint",
 }  # fmt: skip
 """The modules of the codec that import torch; the registry does so to see whether a device is there."""
 
