@@ -15,9 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regrain import configuration, torch_checkpoint
@@ -27,7 +25,7 @@ from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
 from regrain.diffusion.unconditional_config import HALO, KIND, STRIDE, PriorConfig
 from regrain.errors import ModelError, UsageError
-from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv
+from regrain.layers import Array, Embedding, FilmBlock, PixelNorm, Upsample, conv, on_arrays
 
 __all__ = ["HALO", "KIND", "STRIDE", "Prior", "PriorConfig", "TorchDenoiser", "between", "levels"]
 
@@ -115,7 +113,7 @@ class TorchDenoiser:
 
     def __init__(self, prior: Prior, device: str) -> None:
         """Move the network to the device."""
-        self.prior, self.device = prior.to(torch.device(device)), torch.device(device)
+        self.prior, self.device = prior.to(torch.device(device)), device
 
     @classmethod
     def build(cls, config: PriorConfig, weights: Arrays, device: str) -> Self:
@@ -123,12 +121,9 @@ class TorchDenoiser:
         tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
         return cls(Prior.filled(config, tensors), device)
 
-    @torch.no_grad()
-    def denoise(self, x_t: NDArray[np.float32], log_snr: float) -> NDArray[np.float32]:
+    def denoise(self, x_t: Array, log_snr: float) -> Array:
         """The estimate of x_0 (C, H, W), not clamped, from x_t (C, H, W), whose sides are multiples of 4 patches."""
-        batch = torch.from_numpy(x_t)[None].to(self.device).contiguous(memory_format=torch.channels_last)
-        x_0: Tensor = self.prior.denoise(batch, batch.new_full((1,), log_snr))[0]
-        return x_0.contiguous().cpu().numpy()
+        return on_arrays(lambda batch: self.prior.denoise(batch, batch.new_full((1,), log_snr)), self.device)(x_t)
 
 
 def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:

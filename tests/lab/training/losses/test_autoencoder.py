@@ -1,6 +1,7 @@
 """The palette codec's loss and its two trainees: an autoencoder, and then a denoiser of its latents."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from regrain import torch_checkpoint
 from regrain.errors import ModelError
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
 from regrain_lab.training.loop import WEIGHTS, main
-from regrain_lab.training.losses.autoencoder import AutoencoderLoss
+from regrain_lab.training.losses.autoencoder import AutoencoderLoss, divergence
 from regrain_lab.training.losses.codec import SQUARED_ERROR_UNIT, StageWeights
 from regrain_lab.training.recipe import LossConfig
 from regrain_lab.training.validation import LATENT_NOISES, by_latent_noise, latent_moments
@@ -20,7 +21,7 @@ from regrain_lab.training.validation import LATENT_NOISES, by_latent_noise, late
 RULES = StageWeights(1.0, 1.0, 0.0, freeze_latents=False)
 SMALL = AutoencoderConfig(encoder=(8, 8), encoder_depths=(1, 1), decoder=(8, 8), decoder_depths=(1, 1), half=4)
 SHAPE = "[autoencoder]\n" + "\n".join(
-    f"{name} = {list(value) if isinstance(value, tuple) else value}" for name, value in SMALL.to_dict().items()
+    f"{name} = {list(value) if isinstance(value, tuple) else value}" for name, value in asdict(SMALL).items()
 )
 STAGE = '\n[[stage]]\nname = "all"\nsteps = 5\nbatch = 2\ncrop = 64\n'
 PRIOR = "[prior]\nchannels = 4\npatch = 1\nwidths = [8, 8, 8]\ndepths = [1, 1, 1]\nembedding = 8\n"
@@ -123,3 +124,10 @@ def test_what_a_latent_prior_cannot_be_trained_on_is_said_first(weights, tmp_pat
         main(latent_recipe(tmp_path, tmp_path / "none.safetensors"))
     with pytest.raises(ModelError, match=r"latents of 4 channels, \[prior\] has 3"):
         main(latent_recipe(tmp_path, weights, PRIOR.replace("channels = 4", "channels = 3")))
+
+
+def test_divergence_is_that_of_gaussians():
+    assert divergence(torch.zeros(()), torch.zeros(())) == 0
+    given = torch.distributions.Normal(torch.tensor(0.7), torch.tensor(0.3))
+    expected = torch.distributions.kl_divergence(given, torch.distributions.Normal(0.0, 1.0))
+    assert divergence(torch.tensor(0.7), torch.tensor(2 * math.log(0.3))) == pytest.approx(float(expected), rel=1e-6)
