@@ -636,9 +636,8 @@ def test_flags_are_exactly_these(command, capsys):
     common |= {"--no-overwrite"} if command != "inspect" else set()
     common |= {"--overwrite"} if command in ("encode", "decode", "compare") else set()
     assert {word for word in words if word.startswith("--")} == FLAGS[command] | common
-    assert (
-        len(FLAGS[command]) <= 9 + 8 * (command == "decode")
-    )  # decode's stand in groups of the help; beside the common ones; --model is common to all commands that need weights
+    # beside the common ones, such as --model; those of decode stand in groups of the help
+    assert len(FLAGS[command]) <= 9 + 8 * (command == "decode")
 
 
 def test_version(capsys):
