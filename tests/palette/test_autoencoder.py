@@ -1,7 +1,5 @@
 """The autoencoder: shapes, no seams between windows."""
 
-from dataclasses import asdict
-
 import pytest
 import torch
 
@@ -47,5 +45,5 @@ def test_windows_of_latents_decode_as_the_whole(network):
 
 
 def test_a_config_comes_back_from_plain_types():
-    assert configuration.read(AutoencoderConfig, asdict(SMALL), "autoencoder") == SMALL
+    assert configuration.read(AutoencoderConfig, SMALL.to_dict(), "autoencoder") == SMALL
     assert configuration.read(AutoencoderConfig, {"encoder": [8, 12], "decoder": [8, 12]}, "").encoder == (8, 12)

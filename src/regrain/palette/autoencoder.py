@@ -9,7 +9,6 @@ that pays for the noise is the rate that a palette has, some bits a position.
 Dense 3x3 convolutions at 1/4 and 1/8, no attention, no norm over space: any size, in windows if need be.
 """
 
-from dataclasses import asdict
 from typing import Any, Final
 
 import torch
@@ -83,4 +82,4 @@ def freeze(network: Autoencoder, shift: Tensor, scale: Tensor) -> tuple[dict[str
     tensors = {f"autoencoder.{name}": tensor.half() for name, tensor in network.state_dict().items()}
     tensors |= {"moments.shift": shift.float(), "moments.scale": scale.float()}
     fingerprint = torch_checkpoint.fingerprint(tensors).hex()
-    return tensors, {"kind": "palette", "autoencoder": asdict(network.config), "latent_fingerprint": fingerprint}
+    return tensors, {"kind": "palette", "autoencoder": network.config.to_dict(), "latent_fingerprint": fingerprint}

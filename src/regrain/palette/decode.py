@@ -89,7 +89,6 @@ def repair(
         return latents
 
     def estimate(z_t: Image, log_snr: float) -> Image:
-        """The denoiser's estimate, window by window."""
         return apply_in_windows(lambda part: denoiser.denoise(part, log_snr), z_t, side=REPAIR_SIDE, halo=REPAIR_HALO)
 
     def fresh(step: int) -> Image:

@@ -12,7 +12,7 @@ repeated: MARGIN times on each side. Whatever has two latents or more on both si
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -51,6 +51,10 @@ class AutoencoderConfig:
     decoder_depths: tuple[int, int] = (3, 4)
     half: int = 24
     """Channels at 1/2, on the way out."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
