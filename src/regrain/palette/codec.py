@@ -1,7 +1,6 @@
 """The palette codec, ready for use: payloads of a picture at any quality, and the picture of payloads."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Self
 
@@ -52,8 +51,6 @@ class PaletteModel:
         for weights that cannot be used, UsageError for a device or a runtime that cannot run them.
         """
         pipeline = path.suffix != ".safetensors" and not path.is_file()
-        if pipeline and device == ONNX and find_spec("torch") is None:
-            raise UsageError(f"{path}: a pipeline of diffusers needs torch: pip install 'regrain[stable-diffusion]'")
         if pipeline and device == ONNX:
             raise UsageError(f"{path}: ONNX Runtime runs no pipeline of diffusers: name a device of torch's, as cpu is")
         if pipeline:
