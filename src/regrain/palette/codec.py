@@ -86,7 +86,8 @@ class PaletteModel:
         header = stream.header
         size = (header.height, header.width)
         levels, channel = decode_tiles(self.space, stream.tiles, size, header.tile, partial=options.partial)
-        return reconstruct(self.space, self.denoiser, levels, channel, size, options, grey=header.grey)
+        pixels = reconstruct(self.space, self.denoiser, levels, channel, size, options, grey=header.grey)
+        return options.cut(pixels)
 
 
 def _networks(arrays: Arrays, about: dict[str, object], device: str) -> tuple[LatentSpace, LatentDenoiser | None]:

@@ -58,7 +58,7 @@ def decode_tiles(
         levels[regions[index]], channel = sections.unpack(payload, (height, width), space.channels, index)
         channels.append(channel)
 
-    decode_each(payloads, decode, partial=partial)
+    decode_each(dict(enumerate(payloads)), decode, partial=partial)
     return levels, Channel(fmean(each.gain for each in channels), fmean(each.error for each in channels))
 
 
@@ -98,4 +98,4 @@ def repair(
     z_t: Image = latents / (channel.gain * math.sqrt(1 + r * r))
     log_snrs = -2 * math.log(r), LOG_SNR_LAST
     steps, denoise = choose_steps(options.steps, estimate, z_t, log_snrs[0])
-    return descend(denoise, z_t, log_snrs, steps=steps, eta=options.eta, noise=fresh)
+    return descend(denoise, z_t, log_snrs, steps=steps, eta=options.step_noise, noise=fresh)

@@ -97,7 +97,7 @@ class ProgressiveModel:
         if received < len(stream.tiles):
             log.warning("latents: %d of %d steps are whole and decoded", received, len(stream.tiles))
         final = options if options.realism else replace(options, steps=1)
-        return reconstruct(self.denoiser, x_t, received, size, final, grey=header.grey)
+        return options.cut(reconstruct(self.denoiser, x_t, received, size, final, grey=header.grey))
 
 
 def _denoiser(config: PriorConfig, arrays: Arrays, device: str) -> Denoiser:

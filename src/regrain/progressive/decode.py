@@ -19,7 +19,7 @@ from regrain.image import to_bytes
 from regrain.options import DecodeOptions
 from regrain.progressive import reverse_process
 from regrain.progressive.payload import unpack
-from regrain.progressive.reverse_process import Denoiser, Image
+from regrain.progressive.reverse_process import LOG_SNR, Denoiser, Image
 from regrain.tiles import places
 
 __all__ = ["receive", "reconstruct"]
@@ -64,7 +64,7 @@ def reconstruct(
     def fresh(number: int) -> Image:
         return noise.normal(options.seed, FINAL_NOISE + number, 0, 0, *x_t.shape[1:])
 
-    log_snr = reverse_process.steps(received)[-1].log_snr_after
-    count, estimate = choose_steps(options.steps, functools.partial(reverse_process.estimate, denoiser), x_t, log_snr)
-    x_0 = descend(estimate, x_t, (log_snr, reverse_process.LOG_SNR[1]), steps=count, eta=options.eta, noise=fresh)
+    log_snrs = reverse_process.steps(received)[-1].log_snr_after, LOG_SNR[1]
+    count, estimate = choose_steps(options.steps, functools.partial(reverse_process.estimate, denoiser), x_t, log_snrs[0])
+    x_0 = descend(estimate, x_t, log_snrs, steps=count, eta=options.step_noise, noise=fresh)
     return to_bytes(x_0[:, : size[0], : size[1]], grey)
