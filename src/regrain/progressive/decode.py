@@ -19,7 +19,7 @@ from regrain.image import to_bytes
 from regrain.options import DecodeOptions
 from regrain.progressive import reverse_process
 from regrain.progressive.payload import unpack
-from regrain.progressive.reverse_process import LOG_SNR, Denoiser, Image
+from regrain.progressive.reverse_process import LOG_SNR, Denoiser, Image, estimate
 from regrain.tiles import places
 
 __all__ = ["receive", "reconstruct"]
@@ -47,7 +47,7 @@ def receive(
             if partial and number:
                 return x_t, number
             raise Corrupt(f"latents, step {number}: {error}") from None
-        x_hat = reverse_process.estimate(denoiser, x_t, step.log_snr_before)
+        x_hat = estimate(denoiser, x_t, step.log_snr_before)
         x_t = reverse_process.reverse_step(step, number, x_hat, x_t, tiles, messages)
     return x_t, len(payloads)
 
@@ -65,6 +65,6 @@ def reconstruct(
         return noise.normal(options.seed, FINAL_NOISE + number, 0, 0, *x_t.shape[1:])
 
     log_snrs = reverse_process.steps(received)[-1].log_snr_after, LOG_SNR[1]
-    count, estimate = choose_steps(options.steps, functools.partial(reverse_process.estimate, denoiser), x_t, log_snrs[0])
-    x_0 = descend(estimate, x_t, log_snrs, steps=count, eta=options.step_noise, noise=fresh)
+    count, denoise = choose_steps(options.steps, functools.partial(estimate, denoiser), x_t, log_snrs[0])
+    x_0 = descend(denoise, x_t, log_snrs, steps=count, eta=options.step_noise, noise=fresh)
     return to_bytes(x_0[:, : size[0], : size[1]], grey)
