@@ -20,7 +20,7 @@ from regrain.diffusion.unet import DenoiserConfig
 from regrain.errors import ModelError, RegrainError
 from regrain.image import Metadata, Picture
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
-from regrain.palette.torch_backend import freeze as freeze_autoencoder
+from regrain.palette.autoencoder import freeze as freeze_autoencoder
 
 SECONDS = 2
 ESCAPE = "\x1b[31mred\n"

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from regrain.errors import UsageError, quote
+from regrain.errors import ModelError, UsageError, quote
 
-__all__ = ["NETWORKS", "Ranges", "depth", "number", "read"]
+__all__ = ["NETWORKS", "Ranges", "check_depth", "depth", "number", "read"]
 
 T = TypeVar("T")
 Ranges = Mapping[str, tuple[float, float]]
@@ -59,6 +59,12 @@ def depth(config: object) -> int:
     return sum(
         depth(value) if is_dataclass(value) else sum(value) if name.endswith("depths") else 0 for name, value in values
     )
+
+
+def check_depth(config: object, tensors: int) -> None:
+    """Raise ModelError for a configuration of more layers than there are tensors, before any of them is built."""
+    if (layers := depth(config)) > tensors:
+        raise ModelError(f"{layers} layers, and {tensors} tensors for them")
 
 
 def _value(hint: object, value: object, where: str, span: tuple[float, float] | None) -> object:

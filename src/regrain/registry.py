@@ -137,12 +137,14 @@ def _is_pipeline(path: Path) -> bool:
 
 
 def _check_pipeline(path: Path) -> None:
-    """Raise ModelError for what is no folder and has not the form of a hub id either."""
+    """Raise ModelError for what is no folder and has not the form of a hub id either, UsageError without torch."""
     if not path.exists() and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", path.as_posix()):
         raise ModelError(
             f"{path}: no such file, and no such folder or hub id of a Stable Diffusion; "
             f"{', '.join(METHODS)} name the weights in the package"
         )
+    if not _is_installed("torch"):
+        raise UsageError(f"{path}: a pipeline of diffusers needs torch: pip install 'regrain[stable-diffusion]'")
 
 
 def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:

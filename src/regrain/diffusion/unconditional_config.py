@@ -10,10 +10,12 @@ from regrain import configuration
 from regrain.diffusion.parametrize import Prediction
 from regrain.errors import UsageError
 
-__all__ = ["HALO", "KIND", "STRIDE", "PriorConfig"]
+__all__ = ["HALO", "KIND", "SIDE", "STRIDE", "PriorConfig"]
 
 STRIDE: Final = 8
 """Sizes of pictures must be multiples of this."""
+SIDE: Final = 4
+"""Sides must be multiples of so many patches."""
 HALO: Final = 64
 """Pixels around a window beyond which nothing that matters comes in."""
 KIND: Final = "prior"

@@ -18,8 +18,9 @@ from regrain.conditional.model import ConditionalCodec, ModelConfig
 from regrain.diffusion.prior import KIND, Prior
 from regrain.diffusion.unet import Denoiser
 from regrain.errors import ModelError, UsageError
-from regrain.palette import torch_backend as palette
 from regrain.palette.autoencoder import Autoencoder
+from regrain.palette.autoencoder import freeze as freeze_autoencoder
+from regrain.palette.codec import PaletteModel
 from regrain.progressive import reverse_process
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.training import checks, validation
@@ -169,7 +170,7 @@ class AutoencoderTask(Task):
 
     def export(self) -> Export:
         """Float16 weights and the latents' moments, from the last validation."""
-        return palette.freeze(self.autoencoder, *self.moments)
+        return freeze_autoencoder(self.autoencoder, *self.moments)
 
 
 class LatentPriorTask(PriorTask):
@@ -179,7 +180,7 @@ class LatentPriorTask(PriorTask):
         """Build it untrained. Raises ModelError for an autoencoder that is missing or of other latents."""
         path = recipe.path(recipe.latents)
         self.tensors, self.metadata = torch_checkpoint.load(path)
-        self.space = palette.load(path, str(device)).space
+        self.space = PaletteModel.load(path, str(device)).space
         if recipe.prior.channels != self.space.channels:
             raise ModelError(f"{path}: latents of {self.space.channels} channels, [prior] has {recipe.prior.channels}")
         super().__init__(recipe, device)
