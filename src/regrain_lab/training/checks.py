@@ -11,11 +11,11 @@ from typing import Final
 import torch
 from torch import nn
 
-from regrain.conditional.model import build_denoiser, build_scale
-from regrain.conditional.transform import Analysis, HyperAnalysis, MeanBranch
+from regrain.conditional.transform import Analysis, HyperAnalysis, MeanBranch, build_denoiser
 from regrain.diffusion.prior import Prior
 from regrain.errors import UsageError, escape
 from regrain.palette.autoencoder import Autoencoder
+from regrain_lab.trainable.wall import build_scale
 from regrain_lab.training.recipe import Recipe
 
 __all__ = ["PARAMETERS_MAX", "check"]

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from regrain.conditional.model import ModelConfig
+from regrain.conditional.config import ModelConfig
 from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
 from regrain.errors import UsageError

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from regrain import torch_checkpoint
 from regrain.bitstream import MOST_STEPS
-from regrain.conditional.frozen import SAMPLER, freeze, latent_fingerprint, thaw
-from regrain.conditional.model import ConditionalCodec, ModelConfig
+from regrain.conditional.config import ModelConfig
 from regrain.diffusion.prior import KIND, Prior
 from regrain.diffusion.unet import Denoiser
 from regrain.errors import ModelError, UsageError
@@ -22,6 +21,8 @@ from regrain.palette import torch_backend as palette
 from regrain.palette.autoencoder import Autoencoder
 from regrain.progressive import reverse_process
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.codec import ConditionalCodec, freeze, latent_fingerprint, thaw
+from regrain_lab.trainable.frozen import FrozenCodec, with_network
 from regrain_lab.training import checks, validation
 from regrain_lab.training.losses.autoencoder import AutoencoderLoss
 from regrain_lab.training.losses.codec import CodecLoss
@@ -30,7 +31,7 @@ from regrain_lab.training.losses.prior import LatentLoss, PriorLoss
 from regrain_lab.training.losses.sampler import Sampler, SamplerLoss, initial_sampler
 from regrain_lab.training.losses.texture import TextureDistances
 from regrain_lab.training.recipe import TEACHER_RESETS, Recipe, Stage
-from regrain_lab.training.student import Student, TeacherCheckpoint, with_network
+from regrain_lab.training.student import Student
 from regrain_lab.training.validation import Row
 
 __all__ = ["StudentTask", "Task", "load_lpips", "task_for"]
@@ -210,8 +211,8 @@ class StudentTask(Task):
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Start from the teacher's file. Raises ModelError or UsageError where it cannot be used."""
-        self.origin, name = TeacherCheckpoint.load(recipe.teacher, device), recipe.teacher or "the package"
-        if recipe.model not in (ModelConfig(), self.origin.model.config):
+        self.origin, name = FrozenCodec.load(recipe.teacher, device), recipe.teacher or "the package"
+        if recipe.model not in (ModelConfig(), self.origin.config):
             raise ModelError(f"{name}: weights of another shape than the recipe's [model]")
         if recipe.stage[0].method == "guided" and not self.origin.metadata.get("dropout"):
             raise UsageError(f"{name}: trained without dropout, which guidance needs of a teacher")
@@ -228,11 +229,11 @@ class StudentTask(Task):
         """The loss of the recipe's methods."""
         assert isinstance(self.teacher, Student)
         models = Distillation(self.student, self.teacher, self.recipe.distill, self.recipe.loss)
-        return DistillationLoss(models, self.origin.model, self.lpips)
+        return DistillationLoss(models, self.origin, self.lpips)
 
     def validate(self, pictures: Tensor) -> list[Row]:
         """PSNR and LPIPS over a few steps."""
-        return validation.by_steps(self.origin.model, self._denoiser(), pictures, self.lpips, (1, 2, 4))
+        return validation.by_steps(self.origin, self._denoiser(), pictures, self.lpips, (1, 2, 4))
 
     def export(self) -> Export:
         """The teacher's file with another denoiser, at the guidance weight that ships."""
@@ -241,7 +242,7 @@ class StudentTask(Task):
         metadata["teacher"] = {name: self.origin.metadata.get(name) for name in ("recipe", "step")}
         if self.recipe.stage[-1].method == "none" and distill.dropout:
             metadata["dropout"] = distill.dropout
-        return self.origin.with_denoiser(self._denoiser()), metadata
+        return with_network(self.origin.tensors, "denoiser.", self._denoiser()), metadata
 
     def _denoiser(self) -> Denoiser:
         distill = self.recipe.distill
@@ -255,27 +256,26 @@ class SamplerTask(Task):
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         """Start from the teacher's file. Raises ModelError where it cannot be used."""
-        self.origin, self.lpips = TeacherCheckpoint.load(recipe.teacher, device), load_lpips(recipe, device)
+        self.origin, self.lpips = FrozenCodec.load(recipe.teacher, device), load_lpips(recipe, device)
         lineage = {"teacher": torch_checkpoint.fingerprint(self.origin.tensors).hex()}
         adversary = bool(recipe.loss.vgg and recipe.loss.adversary_scale)
-        self.sampler = Sampler(initial_sampler(self.origin.model), lineage, adversary=adversary)
+        self.sampler = Sampler(initial_sampler(self.origin.networks), lineage, adversary=adversary)
         super().__init__(recipe, self.sampler, device)
 
     def loss(self) -> nn.Module:
         """Denoising and perception at every noise level."""
         config, path = self.recipe.loss, self.recipe.path
         textures = TextureDistances.load(path(config.vgg), path(config.vgg_heads)) if config.vgg else None
-        return SamplerLoss(self.sampler, self.origin.model, config, self.lpips, textures)
+        return SamplerLoss(self.sampler, self.origin, config, self.lpips, textures)
 
     def validate(self, pictures: Tensor) -> list[Row]:
         """PSNR, LPIPS and spread over steps."""
-        model = replace(self.origin.model, sampler=self.sampler.denoiser)
-        return validation.sampler_by_steps(model, pictures, self.lpips)
+        return validation.sampler_by_steps(self.origin, self.sampler.denoiser, pictures, self.lpips)
 
     def export(self) -> Export:
         """The file that it started from, and the sampler in float16."""
-        config = replace(self.origin.model.config, sampler=True).to_dict()
-        tensors = with_network(self.origin.tensors, SAMPLER, self.sampler.denoiser)
+        config = replace(self.origin.config, sampler=True).to_dict()
+        tensors = with_network(self.origin.tensors, "sampler.", self.sampler.denoiser)
         return tensors, {**_inherited_metadata(self.origin.metadata), "config": config}
 
 

@@ -77,7 +77,7 @@ def test_a_student_has_the_gradients_of_an_eager_step(tmp_path, method):
     student, copy = Student(teacher, guided=guided), Student(teacher, guided=guided).requires_grad_(False)
     shaken(student)
     models = Distillation(student, copy, DistillConfig(guidance_max=2.0 * guided), LossConfig())
-    eager, split = (DistillationLoss(models, teacher.model, None) for _ in range(2))
+    eager, split = (DistillationLoss(models, teacher, None) for _ in range(2))
     graphed = GraphedLoss(split, student, bfloat16=False, capture=replayed())
     weights = replace(WEIGHTS, method=method, sampling_steps=4, gap=0.5)
     for number in range(3):

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from lab.training.tiny import MODEL, crops, tiny_codec
 from regrain import torch_checkpoint
-from regrain.conditional.frozen import freeze
-from regrain.conditional.model import ConditionalCodec, ModelConfig
+from regrain.conditional.config import ModelConfig
 from regrain.diffusion.unet import DenoiserConfig
 from regrain.errors import ModelError
+from regrain_lab.trainable.codec import ConditionalCodec, freeze
 from regrain_lab.training.losses.codec import CodecLoss, StageWeights
 from regrain_lab.training.recipe import LossConfig
 from regrain_lab.training.state import State

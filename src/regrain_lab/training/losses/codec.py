@@ -12,10 +12,10 @@ import pytorch_msssim
 import torch
 from torch import Tensor, nn
 
-from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion import parametrize, schedule
-from regrain.entropy.exact import QUALITY_TOP
+from regrain.entropy.integer import QUALITY_TOP
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.codec import ConditionalCodec
 from regrain_lab.training.recipe import LossConfig, Stage
 
 __all__ = [

@@ -22,9 +22,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from regrain.conditional.frozen import FrozenModel
 from regrain.diffusion import sampler, schedule
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
 from regrain_lab.training.losses.codec import (
     SQUARED_ERROR_UNIT,
     Conditioning,
@@ -34,7 +34,7 @@ from regrain_lab.training.losses.codec import (
     rate_weight,
 )
 from regrain_lab.training.recipe import TEACHER_RESETS, DistillConfig, LossConfig
-from regrain_lab.training.student import Student, quantized_latents
+from regrain_lab.training.student import Student
 
 __all__ = ["Batch", "Distillation", "DistillationLoss", "Target", "ddim_step", "random_times", "rollout"]
 
@@ -206,7 +206,7 @@ def ddim_step(x_t: Tensor, x_0: Tensor, level_t: tuple[Tensor, Tensor], level_s:
 class DistillationLoss(nn.Module):
     """The student under its loss; the student is a submodule."""
 
-    def __init__(self, models: Distillation, codec: FrozenModel, lpips: Lpips | None) -> None:
+    def __init__(self, models: Distillation, codec: FrozenCodec, lpips: Lpips | None) -> None:
         """`codec` makes the latents. Without `lpips` the perceptual term is left out."""
         super().__init__()
         self.student, self.models, self.codec = models.student, models, codec

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from regrain.conditional.config import SAMPLING_SCHEDULE
-from regrain.conditional.frozen import FrozenModel
-from regrain.conditional.model import build_sampler, sampler_state
+from regrain.conditional.torch_backend import TorchNetworks
+from regrain.conditional.transform import build_sampler, sampler_state
 from regrain.diffusion import schedule
 from regrain.diffusion.unet import SamplingDenoiser
 from regrain.diffusion.unet_config import RESIDUAL
-from regrain.entropy.exact import QUALITY_TOP
+from regrain.entropy.integer import QUALITY_TOP
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
 from regrain_lab.training.losses.codec import (
     SQUARED_ERROR_UNIT,
     Distortion,
@@ -32,7 +33,6 @@ from regrain_lab.training.losses.discriminator import Discriminator
 from regrain_lab.training.losses.distillation import random_times, rollout
 from regrain_lab.training.losses.texture import STAGES, TextureDistances
 from regrain_lab.training.recipe import LossConfig
-from regrain_lab.training.student import quantized_latents
 
 __all__ = ["LEVELS", "Sampler", "SamplerLoss", "initial_sampler"]
 
@@ -64,26 +64,26 @@ class Sampler(nn.Module):
 
 
 @torch.no_grad()
-def initial_sampler(model: FrozenModel) -> SamplingDenoiser:
-    """A sampling denoiser to train: the model's, or else its denoiser with a new entry for x_t."""
-    if model.sampler is not None:
-        return copy.deepcopy(model.sampler).requires_grad_(True)
-    sampler = build_sampler(model.config)
+def initial_sampler(networks: TorchNetworks) -> SamplingDenoiser:
+    """A sampling denoiser to train: the one that is there, or else the denoiser with a new entry for x_t."""
+    if networks.sampler is not None:
+        return copy.deepcopy(networks.sampler).requires_grad_(True)
+    sampler = build_sampler(networks.config)
     entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
-    sampler.load_state_dict(sampler_state(model.denoiser.state_dict(), sampler) | entry)
-    return sampler.to(model.device)
+    sampler.load_state_dict(sampler_state(networks.denoiser.state_dict(), sampler) | entry)
+    return sampler.to(networks.target)
 
 
 class SamplerLoss(nn.Module):
     """The sampler under its loss; the sampler is a submodule."""
 
     def __init__(
-        self, network: Sampler, model: FrozenModel, config: LossConfig, lpips: Lpips | None,
+        self, network: Sampler, codec: FrozenCodec, config: LossConfig, lpips: Lpips | None,
         textures: TextureDistances | None = None,
     ) -> None:  # fmt: skip
-        """`model` makes the latents. Without `lpips`, or `textures`, their terms are left out."""
+        """`codec` makes the latents. Without `lpips`, or `textures`, their terms are left out."""
         super().__init__()
-        self.network, self.model, self.config = network, model, config
+        self.network, self.codec, self.config = network, codec, config
         self.distortion, self.textures = Distortion(config, lpips, float32=False), [textures]  # a list: no submodule
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ class SamplerLoss(nn.Module):
         With textures also vgg and texture, and with a discriminator its own loss, adversary, and deceit.
         """
         quality = _random_qualities(len(x), x.device)
-        cond, ones = quantized_latents(self.model, x, quality), torch.ones_like(quality)
+        cond, ones = quantized_latents(self.codec, x, quality), torch.ones_like(quality)
         context = self.network.denoiser.context(cond, quality, ones)
         x, quality, cond, ones, context = (
             values.repeat(VIEWS, *[1] * (values.dim() - 1)) for values in (x, quality, cond, ones, context)
