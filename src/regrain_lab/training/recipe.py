@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from regrain import configuration
 from regrain.conditional.config import ModelConfig
 from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
@@ -210,7 +211,7 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe. Raises UsageError naming its file, all files it extends, and the first thing wrong."""
     tables, where = values.tables(path)
-    recipe = replace(values.build(Recipe, tables, where), folder=path.resolve().parent)
+    recipe = replace(configuration.read(Recipe, tables, where, values.RANGES), folder=path.resolve().parent)
     try:
         _check(recipe)
         if recipe.trains == "student":

@@ -121,7 +121,7 @@ def test_a_recipe_extends_one_of_another_folder_and_keeps_its_own_for_every_othe
         ('extends = "1.toml"', "seed = 1 #" + 2**16 * "x", "1.toml: over 65536 bytes"),
         ('extends = "1.toml"', "[loss]\nbalance = 2", "1.toml: loss: balance is 2; 0 to 1 is allowed"),
         ('extends = "1.toml"', "sede = 3", "1.toml: unknown name 'sede'"),
-        ('extends = "1.toml"', "", "1.toml: lacks 'name', 'data', and 'stage'; only a file that recipes extend may"),
+        ('extends = "1.toml"', "", "1.toml: lacks 'name', 'data', and 'stage'"),
         ('extends = "pipe"', "", "pipe: not a file"),
         ('extends = "loop"', "", "loop: "),
         ('[data]\nextends = "1.toml"', "", "data: unknown name 'extends'"),
