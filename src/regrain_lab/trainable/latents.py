@@ -88,7 +88,7 @@ class EntropyModel(nn.Module):
     def __init__(self, config: TransformConfig) -> None:
         """Build untrained."""
         super().__init__()
-        self.gain = Gain(config.anchors, torch.from_numpy(dct_basis(config.latent)[1]))
+        self.gain = Gain(config.anchors, torch.tensor(dct_basis(config.latent)[1]))
         self.prior = HyperPrior(config.anchors, config.hyper)
         self.scale = build_scale(config)
         self.mean = MeanBranch(config)

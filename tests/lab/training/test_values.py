@@ -11,7 +11,7 @@ import pytest
 
 from lab.training.tiny import HEAD, STAGES, write_recipe
 from regrain.errors import UsageError
-from regrain_lab.training import checks
+from regrain_lab.training import tasks
 from regrain_lab.training.recipe import Recipe, read_recipe
 from regrain_lab.training.values import FILES_MAX, RANGES, tables
 
@@ -55,7 +55,7 @@ def mutated(text, seed):
 def complaint(path):
     """What is wrong with a recipe; None for one that can be trained."""
     try:
-        checks.check(read_recipe(path))
+        tasks.check(read_recipe(path))
     except UsageError as error:
         return str(error)
     return None
