@@ -28,7 +28,7 @@ from regrain.errors import OutputError, RegrainError, UsageError
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.graph import GraphedLoss
 from regrain_lab.training.journal import Journal, Lines
-from regrain_lab.training.losses.codec import StageWeights
+from regrain_lab.training.losses.codec import SplitLoss, StageWeights
 from regrain_lab.training.recipe import TEACHER_RESETS, Recipe, Stage, read_recipe
 from regrain_lab.training.state import State
 from regrain_lab.training.stopping import held_signals
@@ -157,6 +157,7 @@ class Run:
     def _graphed(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
         """The same, by replaying a CUDA graph."""
         loss = self.task.loss.to(self.accelerator.device)
+        assert isinstance(loss, SplitLoss)  # as GRAPHED says
         return GraphedLoss(loss, self.task.network, bfloat16=self.accelerator.mixed_precision == "bf16")
 
     def run(self) -> None:

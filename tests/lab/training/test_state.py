@@ -165,7 +165,7 @@ def test_another_network_is_refused_before_anything_changes(saved):
     _, path = saved
     wider = ModelConfig(MODEL.transform, DenoiserConfig(widths=(8, 8, 16), depths=(1, 1, 1), embedding=8))
     deeper = ModelConfig(MODEL.transform, DenoiserConfig(widths=(8, 8, 8), depths=(1, 1, 2), embedding=8))
-    for config, complaint in ((wider, r"\(8,\) there and \(16,\) here"), (deeper, "None there")):
+    for config, complaint in ((wider, r"is \(8, 8, 3, 3\), not \(16, 8, 3, 3\)"), (deeper, "is missing")):
         other = State(ConditionalCodec(config), 0.9)
         before = copy.deepcopy(other._tensors())
         with pytest.raises(ModelError, match=complaint):

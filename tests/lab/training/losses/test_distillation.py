@@ -69,7 +69,7 @@ def test_a_step_by_progressives_target_arrives_where_two_of_the_teacher_do(model
     assert target.t.max() <= 1
     for i, t in enumerate(target.t.tolist()):
         one, x_t = example([t]), target.x_t[i : i + 1]
-        one = replace(one, cond=batch.cond[i : i + 1])
+        one = one._replace(cond=batch.cond[i : i + 1])
         times = (t, t - 0.5 / count, t - 1 / count)
         arrived = x_t
         for there, here in pairwise(times):
