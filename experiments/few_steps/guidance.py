@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.denoisers import Student
 from regrain_lab.trainable.frozen import FrozenCodec
 from regrain_lab.training.data import holdout_batch, members
 from regrain_lab.training.loop import LAST
 from regrain_lab.training.recipe import read_recipe
 from regrain_lab.training.state import State
-from regrain_lab.training.student import Student
 from regrain_lab.training.tasks import task_for
 from regrain_lab.training.validation import by_steps
 

@@ -14,7 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -221,13 +221,12 @@ class Run:
             self.crops, first=place.sample + rank * share, stride=stage.batch, steps=stage.steps - place.step,
             batch=share, crop=stage.crop, workers=self.recipe.data.workers,
         )  # fmt: skip
-        for x in loader:
-            yield self._step(x.to(self.accelerator.device).contiguous(memory_format=torch.channels_last))
+        for number, x in enumerate(loader, place.step):
+            pictures = x.to(self.accelerator.device).contiguous(memory_format=torch.channels_last)
+            yield self._step(pictures, replace(place, step=number))
 
-    def _step(self, x: Tensor) -> dict[str, float]:
+    def _step(self, x: Tensor, place: Position) -> dict[str, float]:
         step, start = self.state.step, time.monotonic()
-        place = position(self.recipe, step)
-        assert place is not None
         torch.manual_seed((self.recipe.seed << 40) + (self.accelerator.process_index << 32) + step)
         scalars = self.backward(x, StageWeights.at(place.stage, place.step))
         gradient = self.accelerator.clip_grad_norm_(self.state.network.parameters(), self.recipe.clip)

@@ -26,16 +26,16 @@ from regrain.palette.autoencoder import Autoencoder
 from regrain.progressive import reverse_process
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec, freeze, latent_fingerprint, thaw
+from regrain_lab.trainable.denoisers import Sampler, Student
 from regrain_lab.trainable.frozen import FrozenCodec, with_network
 from regrain_lab.training import validation
 from regrain_lab.training.losses.autoencoder import AutoencoderLoss
 from regrain_lab.training.losses.codec import CodecLoss
 from regrain_lab.training.losses.distillation import Distillation, DistillationLoss
 from regrain_lab.training.losses.prior import LatentLoss, PriorLoss
-from regrain_lab.training.losses.sampler import Sampler, SamplerLoss, initial_sampler
-from regrain_lab.training.losses.texture import TextureDistances
+from regrain_lab.training.losses.sampler import SamplerLoss
+from regrain_lab.training.losses.texture import STAGES, TextureDistances
 from regrain_lab.training.recipe import Recipe
-from regrain_lab.training.student import Student
 from regrain_lab.training.validation import Row
 
 __all__ = ["PARAMETERS_MAX", "Task", "check", "load_lpips", "task_for"]
@@ -254,9 +254,7 @@ def _student(recipe: Recipe, device: torch.device) -> Task:
 def _sampler(recipe: Recipe, device: torch.device) -> Task:
     """A sampling denoiser behind latents that stay as they are; all else of the file that it starts from stays too."""
     origin, lpips, config = FrozenCodec.load(recipe.teacher, device), load_lpips(recipe, device), recipe.loss
-    lineage = {"teacher": torch_checkpoint.fingerprint(origin.tensors).hex()}
-    adversary = bool(config.vgg and config.adversary_scale)
-    sampler = _placed(Sampler(initial_sampler(origin.networks), lineage, adversary=adversary), device)
+    sampler = _placed(Sampler(origin, STAGES if config.vgg and config.adversary_scale else ()), device)
     vgg, heads = recipe.path(config.vgg), recipe.path(config.vgg_heads)
     textures = TextureDistances.load(vgg, heads).to(device) if config.vgg else None
 

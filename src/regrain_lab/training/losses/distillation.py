@@ -23,6 +23,7 @@ from torch import Tensor
 
 from regrain.diffusion import sampler, schedule
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.denoisers import Student
 from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
 from regrain_lab.training.losses.codec import (
     SQUARED_ERROR_UNIT,
@@ -34,7 +35,6 @@ from regrain_lab.training.losses.codec import (
     rate_weight,
 )
 from regrain_lab.training.recipe import TEACHER_RESETS, DistillConfig, LossConfig
-from regrain_lab.training.student import Student
 
 __all__ = ["Batch", "Distillation", "DistillationLoss", "Target", "ddim_step", "random_times", "rollout"]
 

@@ -7,20 +7,17 @@ w(t) = 1 / (1 - k) is EDM's weight (Karras et al. 2022): the network's own outpu
 latents are frozen, so that every file stays as it is, and realism is 1: the faithful picture has a network of its own.
 """
 
-import copy
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from regrain.conditional.config import SAMPLING_SCHEDULE
-from regrain.conditional.torch_backend import TorchNetworks
-from regrain.conditional.transform import build_sampler, sampler_state
 from regrain.diffusion import schedule
-from regrain.diffusion.unet import SamplingDenoiser
 from regrain.diffusion.unet_config import RESIDUAL
 from regrain.entropy.integer import QUALITY_TOP
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.denoisers import Sampler
 from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
 from regrain_lab.training.losses.codec import (
     SQUARED_ERROR_UNIT,
@@ -29,12 +26,11 @@ from regrain_lab.training.losses.codec import (
     progress_scalars,
     rate_weight,
 )
-from regrain_lab.training.losses.discriminator import Discriminator
 from regrain_lab.training.losses.distillation import random_times, rollout
-from regrain_lab.training.losses.texture import STAGES, TextureDistances
+from regrain_lab.training.losses.texture import TextureDistances
 from regrain_lab.training.recipe import LossConfig
 
-__all__ = ["LEVELS", "Sampler", "SamplerLoss", "initial_sampler"]
+__all__ = ["LEVELS", "SamplerLoss"]
 
 VIEWS: Final = 2
 """Noise levels at which the network sees every crop of a batch, whose latents are computed once."""
@@ -42,36 +38,6 @@ WEIGHT_MAX: Final = 8.0
 LOW_QUALITIES: Final = 0.5
 """Share of the pictures whose quality is drawn from the lower 0.6 of the range, where there is most to invent."""
 LEVELS: Final = schedule.get(SAMPLING_SCHEDULE)
-
-
-class Sampler(nn.Module):
-    """A sampling denoiser to train, behind the latents of the file that it starts from."""
-
-    def __init__(self, denoiser: SamplingDenoiser, lineage: dict[str, Any], *, adversary: bool = False) -> None:
-        """`lineage` is what a checkpoint says of the network; `adversary` trains a discriminator beside it."""
-        super().__init__()
-        self.denoiser, self.lineage = denoiser, lineage
-        self.adversary = Discriminator(STAGES) if adversary else None
-
-    @property
-    def config(self) -> "Sampler":
-        """The sampler itself, which gives the lineage."""
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """The lineage, as plain JSON types."""
-        return self.lineage
-
-
-@torch.no_grad()
-def initial_sampler(networks: TorchNetworks) -> SamplingDenoiser:
-    """A sampling denoiser to train: the one that is there, or else the denoiser with a new entry for x_t."""
-    if networks.sampler is not None:
-        return copy.deepcopy(networks.sampler).requires_grad_(True)
-    sampler = build_sampler(networks.config)
-    entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
-    sampler.load_state_dict(sampler_state(networks.denoiser.state_dict(), sampler) | entry)
-    return sampler.to(networks.target)
 
 
 class SamplerLoss(nn.Module):

@@ -10,12 +10,12 @@ from torch import nn
 from lab.training.tiny import crops
 from lab.training.tiny_student import full, origin, shaken
 from regrain.diffusion import sampler
+from regrain_lab.trainable.denoisers import Student
 from regrain_lab.trainable.frozen import quantized_latents
 from regrain_lab.training.losses.codec import Conditioning, StageWeights
 from regrain_lab.training.losses.distillation import Batch, Distillation, DistillationLoss, ddim_step
 from regrain_lab.training.recipe import METHODS, DistillConfig, LossConfig
 from regrain_lab.training.state import State
-from regrain_lab.training.student import Student
 
 PLAIN = StageWeights(1.0, 1.0, 0.0, freeze_latents=True)
 

@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 import regrain
 from lab.training.tiny_student import STUDENT_HEAD, origin, write_student
 from regrain_lab.metrics.backbones import VGG_CHANNELS, vgg16
+from regrain_lab.trainable.denoisers import Sampler, initial_sampler
+from regrain_lab.trainable.discriminator import Discriminator
 from regrain_lab.training import loop
 from regrain_lab.training.losses.codec import StageWeights
-from regrain_lab.training.losses.discriminator import Discriminator
-from regrain_lab.training.losses.sampler import LEVELS, Sampler, SamplerLoss, initial_sampler
+from regrain_lab.training.losses.sampler import LEVELS, SamplerLoss
 from regrain_lab.training.losses.texture import STAGES, TextureDistances
 from regrain_lab.training.recipe import LossConfig
 
@@ -48,7 +49,7 @@ def teacher(tmp_path):
 
 
 def network(model) -> Sampler:
-    return Sampler(initial_sampler(model.networks), {})
+    return Sampler(model)
 
 
 def rules(**changes) -> StageWeights:

@@ -1,4 +1,4 @@
-"""The student: the denoiser of a codec whose latents are frozen.
+"""The denoisers that train behind latents that stay as they are: the student, and the sampler.
 
 A guided student takes the guidance weight w as a vector that is added to its embedding, which enters every block
 through an affine map. For any one w it is therefore an ordinary denoiser, whose maps have  bias + weight g(w)  for
@@ -6,21 +6,23 @@ bias; w = 0 changes nothing in a student that has not learned. Tests hold both.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from regrain import torch_checkpoint
+from regrain.conditional.torch_backend import TorchNetworks
+from regrain.conditional.transform import build_sampler, sampler_state
 from regrain.diffusion import parametrize, schedule
-from regrain.diffusion.unet import Denoiser
+from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.layers import Embedding, FilmBlock
+from regrain_lab.trainable.discriminator import Discriminator
 from regrain_lab.trainable.frozen import FrozenCodec
 
-__all__ = ["GuidanceEmbedding", "Student"]
+__all__ = ["GuidanceEmbedding", "Sampler", "Student", "initial_sampler"]
 
 
 class GuidanceEmbedding(nn.Module):
@@ -40,17 +42,12 @@ class GuidanceEmbedding(nn.Module):
         return vector
 
 
-@dataclass(frozen=True)
-class StudentConfig:
-    """What a student's checkpoint says of it: the codec's shape, the file it comes from, whether it is guided."""
-
-    model: dict[str, Any]
-    teacher: str
-    guided: bool
+class Lineage(dict[str, Any]):
+    """What a checkpoint says of a network, as plain JSON types: the file that it comes from, and what shapes it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as plain JSON types."""
-        return asdict(self)
+        """The same, as configurations give it."""
+        return {**self}
 
 
 class Student(nn.Module):
@@ -60,7 +57,7 @@ class Student(nn.Module):
         """Copy the denoiser in float32; `guided` adds a GuidanceEmbedding."""
         super().__init__()
         config, fingerprint = teacher.config, torch_checkpoint.fingerprint(teacher.tensors).hex()
-        self.config = StudentConfig(config.to_dict(), fingerprint, guided)
+        self.config = Lineage(model=config.to_dict(), teacher=fingerprint, guided=guided)
         self.prediction, self.schedule = config.parametrization, schedule.get(config.schedule)
         self.denoiser = copy.deepcopy(teacher.networks.denoiser).requires_grad_(True)
         self.guide = GuidanceEmbedding(config.denoiser.embedding) if guided else None
@@ -101,3 +98,25 @@ def _embedding_offset(denoiser: Denoiser, vector: Tensor | None) -> Iterator[Non
         yield
     finally:
         handle.remove()
+
+
+class Sampler(nn.Module):
+    """A sampling denoiser to train, of the codec's file or else its denoiser with a new entry for x_t."""
+
+    def __init__(self, codec: FrozenCodec, adversary: Sequence[int] = ()) -> None:
+        """With `adversary`, the channels of the features that it sees, a discriminator trains beside it."""
+        super().__init__()
+        self.config = Lineage(teacher=torch_checkpoint.fingerprint(codec.tensors).hex())
+        self.denoiser = initial_sampler(codec.networks)
+        self.adversary = Discriminator(adversary) if adversary else None
+
+
+@torch.no_grad()
+def initial_sampler(networks: TorchNetworks) -> SamplingDenoiser:
+    """A sampling denoiser to train: the one that is there, or else the denoiser with a new entry for x_t."""
+    if networks.sampler is not None:
+        return copy.deepcopy(networks.sampler).requires_grad_(True)
+    sampler = build_sampler(networks.config)
+    entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
+    sampler.load_state_dict(sampler_state(networks.denoiser.state_dict(), sampler) | entry)
+    return sampler.to(networks.target)

@@ -10,8 +10,8 @@ from lab.training.tiny_student import CPU, full, origin, shaken, write_teacher
 from regrain import torch_checkpoint
 from regrain.conditional.decode import decode_latents
 from regrain.errors import ModelError
+from regrain_lab.trainable.denoisers import GuidanceEmbedding, Student
 from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents, with_network
-from regrain_lab.training.student import GuidanceEmbedding, Student
 
 X_T, KNOBS = crops(), (full(2, 0.6), full(2, 0.7), full(2, 1.0))
 
