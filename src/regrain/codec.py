@@ -4,6 +4,7 @@ Everything a file can be refused for (magic, version, lengths, checksums, limits
 before a network is loaded and before anything of the size the header claims is allocated.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from regrain import bitstream, memory, registry
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
-from regrain.options import DecodeOptions
+from regrain.options import DecodeOptions, Sampler
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from regrain.image import Picture
     from regrain.registry import Codec
 
-__all__ = ["Info", "decode", "default_steps", "encode", "inspect"]
+__all__ = ["Info", "decode", "default_steps", "deviation_map", "encode", "inspect"]
 
+log = logging.getLogger(__name__)
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
 DEFAULT_STEPS_MOST = 2
@@ -161,13 +163,18 @@ def decode(
     eta: float = 0.0,
     seed: int = 0,
     init_noise: float = 1.0,
+    sampler: Sampler = "ddim",
+    realism_map: object = None,
     partial: bool = False,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
     max_memory: int | None = None,
 ) -> "Picture":
-    """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens."""
+    """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens.
+
+    Raises UsageError for a realism map of another size, or for one where the method has no realism by place.
+    """
     header = bitstream.read_header(data)
     bitstream.check_pixels(header, max_pixels, partial=partial)
     most = STEPS[-1] if isinstance(steps, Budget) else steps or DEFAULT_STEPS_MOST
@@ -181,13 +188,50 @@ def decode(
         _check_fingerprint(wanted, given.fingerprint)
     from regrain.image import Metadata, Picture
 
+    mask = None if realism_map is None else _realism_map(realism_map, header)
     model = registry.model_for(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
     steps = model.default_steps(realism) if steps is None else steps
-    options = DecodeOptions(steps, realism, eta, seed, init_noise, partial)
+    options = DecodeOptions(steps, realism, eta, seed, init_noise, sampler, mask, partial)
     with registry.torch_defaults():
         pixels = model.decode(stream, options)
     return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
+
+
+def deviation_map(
+    decode_seed: "Callable[[int], NDArray[np.uint8]]",
+    seeds: int,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> "NDArray[np.float32]":
+    """The standard deviation over so many seeds, from `seed` on, in levels: float32 (height, width).
+
+    It is the root mean square over the channels of the unbiased estimate. `decode_seed` gives the pixels of a seed,
+    and `progress` hears after each how many are done.
+    """
+    import numpy as np
+
+    mean, squares = np.zeros((), np.float32), np.zeros((), np.float32)
+    for number in range(seeds):
+        pixels = decode_seed((seed + number) % 2**64)
+        apart = pixels - mean  # Welford's update (Technometrics 4, 1962): no large sums that cancel
+        mean = mean + apart / np.float32(number + 1)
+        squares = squares + apart * (pixels - mean)
+        if progress is not None:
+            progress(number + 1)
+    deviation: NDArray[np.float32] = np.sqrt(squares.mean(axis=2) / np.float32(seeds - 1))
+    if not deviation.any():
+        log.warning("all %d seeds give one picture: realism, steps, eta or init_noise leave nothing to chance", seeds)
+    return deviation
+
+
+def _realism_map(source: object, header: bitstream.Header) -> "NDArray[np.uint8]":
+    """The mask of a file's size. Raises UsageError where it has another size or the method has no realism by place."""
+    from regrain.image import read_mask
+
+    if header.method is not bitstream.Method.CONDITIONAL:
+        raise UsageError(f"realism_map is for the conditional method; the file is {header.method.name.lower()}")
+    return read_mask(source, header.width, header.height)
 
 
 def default_steps(header: bitstream.Header, realism: float, model: "Codec | None", device: str | None) -> int:

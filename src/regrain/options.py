@@ -10,15 +10,32 @@ import os
 import reprlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from regrain.bitstream import Method
 from regrain.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from regrain.diffusion.budget import Budget
 
-__all__ = ["METHODS", "NAMES", "RANGES", "RATES", "DecodeOptions", "check_arguments", "check_names"]
+__all__ = [
+    "METHODS",
+    "NAMES",
+    "RANGES",
+    "RATES",
+    "SAMPLERS",
+    "DecodeOptions",
+    "Sampler",
+    "check_arguments",
+    "check_names",
+]
+
+Sampler = Literal["ddim", "ancestral", "second-order"]
+SAMPLERS: tuple[Sampler, ...] = ("ddim", "ancestral", "second-order")
+"""DDIM with its eta (Song et al. 2021), DDPM's ancestral steps (Ho et al. 2020), DPM-Solver++(2M) (Lu et al. 2022)."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,8 @@ class DecodeOptions:
     """How a file is decoded: steps >= 1 or a time for them, realism and eta in [0, 1], the seed of the noise.
 
     `init_noise` is the standard deviation of the noise that sampling starts from, in units of the schedule's own.
+    `sampler` is the rule of a step: second-order steps and ancestral ones take no eta.
+    `realism_map`, uint8 (height, width), scales realism by place: 0 is the faithful picture, 255 the sample.
     `partial` decodes what is whole of a damaged file.
     """
 
@@ -34,7 +53,14 @@ class DecodeOptions:
     eta: float = 0.0
     seed: int = 0
     init_noise: float = 1.0
+    sampler: Sampler = "ddim"
+    realism_map: "NDArray[np.uint8] | None" = None
     partial: bool = False
+
+    @property
+    def step_noise(self) -> float:
+        """The eta of a DDIM step: an ancestral step with the posterior's variance is one with eta 1."""
+        return 1.0 if self.sampler == "ancestral" else self.eta
 
 
 METHODS = tuple(method.name.lower() for method in Method)
@@ -48,6 +74,7 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "realism": (0, 1, float),
     "eta": (0, 1, float),
     "seed": (0, 2**64 - 1, int),
+    "seeds": (2, 1000, int),
     "init_noise": (0, 1, float),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
@@ -55,6 +82,8 @@ RANGES: dict[str, tuple[int, int, type]] = {
 RATES = ("quality", "target_size", "target_bpp")
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
+    "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
+    "realism_map": (lambda value: True, "is a grey picture of the size of the decoded one"),
     "method": (lambda value: isinstance(value, str) and value in METHODS, f"are {', '.join(METHODS)}"),
     "device": (lambda value: isinstance(value, str), "is a name such as cpu, cuda or onnx"),
     "model": (
@@ -63,7 +92,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "path": (lambda value: isinstance(value, str | os.PathLike), f"is a path, or one of {', '.join(METHODS)}"),
 }
-_OPTIONAL = {*RATES, "budget", "steps", "max_memory", "method", "device", "model", "path"}
+_OPTIONAL = {*RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map"}
 NAMES = frozenset(RANGES) | frozenset(_CHOICES)
 
 
@@ -77,6 +106,8 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
     rates = [name for name in RATES if values.get(name) is not None]
     if len(rates) > 1:
         raise UsageError(f"{' and '.join(rates)} are given together; at most one of them is allowed")
+    if values.get("eta") and values.get("sampler", "ddim") != "ddim":
+        raise UsageError(f"eta is {values['eta']:g} and the sampler {values['sampler']}; eta goes with ddim alone")
     return _with_budget(values) if "steps" in values else values
 
 

@@ -86,7 +86,7 @@ class RegrainImageFile(ImageFile.ImageFile):
         own = {"partial": bool(ImageFile.LOAD_TRUNCATED_IMAGES), "max_pixels": self.width * self.height}
         knobs = wanted | {name: value for name, value in own.items() if wanted[name] is None}
         check_arguments(**knobs)
-        if self._im is not None and wanted == self._settings:
+        if self._im is not None and all(_equal(value, self._settings[name]) for name, value in wanted.items()):
             return
         with _as_os_errors():
             decoded = regrain.decode(self._whole_file(), **knobs)
@@ -123,6 +123,11 @@ class RegrainImageFile(ImageFile.ImageFile):
                 self.fp.close()
             self.fp = None
         return self._file
+
+
+def _equal(one: object, other: object) -> bool:
+    """Whether a setting is what it was; a realism map, which may be an array, is the same only as the same object."""
+    return one is other or (not hasattr(one, "__array__") and not hasattr(other, "__array__") and one == other)
 
 
 def _front(file: IO[bytes]) -> bytes:

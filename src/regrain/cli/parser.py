@@ -15,7 +15,7 @@ from regrain.cli.commands import decode, encode, inspect
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
-from regrain.options import RANGES, check_arguments
+from regrain.options import RANGES, SAMPLERS, check_arguments
 
 __all__ = [
     "Parser",
@@ -73,7 +73,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             entry.load()(commands)
     options, others = parser.parse_known_args(arguments)
     _place(others, options)
-    vars(options).update(check_arguments(**{name: value for name, value in vars(options).items() if name in RANGES}))
+    vars(options).update(
+        check_arguments(**{name: value for name, value in vars(options).items() if name in {*RANGES, "sampler"}})
+    )
     return options
 
 
@@ -153,25 +155,45 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
         nargs="?",
         help="default: IN with the suffix .png; - is stdout (PNG)",
     )
+    drawing = parser.add_argument_group("how the picture is drawn")
     add_realism(
-        parser,
+        drawing,
         _steps,
         "denoising steps, 1 to 1000 (default: as many as the weights are made for); auto is as many as end in --budget",
     )
-    parser.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
-    parser.add_argument(
+    drawing.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
+    drawing.add_argument(
         "--eta",
         type=float,
         default=0.0,
         metavar="E",
         help="fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)",
     )
-    parser.add_argument(
+    drawing.add_argument(
         "--init-noise",
         type=float,
         default=1.0,
         metavar="GAMMA",
         help="noise that the default method starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike",
+    )
+    drawing.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        default="ddim",
+        help="rule of a step: ddim with --eta (default), ancestral (DDPM) or second-order (DPM-Solver++)",
+    )
+    drawing.add_argument(
+        "--realism-map",
+        metavar="MASK",
+        help="a grey picture of the same size that scales realism by place: black stays faithful, white is drawn",
+    )
+    drawing.add_argument(
+        "--map",
+        metavar="PICTURE",
+        help="write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar",
+    )
+    drawing.add_argument(
+        "--map-seeds", type=int, default=8, metavar="N", help="seeds for --map, 2 to 1000 (default: 8)"
     )
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_limits(parser)
@@ -193,7 +215,7 @@ def add_rate(parser: Parser, *, default: str) -> None:
 
 
 def add_realism(
-    parser: Parser,
+    parser: argparse._ActionsContainer,
     steps: Callable[[str], int | str] = int,
     what: str = "denoising steps, 1 to 1000 (default: as many as the weights are made for)",
 ) -> None:

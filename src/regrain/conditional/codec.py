@@ -99,7 +99,18 @@ class ConditionalModel:
         size, quality = (header.height, header.width), header.quality
         with _quiet():
             y_hat = decode_latents(self.latents, stream.tiles, size, quality, header.tile, partial=options.partial)
-            return reconstruct(self.denoiser, y_hat, size, quality, options, grey=header.grey)
+            return self._reconstruct(y_hat, size, quality, options, grey=header.grey)
+
+    def _reconstruct(
+        self, y_hat: Image, size: tuple[int, int], quality: int, options: DecodeOptions, *, grey: bool
+    ) -> NDArray[np.uint8]:
+        """The pixels of latents; under a realism map, between the faithful picture and the sample by place."""
+        pixels = reconstruct(self.denoiser, y_hat, size, quality, options, grey=grey)
+        if options.realism_map is None:
+            return pixels
+        faithful = reconstruct(self.denoiser, y_hat, size, quality, DecodeOptions(realism=0.0), grey=grey)
+        weights = options.realism_map[..., None].astype(np.uint16)
+        return ((pixels * weights + faithful * (255 - weights) + 127) // 255).astype(np.uint8)
 
 
 def _quiet() -> np.errstate:

@@ -2,14 +2,15 @@
 
     z_hat = decode    for each step: symbols = decode(index)    y_hat = (symbols + mean) / gain
     x_1 = realism init_noise eps, or alpha_1 sketch + sigma_1 eps where there is a sampler
-    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0
+    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0        (second order: X corrected by that of the step before)
 
 Sampling steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from regrain.conditional.denoising import Denoiser
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
 from regrain.diffusion.budget import choose_steps
+from regrain.diffusion.schedule import Schedule
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.image import to_bytes
@@ -89,7 +91,7 @@ def reconstruct(
     grey: bool,
     window: int = WINDOW,
 ) -> NDArray[np.uint8]:
-    """The picture, uint8 (*size, 1 or 3): DDIM over a uniform grid of steps from seeded noise at t = 1.
+    """The picture, uint8 (*size, 1 or 3): the sampler's steps over a uniform grid from seeded noise at t = 1.
 
     `window` is the side of the squares of latents that the networks see at once. Nothing of a whole picture but its
     pixels is held where there is one step: x_1 is drawn, and read, window by window.
@@ -120,17 +122,17 @@ def reconstruct(
 
     read: Reader = start
     steps, step = choose_steps(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
-    schedule = denoiser.schedule(realism)
-    for number, (t, s) in enumerate(pairwise(sampler.time_grid(steps)), start=1):
+    rule = _StepRule.of(options, steps, denoiser.schedule(realism), (3, rows * STRIDE, columns * STRIDE))
+    for number, (t, s) in enumerate(pairwise(rule.times), start=1):
         fresh = _noise_reader(std, options.seed, number)
         x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)
         for place in windows:
             x_t, x_0 = step(place, t, read)
             if s == 0 or out.nbytes > KEPT_MOST:
                 contexts.pop(place.outer, None)
-            z = fresh(place.outer) if options.eta and s else None
             core = place.core.within(place.outer).pixels
-            part = sampler.ddim_step(x_t, x_0, t, s, schedule, eta=options.eta, noise=z)[:, *core]
+            z = fresh(place.core) if rule.eta and s else None
+            part = rule.step(place.core, number, x_t[:, *core], x_0[:, *core], z)
             if s == 0:
                 target = out[place.core.pixels]
                 target[...] = to_bytes(part[:, : target.shape[0], : target.shape[1]], grey)
@@ -138,6 +140,33 @@ def reconstruct(
                 x_s[:, *place.core.pixels] = part
         read = _buffer_reader(x_s)
     return out
+
+
+@dataclass(frozen=True)
+class _StepRule:
+    """How a part of a picture goes from x_t to x_s; second-order steps keep the estimates of the step before."""
+
+    schedule: Schedule
+    times: tuple[float, ...]
+    eta: float
+    estimates: Image | None
+
+    @classmethod
+    def of(cls, options: DecodeOptions, steps: int, schedule: Schedule, shape: tuple[int, ...]) -> Self:
+        """The rule of these options, for pictures of this shape."""
+        second_order = options.sampler == "second-order" and steps > 1
+        estimates = np.empty(shape, np.float32) if second_order else None
+        return cls(schedule, sampler.time_grid(steps), options.step_noise, estimates)
+
+    def step(self, region: grid.Region, number: int, x_t: Image, x_0: Image, noise: Image | None) -> Image:
+        """x_s of a region after step `number`, from 1 on."""
+        t, s = self.times[number - 1], self.times[number]
+        if self.estimates is not None:
+            latest = self.estimates[:, *region.pixels]
+            times = (self.times[number - 2], t, s) if number > 1 else None
+            corrected = sampler.second_order(x_0, latest, times, self.schedule)
+            latest[...], x_0 = x_0, corrected
+        return sampler.ddim_step(x_t, x_0, t, s, self.schedule, eta=self.eta, noise=noise)
 
 
 def _noise_reader(std: float, seed: int, number: int) -> Reader:
