@@ -1,8 +1,7 @@
 """A recipe (TOML) as frozen dataclasses: what was run, runnable.
 
 Every table of the recipe is one dataclass below; an unknown name, a value of the wrong kind or one out of range is a
-UsageError that says where it stands. A recipe may extend another file (see `values`). Paths are relative to the folder
-of the recipe that is read, also those that it takes from a file in another folder.
+UsageError that says where it stands. `values` says how a recipe extends another file, and what paths are relative to.
 
 A student learns by one of METHODS (`losses.distillation` has their formulas). Progressive stages halve the steps, N,
 N / 2, N / 4 ...; a guided stage follows training with condition dropout, and only progressive stages follow it.
