@@ -38,6 +38,8 @@ FLAGS = {
         "--realism-map",
         "--map",
         "--map-seeds",
+        "--region",
+        "--max-size",
         "--partial",
         "--max-pixels",
         "--max-memory",
@@ -221,10 +223,10 @@ def test_encode_flags_reach_the_codec(photo, codec, flags, wanted):
 def test_decode_flags_reach_the_codec(photo, codec):
     assert main(["encode", "photo.png"]) == 0
     knobs = ["--steps", "4", "--realism", "0.5", "--eta", "1", "--seed", "9", "--init-noise", "0.25"]
-    knobs += ["--sampler", "ddim", "--realism-map", "mask.png"]
+    knobs += ["--region", "0,0,4,4", "--sampler", "ddim", "--realism-map", "mask.png"]
     assert main(["decode", "photo.rgn", "back.png", *knobs, "--max-memory", "2Gi"]) == 0
     wanted = {"steps": 4, "realism": 0.5, "eta": 1, "seed": 9, "init_noise": 0.25, "max_memory": 2**31}
-    wanted |= {"sampler": "ddim", "realism_map": "mask.png"}
+    wanted |= {"region": (0, 0, 4, 4), "max_size": None, "sampler": "ddim", "realism_map": "mask.png"}
     assert codec.calls[-1] == wanted | {"model": None, "device": None}
 
 

@@ -58,6 +58,8 @@ SIGNATURES = {
         "sampler": "ddim",
         "realism_map": None,
         "partial": False,
+        "region": None,
+        "max_size": None,
         "model": None,
         "device": None,
         "max_pixels": 250_000_000,
@@ -134,6 +136,8 @@ def test_encode_refuses_what_is_out_of_range_before_it_reads(name, values):
         ("seed", [-1, 2**64, "0"]),
         ("init_noise", [-0.01, 1.01, "1"]),
         ("sampler", ["euler", None, 1]),
+        ("region", [(0, 0, 1), "0,0,1,1", (0.0, 0, 1, 1)]),
+        ("max_size", [0, 1.5]),
         ("max_memory", [0]),
     ],
 )
@@ -141,6 +145,11 @@ def test_decode_refuses_what_is_out_of_range_before_it_reads(name, values):
     for value in values:
         with pytest.raises(regrain.UsageError, match=f"^{name} is .*; allowed (is|are) "):
             regrain.decode("there is no such file", **{name: value})
+
+
+def test_a_region_and_a_size_do_not_go_together():
+    with pytest.raises(regrain.UsageError, match=r"^region and max_size are given together"):
+        regrain.decode("there is no such file", region=(0, 0, 1, 1), max_size=3)
 
 
 @pytest.mark.parametrize("sampler", ["ancestral", "second-order"])

@@ -134,6 +134,8 @@ def decode(
     sampler: "types.Sampler" = "ddim",
     realism_map: "types.Picturelike | None" = None,
     partial: bool = False,
+    region: "tuple[int, int, int, int] | None" = None,
+    max_size: int | None = None,
     model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -150,7 +152,10 @@ def decode(
     deterministic (DPM-Solver++(2M)). `realism_map`, whatever `encode` takes and of the size of the picture, scales
     realism by place in the default method: black stays faithful, white is drawn.
     The same `seed` and number of steps give the same pixels on the same machine and threads. `partial` decodes what is
-    whole of a damaged file. `max_memory`, `model` and `device` are as in `encode`.
+    whole of a damaged file. `region` (left, top, width, height) decodes this part of the picture and no other, equal to
+    a crop of the whole to one level. `max_size` fits the picture into a square of so many pixels; where an eighth of
+    it is no smaller, it comes from the latents alone, faithful and in a fraction of the time. `max_memory`, `model` and
+    `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -170,6 +175,8 @@ def decode(
         sampler=sampler,
         realism_map=realism_map,
         partial=partial,
+        region=region,
+        max_size=max_size,
         model=model,
         device=device,
         max_pixels=max_pixels,

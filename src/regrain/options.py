@@ -33,6 +33,8 @@ __all__ = [
     "check_names",
 ]
 
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
 Sampler = Literal["ddim", "ancestral", "second-order"]
 SAMPLERS: tuple[Sampler, ...] = ("ddim", "ancestral", "second-order")
 """DDIM with its eta (Song et al. 2021), DDPM's ancestral steps (Ho et al. 2020), DPM-Solver++(2M) (Lu et al. 2022)."""
@@ -45,7 +47,8 @@ class DecodeOptions:
     `init_noise` is the standard deviation of the noise that sampling starts from, in units of the schedule's own.
     `sampler` is the rule of a step: second-order steps and ancestral ones take no eta.
     `realism_map`, uint8 (height, width), scales realism by place: 0 is the faithful picture, 255 the sample.
-    `partial` decodes what is whole of a damaged file.
+    `partial` decodes what is whole of a damaged file. `region` is a box (left, top, width, height) within the picture,
+    None all of it, and `reduction` 8 or 16 gives the means of squares of so many pixels.
     """
 
     steps: "int | Budget" = 1
@@ -56,11 +59,20 @@ class DecodeOptions:
     sampler: Sampler = "ddim"
     realism_map: "NDArray[np.uint8] | None" = None
     partial: bool = False
+    region: "Box | None" = None
+    reduction: int = 1
 
     @property
     def step_noise(self) -> float:
         """The eta of a DDIM step: an ancestral step with the posterior's variance is one with eta 1."""
         return 1.0 if self.sampler == "ancestral" else self.eta
+
+    def cut(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        """The region, or the reduction, of the whole pixels (height, width[, channels]) of a picture."""
+        if self.region is not None:
+            left, top, width, height = self.region
+            return pixels[top : top + height, left : left + width]
+        return pixels if self.reduction == 1 else _reduce(pixels, self.reduction)
 
 
 METHODS = tuple(method.name.lower() for method in Method)
@@ -76,6 +88,7 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "seed": (0, 2**64 - 1, int),
     "seeds": (2, 1000, int),
     "init_noise": (0, 1, float),
+    "max_size": (1, 2**31, int),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
 }
@@ -84,6 +97,10 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
     "realism_map": (lambda value: True, "is a grey picture of the size of the decoded one"),
+    "region": (
+        lambda value: isinstance(value, tuple | list) and len(value) == 4 and all(type(side) is int for side in value),
+        "are four whole numbers: left, top, width, height",
+    ),
     "method": (lambda value: isinstance(value, str) and value in METHODS, f"are {', '.join(METHODS)}"),
     "device": (lambda value: isinstance(value, str), "is a name such as cpu, cuda or onnx"),
     "model": (
@@ -92,7 +109,9 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "path": (lambda value: isinstance(value, str | os.PathLike), f"is a path, or one of {', '.join(METHODS)}"),
 }
-_OPTIONAL = {*RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map"}
+_OPTIONAL = {
+    *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",
+}  # fmt: skip
 NAMES = frozenset(RANGES) | frozenset(_CHOICES)
 
 
@@ -106,6 +125,8 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
     rates = [name for name in RATES if values.get(name) is not None]
     if len(rates) > 1:
         raise UsageError(f"{' and '.join(rates)} are given together; at most one of them is allowed")
+    if values.get("region") is not None and values.get("max_size") is not None:
+        raise UsageError("region and max_size are given together; at most one of them is allowed")
     if values.get("eta") and values.get("sampler", "ddim") != "ddim":
         raise UsageError(f"eta is {values['eta']:g} and the sampler {values['sampler']}; eta goes with ddim alone")
     return _with_budget(values) if "steps" in values else values
@@ -147,6 +168,18 @@ def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a 
         word = " or 'auto'" if name == "steps" else ""
         raise UsageError(f"{name} is {_quote(value)}; allowed is {what} from {low} to {high}{word}")
     return figure
+
+
+def _reduce(pixels: "NDArray[np.uint8]", reduction: int) -> "NDArray[np.uint8]":
+    """Means of squares of pixels, those at the right and the bottom repeated to whole squares."""
+    import numpy as np
+
+    down, across = (-side % reduction for side in pixels.shape[:2])
+    whole = np.pad(pixels, [(0, down), (0, across), *[(0, 0)] * (pixels.ndim - 2)], mode="edge")
+    rows, columns = whole.shape[0] // reduction, whole.shape[1] // reduction
+    squares = whole.reshape(rows, reduction, columns, reduction, *whole.shape[2:])
+    means: NDArray[np.uint8] = squares.mean((1, 3), dtype=np.float32).round().astype(np.uint8)
+    return means
 
 
 def _quote(value: object) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from regrain.registry import Codec
 
 _KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map")
-_DECODING = ("steps", "partial", "device", "max_pixels", "max_memory")
+_DECODING = ("steps", "partial", "region", "max_size", "device", "max_pixels", "max_memory")
 
 __all__ = ["decode", "encode", "inspect", "rate", "report", "weights"]
 

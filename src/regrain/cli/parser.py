@@ -195,6 +195,9 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     drawing.add_argument(
         "--map-seeds", type=int, default=8, metavar="N", help="seeds for --map, 2 to 1000 (default: 8)"
     )
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")
+    part.add_argument("--max-size", metavar="N", type=size, help="fit into N x N pixels; quick where N is small")
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_limits(parser)
     add_model(parser)
@@ -255,6 +258,14 @@ def _steps(text: str) -> int | str:
         return text if text == "auto" else int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number or auto is") from None
+
+
+def _region(text: str) -> tuple[int, ...]:
+    """A box of pixels."""
+    sides = text.split(",")
+    if len(sides) != 4 or not all(side.strip().isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; left, top, width and height are, as 0,0,256,256")
+    return tuple(int(side) for side in sides)
 
 
 def _threads(text: str) -> int:

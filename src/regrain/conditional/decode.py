@@ -47,33 +47,47 @@ def decode_latents(
     tile: int,
     *,
     partial: bool = False,
+    area: grid.Region | None = None,
+    channels: int | None = None,
 ) -> Image:
-    """y_hat of a whole picture of `size` (height, width), float32 (latent, rows, columns), within +-LATENT_MAX.
+    """y_hat of an `area` of a picture of `size` (height, width): float32 (channels, rows, columns), +-LATENT_MAX.
 
-    Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: its
-    latents are 0, a logged warning names it, and Corrupt is raised only where no tile is left.
+    None stands for the whole picture, and for all channels. Only the tiles that the area touches are decoded, and of
+    these only the steps that the first `channels` need. Raises Corrupt naming the tile that is missing (None) or
+    damaged. Under `partial` such a tile is lost instead: its latents are 0, a logged warning names it, and Corrupt is
+    raised only where no tile is left.
     """
     rows, columns = grid.latent_size(*size)
-    y_hat = np.zeros((model.channels, rows, columns), np.float32)
+    area = area or grid.Region(0, rows, 0, columns)
+    channels = model.channels if channels is None else channels
+    y_hat = np.zeros((channels, area.height, area.width), np.float32)
     regions = grid.tiles(rows, columns, tile // STRIDE)
 
     def decode(index: int, payload: bytes) -> None:
         """One tile."""
-        *_, y_hat[:, *regions[index].latents] = decode_tile(model, payload, index, regions[index], quality)
+        *_, latents = decode_tile(model, payload, index, regions[index], quality, channels)
+        part = regions[index].intersection(area)
+        y_hat[:, *part.within(area).latents] = latents[:channels, *part.within(regions[index]).latents]
 
-    decode_each(payloads, decode, partial=partial)
+    needed = {index: payloads[index] for index, region in enumerate(regions) if region.touches(area)}
+    decode_each(needed, decode, partial=partial)
     return y_hat
 
 
 def decode_tile(
-    model: ContextModel, payload: bytes, index: int, region: grid.Region, quality: int
+    model: ContextModel, payload: bytes, index: int, region: grid.Region, quality: int, channels: int | None = None
 ) -> tuple[Symbols, Symbols, Image]:
-    """z_hat (hyper, ceil(h/4), ceil(w/4)), the symbols of y, and y_hat, both (latent, h, w). Raises Corrupt."""
+    """z_hat (hyper, ceil(h/4), ceil(w/4)), the symbols of y, and y_hat, both (latent, h, w). Raises Corrupt.
+
+    The steps that the first `channels` do not need are left out, and with them the check of the whole payload.
+    """
     shape = (model.hyper, *tile_payload.hyper_size(region))
     decoder = coder.Decoder(payload)
     z_hat = decoder.take(tile_payload.hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):
+        if channels is not None and step.first >= channels:
+            return z_hat, state.symbols, state.y_hat
         mean, scale_index, mask = state.predict(number, step)
         symbols = decoder.take(scale_index.reshape(-1), gaussian_tables()).reshape(mean.shape)
         state.update(step, symbols, mean, mask)
@@ -89,19 +103,21 @@ def reconstruct(
     options: DecodeOptions,
     *,
     grey: bool,
+    origin: tuple[int, int] = (0, 0),
     window: int = WINDOW,
 ) -> NDArray[np.uint8]:
     """The picture, uint8 (*size, 1 or 3): the sampler's steps over a uniform grid from seeded noise at t = 1.
 
-    `window` is the side of the squares of latents that the networks see at once. Nothing of a whole picture but its
-    pixels is held where there is one step: x_1 is drawn, and read, window by window.
+    `origin` is the place of the first latent in its picture, whose noise it has. `window` is the side of the squares of
+    latents that the networks see at once. Nothing of a whole picture but its pixels is held where there is one step:
+    x_1 is drawn, and read, window by window.
     """
     rows, columns = y_hat.shape[1:]
     windows = list(grid.windows(rows, columns, window, HALO))
     out = np.empty((*size, 1 if grey else 3), np.uint8)
     realism = options.realism
     std = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
-    initial = _noise_reader(options.init_noise if realism else 0.0, options.seed, 0)
+    initial = _noise_reader(options.init_noise if realism else 0.0, options.seed, 0, origin)
     contexts: dict[grid.Region, Context] = {}
 
     def context_of(region: grid.Region) -> Context | None:
@@ -124,7 +140,7 @@ def reconstruct(
     steps, step = choose_steps(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
     rule = _StepRule.of(options, steps, denoiser.schedule(realism), (3, rows * STRIDE, columns * STRIDE))
     for number, (t, s) in enumerate(pairwise(rule.times), start=1):
-        fresh = _noise_reader(std, options.seed, number)
+        fresh = _noise_reader(std, options.seed, number, origin)
         x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)
         for place in windows:
             x_t, x_0 = step(place, t, read)
@@ -169,15 +185,16 @@ class _StepRule:
         return sampler.ddim_step(x_t, x_0, t, s, self.schedule, eta=self.eta, noise=noise)
 
 
-def _noise_reader(std: float, seed: int, number: int) -> Reader:
-    """Noise of this standard deviation, image `number` of the seed."""
+def _noise_reader(std: float, seed: int, number: int, origin: tuple[int, int]) -> Reader:
+    """Noise of this standard deviation, image `number` of the seed, from `origin` on in latents."""
 
     def read(region: grid.Region) -> Image:
         """The noise of a region."""
         height, width = region.height * STRIDE, region.width * STRIDE
         if std == 0:
             return np.zeros((3, height, width), np.float32)
-        return std * noise.normal(seed, number, region.top * STRIDE, region.left * STRIDE, height, width)
+        top, left = (origin[0] + region.top) * STRIDE, (origin[1] + region.left) * STRIDE
+        return std * noise.normal(seed, number, top, left, height, width)
 
     return read
 

@@ -11,7 +11,7 @@ The only room, beside the Pillow plugin and the baselines, that knows Pillow.
 
 from regrain.image.alpha import decode_alpha, encode_alpha, fill_hidden
 from regrain.image.formats import check_format, format_of, is_picture_suffix, upright
-from regrain.image.maps import draw_map, read_mask
+from regrain.image.maps import draw_map, fit, read_mask
 from regrain.image.picture import Metadata, Picture
 from regrain.image.pixels import pad_edge, to_bytes, to_signed
 from regrain.image.reading import pillow_limited, read
@@ -27,6 +27,7 @@ __all__ = [
     "draw_map",
     "encode_alpha",
     "fill_hidden",
+    "fit",
     "format_of",
     "is_picture_suffix",
     "pad_edge",

@@ -1,4 +1,4 @@
-"""Maps over a picture: a grey picture that says where something applies, and figures by place drawn as a picture."""
+"""Maps over a picture, a mask or figures by place drawn as one; and a picture made to fit a size."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from regrain.image.picture import Picture
 from regrain.image.reading import read
 from regrain.image.sources import as_source
 
-__all__ = ["draw_map", "read_mask"]
+__all__ = ["draw_map", "fit", "read_mask"]
 
 _ANCHORS = ((0, 0, 4), (60, 15, 110), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
 """Colours from nothing to the most, evenly spaced: brightness rises throughout, so that grey prints read alike."""
@@ -31,6 +31,18 @@ def read_mask(source: object, width: int, height: int) -> NDArray[np.uint8]:
         )
     grey = Picture(picture.pixels).to_pillow().convert("L")
     return np.asarray(grey)
+
+
+def fit(picture: Picture, size: int) -> Picture:
+    """A picture no side of which is over `size` pixels: as it is, or smaller in its own proportions (Lanczos)."""
+    if max(picture.width, picture.height) <= size:
+        return picture
+    image = picture.to_pillow()
+    image.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=None)
+    planes = np.asarray(image).reshape(image.height, image.width, -1)
+    colours = picture.pixels.shape[2]
+    alpha = None if picture.alpha is None else planes[..., colours]
+    return Picture(planes[..., :colours], alpha, picture.metadata)
 
 
 def draw_map(values: NDArray[np.float32], unit: str) -> Picture:
