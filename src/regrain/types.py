@@ -1,4 +1,4 @@
-"""The types that the public functions take and return, each imported only once somebody asks for it.
+"""`Encoder`, `Decoder` and the types that the public functions take and return, imported once somebody asks for them.
 
 So `import regrain` stays light, and `typing.get_type_hints` works on every public function all the same.
 """
@@ -6,7 +6,7 @@ So `import regrain` stays light, and `typing.get_type_hints` works on every publ
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Image", "Info", "Model", "Picturelike"]
+__all__ = ["Decoder", "Encoder", "Image", "Info", "Model", "Picturelike"]
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from regrain.codec import Info
     from regrain.image.sources import Picturelike
     from regrain.registry import Codec as Model
+    from regrain.workers import Decoder, Encoder
 else:
     _MODULES = {
+        "Decoder": ("regrain.workers", "Decoder"),
+        "Encoder": ("regrain.workers", "Encoder"),
         "Image": ("PIL.Image", "Image"),
         "Info": ("regrain.codec", "Info"),
         "Model": ("regrain.registry", "Codec"),
