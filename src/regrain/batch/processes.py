@@ -53,14 +53,13 @@ def _run_pool(
                 on_the_way[_submit(pool, work, task)] = task
             if not on_the_way:
                 return []
-            for future in wait(on_the_way, return_when=FIRST_COMPLETED).done:
-                if isinstance(future.exception(), BrokenProcessPool):
-                    continue
-                yield future.result()
-                del on_the_way[future]
-            if any(future.done() for future in on_the_way):  # what is done and still here was lost
+            done = wait(on_the_way, return_when=FIRST_COMPLETED).done
+            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
                 wait(on_the_way)
                 return (yield from _leftovers(on_the_way))
+            for future in done:
+                del on_the_way[future]
+                yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 

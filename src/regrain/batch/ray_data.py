@@ -34,7 +34,13 @@ class _Dataset(Protocol):
     """What is asked of a dataset of Ray Data."""
 
     def map_batches(
-        self, fn: type, *, fn_constructor_args: tuple[object, ...], batch_size: int, compute: object, num_cpus: float
+        self,
+        fn: type,
+        *,
+        fn_constructor_args: tuple[object, ...],
+        batch_size: int,
+        compute: object,
+        num_cpus: float,
     ) -> "_Dataset":
         """A lazy map by a pool of actors."""
 
@@ -70,12 +76,20 @@ def run(tasks: Sequence[Task], work: Work, jobs: int | None = None, address: str
     _connect(jobs, address)
     try:
         data.DataContext.get_current().enable_progress_bars = False
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         count = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
         blocks = max(1, -(-len(tasks) // _BATCH))
         items = [{"source": task.source, "target": task.target} for task in tasks]
         dataset = cast(_Dataset, data.from_items(items, override_num_blocks=min(blocks, 10_000)))
-        pool = data.ActorPoolStrategy(min_size=1, max_size=min(count, blocks))
-        outcomes = dataset.map_batches(Worker, fn_constructor_args=(work,), batch_size=_BATCH, compute=pool, num_cpus=1)
+        pool = data.ActorPoolStrategy(size=min(count, blocks))
+        outcomes = dataset.map_batches(
+            Worker,
+            fn_constructor_args=(work,),
+            batch_size=_BATCH,
+            compute=pool,
+            num_cpus=1,
+        )
         for row in outcomes.iter_rows():
             yield _outcome(row)
     except (ray.exceptions.RayError, ray.exceptions.RaySystemError) as error:

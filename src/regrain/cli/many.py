@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Generator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from regrain import memory, places
@@ -110,7 +110,10 @@ def _outcomes(
         remove_leftovers(task.target for task in plan.tasks)
         engine = _engine(options, [*unlisted, *plan.tasks], work, jobs)
         stack.callback(engine.close)
+        listed = {task.target for task in unlisted}
         for outcome in engine:
+            if outcome.again and outcome.target not in listed:  # a worker of this run wrote it, and died
+                outcome = replace(outcome, again=False)
             if manifest:
                 manifest.add(outcome)
             yield outcome
