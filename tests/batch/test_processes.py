@@ -94,7 +94,10 @@ def test_workers_end_with_their_parent_however_that_ends(tmp_path):
     script.write_text(_PARENT)
     path = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "src"), str(ROOT)])
     parent = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": path},
     )
     workers = {int(parent.stdout.readline()) for _ in range(20)}
     parent.kill()
