@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,10 +91,10 @@ class TestMemory:
         assert main(["encode", "memory://in", "out/", "-q", "30", "--quiet"]) == 0
         assert main(["encode", "memory://in/", "memory://out", "-q", "30"]) == 0
         assert "2 pictures" in capsys.readouterr().err
-        assert self.store.cat("/out/below/b.rgn") == open("out/below/b.rgn", "rb").read()
+        assert self.store.cat("/out/below/b.rgn") == Path("out/below/b.rgn").read_bytes()
         assert main(["encode", "memory://in/", "memory://out/", "-q", "30"]) == 7
         assert "memory://out/a.rgn and 1 more exist" in capsys.readouterr().err
-        assert main(["encode", "memory://in/**.png", "memory://out/", "--skip-existing"]) == 0
+        assert main(["encode", "memory://in/**/*.png", "memory://out/", "--skip-existing"]) == 0
         assert "0 pictures, 0 bytes -> 0, 0.0:1, 2 skipped" in capsys.readouterr().err
         assert main(["decode", "memory://out/", "memory://back/", "--quiet"]) == 0
         assert sorted(self.store.find("/back")) == ["/back/a.png", "/back/below/b.png"]
@@ -111,7 +112,7 @@ class TestMemory:
         assert os.listdir() == []
 
     def test_an_archive_is_read_and_not_written(self, capsys):
-        make_tree(__import__("pathlib").Path("in"), 2)
+        make_tree(Path("in"), 2)
         with zipfile.ZipFile("photos.zip", "w") as archive:
             archive.write("in/0/0.png", "deep/0.png")
             archive.write("in/0/1.png", "deep/er/1.png")
@@ -150,18 +151,20 @@ class TestMemory:
         assert os.listdir(tmp_path / "new") == ["a.rgn"]
 
 
+@pytest.fixture(scope="module")
+def server():
+    """A server of S3's protocol in a thread."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    server.stop()
+
+
 @needs("s3fs", "moto")
 class TestBucket:
-    @pytest.fixture(scope="class")
-    def server(self):
-        from moto.server import ThreadedMotoServer
-
-        server = ThreadedMotoServer(port=0)
-        server.start()
-        host, port = server.get_host_and_port()
-        yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-        server.stop()
-
     @pytest.fixture(autouse=True)
     def bucket(self, server, tmp_path, monkeypatch):
         import s3fs
@@ -174,7 +177,7 @@ class TestBucket:
         self.store = s3fs.S3FileSystem()
         if not self.store.exists("photos"):
             self.store.mkdir("photos")
-        make_tree(__import__("pathlib").Path("in"), 3)
+        make_tree(Path("in"), 3)
         self.store.put("in", "photos/in", recursive=True)
         yield
         self.store.rm("photos/in", recursive=True)
@@ -186,7 +189,7 @@ class TestBucket:
         )
         assert main(["encode", "in", "out", "-q", "30", "--quiet", "--jobs", "1"]) == 0
         for name in ("0/0", "0/1", "1/2"):
-            assert self.store.cat(f"photos/in/out/{name}.rgn") == open(f"out/{name}.rgn", "rb").read()
+            assert self.store.cat(f"photos/in/out/{name}.rgn") == Path(f"out/{name}.rgn").read_bytes()
         assert main(["encode", "s3://photos/in", "s3://photos/in/out/", "--skip-existing", "--jobs", "1"]) == 0
         assert "3 skipped" in capsys.readouterr().err
         assert main(["decode", "s3://photos/in/out", "back/", "--jobs", "1", "--quiet"]) == 0
@@ -207,6 +210,7 @@ class TestBucket:
             raise PermissionError("Access Denied")
 
         monkeypatch.setattr(type(self.store), "_pipe_file", refuse)
+        type(self.store).clear_instance_cache()
         assert main(["encode", "in", "s3://photos/in/out/", "--jobs", "1"]) == 7
         err = capsys.readouterr().err
         assert err.count("\n") == 1

@@ -94,7 +94,7 @@ def test_what_is_out_of_range_is_refused_when_it_is_made(knobs, words):
 
 
 def test_a_column_that_is_not_there_and_steps_that_do_not_fit():
-    with pytest.raises(regrain.UsageError, match="^column is 'image'; the batch has bytes, path$"):
+    with pytest.raises(regrain.UsageError, match=r"^column is 'image'; the batch has bytes, path$"):
         regrain.Encoder()({"path": ["a"], "bytes": [b""]})
     with pytest.raises(regrain.UsageError, match="budget is 3"):
         regrain.Decoder(steps=4, budget=3)

@@ -200,4 +200,4 @@ def _file_system(url: str) -> Iterator[tuple[_FileSystem, str]]:
 
 def _said(error: Exception) -> str:
     """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__

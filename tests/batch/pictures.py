@@ -14,7 +14,10 @@ EXIF_TURNED = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 
 def write_picture(path: Path, seed: int = 0, side: int = 24, **metadata: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 8, 3), np.uint8)
+    rows, columns = np.mgrid[:side, : side + 8]
+    pixels = (
+        np.stack([40 + 3 * rows + seed % 50, 20 + 4 * columns, 200 - 2 * rows], axis=2).clip(0, 255).astype(np.uint8)
+    )
     image.write(image.Picture(pixels, None, image.Metadata(**metadata)), path)
     return path
 

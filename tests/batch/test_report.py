@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_a_manifest_goes_on_after_its_last_whole_line(tmp_path):
         manifest.add(Outcome("c", "d"))
     with Manifest(path) as manifest:
         assert manifest.targets == {"b", "d"}
-    lines = [json.loads(line) for line in open(path, encoding="ascii")]
+    lines = [json.loads(line) for line in Path(path).read_text(encoding="ascii").splitlines()]
     assert [line["source"] for line in lines] == ["a\udcff", "c", "c"]
     assert set(lines[0]) == {"source", "target", "input_bytes", "bytes", "seconds", "sha256", "error", "worker"}
 
@@ -58,7 +59,7 @@ def test_a_manifest_that_cannot_be_written(tmp_path):
         Manifest(str(tmp_path))
     manifest = Manifest(str(tmp_path / "log.jsonl"))
     manifest._file.close()
-    manifest._file = open("/dev/full", "wb", buffering=0)
+    manifest._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - the manifest closes it
     with manifest, pytest.raises(OutputError, match=r"cannot write the manifest .*: No space left on device"):
         manifest.add(Outcome("a", "b"))
 

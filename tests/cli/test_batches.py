@@ -230,15 +230,13 @@ def test_metadata_as_told_and_times_kept(tree, many, flags, kept):
     names = ["photos", "out"] if many else ["photos/a.png", "out/a.rgn"]
     Path("out").mkdir()
     assert main(["encode", *names, "--quiet", "--preserve-times", *flags]) == 0
-    info = Image.open(Path("out/a.rgn")).info if "regrain.pillow" in sys.modules else None
     assert os.stat("out/a.rgn").st_mtime == 1_000_000_000.5
     sections = {section["name"] for section in regrain.inspect("out/a.rgn").sections}
     assert sections & {"exif", "icc", "xmp"} == kept
-    assert info is None or kept <= set(info)
     names = ["out", "back"] if many else ["out/a.rgn", "back/a.png"]
     Path("back").mkdir()
     assert main(["decode", *names, "--quiet", "--preserve-times", "--strip"]) == 0
     assert os.stat("back/a.png").st_mtime == 1_000_000_000.5
-    picture = Image.open("back/a.png")
-    assert picture.getexif()[0x0112] == 6
-    assert "xmp" not in picture.info
+    with Image.open("back/a.png") as picture:
+        assert picture.getexif()[0x0112] == 6
+        assert "xmp" not in picture.info

@@ -28,11 +28,13 @@ class Manifest:
         self._path = path
         try:
             self._file: BinaryIO = open(path, "a+b")  # noqa: SIM115 - closed by `__exit__`
-            self.targets = self._read()
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{escape(path)} exists and is no manifest; name another file") from error
         except OSError as error:
             raise OutputError(f"cannot write the manifest {escape(path)}: {error.strerror or error}") from error
+        try:
+            self.targets = self._read()
+        except BaseException:
+            self._file.close()
+            raise
 
     def add(self, outcome: Outcome) -> None:
         """Write a line, which is in the system's hands afterwards. Raises OutputError."""

@@ -17,12 +17,14 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 
 from regrain.batch.plan import Task
-from regrain.batch.work import Outcome
+from regrain.batch.work import WRITING, Outcome
 
 __all__ = ["run"]
 
 _AHEAD = 3
 """Tasks on their way for each worker, the one that it works on among them."""
+_PATIENCE = 10.0
+"""Seconds that a worker without a parent may take to write what it has in hand."""
 _DIED = "its worker died, perhaps for want of memory: try fewer --jobs, or a lower --max-pixels"
 
 
@@ -95,4 +97,5 @@ def _follow_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
+        WRITING.acquire(timeout=_PATIENCE)
         os._exit(1)

@@ -13,13 +13,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from time import perf_counter
 
 from regrain import Decoder, Encoder, image, places
 from regrain.batch.plan import Task
 from regrain.errors import ModelError, OutputError, RegrainError
 
-__all__ = ["Outcome", "Work"]
+__all__ = ["WRITING", "Outcome", "Work"]
+
+WRITING = Lock()
+"""Held while a target is written: who ends this process waits for it, so that no temporary file stays."""
 
 _HOPELESS = frozenset({errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """What the system says of a target that no other picture can be written to either."""
@@ -98,7 +102,8 @@ class Work:
                 os.makedirs(os.path.dirname(task.target) or ".", exist_ok=True)
             except OSError as error:
                 raise OutputError(f"{task.target}: its folder cannot be made: {error.strerror}") from error
-        image.write_bytes(data, task.target, modified=modified)
+        with WRITING:
+            image.write_bytes(data, task.target, modified=modified)
 
 
 def _present(target: str) -> bytes:

@@ -117,6 +117,7 @@ def _outcomes(
             if manifest:
                 manifest.add(outcome)
             yield outcome
+        remove_leftovers(task.target for task in plan.tasks)
 
 
 def _engine(
@@ -136,7 +137,8 @@ def _engine(
 def _say_outcome(outcome: "Outcome", left: int) -> None:
     """A line for each thing to know; raises the error of one that says how all others will end."""
     for note in outcome.notes:
-        say(f"regrain: warning: {one_line(note)}", aside=True)
+        named = note if note.startswith(outcome.source) else f"{outcome.source}: {note}"
+        say(f"regrain: warning: {one_line(named)}", aside=True)
     if outcome.hopeless:
         more = f"; {left:,} more are not done, --skip-existing goes on" if left else ""
         raise _HOPELESS.get(outcome.exit_code, RegrainError)(f"{outcome.error}{more}")
