@@ -36,6 +36,12 @@ FLAGS = {
         "--eta",
         "--seed",
         "--init-noise",
+        "--sampler",
+        "--realism-map",
+        "--map",
+        "--map-seeds",
+        "--region",
+        "--max-size",
         "--partial",
         "--max-pixels",
         "--max-memory",
@@ -219,8 +225,10 @@ def test_encode_flags_reach_the_codec(photo, codec, flags, wanted):
 def test_decode_flags_reach_the_codec(photo, codec):
     assert main(["encode", "photo.png"]) == 0
     knobs = ["--steps", "4", "--realism", "0.5", "--eta", "1", "--seed", "9", "--init-noise", "0.25"]
+    knobs += ["--region", "0,0,4,4", "--sampler", "ddim", "--realism-map", "mask.png"]
     assert main(["decode", "photo.rgn", "back.png", *knobs, "--max-memory", "2Gi"]) == 0
     wanted = {"steps": 4, "realism": 0.5, "eta": 1, "seed": 9, "init_noise": 0.25, "max_memory": 2**31}
+    wanted |= {"region": (0, 0, 4, 4), "max_size": None, "sampler": "ddim", "realism_map": "mask.png"}
     assert codec.calls[-1] == wanted | {"model": None, "device": None}
 
 
@@ -634,7 +642,8 @@ def test_flags_are_exactly_these(command, capsys):
     common |= METADATA | MANY if command in ("encode", "decode") else set()
     common |= {"--format"} if command == "decode" else set()
     assert {word for word in words if word.startswith("--")} == FLAGS[command] | common
-    assert len(FLAGS[command]) <= 9  # beside the common ones; --model is common to all commands that need weights
+    # beside the common ones, such as --model; those of decode stand in groups of the help
+    assert len(FLAGS[command]) <= 9 + 8 * (command == "decode")
 
 
 def test_version(capsys):

@@ -34,6 +34,7 @@ ERRORS = {
 }
 TYPES = {"Info", "Model", "Picturelike"}
 WORKERS = {"Decoder", "Encoder"}
+RETURNS = {"encode": bytes, "decode": Image.Image, "inspect": regrain.Info, "deviation_map": np.ndarray}
 SIGNATURES = {
     "encode": {
         "image": inspect.Parameter.empty,
@@ -55,11 +56,21 @@ SIGNATURES = {
         "eta": 0.0,
         "seed": 0,
         "init_noise": 1.0,
+        "sampler": "ddim",
+        "realism_map": None,
         "partial": False,
+        "region": None,
+        "max_size": None,
         "model": None,
         "device": None,
         "max_pixels": 250_000_000,
         "max_memory": None,
+    },
+    "deviation_map": {
+        "data": inspect.Parameter.empty,
+        "seeds": 8,
+        "seed": 0,
+        "options": inspect.Parameter.empty,
     },
     "inspect": {"data": inspect.Parameter.empty},
     "load": {"path": None, "device": None},
@@ -125,13 +136,39 @@ def test_encode_refuses_what_is_out_of_range_before_it_reads(name, values):
         ("realism", [-0.01, 1.01, None.__class__]),
         ("seed", [-1, 2**64, "0"]),
         ("init_noise", [-0.01, 1.01, "1"]),
+        ("sampler", ["euler", None, 1]),
+        ("region", [(0, 0, 1), "0,0,1,1", (0.0, 0, 1, 1)]),
+        ("max_size", [0, 1.5]),
         ("max_memory", [0]),
     ],
 )
 def test_decode_refuses_what_is_out_of_range_before_it_reads(name, values):
     for value in values:
-        with pytest.raises(regrain.UsageError, match=f"^{name} is .*; allowed is "):
+        with pytest.raises(regrain.UsageError, match=f"^{name} is .*; allowed (is|are) "):
             regrain.decode("there is no such file", **{name: value})
+
+
+def test_a_region_and_a_size_do_not_go_together():
+    with pytest.raises(regrain.UsageError, match=r"^region and max_size are given together"):
+        regrain.decode("there is no such file", region=(0, 0, 1, 1), max_size=3)
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "second-order"])
+def test_eta_goes_with_ddim_alone(sampler):
+    with pytest.raises(regrain.UsageError, match=f"eta is 0.5 and the sampler {sampler}"):
+        regrain.decode("there is no such file", sampler=sampler, eta=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"seeds": 1}, r"^seeds is 1; allowed is a whole number from 2"),
+        ({"quality": 3}, r"^quality is no option of deviation_map"),
+    ],
+)
+def test_a_deviation_map_refuses_options_before_it_reads(options, error):
+    with pytest.raises(regrain.UsageError, match=error):
+        regrain.deviation_map("there is no such file", **options)
 
 
 @pytest.mark.parametrize("budget", [-1, float("nan"), float("inf"), "2", True])
@@ -225,7 +262,7 @@ def test_a_huge_number_is_refused_in_few_words():
 def test_type_hints_are_resolved(name):
     hints = typing.get_type_hints(getattr(regrain, name))
     assert set(hints) == {*SIGNATURES[name], "return"}
-    assert hints["return"] == {"encode": bytes, "decode": Image.Image, "inspect": regrain.Info}.get(name, regrain.Model)
+    assert hints["return"] == RETURNS.get(name, regrain.Model)
 
 
 def test_types_are_importable_and_other_names_are_not():
@@ -292,6 +329,11 @@ EXAMPLES = (
     "regrain.conditional.dct",
     "regrain.tiles",
     "regrain.diffusion.noise",
+    "regrain.places",
+    "regrain.workers",
+    "regrain.batch.totals",
+    "regrain.cli.progress",
+    "regrain.image.selection",
 )
 
 

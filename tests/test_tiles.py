@@ -18,7 +18,7 @@ def decoder(done):
 
 def test_all_are_decoded_in_order():
     done = []
-    decode_each([b"a", b"b", b"c"], decoder(done), partial=False)
+    decode_each(dict(enumerate([b"a", b"b", b"c"])), decoder(done), partial=False)
     assert done == [(0, b"a"), (1, b"b"), (2, b"c")]
 
 
@@ -26,13 +26,13 @@ def test_all_are_decoded_in_order():
 def test_the_first_that_is_not_there_is_named(payload, said):
     done = []
     with pytest.raises(Corrupt, match=f"^latents, tile 1: {said}$"):
-        decode_each([b"a", payload, b"c"], decoder(done), partial=False)
+        decode_each(dict(enumerate([b"a", payload, b"c"])), decoder(done), partial=False)
     assert done == [(0, b"a")]
 
 
 def test_what_is_lost_is_lost_alone_and_said(caplog):
     done = []
-    decode_each([None, b"b", b"bad"], decoder(done), partial=True)
+    decode_each(dict(enumerate([None, b"b", b"bad"])), decoder(done), partial=True)
     assert done == [(1, b"b")]
     assert [record.getMessage() for record in caplog.records] == [
         "latents: 2 of 3 tiles are lost (tile 0: cut off or damaged; tile 2: it does not decode)"
@@ -41,7 +41,7 @@ def test_what_is_lost_is_lost_alone_and_said(caplog):
 
 def test_any_number_of_lost_tiles_is_one_line(caplog):
     done = []
-    decode_each([*[None] * 400_000, b"a"], decoder(done), partial=True)
+    decode_each(dict(enumerate([*[None] * 400_000, b"a"])), decoder(done), partial=True)
     assert done == [(400_000, b"a")]
     (said,) = (record.getMessage() for record in caplog.records)
     assert said.startswith("latents: 400000 of 400001 tiles are lost (tile 0: ")
@@ -57,14 +57,14 @@ def test_tiles_that_pass_their_checksums_and_do_not_decode_are_tried_a_few_times
         raise Corrupt("it does not decode")
 
     with pytest.raises(Corrupt, match="tile 63: it does not decode"):
-        decode_each([b"bad"] * 400_000, decode, partial=True)
+        decode_each(dict.fromkeys(range(400_000), b"bad"), decode, partial=True)
     assert tried == [*range(64)]
 
 
 @pytest.mark.parametrize("payloads", [[None], [b"bad", None, b"bad"]])
 def test_where_none_is_left_it_is_an_error_all_the_same(payloads):
     with pytest.raises(Corrupt, match=f"tile {len(payloads) - 1}: "):
-        decode_each(payloads, decoder([]), partial=True)
+        decode_each(dict(enumerate(payloads)), decoder([]), partial=True)
 
 
 def test_tiles_cover_all_once():

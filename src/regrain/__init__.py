@@ -8,6 +8,7 @@ the errors are the whole public face. Importing it imports neither torch nor num
 """
 
 import os
+from inspect import signature
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from regrain import types
@@ -25,7 +26,7 @@ from regrain.errors import (
     UsageError,
 )
 from regrain.files import read_file as _read
-from regrain.options import check_arguments
+from regrain.options import check_arguments, check_names
 
 if TYPE_CHECKING:
     from regrain.types import Decoder, Encoder, Info, Model, Picturelike
@@ -56,6 +57,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "decode",
+    "deviation_map",
     "encode",
     "inspect",
     "load",
@@ -127,7 +129,11 @@ def decode(
     eta: float = 0.0,
     seed: int = 0,
     init_noise: float = 1.0,
+    sampler: "types.Sampler" = "ddim",
+    realism_map: "types.Picturelike | None" = None,
     partial: bool = False,
+    region: "tuple[int, int, int, int] | None" = None,
+    max_size: int | None = None,
     model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -140,8 +146,14 @@ def decode(
     flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32 steps, the most that should end within `budget`
     seconds (None: 5) of the call on this machine, where the first step is timed. `init_noise` in [0, 1] is the standard
     deviation of the noise that the default method starts from, in units of the schedule's: at 0 all seeds are alike.
+    `sampler` is the rule of a step: "ddim" with its `eta`, "ancestral" (as with eta 1), or "second-order", which is
+    deterministic (DPM-Solver++(2M)). `realism_map`, whatever `encode` takes and of the size of the picture, scales
+    realism by place in the default method: black stays faithful, white is drawn.
     The same `seed` and number of steps give the same pixels on the same machine and threads. `partial` decodes what is
-    whole of a damaged file. `max_memory`, `model` and `device` are as in `encode`.
+    whole of a damaged file. `region` (left, top, width, height) decodes this part of the picture and no other, equal to
+    a crop of the whole to one level. `max_size` fits the picture into a square of so many pixels; where an eighth of
+    it is no smaller, it comes from the latents alone, faithful and in a fraction of the time. `max_memory`, `model` and
+    `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -158,7 +170,11 @@ def decode(
         eta=eta,
         seed=seed,
         init_noise=init_noise,
+        sampler=sampler,
+        realism_map=realism_map,
         partial=partial,
+        region=region,
+        max_size=max_size,
         model=model,
         device=device,
         max_pixels=max_pixels,
@@ -167,6 +183,30 @@ def decode(
     from regrain import codec
 
     return codec.decode(_read(data, knobs["max_pixels"]), **knobs).to_pillow()
+
+
+def deviation_map(
+    data: str | os.PathLike[str] | bytes | BinaryIO, *, seeds: int = 8, seed: int = 0, **options: object
+) -> "types.Figures":
+    """Where a decoded picture was drawn by chance: the standard deviation over `seeds` (2 to 1000), from `seed` on.
+
+    float32 (height, width), in levels of 255, the root mean square over the channels: 0 where the file says it all.
+    `options` are those of `decode`; with realism 0 it is 0 throughout, as it is for the progressive method unless
+    steps are above 1 and eta above 0. Raises what `decode` raises.
+
+    >>> import numpy, regrain
+    >>> data = regrain.encode(numpy.zeros((24, 32, 3), numpy.uint8))
+    >>> regrain.deviation_map(data, seeds=2).shape
+    (24, 32)
+    """
+    allowed = [name for name in signature(decode).parameters if name not in ("data", "seed")]
+    check_names(options, allowed, "deviation_map")
+    defaults = {"max_pixels": 250_000_000}
+    knobs = check_arguments(seeds=seeds, seed=seed, **defaults | options)
+    from regrain import codec
+
+    file, count, first = _read(data, knobs["max_pixels"]), knobs.pop("seeds"), knobs.pop("seed")
+    return codec.deviation_map(lambda chosen: codec.decode(file, seed=chosen, **knobs).pixels, count, first)
 
 
 def inspect(data: str | os.PathLike[str] | bytes | BinaryIO) -> "types.Info":

@@ -4,6 +4,7 @@ Everything a file can be refused for (magic, version, lengths, checksums, limits
 before a network is loaded and before anything of the size the header claims is allocated.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from regrain import bitstream, memory, registry
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
-from regrain.options import DecodeOptions
+from regrain.options import Box, DecodeOptions, Sampler
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from regrain.image import Picture
     from regrain.registry import Codec
 
-__all__ = ["Info", "decode", "default_steps", "encode", "inspect"]
+__all__ = ["REDUCTIONS", "Info", "decode", "default_steps", "deviation_map", "encode", "inspect"]
 
+log = logging.getLogger(__name__)
 DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
+REDUCTIONS = (16, 8)
+"""How much smaller a picture is that comes from latents alone."""
 DEFAULT_STEPS_MOST = 2
 """The most steps that weights take where nobody names a number."""
 
@@ -161,17 +165,30 @@ def decode(
     eta: float = 0.0,
     seed: int = 0,
     init_noise: float = 1.0,
+    sampler: Sampler = "ddim",
+    realism_map: object = None,
     partial: bool = False,
+    region: Box | None = None,
+    max_size: int | None = None,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
     max_memory: int | None = None,
 ) -> "Picture":
-    """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens."""
+    """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens.
+
+    Raises UsageError for a realism map of another size, or for one where the method has no realism by place, and for a
+    region that is not within the picture.
+    """
     header = bitstream.read_header(data)
+    reduction = _reduction(header, max_size)
+    if region is not None:
+        _check_region(region, header)
     bitstream.check_pixels(header, max_pixels, partial=partial)
     most = STEPS[-1] if isinstance(steps, Budget) else steps or DEFAULT_STEPS_MOST
-    memory.check("decoding", header, steps=most, limit=max_memory, torch=registry.needs_torch(model, device))
+    memory.check(
+        "decoding", _header_of(region, header), steps=most, limit=max_memory, torch=registry.needs_torch(model, device)
+    )
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
@@ -179,20 +196,87 @@ def decode(
     given = registry.resolve_model(model, device, wanted)
     if given:
         _check_fingerprint(wanted, given.fingerprint)
-    from regrain.image import Metadata, Picture
+    from regrain.image import Metadata, Picture, fit
 
+    mask = None if realism_map is None else _realism_map(realism_map, header)
     model = registry.model_for(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
     steps = model.default_steps(realism) if steps is None else steps
-    options = DecodeOptions(steps, realism, eta, seed, init_noise, partial)
+    options = DecodeOptions(steps, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
     with registry.torch_defaults():
         pixels = model.decode(stream, options)
-    return Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
+    alpha = None if alpha is None else options.cut(alpha)
+    picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
+    return picture if max_size is None else fit(picture, max_size)
+
+
+def deviation_map(
+    decode_seed: "Callable[[int], NDArray[np.uint8]]",
+    seeds: int,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> "NDArray[np.float32]":
+    """The standard deviation over so many seeds, from `seed` on, in levels: float32 (height, width).
+
+    It is the root mean square over the channels of the unbiased estimate. `decode_seed` gives the pixels of a seed,
+    and `progress` hears after each how many are done.
+    """
+    import numpy as np
+
+    mean, squares = np.zeros((), np.float32), np.zeros((), np.float32)
+    for number in range(seeds):
+        pixels = decode_seed((seed + number) % 2**64)
+        apart = pixels - mean  # Welford's update (Technometrics 4, 1962): no large sums that cancel
+        mean = mean + apart / np.float32(number + 1)
+        squares = squares + apart * (pixels - mean)
+        if progress is not None:
+            progress(number + 1)
+    deviation: NDArray[np.float32] = np.sqrt(squares.mean(axis=2) / np.float32(seeds - 1))
+    if not deviation.any():
+        log.warning("all %d seeds give one picture: realism, steps, eta or init_noise leave nothing to chance", seeds)
+    return deviation
+
+
+def _realism_map(source: object, header: bitstream.Header) -> "NDArray[np.uint8]":
+    """The mask of a file's size. Raises UsageError where it has another size or the method has no realism by place."""
+    from regrain.image import read_mask
+
+    if header.method is not bitstream.Method.CONDITIONAL:
+        raise UsageError(f"realism_map is for the conditional method; the file is {header.method.name.lower()}")
+    return read_mask(source, header.width, header.height)
 
 
 def default_steps(header: bitstream.Header, realism: float, model: "Codec | None", device: str | None) -> int:
     """The steps that a file is decoded in, by this model or else the package's own, where nobody names a number."""
     return registry.model_for(model, header.method, device, header.fingerprint).default_steps(realism)
+
+
+def _reduction(header: bitstream.Header, max_size: int | None) -> int:
+    """The largest reduction, 16 or 8, that leaves a picture at least `max_size` pixels on its longer side, else 1."""
+    longest = max(header.width, header.height)
+    fitting = (reduction for reduction in REDUCTIONS if max_size is not None and -(-longest // reduction) >= max_size)
+    return next(fitting, 1)
+
+
+def _check_region(region: Box, header: bitstream.Header) -> None:
+    """Raise UsageError unless the box has a pixel and lies within the picture."""
+    left, top, width, height = region
+    inside = min(left, top) >= 0 and left + width <= header.width and top + height <= header.height
+    if not inside or min(width, height) < 1:
+        raise UsageError(
+            f"region is {left},{top},{width},{height}; allowed is a box within {header.width} x {header.height} pixels"
+        )
+
+
+def _header_of(region: Box | None, header: bitstream.Header) -> bitstream.Header:
+    """The header of as much of a picture as decoding a region of the default method holds: it, and whole tiles."""
+    if region is None or header.method is not bitstream.Method.CONDITIONAL:
+        return header
+    width, height = (
+        min(side + 2 * header.tile, whole)
+        for side, whole in zip(region[2:], (header.width, header.height), strict=True)
+    )
+    return replace(header, width=width, height=height)
 
 
 def _alpha(stream: bitstream.Stream, *, partial: bool) -> "NDArray[np.uint8] | None":

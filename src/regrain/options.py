@@ -10,15 +10,34 @@ import os
 import reprlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from regrain.bitstream import Method
 from regrain.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from regrain.diffusion.budget import Budget
 
-__all__ = ["METHODS", "NAMES", "RANGES", "RATES", "DecodeOptions", "check_arguments", "check_names"]
+__all__ = [
+    "METHODS",
+    "NAMES",
+    "RANGES",
+    "RATES",
+    "SAMPLERS",
+    "DecodeOptions",
+    "Sampler",
+    "check_arguments",
+    "check_names",
+]
+
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
+Sampler = Literal["ddim", "ancestral", "second-order"]
+SAMPLERS: tuple[Sampler, ...] = ("ddim", "ancestral", "second-order")
+"""DDIM with its eta (Song et al. 2021), DDPM's ancestral steps (Ho et al. 2020), DPM-Solver++(2M) (Lu et al. 2022)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,10 @@ class DecodeOptions:
     """How a file is decoded: steps >= 1 or a time for them, realism and eta in [0, 1], the seed of the noise.
 
     `init_noise` is the standard deviation of the noise that sampling starts from, in units of the schedule's own.
-    `partial` decodes what is whole of a damaged file.
+    `sampler` is the rule of a step: second-order steps and ancestral ones take no eta.
+    `realism_map`, uint8 (height, width), scales realism by place: 0 is the faithful picture, 255 the sample.
+    `partial` decodes what is whole of a damaged file. `region` is a box (left, top, width, height) within the picture,
+    None all of it, and `reduction` 8 or 16 gives the means of squares of so many pixels.
     """
 
     steps: "int | Budget" = 1
@@ -34,7 +56,23 @@ class DecodeOptions:
     eta: float = 0.0
     seed: int = 0
     init_noise: float = 1.0
+    sampler: Sampler = "ddim"
+    realism_map: "NDArray[np.uint8] | None" = None
     partial: bool = False
+    region: "Box | None" = None
+    reduction: int = 1
+
+    @property
+    def step_noise(self) -> float:
+        """The eta of a DDIM step: an ancestral step with the posterior's variance is one with eta 1."""
+        return 1.0 if self.sampler == "ancestral" else self.eta
+
+    def cut(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        """The region, or the reduction, of the whole pixels (height, width[, channels]) of a picture."""
+        if self.region is not None:
+            left, top, width, height = self.region
+            return pixels[top : top + height, left : left + width]
+        return pixels if self.reduction == 1 else _reduce(pixels, self.reduction)
 
 
 METHODS = tuple(method.name.lower() for method in Method)
@@ -48,13 +86,21 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "realism": (0, 1, float),
     "eta": (0, 1, float),
     "seed": (0, 2**64 - 1, int),
+    "seeds": (2, 1000, int),
     "init_noise": (0, 1, float),
+    "max_size": (1, 2**31, int),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
 }
 RATES = ("quality", "target_size", "target_bpp")
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
+    "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
+    "realism_map": (lambda value: True, "is a grey picture of the size of the decoded one"),
+    "region": (
+        lambda value: isinstance(value, tuple | list) and len(value) == 4 and all(type(side) is int for side in value),
+        "are four whole numbers: left, top, width, height",
+    ),
     "method": (lambda value: isinstance(value, str) and value in METHODS, f"are {', '.join(METHODS)}"),
     "device": (lambda value: isinstance(value, str), "is a name such as cpu, cuda or onnx"),
     "model": (
@@ -63,7 +109,9 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "path": (lambda value: isinstance(value, str | os.PathLike), f"is a path, or one of {', '.join(METHODS)}"),
 }
-_OPTIONAL = {*RATES, "budget", "steps", "max_memory", "method", "device", "model", "path"}
+_OPTIONAL = {
+    *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",
+}  # fmt: skip
 NAMES = frozenset(RANGES) | frozenset(_CHOICES)
 
 
@@ -77,6 +125,10 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
     rates = [name for name in RATES if values.get(name) is not None]
     if len(rates) > 1:
         raise UsageError(f"{' and '.join(rates)} are given together; at most one of them is allowed")
+    if values.get("region") is not None and values.get("max_size") is not None:
+        raise UsageError("region and max_size are given together; at most one of them is allowed")
+    if values.get("eta") and values.get("sampler", "ddim") != "ddim":
+        raise UsageError(f"eta is {values['eta']:g} and the sampler {values['sampler']}; eta goes with ddim alone")
     return _with_budget(values) if "steps" in values else values
 
 
@@ -116,6 +168,18 @@ def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a 
         word = " or 'auto'" if name == "steps" else ""
         raise UsageError(f"{name} is {_quote(value)}; allowed is {what} from {low} to {high}{word}")
     return figure
+
+
+def _reduce(pixels: "NDArray[np.uint8]", reduction: int) -> "NDArray[np.uint8]":
+    """Means of squares of pixels, those at the right and the bottom repeated to whole squares."""
+    import numpy as np
+
+    down, across = (-side % reduction for side in pixels.shape[:2])
+    whole = np.pad(pixels, [(0, down), (0, across), *[(0, 0)] * (pixels.ndim - 2)], mode="edge")
+    rows, columns = whole.shape[0] // reduction, whole.shape[1] // reduction
+    squares = whole.reshape(rows, reduction, columns, reduction, *whole.shape[2:])
+    means: NDArray[np.uint8] = squares.mean((1, 3), dtype=np.float32).round().astype(np.uint8)
+    return means
 
 
 def _quote(value: object) -> str:

@@ -24,6 +24,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 import regrain
 from regrain import bitstream
+from regrain.codec import REDUCTIONS
 from regrain.errors import RegrainError, UsageError
 from regrain.image import Metadata, read
 from regrain.image.picture import EXIF_MARK
@@ -54,6 +55,7 @@ class RegrainImageFile(ImageFile.ImageFile):
     format_description = "regrain, a diffusion image codec"
     _settings: dict[str, Any] = {**_DECODING, **_PILLOWS}  # noqa: RUF012 - replaced, never changed
     _file: bytes | None = None
+    _whole_pixels = 2**62
 
     def _open(self) -> None:
         """Read header and metadata; `UnidentifiedImageError` with the reason when the header is broken."""
@@ -63,9 +65,24 @@ class RegrainImageFile(ImageFile.ImageFile):
             header = bitstream.read_header(front)
         except RegrainError as error:
             raise UnidentifiedImageError(str(error)) from error
-        self._size = header.width, header.height
+        self._size, self._whole_pixels = (header.width, header.height), header.width * header.height
         self._mode = _MODES[header.grey, header.alpha]
         self.info.update(_front_metadata(front).info())
+
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Before the pixels are loaded, choose an eighth or a sixteenth that is no smaller than `size`; see Pillow's.
+
+        The mode stays. Returns what Pillow's `draft` does: the mode and the box of the whole picture, or None.
+        """
+        if size is None or self._im is not None or self._settings["region"] is not None:
+            return None
+        width, height = self.size
+        for reduction in REDUCTIONS:
+            smaller = -(-width // reduction), -(-height // reduction)
+            if smaller[0] >= size[0] and smaller[1] >= size[1]:
+                self._size, self._settings = smaller, self._settings | {"max_size": max(smaller)}
+                return self.mode, (0, 0, width / reduction, height / reduction)
+        return None
 
     def load(self, **settings: Any) -> PixelAccess | None:  # noqa: ANN401 - those of `regrain.decode`
         """Decode the pixels with the `settings` that `regrain.decode` takes; returns Pillow's access to the pixels.
@@ -83,10 +100,10 @@ class RegrainImageFile(ImageFile.ImageFile):
 
     def _decode(self, wanted: dict[str, Any]) -> None:
         """Become the picture that these settings make of the file, unless that is what this is."""
-        own = {"partial": bool(ImageFile.LOAD_TRUNCATED_IMAGES), "max_pixels": self.width * self.height}
+        own = {"partial": bool(ImageFile.LOAD_TRUNCATED_IMAGES), "max_pixels": self._whole_pixels}
         knobs = wanted | {name: value for name, value in own.items() if wanted[name] is None}
         check_arguments(**knobs)
-        if self._im is not None and wanted == self._settings:
+        if self._im is not None and all(_equal(value, self._settings[name]) for name, value in wanted.items()):
             return
         with _as_os_errors():
             decoded = regrain.decode(self._whole_file(), **knobs)
@@ -97,18 +114,18 @@ class RegrainImageFile(ImageFile.ImageFile):
     def verify(self) -> None:
         """Check every length and checksum without decoding; raises `OSError` when one is wrong."""
         with _as_os_errors():
-            bitstream.read(self._whole_file(), max_pixels=self.width * self.height)
+            bitstream.read(self._whole_file(), max_pixels=self._whole_pixels)
         super().verify()
 
     def __getstate__(self) -> list[Any]:
         """Pixels, file and settings; a model is left out unless it is a name or a path."""
         state, model = super().__getstate__(), self._settings["model"]
         named = model if isinstance(model, str | os.PathLike) else None
-        return [*state, (self._file, self._settings | {"model": named})]
+        return [*state, (self._file, self._settings | {"model": named}, self._whole_pixels)]
 
     def __setstate__(self, state: list[Any]) -> None:
         """The inverse: the picture is loaded, and may be loaded again with other settings."""
-        *rest, (self._file, self._settings) = state
+        *rest, (self._file, self._settings, self._whole_pixels) = state
         self.fp = None
         super().__setstate__(rest)
 
@@ -123,6 +140,11 @@ class RegrainImageFile(ImageFile.ImageFile):
                 self.fp.close()
             self.fp = None
         return self._file
+
+
+def _equal(one: object, other: object) -> bool:
+    """Whether a setting is what it was; a realism map, which may be an array, is the same only as the same object."""
+    return one is other or (not hasattr(one, "__array__") and not hasattr(other, "__array__") and one == other)
 
 
 def _front(file: IO[bytes]) -> bytes:

@@ -1,7 +1,7 @@
 """Tiles: where they lie, and decoded one by one: what is lost is lost alone. Windows, so that memory is bounded."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,15 +32,15 @@ def places(height: int, width: int, side: int) -> list[Place]:
     return [(slice(top, min(top + side, height)), slice(left, min(left + side, width))) for top, left in corners]
 
 
-def decode_each(payloads: Sequence[bytes | None], decode: Callable[[int, bytes], None], *, partial: bool) -> None:
-    """Call `decode(number, payload)` for each tile, in order; it raises Corrupt, without naming the tile, or is done.
+def decode_each(payloads: Mapping[int, bytes | None], decode: Callable[[int, bytes], None], *, partial: bool) -> None:
+    """Call `decode(number, payload)` for each tile; it raises Corrupt, without naming the tile, or is done.
 
     Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: a
     logged warning names the first few and counts them all, and Corrupt is raised only where no tile is left, or where
     FORGED tiles that passed their checksums did not decode: no accident does that, and each may cost as much as a tile.
     """
     lost, forged = list[str](), 0
-    for index, payload in enumerate(payloads):
+    for index, payload in payloads.items():
         try:
             if payload is None:
                 raise Corrupt("cut off or damaged")

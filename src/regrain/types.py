@@ -6,23 +6,30 @@ So `import regrain` stays light, and `typing.get_type_hints` works on every publ
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Decoder", "Encoder", "Image", "Info", "Model", "Picturelike"]
+__all__ = ["Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Sampler"]
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from regrain.codec import Info
     from regrain.image.sources import Picturelike
+    from regrain.options import Sampler
     from regrain.registry import Codec as Model
     from regrain.workers import Decoder, Encoder
+
+    Figures = NDArray[np.float32]
 else:
     _MODULES = {
         "Decoder": ("regrain.workers", "Decoder"),
         "Encoder": ("regrain.workers", "Encoder"),
+        "Figures": ("numpy", "ndarray"),
         "Image": ("PIL.Image", "Image"),
         "Info": ("regrain.codec", "Info"),
         "Model": ("regrain.registry", "Codec"),
         "Picturelike": ("regrain.image.sources", "Picturelike"),
+        "Sampler": ("regrain.options", "Sampler"),
     }
 
     def __getattr__(name: str) -> object:

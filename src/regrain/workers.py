@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from regrain.image import Picture
     from regrain.image.sources import Picturelike
+    from regrain.options import Sampler
 
     Batch = Mapping[str, Sequence[object]]
     Filelike = str | os.PathLike[str] | bytes | BinaryIO
@@ -181,10 +182,11 @@ class Encoder(_Worker):
 class Decoder(_Worker):
     """.rgn files to pictures, batch by batch, in whatever process it is sent to.
 
-    The options are those of `regrain.decode`, but `model` is a name or a path; `keep`, `threads` and `errors` are as
-    in `Encoder`. A batch with columns has files in `column` (bytes, paths, URLs), and gets pictures in `into`. What
-    they are is `output`: "array" is uint8 (H, W, C), of 1 to 4 channels, grey or RGB and perhaps alpha; "pillow" is
-    Pillow's image; the name of a format, such as "png" or "webp", is the bytes of such a file.
+    The options are those of `regrain.decode`, but `model` is a name or a path, and there is no map of realism, which
+    belongs to one picture; `keep`, `threads` and `errors` are as in `Encoder`. A batch with columns has files in
+    `column` (bytes, paths, URLs), and gets pictures in `into`. What they are is `output`: "array" is uint8 (H, W, C),
+    of 1 to 4 channels, grey or RGB and perhaps alpha; "pillow" is Pillow's image; the name of a format, such as "png"
+    or "webp", is the bytes of such a file.
 
     >>> import numpy, regrain
     >>> file = regrain.encode(numpy.zeros((24, 32, 3), numpy.uint8), quality=30)
@@ -201,7 +203,10 @@ class Decoder(_Worker):
         eta: float = 0.0,
         seed: int = 0,
         init_noise: float = 1.0,
+        sampler: "Sampler" = "ddim",
         partial: bool = False,
+        region: tuple[int, int, int, int] | None = None,
+        max_size: int | None = None,
         model: str | os.PathLike[str] | None = None,
         device: str | None = None,
         max_pixels: int = 250_000_000,
@@ -223,7 +228,10 @@ class Decoder(_Worker):
             eta=eta,
             seed=seed,
             init_noise=init_noise,
+            sampler=sampler,
             partial=partial,
+            region=region,
+            max_size=max_size,
             model=_plain(model),
             device=device,
             max_pixels=max_pixels,

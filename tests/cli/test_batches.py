@@ -143,6 +143,11 @@ def test_what_is_refused_before_anything_is_written(tree, capsys, arguments, cod
     fails(capsys, ["encode", *arguments], code, *words)
 
 
+def test_maps_are_of_one_picture(tree, capsys):
+    fails(capsys, ["decode", "in", "out", "--map", "m.png"], 2, "--map is for one picture")
+    fails(capsys, ["decode", "in", "out", "--realism-map", "m.png"], 2, "--realism-map is for one picture")
+
+
 def test_a_disk_that_is_full_ends_the_run_and_harms_nothing(tree, capsys, monkeypatch):
     written, real = [], image.writing._replace
 

@@ -18,7 +18,7 @@ from regrain.conditional.model import build_sampler, sampler_state
 from regrain.diffusion import schedule
 from regrain.diffusion.unet import RESIDUAL, DenoiserConfig
 from regrain.errors import ModelError
-from regrain.options import DecodeOptions
+from regrain.options import SAMPLERS, DecodeOptions
 
 FAITHFUL = replace(SMALL, denoiser=DenoiserConfig(widths=(8, 12, 16), depths=(2, 1, 1), embedding=8))
 SAMPLING = replace(FAITHFUL, sampler=True)
@@ -96,6 +96,25 @@ def test_every_option_changes_something(model, y_hat, name):
 
 def test_eta_changes_something(model, y_hat):
     assert np.abs(pixels(model, y_hat, steps=3) - pixels(model, y_hat, steps=3, eta=1.0)).mean() > 0.2
+
+
+def test_samplers_are_different_and_ancestral_steps_are_ddim_with_eta_1(model, y_hat):
+    drawn = {name: pixels(model, y_hat, steps=4, sampler=name) for name in SAMPLERS}
+    assert np.array_equal(drawn["ancestral"], pixels(model, y_hat, steps=4, eta=1.0))
+    for one, other in itertools.combinations(drawn.values(), 2):
+        assert np.abs(one - other).mean() > 0.1
+
+
+def test_second_order_steps_are_nearer_to_the_flow_than_first_order_ones(model, y_hat):
+    flow = pixels(model, y_hat, steps=256)
+    first, second = (np.abs(pixels(model, y_hat, steps=32, sampler=s) - flow).mean() for s in ("ddim", "second-order"))
+    assert second < 0.8 * first
+
+
+@pytest.mark.parametrize("window", [4, 64])
+def test_second_order_steps_know_no_windows(model, y_hat, window):
+    whole = pixels(model, y_hat, steps=3, sampler="second-order")
+    assert np.abs(whole - pixels(model, y_hat, steps=3, sampler="second-order", window=window)).max() <= 1
 
 
 def test_without_initial_noise_seeds_are_alike(model, y_hat):

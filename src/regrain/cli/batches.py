@@ -49,6 +49,9 @@ def decode(options: argparse.Namespace) -> None:
     """.rgn file to picture, or many; raises as `encode`."""
     if not _is_many(options):
         return commands.decode(options)
+    for name in ("map", "realism_map"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for one picture: name one input and one output")
     options.format = (options.format or "png").lower().lstrip(".")
     commands.picture_format(f"picture.{options.format}")
     return _run(options, f".{options.format}", lambda suffix: suffix == EXTENSION, _decoder)
@@ -133,7 +136,10 @@ def _decoder(options: argparse.Namespace, max_memory: int | None) -> "Decoder":
         eta=options.eta,
         seed=options.seed,
         init_noise=options.init_noise,
+        sampler=options.sampler,
         partial=options.partial,
+        region=options.region,
+        max_size=options.max_size,
         model=options.model,
         device=options.device,
         max_pixels=options.max_pixels,

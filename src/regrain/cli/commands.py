@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import io
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from regrain import places
 from regrain.cli.streams import check_rgn_target, check_target, default_output, picture_format, put, seekable, source
 from regrain.cli.terminal import STANDARD, about, display_name, say
 from regrain.cli.work import seconds, working
+from regrain.errors import UsageError
 from regrain.files import read_file
 from regrain.options import check_arguments
 
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
     from regrain.bitstream import Header
     from regrain.codec import Info
     from regrain.diffusion.budget import Budget
+    from regrain.image import Picture
     from regrain.registry import Codec
+
+_KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map")
+_DECODING = ("steps", "partial", "region", "max_size", "device", "max_pixels", "max_memory")
 
 __all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights"]
 
@@ -77,7 +83,8 @@ def decode(options: argparse.Namespace) -> None:
     target = options.output or default_output(options.input, ".png")
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
-    with working(options, f"decoding {display_name(options.input)}"):
+    map_kind = _map_format(options, target)
+    with working(options, f"decoding {display_name(options.input)}") as progress:
         data = _file(options.input, options.max_pixels)
         with about(options.input):
             header = bitstream.read_header(data)
@@ -85,30 +92,30 @@ def decode(options: argparse.Namespace) -> None:
                 kind, header.width, header.height, alpha=header.alpha, name=display_name(target, "stdout")
             )
         model = _weights_for(data, options)
+        arguments: dict[str, Any] = {name: getattr(options, name) for name in (*_KNOBS, *_DECODING)}
         with about(options.input):
-            picture = codec.decode(
-                data,
-                steps=options.steps,
-                realism=options.realism,
-                eta=options.eta,
-                seed=options.seed,
-                init_noise=options.init_noise,
-                partial=options.partial,
-                model=model,
-                device=options.device,
-                max_pixels=options.max_pixels,
-                max_memory=options.max_memory,
-            )
+            picture = codec.decode(data, model=model, **arguments)
+        steps, budget = _steps_taken(options, model, header)
         picture = image.select_metadata(picture, options.keep, display_name(options.input))
-        buffer = io.BytesIO()
-        image.write(picture, buffer, format=kind, name=display_name(target, "stdout"))
-    like = options.input if options.preserve_times else None
-    put(buffer.getvalue(), target, overwrite=options.overwrite, like=like)
+        written = _picture_bytes(picture, kind, target)
+        if map_kind is not None:
+            progress(f"drawing {options.map_seeds} seeds of {display_name(options.input)}")
+            deviation = codec.deviation_map(
+                lambda seed: codec.decode(data, model=model, **arguments | {"seed": seed, "steps": steps}).pixels,
+                options.map_seeds,
+                options.seed,
+                lambda done: progress(f"seed {done} of {options.map_seeds} of {display_name(options.input)} is drawn"),
+            )
+            map_written = _picture_bytes(image.draw_map(deviation, "levels"), map_kind, options.map)
+    put(written, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
+    if map_kind is not None:
+        put(map_written, options.map, overwrite=options.overwrite)
     waited = seconds(options)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
-    steps, budget = _steps_taken(options, model, header)
     knobs = {"steps": steps, "budget": budget and budget.seconds}
-    knobs |= {name: getattr(options, name) for name in ("realism", "eta", "seed", "init_noise")}
+    knobs |= {name: getattr(options, name) for name in _KNOBS}
+    if map_kind is not None:
+        knobs |= {"map": options.map, "map_seeds": options.map_seeds, "map_mean": round(float(deviation.mean()), 3)}
     report(
         options,
         {"input": options.input, "output": target, **size, **knobs, "seconds": round(waited, 3)},
@@ -117,6 +124,26 @@ def decode(options: argparse.Namespace) -> None:
         more="" if budget is None else f"  a pass takes {budget.pass_seconds:.2f} s, {budget.seconds:g} s are allowed",
         aside=target == STANDARD,
     )
+
+
+def _map_format(options: argparse.Namespace, target: str) -> str | None:
+    """The format of the map of `--map`, or None without one. Raises UsageError and OutputError as for the picture."""
+    if options.map is None:
+        return None
+    if options.map == STANDARD or os.path.realpath(options.map) == os.path.realpath(target):
+        raise UsageError(f"--map {options.map} is not allowed; name a file of its own for the map")
+    check_arguments(seeds=options.map_seeds)
+    check_target(options.map, overwrite=options.overwrite, source=options.input)
+    return picture_format(options.map)
+
+
+def _picture_bytes(picture: "Picture", kind: str, target: str) -> bytes:
+    """A picture as the bytes of a file."""
+    from regrain import image
+
+    buffer = io.BytesIO()
+    image.write(picture, buffer, format=kind, name=display_name(target, "stdout"))
+    return buffer.getvalue()
 
 
 def _file(name: str, max_pixels: int = 250_000_000) -> bytes:

@@ -17,7 +17,7 @@ from regrain.cli.flags import add_many, add_metadata
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
-from regrain.options import RANGES, check_arguments
+from regrain.options import RANGES, SAMPLERS, check_arguments
 
 __all__ = [
     "Parser",
@@ -75,7 +75,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             entry.load()(commands)
     options, others = parser.parse_known_args(arguments)
     _place(others, options)
-    vars(options).update(check_arguments(**{name: value for name, value in vars(options).items() if name in RANGES}))
+    vars(options).update(
+        check_arguments(**{name: value for name, value in vars(options).items() if name in {*RANGES, "sampler"}})
+    )
     return options
 
 
@@ -160,26 +162,49 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     parser.add_argument("input", metavar="IN", help=what)
     what = "default: IN with the suffix .png; - is stdout (PNG). For many pictures a folder, OUT/, or its URL"
     parser.add_argument("output", metavar="OUT", nargs="?", help=what)
+    drawing = parser.add_argument_group("how the picture is drawn")
     add_realism(
-        parser,
+        drawing,
         _steps,
         "denoising steps, 1 to 1000 (default: as many as the weights are made for); auto is as many as end in --budget",
     )
-    parser.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
-    parser.add_argument(
+    drawing.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
+    drawing.add_argument(
         "--eta",
         type=float,
         default=0.0,
         metavar="E",
         help="fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)",
     )
-    parser.add_argument(
+    drawing.add_argument(
         "--init-noise",
         type=float,
         default=1.0,
         metavar="GAMMA",
         help="noise that the default method starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike",
     )
+    drawing.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        default="ddim",
+        help="rule of a step: ddim with --eta (default), ancestral (DDPM) or second-order (DPM-Solver++)",
+    )
+    drawing.add_argument(
+        "--realism-map",
+        metavar="MASK",
+        help="a grey picture of the same size that scales realism by place: black stays faithful, white is drawn",
+    )
+    drawing.add_argument(
+        "--map",
+        metavar="PICTURE",
+        help="write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar",
+    )
+    drawing.add_argument(
+        "--map-seeds", type=int, default=8, metavar="N", help="seeds for --map, 2 to 1000 (default: 8)"
+    )
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")
+    part.add_argument("--max-size", metavar="N", type=size, help="fit into N x N pixels; quick where N is small")
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
     _add_limits(parser)
     add_model(parser)
@@ -202,7 +227,7 @@ def add_rate(parser: Parser, *, default: str) -> None:
 
 
 def add_realism(
-    parser: Parser,
+    parser: argparse._ActionsContainer,
     steps: Callable[[str], int | str] = int,
     what: str = "denoising steps, 1 to 1000 (default: as many as the weights are made for)",
 ) -> None:
@@ -242,6 +267,14 @@ def _steps(text: str) -> int | str:
         return text if text == "auto" else int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number or auto is") from None
+
+
+def _region(text: str) -> tuple[int, ...]:
+    """A box of pixels."""
+    sides = text.split(",")
+    if len(sides) != 4 or not all(side.strip().isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; left, top, width and height are, as 0,0,256,256")
+    return tuple(int(side) for side in sides)
 
 
 def _threads(text: str) -> int:

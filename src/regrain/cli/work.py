@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
 from regrain.cli.terminal import escape, text_stream
@@ -27,10 +27,14 @@ def seconds(options: argparse.Namespace) -> float:
 
 
 @contextlib.contextmanager
-def working(options: argparse.Namespace, what: str) -> Iterator[None]:
-    """Keep libraries silent, unless `--verbose`, and say on a terminal what takes longer than two seconds."""
-    with silent_libraries(wanted=not options.verbose), _clock(options, what):
-        yield
+def working(options: argparse.Namespace, what: str) -> Iterator[Callable[[str], None]]:
+    """Keep libraries silent, unless `--verbose`, and say on a terminal what takes longer than two seconds.
+
+    Gives a function that says from then on something else.
+    """
+    messages = [what]
+    with silent_libraries(wanted=not options.verbose), _clock(options, messages):
+        yield messages.append
 
 
 @contextlib.contextmanager
@@ -61,8 +65,8 @@ def silent_libraries(*, wanted: bool = True) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _clock(options: argparse.Namespace, what: str) -> Iterator[None]:
-    """Show `what` and the seconds so far in one line of a terminal, from the third second on."""
+def _clock(options: argparse.Namespace, messages: Sequence[str]) -> Iterator[None]:
+    """Show the last message and the seconds so far in one line of a terminal, from the third second on."""
     stream, done = sys.stderr, threading.Event()
     if stream is None or options.quiet or options.json or not stream.isatty():
         yield
@@ -71,7 +75,7 @@ def _clock(options: argparse.Namespace, what: str) -> Iterator[None]:
     def _draw() -> None:
         pause = max(0.0, _PATIENCE - seconds(options))
         while not done.wait(pause):
-            line = f"{escape(what)}, {seconds(options):.0f} s"
+            line = f"{escape(messages[-1])}, {seconds(options):.0f} s"
             stream.write(_ERASED + line[-shutil.get_terminal_size().columns + 1 :])
             stream.flush()
             pause = _PERIOD

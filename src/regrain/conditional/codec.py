@@ -1,6 +1,6 @@
 """The conditional codec, ready for use: its context model, its networks, and the picture's road through both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -10,17 +10,23 @@ from numpy.typing import NDArray
 from regrain import checkpoint
 from regrain.bitstream import Method, Stream
 from regrain.checkpoint import Arrays
-from regrain.conditional.config import ModelConfig
+from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.context_model import ContextModel
-from regrain.conditional.decode import decode_latents, reconstruct
+from regrain.conditional.decode import HALO, decode_latents, reconstruct
 from regrain.conditional.denoising import Denoiser
 from regrain.conditional.encode import analysis_transform, encode_tiles
+from regrain.conditional.grid import Region, latent_size
 from regrain.conditional.networks import Image, Networks
+from regrain.conditional.thumbnail import CHANNELS, reduced_picture
 from regrain.errors import ModelError, UsageError
+from regrain.image import to_bytes
 from regrain.onnx.network import matrix_product
 from regrain.options import DecodeOptions
 
 __all__ = ["ConditionalModel", "Prepared"]
+
+MARGIN_STEPS = 4
+"""Each step reads a halo around what it writes; that of more steps than these changes no pixel by more than a level."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,40 @@ class ConditionalModel:
 
     def decode(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode."""
+        with _quiet():
+            if options.reduction > 1:
+                return self._reduced(stream, options)
+            if options.realism_map is None:
+                return self._region(stream, options)
+            pixels, faithful = (self._region(stream, one) for one in (options, replace(options, realism=0.0, steps=1)))
+            weights = options.cut(options.realism_map)[..., None].astype(np.uint16)
+            return ((pixels * weights + faithful * (255 - weights) + 127) // 255).astype(np.uint8)
+
+    def _reduced(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
+        """A thumbnail, from the first channels of the latents alone."""
+        header, channels = stream.header, min(CHANNELS[options.reduction], self.config.transform.latent)
+        size = header.height, header.width
+        y_hat = decode_latents(
+            self.latents, stream.tiles, size, header.quality, header.tile, partial=options.partial, channels=channels
+        )
+        height, width = (-(-side // options.reduction) for side in size)
+        return to_bytes(reduced_picture(y_hat, options.reduction)[:, :height, :width], header.grey)
+
+    def _region(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
+        """The pixels of the region of the options, or of the whole picture, from the tiles and windows they need."""
         header = stream.header
         size, quality = (header.height, header.width), header.quality
-        with _quiet():
-            y_hat = decode_latents(self.latents, stream.tiles, size, quality, header.tile, partial=options.partial)
-            return reconstruct(self.denoiser, y_hat, size, quality, options, grey=header.grey)
+        left, top, width, height = options.region or (0, 0, header.width, header.height)
+        steps = options.steps if isinstance(options.steps, int) else MARGIN_STEPS
+        area = Region.around((left, top, width, height), HALO * min(steps, MARGIN_STEPS), *latent_size(*size))
+        y_hat = decode_latents(
+            self.latents, stream.tiles, size, quality, header.tile, partial=options.partial, area=area
+        )
+        top, left = top - area.top * STRIDE, left - area.left * STRIDE
+        rows, columns = (min(end * STRIDE, side) for end, side in zip((area.bottom, area.right), size, strict=True))
+        size, origin = (rows - area.top * STRIDE, columns - area.left * STRIDE), (area.top, area.left)
+        pixels = reconstruct(self.denoiser, y_hat, size, quality, options, grey=header.grey, origin=origin)
+        return pixels[top : top + height, left : left + width]
 
 
 def _quiet() -> np.errstate:

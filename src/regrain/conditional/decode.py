@@ -2,14 +2,15 @@
 
     z_hat = decode    for each step: symbols = decode(index)    y_hat = (symbols + mean) / gain
     x_1 = realism init_noise eps, or alpha_1 sketch + sigma_1 eps where there is a sampler
-    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0
+    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0        (second order: X corrected by that of the step before)
 
 Sampling steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from regrain.conditional.denoising import Denoiser
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
 from regrain.diffusion.budget import choose_steps
+from regrain.diffusion.schedule import Schedule
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.image import to_bytes
@@ -45,33 +47,47 @@ def decode_latents(
     tile: int,
     *,
     partial: bool = False,
+    area: grid.Region | None = None,
+    channels: int | None = None,
 ) -> Image:
-    """y_hat of a whole picture of `size` (height, width), float32 (latent, rows, columns), within +-LATENT_MAX.
+    """y_hat of an `area` of a picture of `size` (height, width): float32 (channels, rows, columns), +-LATENT_MAX.
 
-    Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: its
-    latents are 0, a logged warning names it, and Corrupt is raised only where no tile is left.
+    None stands for the whole picture, and for all channels. Only the tiles that the area touches are decoded, and of
+    these only the steps that the first `channels` need. Raises Corrupt naming the tile that is missing (None) or
+    damaged. Under `partial` such a tile is lost instead: its latents are 0, a logged warning names it, and Corrupt is
+    raised only where no tile is left.
     """
     rows, columns = grid.latent_size(*size)
-    y_hat = np.zeros((model.channels, rows, columns), np.float32)
+    area = area or grid.Region(0, rows, 0, columns)
+    channels = model.channels if channels is None else channels
+    y_hat = np.zeros((channels, area.height, area.width), np.float32)
     regions = grid.tiles(rows, columns, tile // STRIDE)
 
     def decode(index: int, payload: bytes) -> None:
         """One tile."""
-        *_, y_hat[:, *regions[index].latents] = decode_tile(model, payload, index, regions[index], quality)
+        *_, latents = decode_tile(model, payload, index, regions[index], quality, channels)
+        part = regions[index].intersection(area)
+        y_hat[:, *part.within(area).latents] = latents[:channels, *part.within(regions[index]).latents]
 
-    decode_each(payloads, decode, partial=partial)
+    needed = {index: payloads[index] for index, region in enumerate(regions) if region.touches(area)}
+    decode_each(needed, decode, partial=partial)
     return y_hat
 
 
 def decode_tile(
-    model: ContextModel, payload: bytes, index: int, region: grid.Region, quality: int
+    model: ContextModel, payload: bytes, index: int, region: grid.Region, quality: int, channels: int | None = None
 ) -> tuple[Symbols, Symbols, Image]:
-    """z_hat (hyper, ceil(h/4), ceil(w/4)), the symbols of y, and y_hat, both (latent, h, w). Raises Corrupt."""
+    """z_hat (hyper, ceil(h/4), ceil(w/4)), the symbols of y, and y_hat, both (latent, h, w). Raises Corrupt.
+
+    The steps that the first `channels` do not need are left out, and with them the check of the whole payload.
+    """
     shape = (model.hyper, *tile_payload.hyper_size(region))
     decoder = coder.Decoder(payload)
     z_hat = decoder.take(tile_payload.hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):
+        if channels is not None and step.first >= channels:
+            return z_hat, state.symbols, state.y_hat
         mean, scale_index, mask = state.predict(number, step)
         symbols = decoder.take(scale_index.reshape(-1), gaussian_tables()).reshape(mean.shape)
         state.update(step, symbols, mean, mask)
@@ -87,19 +103,21 @@ def reconstruct(
     options: DecodeOptions,
     *,
     grey: bool,
+    origin: tuple[int, int] = (0, 0),
     window: int = WINDOW,
 ) -> NDArray[np.uint8]:
-    """The picture, uint8 (*size, 1 or 3): DDIM over a uniform grid of steps from seeded noise at t = 1.
+    """The picture, uint8 (*size, 1 or 3): the sampler's steps over a uniform grid from seeded noise at t = 1.
 
-    `window` is the side of the squares of latents that the networks see at once. Nothing of a whole picture but its
-    pixels is held where there is one step: x_1 is drawn, and read, window by window.
+    `origin` is the place of the first latent in its picture, whose noise it has. `window` is the side of the squares of
+    latents that the networks see at once. Nothing of a whole picture but its pixels is held where there is one step:
+    x_1 is drawn, and read, window by window.
     """
     rows, columns = y_hat.shape[1:]
     windows = list(grid.windows(rows, columns, window, HALO))
     out = np.empty((*size, 1 if grey else 3), np.uint8)
     realism = options.realism
     std = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
-    initial = _noise_reader(options.init_noise if realism else 0.0, options.seed, 0)
+    initial = _noise_reader(options.init_noise if realism else 0.0, options.seed, 0, origin)
     contexts: dict[grid.Region, Context] = {}
 
     def context_of(region: grid.Region) -> Context | None:
@@ -120,17 +138,17 @@ def reconstruct(
 
     read: Reader = start
     steps, step = choose_steps(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
-    schedule = denoiser.schedule(realism)
-    for number, (t, s) in enumerate(pairwise(sampler.time_grid(steps)), start=1):
-        fresh = _noise_reader(std, options.seed, number)
+    rule = _StepRule.of(options, steps, denoiser.schedule(realism), (3, rows * STRIDE, columns * STRIDE))
+    for number, (t, s) in enumerate(pairwise(rule.times), start=1):
+        fresh = _noise_reader(std, options.seed, number, origin)
         x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)
         for place in windows:
             x_t, x_0 = step(place, t, read)
             if s == 0 or out.nbytes > KEPT_MOST:
                 contexts.pop(place.outer, None)
-            z = fresh(place.outer) if options.eta and s else None
             core = place.core.within(place.outer).pixels
-            part = sampler.ddim_step(x_t, x_0, t, s, schedule, eta=options.eta, noise=z)[:, *core]
+            z = fresh(place.core) if rule.eta and s else None
+            part = rule.step(place.core, number, x_t[:, *core], x_0[:, *core], z)
             if s == 0:
                 target = out[place.core.pixels]
                 target[...] = to_bytes(part[:, : target.shape[0], : target.shape[1]], grey)
@@ -140,15 +158,43 @@ def reconstruct(
     return out
 
 
-def _noise_reader(std: float, seed: int, number: int) -> Reader:
-    """Noise of this standard deviation, image `number` of the seed."""
+@dataclass(frozen=True)
+class _StepRule:
+    """How a part of a picture goes from x_t to x_s; second-order steps keep the estimates of the step before."""
+
+    schedule: Schedule
+    times: tuple[float, ...]
+    eta: float
+    estimates: Image | None
+
+    @classmethod
+    def of(cls, options: DecodeOptions, steps: int, schedule: Schedule, shape: tuple[int, ...]) -> Self:
+        """The rule of these options, for pictures of this shape."""
+        second_order = options.sampler == "second-order" and steps > 1
+        estimates = np.empty(shape, np.float32) if second_order else None
+        return cls(schedule, sampler.time_grid(steps), options.step_noise, estimates)
+
+    def step(self, region: grid.Region, number: int, x_t: Image, x_0: Image, noise: Image | None) -> Image:
+        """x_s of a region after step `number`, from 1 on."""
+        t, s = self.times[number - 1], self.times[number]
+        if self.estimates is not None:
+            latest = self.estimates[:, *region.pixels]
+            times = (self.times[number - 2], t, s) if number > 1 else None
+            corrected = sampler.second_order(x_0, latest, times, self.schedule)
+            latest[...], x_0 = x_0, corrected
+        return sampler.ddim_step(x_t, x_0, t, s, self.schedule, eta=self.eta, noise=noise)
+
+
+def _noise_reader(std: float, seed: int, number: int, origin: tuple[int, int]) -> Reader:
+    """Noise of this standard deviation, image `number` of the seed, from `origin` on in latents."""
 
     def read(region: grid.Region) -> Image:
         """The noise of a region."""
         height, width = region.height * STRIDE, region.width * STRIDE
         if std == 0:
             return np.zeros((3, height, width), np.float32)
-        return std * noise.normal(seed, number, region.top * STRIDE, region.left * STRIDE, height, width)
+        top, left = (origin[0] + region.top) * STRIDE, (origin[1] + region.left) * STRIDE
+        return std * noise.normal(seed, number, top, left, height, width)
 
     return read
 

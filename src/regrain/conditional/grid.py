@@ -41,6 +41,31 @@ class Region:
         """Index of the region in an array (..., height, width) of pixels."""
         return slice(self.top * STRIDE, self.bottom * STRIDE), slice(self.left * STRIDE, self.right * STRIDE)
 
+    @classmethod
+    def around(cls, box: tuple[int, int, int, int], margin: int, rows: int, columns: int) -> "Region":
+        """What covers a box (left, top, width, height) of pixels, with a margin of latents, within the grid."""
+        left, top, width, height = box
+        return cls(
+            max(0, top // STRIDE - margin),
+            min(rows, -(-(top + height) // STRIDE) + margin),
+            max(0, left // STRIDE - margin),
+            min(columns, -(-(left + width) // STRIDE) + margin),
+        )
+
+    def touches(self, other: "Region") -> bool:
+        """Whether the two have a place in common."""
+        part = self.intersection(other)
+        return part.height > 0 and part.width > 0
+
+    def intersection(self, other: "Region") -> "Region":
+        """The places that are in both; of negative size where there are none."""
+        return Region(
+            max(self.top, other.top),
+            min(self.bottom, other.bottom),
+            max(self.left, other.left),
+            min(self.right, other.right),
+        )
+
     def within(self, outer: "Region") -> "Region":
         """This region in the coordinates of one that contains it."""
         return Region(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)

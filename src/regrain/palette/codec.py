@@ -64,8 +64,9 @@ class PaletteModel(Model):
         header = stream.header
         size = (header.height, header.width)
         levels, channel = decode_tiles(self.space, stream.tiles, size, header.tile, partial=options.partial)
-        repair = Repair(STRENGTH * options.realism, options.steps, options.eta, options.seed)
-        return reconstruct(self.space, self.denoiser, levels, channel, size, grey=header.grey, repair=repair)
+        repair = Repair(STRENGTH * options.realism, options.steps, options.step_noise, options.seed)
+        pixels = reconstruct(self.space, self.denoiser, levels, channel, size, grey=header.grey, repair=repair)
+        return options.cut(pixels)
 
 
 def _open(path: Path, device: str | None) -> Model:

@@ -44,7 +44,7 @@ def decode_tiles(
         levels[regions[index]], channel = sections.unpack(payload, (height, width), channels, index)
         found.append(channel)
 
-    decode_each(payloads, decode, partial=partial)
+    decode_each(dict(enumerate(payloads)), decode, partial=partial)
     return levels, Channel(fmean(one.gain for one in found), fmean(one.error for one in found))
 
 

@@ -72,7 +72,7 @@ class ProgressiveModel(Model):
         if received < len(stream.tiles):
             log.warning("latents: %d of %d steps are whole and decoded", received, len(stream.tiles))
         final = options if options.realism else replace(options, steps=1)
-        return reconstruct(self, x_t, received, size, grey=header.grey, options=final)
+        return options.cut(reconstruct(self, x_t, received, size, grey=header.grey, options=final))
 
 
 def _open(path: Path, device: str | None) -> Model:

@@ -124,4 +124,4 @@ def final_sample(model: Model, x_t: Image, log_snr: float | None, options: Decod
         return noise.normal(options.seed, FINAL_NOISE + number, 0, 0, *x_t.shape[1:])
 
     count, denoise = choose_steps(options.steps, partial(estimate, model), x_t, log_snr)
-    return descend(denoise, x_t, (log_snr, LOG_SNR[1]), steps=count, eta=options.eta, noise=fresh)
+    return descend(denoise, x_t, (log_snr, LOG_SNR[1]), steps=count, eta=options.step_noise, noise=fresh)

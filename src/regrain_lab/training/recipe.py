@@ -82,6 +82,8 @@ class LossConfig:
     """Weight, beside the squared error's own, of its part in means over 16 x 16 pixels: LPIPS hardly sees a cast."""
     lattice_weight: float = 0.0
     """Weight, likewise, of its mean over all squares of 16 x 16: a pattern locked to the grid, which LPIPS likes."""
+    edge_weight: float = 0.0
+    """For a sampler: weight, beside the squared error's own, of its part on strong edges (`losses.edges`)."""
     simple_weight: float = 0.1
     """For a prior: weight of the simple loss, the prediction's squared error, beside the bound in bits a value."""
     schedule: str = "log-linear"

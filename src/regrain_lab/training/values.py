@@ -42,7 +42,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "structure": (0, _MUCH), "structure_scale": (0, _MUCH), "texture": (0, _MUCH),
     "texture_scale": (0, _MUCH), "adversary_scale": (0, _MUCH), "vgg_scale": (0, _MUCH),
     "rate_weight": (1e-9, _MUCH), "balance": (0, 1), "tone_weight": (0, _MUCH),
-    "lattice_weight": (0, _MUCH), "min_snr_gamma": (1e-9, _MUCH), "min_weight": (0, _MUCH),
+    "lattice_weight": (0, _MUCH), "edge_weight": (0, _MUCH), "min_snr_gamma": (1e-9, _MUCH), "min_weight": (0, _MUCH),
     "simple_weight": (0, _MUCH), "vlb_weight": (0, _MUCH), "sampling_steps": (1, 1024), "gap": (1e-3, 1),
     "dropout": (0, 1), "guidance_max": (0, 1000), "guidance": (0, 1000),
     "init_noise": (0, _MUCH), "widths": (1, 4096), "depths": (1, 64), "embedding": (1, 4096), "half": (1, 4096),

@@ -30,6 +30,7 @@ from regrain_lab.training.losses.codec import (
 )
 from regrain_lab.training.losses.discriminator import Discriminator
 from regrain_lab.training.losses.distillation import random_times, rollout
+from regrain_lab.training.losses.edges import edge_map
 from regrain_lab.training.losses.texture import STAGES, TextureDistances
 from regrain_lab.training.recipe import LossConfig
 from regrain_lab.training.student import quantized_latents
@@ -101,7 +102,7 @@ class SamplerLoss(nn.Module):
         x_hat = self.network.denoiser(x_t, t, cond, quality, ones, context)
         noise = (-LEVELS.log_snr(t)).exp()
         weight = torch.where(on_rollout, 1.0, ((RESIDUAL**2 + noise) / noise).clamp(max=WEIGHT_MAX))
-        error = weight * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
+        error = weight * self._squared_error(x_hat, x) * SQUARED_ERROR_UNIT
         rho = ones * self.distortion.perceptual_weight(weights)
         total, distance = self.distortion.mix(error, x_hat, x, rho, weights)
         scalars, discriminator_loss = progress_scalars(x_hat, x, distance, rho), x.new_zeros(())
@@ -113,6 +114,13 @@ class SamplerLoss(nn.Module):
             total = total.index_add(0, indices, rho[indices] * weights.texture * distances)
         loss = (total * rate_weight(self.config, quality) ** -self.config.balance).mean()
         return {"loss": loss + discriminator_loss, **scalars}
+
+    def _squared_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """The squared error of each picture (B,), with what strong edges add to it."""
+        error = self.distortion.squared(x_hat - x)
+        if not self.config.edge_weight:
+            return error
+        return error + self.config.edge_weight * (edge_map(x) * (x_hat - x).square()).mean((1, 2, 3))
 
     def _texture(self, textures: TextureDistances, x_hat: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What textures add to the loss of each picture (B,), and the scalars; all are 0 where B is 0."""
