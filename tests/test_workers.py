@@ -176,7 +176,9 @@ def test_hugging_face_opens_a_column_of_files(files, tmp_path, monkeypatch):
 import io, sys
 import datasets, numpy as np, regrain, regrain.pillow
 pixels = [np.random.default_rng(s).integers(0, 256, (24 + 8 * s, 40, 3), np.uint8) for s in range(3)]
-rows = datasets.Dataset.from_dict({{"label": [0, 1, 2], "image": pixels}})
+from PIL import Image
+kinds = datasets.Features({{"label": datasets.Value("int64"), "image": datasets.Image()}})
+rows = datasets.Dataset.from_dict({{"label": [0, 1, 2], "image": list(map(Image.fromarray, pixels))}}, kinds)
 rows = rows.map(regrain.Encoder(quality=30), batched=True, batch_size=2, remove_columns=["image"])
 rows = rows.map(lambda row: {{"rgn": {{"bytes": row["rgn"], "path": None}}}})
 rows.to_parquet({str(tmp_path / "files.parquet")!r})
