@@ -48,6 +48,7 @@ def main() -> None:
     model = regrain.load(options.model)
     if not isinstance(model, ConditionalModel):
         raise SystemExit("these weights are not those of the conditional codec")
+    options.out.mkdir(parents=True, exist_ok=True)
     rows = read_rows(options.out / "rows.csv")
     default = model.default_steps(1.0)
     ways: list[Way] = [(steps, sampler, 1.0) for steps in options.steps for sampler in SAMPLERS]

@@ -6,17 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from regrain.entropy.exact import (
-    ACTIVATION_MAX,
-    INDEX_STEP,
-    QUALITY_TOP,
-    IntegerConv,
-    ScaleBranch,
-    interpolate_offsets,
-    level,
-    scale_index,
-)
+from regrain.entropy.integer import ACTIVATION_MAX, INDEX_STEP
 from regrain.errors import ModelError
+from regrain_lab.trainable.wall import IntegerConv, ScaleBranch, level, scale_index
 
 
 @pytest.fixture
@@ -146,14 +138,3 @@ def test_a_gradient_reaches_every_weight(branch, z):
     branch.requires_grad_(True)
     indices(branch, z, torch.full((1, 24), 500.0), torch.ones(4, 8, 24, 20)).sum().backward()
     assert all(float(parameter.grad.abs().sum()) > 0 for parameter in branch.parameters())
-
-
-def test_offsets_interpolate_in_integers():
-    anchors = torch.tensor([[0, -5], [100, 7], [1000, 9]])
-    quality = torch.arange(0, QUALITY_TOP + 1, 7)
-    got = interpolate_offsets(anchors, quality)
-    assert torch.equal(interpolate_offsets(anchors, torch.tensor([0, QUALITY_TOP // 2, QUALITY_TOP])), anchors)
-    assert bool((got.diff(dim=0) >= 0).all())
-    exact = 200.0 * quality / QUALITY_TOP
-    lower = quality <= QUALITY_TOP // 2
-    assert float((got[lower, 0] - exact[lower]).abs().max()) <= 0.5

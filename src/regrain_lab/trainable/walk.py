@@ -1,10 +1,6 @@
-"""y in passes: what is decoded already tells the mean and the scale of what comes next.
+"""The context model of `conditional.context_model` on torch: of batches, on any device, with gradients.
 
-    mean_k  = gain (h_s(z) + c_k(y_hat before k, h(z)))                         floats
-    index_k = floor((s(z) + d_k(symbols before k, a(z)) + offset) / 16 + 1/2)    integers alone
-
-Training, the encoder and the decoder take the same walk; they differ in where symbols come from. The networks see y_hat
-within +-LATENT_MAX.
+Tests hold that its scale indices are those of encoding and decoding.
 """
 
 from collections.abc import Callable
@@ -17,7 +13,7 @@ from torch import Tensor
 from regrain.conditional.coding_order import CodingStep, coding_order
 from regrain.conditional.dct import LATENT_MAX
 from regrain.conditional.transform import MeanBranch
-from regrain.entropy.exact import ScaleBranch, scale_index
+from regrain_lab.trainable.wall import ScaleBranch, scale_index
 
 __all__ = ["Read", "Walked", "walk"]
 

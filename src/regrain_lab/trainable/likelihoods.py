@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regrain.entropy.quantize import clamp_inward
+from regrain_lab.trainable.quantize import clamp_inward
 
 __all__ = ["HyperPrior", "gaussian_bits"]
 

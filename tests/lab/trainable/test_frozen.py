@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from conditional.tiny import SMALL
+from conditional.tiny import SMALL, arrays
 from conditional.tiny import codec as small_codec
 from regrain import torch_checkpoint
-from regrain.conditional.frozen import FrozenModel, freeze, latent_fingerprint, thaw
-from regrain.conditional.model import ConditionalCodec, ModelConfig
+from regrain.conditional.config import ModelConfig
+from regrain.conditional.torch_backend import TorchNetworks
 from regrain.diffusion.unet import DenoiserConfig
 from regrain.entropy import tables
 from regrain.errors import ModelError
+from regrain_lab.trainable.codec import ConditionalCodec, freeze, latent_fingerprint, thaw
+from regrain_lab.trainable.frozen import FrozenCodec
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +23,10 @@ def codec() -> ConditionalCodec:
     return small_codec()
 
 
-def test_building_the_shipped_form_draws_no_random_number(codec):
-    tensors, before = freeze(codec), torch.get_rng_state()
-    FrozenModel.build(tensors, SMALL.to_dict())
+def test_building_the_shipped_form_draws_no_random_number(codec, tmp_path):
+    torch_checkpoint.save(tmp_path / "w", freeze(codec), {"config": SMALL.to_dict()})
+    before = torch.get_rng_state()
+    FrozenCodec.load(tmp_path / "w", CPU)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -36,29 +41,30 @@ def test_fingerprint_is_that_of_the_latents_alone(codec):
 
 def test_weights_of_another_kind_are_refused(codec, tmp_path):
     tensors, path = freeze(codec), tmp_path / "w.safetensors"
-    with pytest.raises(ModelError, match="cannot be read"):
-        FrozenModel.load(path)
+    with pytest.raises(ModelError, match="no weights there"):
+        FrozenCodec.load(path, CPU)
     path.write_bytes(b"no weights")
     with pytest.raises(ModelError, match="cannot be read"):
-        FrozenModel.load(path)
+        FrozenCodec.load(path, CPU)
     torch_checkpoint.save(path, tensors, {"config": SMALL.to_dict()})
-    assert FrozenModel.load(path).config == SMALL
+    assert FrozenCodec.load(path, CPU).config == SMALL
     for name in ("latents.offset", "latents.log_gain"):
         for other in ({}, {name: tensors[name][:, :3]}, {name: tensors[name][0]}):
             torch_checkpoint.save(
                 path, {**{n: t for n, t in tensors.items() if n != name}, **other}, {"config": SMALL.to_dict()}
             )
             with pytest.raises(ModelError, match="not weights of the conditional codec"):
-                FrozenModel.load(path)
+                FrozenCodec.load(path, CPU)
 
 
 @pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
 def test_predictions_are_one_word_away(prediction):
     config = ModelConfig(transform=SMALL.transform, denoiser=SMALL.denoiser, prediction=prediction)
-    model = FrozenModel.build(freeze(small_codec(config)), config.to_dict())
-    out = model.denoise(torch.randn(1, 3, 32, 32), 0.5, torch.randn(1, 12, 2, 2), 0.5, 1.0)
-    assert out.shape == (1, 3, 32, 32)
-    assert bool(out.isfinite().all())
+    networks = TorchNetworks.build(arrays(freeze(small_codec(config))), config)
+    x_t, y_hat = (torch.randn(shape).numpy() for shape in ((3, 32, 32), (12, 2, 2)))
+    out = networks.denoise(x_t, 0.5, y_hat, 0.5, 1.0)
+    assert out.shape == (3, 32, 32)
+    assert np.isfinite(out).all()
 
 
 def test_thawed_weights_freeze_to_what_they_were(codec):

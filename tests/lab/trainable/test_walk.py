@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from regrain.conditional.coding_order import coding_order
-from regrain.conditional.model import build_scale
-from regrain.conditional.transform import MeanBranch, TransformConfig
-from regrain.conditional.walk import walk
+from regrain.conditional.config import TransformConfig
+from regrain.conditional.transform import MeanBranch
+from regrain_lab.trainable.walk import walk
+from regrain_lab.trainable.wall import build_scale
 
 CONFIG = TransformConfig(latent=12, hyper=6, hyper_width=8, anchors=3, slices=(2, 5))
 SIZE = (5, 7)

@@ -2,7 +2,7 @@
 
 import torch
 
-from regrain.entropy.quantize import clamp_inward, noisy, straight_through, straight_through_floor
+from regrain_lab.trainable.quantize import clamp_inward, noisy, straight_through, straight_through_floor
 
 
 def test_values_are_rounded_and_gradients_pass():

@@ -1,46 +1,77 @@
-"""The trainable whole of the conditional codec, and its shipped form.
+"""The entropy model that trains: gains, hyperprior tables, the scale and the mean branch, and the bits of a batch.
 
-`Latents` is everything that turns bytes into y_hat; the latent fingerprint in every file is the checksum of its shipped
-form, and nothing else. The denoiser may improve under the same fingerprint.
+    symbols = round(gain y - mean),   y_hat = (symbols + mean) / gain,   bits = -log2 P(symbols | scale) - log2 P(z)
+
+A channel's gain starts as its spread over one quantiser step for all, as in any transform codec.
 """
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from regrain.conditional import basis
-from regrain.conditional.coding_order import CodingStep, coding_order
-from regrain.conditional.config import HYPER_MAX, SAMPLING_SCHEDULE, ModelConfig, TransformConfig
-from regrain.conditional.transform import Analysis, Gain, HyperAnalysis, MeanBranch, interpolate
-from regrain.conditional.walk import walk
-from regrain.diffusion import parametrize, schedule
-from regrain.diffusion.unet import Denoiser, SamplingDenoiser
+from regrain.conditional.coding_order import CodingStep
+from regrain.conditional.config import HYPER_MAX, TransformConfig
+from regrain.conditional.dct import dct_basis
+from regrain.conditional.transform import MeanBranch
 from regrain.entropy import tables
-from regrain.entropy.exact import INDEX_STEP, ScaleBranch
-from regrain.entropy.prior import HyperPrior, gaussian_bits
-from regrain.entropy.quantize import clamp_inward, noisy, straight_through
+from regrain.entropy.integer import INDEX_STEP
 from regrain.errors import ModelError
+from regrain_lab.trainable.likelihoods import HyperPrior, gaussian_bits
+from regrain_lab.trainable.quantize import clamp_inward, noisy, straight_through
+from regrain_lab.trainable.walk import walk
+from regrain_lab.trainable.wall import build_scale
 
-__all__ = [
-    "SAMPLING_SCHEDULE",
-    "Coded",
-    "ConditionalCodec",
-    "Latents",
-    "ModelConfig",
-    "build_denoiser",
-    "build_sampler",
-    "build_scale",
-    "sampler_state",
-]
+__all__ = ["Coded", "EntropyModel", "Gain", "interpolate"]
 
-SCALE_WIDTH = 64
-"""Hidden channels of the scale branch."""
+RISE_TOP = 100.0
+"""Of log-gains from an anchor to the next: far beyond what any weights have."""
 OFFSET_UNIT = 8.0
 """Offsets are learned in units of e^8: an optimiser moves a parameter by about its learning rate, whatever it means."""
 LOG_RATIO = math.log(tables.SCALE_MAX / tables.SCALE_MIN) / (tables.LEVELS - 1)
+
+
+class Gain(nn.Module):
+    """Gain per channel over quality: log-gains at equidistant anchors, increasing by construction."""
+
+    def __init__(self, anchors: int, spread: Tensor, low: float = 0.45, high: float = 10.0) -> None:
+        """Start at spread (channels,) times a factor that is log-linear from `low` at quality 0 to `high` at 100."""
+        super().__init__()
+        channels = len(spread)
+        step = torch.tensor((high / low) ** (1 / (anchors - 1))).log()
+        self.first = nn.Parameter((low * spread).log())
+        self.rise = nn.Parameter(step.expm1().log().expand(anchors - 1, channels).clone())
+
+    def log_anchors(self) -> Tensor:
+        """Natural logarithm of the gains at the anchors, (anchors, channels)."""
+        rises = nn.functional.softplus(self.rise).cumsum(0)
+        return torch.cat([self.first[None], self.first + rises])
+
+    @torch.no_grad()
+    def set_anchors(self, log_anchors: Tensor) -> None:
+        """The inverse of `log_anchors`. Raises ModelError for another shape, and for gains that do not rise."""
+        if log_anchors.shape != (len(self.rise) + 1, *self.first.shape):
+            raise ModelError(
+                f"gains of shape {tuple(log_anchors.shape)}, not {(len(self.rise) + 1, *self.first.shape)}"
+            )
+        rise = log_anchors.double().diff(dim=0)
+        if not bool(((rise > 0) & (rise < RISE_TOP)).all()):
+            raise ModelError("gains do not rise with quality")
+        self.first.copy_(log_anchors[0])
+        self.rise.copy_(rise.expm1().log())
+
+    def forward(self, quality: Tensor) -> Tensor:
+        """quality (B,) in [0, 1] -> gains (B, channels, 1, 1), > 0."""
+        return torch.exp(interpolate(self.log_anchors(), quality))[:, :, None, None]
+
+
+def interpolate(anchors: Tensor, quality: Tensor) -> Tensor:
+    """Piecewise linear in quality: anchors (A, C), quality (B,) in [0, 1] -> (B, C)."""
+    position = quality * (anchors.shape[0] - 1)
+    left = position.floor().long().clamp(max=anchors.shape[0] - 2)
+    part = (position - left)[:, None]
+    return torch.lerp(anchors.index_select(0, left), anchors.index_select(0, left + 1), part)
 
 
 class Coded(NamedTuple):
@@ -51,13 +82,13 @@ class Coded(NamedTuple):
     z_bits: Tensor
 
 
-class Latents(nn.Module):
+class EntropyModel(nn.Module):
     """From symbols to y_hat: hyperprior tables, scale branch, mean branch, gains, quality offsets."""
 
     def __init__(self, config: TransformConfig) -> None:
         """Build untrained."""
         super().__init__()
-        self.gain = Gain(config.anchors, basis.spread(config.latent))
+        self.gain = Gain(config.anchors, torch.tensor(dct_basis(config.latent)[1]))
         self.prior = HyperPrior(config.anchors, config.hyper)
         self.scale = build_scale(config)
         self.mean = MeanBranch(config)
@@ -117,58 +148,3 @@ class Latents(nn.Module):
 def _with_gradient(value: Tensor, other: Tensor) -> Tensor:
     """`value`, whose gradient is its own and that of `other` together."""
     return value + (other - other.detach())
-
-
-def build_scale(config: TransformConfig) -> ScaleBranch:
-    """The scale branch of these latents, untrained."""
-    _, *later = coding_order(config.latent, config.slices)
-    contexts = [(part.context_channels, part.last - part.first) for part in later]
-    return ScaleBranch(config.hyper, SCALE_WIDTH, config.latent, contexts)
-
-
-def build_denoiser(config: ModelConfig) -> Denoiser:
-    """The denoiser of these latents, untrained. An x_0-prediction is the DCT's sketch and what the network adds."""
-    latent, corrects = config.transform.latent, config.prediction == "x0"
-    return Denoiser(config.denoiser, latent, basis.sketch, corrects=corrects)
-
-
-def build_sampler(config: ModelConfig) -> SamplingDenoiser:
-    """The sampling denoiser of these latents, untrained."""
-    return SamplingDenoiser(config.denoiser, config.transform.latent, basis.sketch, schedule.get(SAMPLING_SCHEDULE))
-
-
-def sampler_state(denoiser: Mapping[str, Tensor], sampler: SamplingDenoiser) -> dict[str, Tensor]:
-    """The denoiser's tensors as a sampler's, which then says the same: what enters with x_t is zero."""
-    state = {name: torch.zeros_like(tensor) for name, tensor in sampler.state_dict().items()} | dict(denoiser)
-    state["enter.weight"] = state["enter.weight"][:, -sampler.enter.in_channels :].clone()
-    return state
-
-
-class ConditionalCodec(nn.Module):
-    """g_a, h_a, the latents and the denoiser in one module, as training sees them."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        """Build untrained."""
-        super().__init__()
-        self.config = config
-        self.analysis = Analysis(config.transform)
-        self.hyper_analysis = HyperAnalysis(config.transform)
-        self.latents = Latents(config.transform)
-        self.denoiser = build_denoiser(config)
-
-    @property
-    def prediction(self) -> parametrize.Prediction:
-        """What the denoiser's output means."""
-        return cast(parametrize.Prediction, self.config.prediction)
-
-    def code(self, x: Tensor, quality: Tensor) -> Coded:
-        """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 64; quality (B,).
-
-        Under autocast g_a alone is in lower precision: symbols, scale indices and bits are integers and logarithms.
-        """
-        y: Tensor = self.analysis(x)
-        with torch.autocast(x.device.type, enabled=False):
-            y = y.to(torch.promote_types(y.dtype, torch.float32))
-            z = self.hyper_analysis(self.latents.gain(quality) * y)
-            coded: Coded = self.latents(y, z, quality)
-        return coded

@@ -11,23 +11,24 @@ This is the wall that trains: rounding and flooring pass gradients straight thro
 encodes and decodes, in NumPy, and gives equal integers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from regrain.entropy.integer import ACTIVATION_MAX, EXACT_BELOW, INDEX_STEP, LEVEL_MAX, LEVEL_STEP, QUALITY_TOP
-from regrain.entropy.quantize import clamp_inward, straight_through, straight_through_floor
+from regrain.conditional.coding_order import coding_order
+from regrain.conditional.config import TransformConfig
+from regrain.entropy.integer import ACTIVATION_MAX, EXACT_BELOW, INDEX_STEP, LEVEL_MAX, LEVEL_STEP
 from regrain.entropy.tables import LEVELS
 from regrain.errors import ModelError
 from regrain.layers import normal_
+from regrain_lab.trainable.quantize import clamp_inward, straight_through, straight_through_floor
 
-__all__ = [
-    "ACTIVATION_MAX", "INDEX_STEP", "QUALITY_TOP", "IntegerConv", "ScaleBranch", "interpolate_offsets", "level",
-    "scale_index",
-]  # fmt: skip
+__all__ = ["IntegerConv", "ScaleBranch", "build_scale", "level", "scale_index"]
 
+SCALE_WIDTH = 64
+"""Hidden channels of the scale branch."""
 WEIGHT_MAX = 127
 BIAS_MAX = 2**22
 BIAS_BITS = 8
@@ -107,6 +108,19 @@ class ScaleBranch(nn.Module):
         """The layers: three of z_hat, then two a context."""
         return cast(list[IntegerConv], list(self.layers))
 
+    def integers(self) -> dict[str, Tensor]:
+        """The weights and biases as files hold them."""
+        tensors = {}
+        for index, layer in enumerate(self.convolutions):
+            tensors[f"latents.scale.{index}.weight"] = layer.integer_weight().to(torch.int8)
+            tensors[f"latents.scale.{index}.bias"] = layer.integer_bias().to(torch.int32)
+        return tensors
+
+    def set_integers(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `integers`. Raises ModelError, and KeyError for one that is missing."""
+        for index, layer in enumerate(self.convolutions):
+            layer.set_integers(tensors[f"latents.scale.{index}.weight"], tensors[f"latents.scale.{index}.bias"])
+
     @property
     def dtype(self) -> torch.dtype:
         """The floats that hold the integers."""
@@ -144,13 +158,8 @@ def scale_index(total: Tensor) -> Tensor:
     return clamp_inward(straight_through_floor(total / INDEX_STEP + 0.5), 0, LEVELS - 1)
 
 
-def interpolate_offsets(offsets: Tensor, quality: Tensor) -> Tensor:
-    """Stored per-anchor offsets -> offsets at any quality, in integers alone.
-
-    offsets: int64 (anchors, C); quality: int64 (B,), q times 256 in 0..25600. Returns int64 (B, C).
-    """
-    position = quality * (offsets.shape[0] - 1)
-    left = (position // QUALITY_TOP).clamp(max=offsets.shape[0] - 2)
-    part = (position - left * QUALITY_TOP)[:, None]
-    total = offsets[left] * (QUALITY_TOP - part) + offsets[left + 1] * part
-    return torch.div(total + QUALITY_TOP // 2, QUALITY_TOP, rounding_mode="floor")
+def build_scale(config: TransformConfig) -> ScaleBranch:
+    """The scale branch of these latents, untrained."""
+    _, *later = coding_order(config.latent, config.slices)
+    contexts = [(part.context_channels, part.last - part.first) for part in later]
+    return ScaleBranch(config.hyper, SCALE_WIDTH, config.latent, contexts)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from regrain.entropy.coder import encode
-from regrain.entropy.prior import LIKELIHOOD_MIN, HyperPrior, gaussian_bits
 from regrain.entropy.tables import gaussian_tables, scales
+from regrain_lab.trainable.likelihoods import LIKELIHOOD_MIN, HyperPrior, gaussian_bits
 
 
 @pytest.mark.parametrize("level", [10, 30, 50])

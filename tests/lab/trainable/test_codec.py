@@ -5,7 +5,7 @@ import torch
 
 from conditional.tiny import SMALL
 from conditional.tiny import codec as small_codec
-from regrain.conditional.model import ConditionalCodec
+from regrain_lab.trainable.codec import ConditionalCodec
 
 
 @pytest.fixture(scope="module")
