@@ -20,6 +20,7 @@ JOBS ?= 1
 help:
 	@echo "make demo   encode and decode a bundled photo                      (sets the codec up first, no torch)"
 	@echo "make test   run the tests                                          (sets everything up first)"
+	@echo "make test-many   the tests of buckets, clusters and loaders        (installs Ray, moto and others first)"
 	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
 	@echo "make bench   time and memory (some twenty minutes);  experiments/NAME/run.sh   each measurement of its own"
 	@echo "make results   results/0.1/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
@@ -48,6 +49,12 @@ demo: $(VENV)/.demo-stamp
 # JOBS=2 runs them in two processes: under five minutes on two cores.
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
+
+# The tests of buckets, clusters and loaders, which `make test` skips: an environment of their own, some 500 MB more.
+.PHONY: test-many
+test-many: | $(BIN)/pip
+	$(PIP) -e '.[many]'
+	$(PY) -m pytest tests/batch tests/cli tests/test_places.py tests/test_workers.py tests/test_batch_page.py
 
 .PHONY: bench results
 # SHARED has data/kodak and data/weights.
@@ -89,6 +96,8 @@ bench: $(VENV)/.dev-stamp
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/seams.py
 	$(PY) benchmarks/memory.py
+	$(PY) benchmarks/regions.py
+	$(PY) benchmarks/throughput.py $(SHARED)/data/kodak
 	$(PY) benchmarks/progressive.py
 	$(PY) benchmarks/cdc_size.py
 

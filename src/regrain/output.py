@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from regrain import places
 from regrain.errors import OutputError, RegrainError, escape, reason
 
 __all__ = ["PathName", "as_output_errors", "printable_path", "write_bytes"]
@@ -17,11 +18,14 @@ __all__ = ["PathName", "as_output_errors", "printable_path", "write_bytes"]
 PathName = str | os.PathLike[str]
 
 
-def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True, flush: bool = False) -> None:
-    """Write a file under a temporary name in the same folder, then rename it.
+def write_bytes(
+    data: bytes, target: PathName, *, overwrite: bool = True, modified: float | None = None, flush: bool = False
+) -> None:
+    """Write a file under a temporary name in the same folder, then rename it; or at a URL, as `places` does.
 
-    Links are followed and an existing file's permissions kept; a device or a pipe is written directly. With `flush` the
-    bytes are on the disk, and not in the system's memory, before the file has its name.
+    Links are followed and an existing file's permissions kept; a device or a pipe is written directly. `modified` is
+    the time of change that the file is to have, in seconds since 1970. With `flush` the bytes are on the disk, and not
+    in the system's memory, before the file has its name.
     Raises `OutputError`: exists already (without `overwrite`), a directory, no such folder, not writable, disk full.
 
     >>> import os, tempfile
@@ -33,6 +37,10 @@ def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True, flush:
     """
     path, name = os.fspath(target), printable_path(target)
     with as_output_errors(name):
+        if places.is_url(path):
+            if not overwrite and places.exists(path):
+                raise FileExistsError(f"{name} exists already")
+            return places.put(data, path)
         if not os.path.basename(path):
             raise OutputError(f"{name!r} does not name a file")
         if not overwrite and os.path.lexists(path):
@@ -41,7 +49,8 @@ def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True, flush:
             with open(path, "wb") as file:
                 file.write(data)
         else:
-            _replace(data, os.path.realpath(path), overwrite, flush)
+            _replace(data, os.path.realpath(path), overwrite, modified, flush)
+    return None
 
 
 def printable_path(path: PathName) -> str:
@@ -68,9 +77,9 @@ def as_output_errors(name: str) -> Iterator[None]:
         raise OutputError(f"{name}: cannot be written: {reason(error)}") from None
 
 
-def _replace(data: bytes, path: str, overwrite: bool, flush: bool) -> None:
+def _replace(data: bytes, path: str, overwrite: bool, modified: float | None, flush: bool) -> None:
     """Write to a neighbour, then rename it; or link it, which fails when the name was taken meanwhile."""
-    neighbour = os.path.join(os.path.dirname(path), f".{os.path.basename(path)[:64]}.{secrets.token_hex(8)}.tmp")
+    neighbour = os.path.join(os.path.dirname(path), f".regrain-{secrets.token_hex(8)}.tmp")
     exists = os.path.exists(path)
     if exists and not os.access(path, os.W_OK):
         raise PermissionError("not writable")
@@ -82,6 +91,8 @@ def _replace(data: bytes, path: str, overwrite: bool, flush: bool) -> None:
                 os.fsync(file.fileno())
         if exists:
             os.chmod(neighbour, stat.S_IMODE(os.stat(path).st_mode))
+        if modified is not None:
+            os.utime(neighbour, (modified, modified))
         if overwrite or not _link(neighbour, path):
             os.replace(neighbour, path)
     finally:

@@ -21,6 +21,8 @@ from regrain.output import PathName
 
 log = logging.getLogger(__name__)
 
+_UNREADABLE = frozenset({"REGRAIN", "RGN", "EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
+"""Formats that Pillow knows and that are no pictures: our own, programs, films, data."""
 _ALIASES = {"JPG": "JPEG", "TIF": "TIFF", "JP2": "JPEG2000"}
 _UPRIGHT = 1
 
@@ -83,6 +85,13 @@ def is_picture_suffix(suffix: str) -> bool:
     return suffix in Image.registered_extensions() or kind.startswith("image/")
 
 
+def is_readable_suffix(suffix: str) -> bool:
+    """Whether a lower-case suffix such as ".jpg" is that of pictures that `regrain.image.read` reads."""
+    Image.init()
+    format = Image.registered_extensions().get(suffix)
+    return format in Image.OPEN and format not in _UNREADABLE
+
+
 def check_format(format: str, width: int, height: int, *, alpha: bool, name: str) -> None:
     """Raise `OutputError`, of the file `name`, where a format cannot hold a picture of this size, or alpha.
 
@@ -108,14 +117,14 @@ def upright(picture: Picture) -> Picture:
     >>> upright(Picture(np.zeros((2, 3, 1), np.uint8), None, Metadata(exif=exif.tobytes()[6:]))).width
     2
     """
-    lie, metadata = _orientation(picture.metadata), replace(picture.metadata, exif=None)
-    if _orientation(metadata) != _UPRIGHT:
+    lie, metadata = orientation(picture.metadata), replace(picture.metadata, exif=None)
+    if orientation(metadata) != _UPRIGHT:
         metadata = replace(metadata, xmp=None)
     alpha = None if picture.alpha is None else _turn(picture.alpha, lie)
     return Picture(_turn(picture.pixels, lie), alpha, metadata)
 
 
-def _orientation(metadata: Metadata) -> int:
+def orientation(metadata: Metadata) -> int:
     """How the pixels lie, 1 (upright) to 8, as Pillow reads it from EXIF or else from XMP; 1 where nothing says so."""
     page = Image.new("L", (1, 1))
     page.info.update(metadata.info())
@@ -148,12 +157,17 @@ def fit(picture: Picture, format: str, name: str) -> Picture:
         picture = replace(picture, metadata=Metadata(icc=picture.metadata.icc))
     icc = picture.metadata.icc
     if icc and (not holds.metadata or (not holds.grey and space_of(icc) == GREY)):
-        pixels, metadata = picture.pixels, replace(picture.metadata, icc=None)
-        try:
-            pixels = to_srgb(pixels, icc)
-        except Exception as error:
-            log.warning("%s: the colour profile cannot be used and is left out: %s", name, reason(error))
-        picture = replace(picture, pixels=pixels, metadata=metadata)
+        picture = in_srgb(picture, icc, name)
     if picture.grey and not holds.grey:
         picture = replace(picture, pixels=np.repeat(picture.pixels, 3, axis=2))
     return picture
+
+
+def in_srgb(picture: Picture, icc: bytes, name: str) -> Picture:
+    """The picture without its profile, its colours brought to sRGB unless the profile is of no use, which is logged."""
+    pixels = picture.pixels
+    try:
+        pixels = to_srgb(pixels, icc)
+    except Exception as error:
+        log.warning("%s: the colour profile cannot be used and is left out: %s", name, reason(error))
+    return replace(picture, pixels=pixels, metadata=replace(picture.metadata, icc=None))

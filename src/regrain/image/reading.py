@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from regrain import places
 from regrain.errors import ImageError, LimitError, RegrainError, UsageError, reason
 from regrain.image.convert import from_array, from_pillow
 from regrain.image.picture import Picture
@@ -117,7 +118,7 @@ def _open(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - a Picturelike
         yield source
         return
     if isinstance(source, str | os.PathLike):
-        file: BinaryIO = open(source, "rb")  # noqa: SIM115 - closed below
+        file: BinaryIO = places.open_binary(source)
     else:
         file = io.BytesIO(source.read() if hasattr(source, "read") else source)
     with file:

@@ -35,7 +35,7 @@ class Journal:
         self.path, self.step = folder / CSV, step
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for stale in (*folder.glob(".*.safetensors.*.tmp"), *folder.glob(".log.csv.*.tmp")):
+            for stale in (*folder.glob(".regrain-*.tmp"), *folder.glob(".log.csv.*.tmp")):
                 stale.unlink()
             self.events = SummaryWriter(str(folder / "log"), purge_step=step + 1)
         except OSError as error:
