@@ -1,4 +1,4 @@
-# The codec alone, without torch: docker build -t regrain .
+# The codec alone, without torch, for linux/amd64 (constriction has no wheel for ARM): docker build -t regrain .
 #   docker run --rm --network none --user "$(id -u):$(id -g)" -v "$PWD:/pictures" regrain encode photo.png -q 40
 ARG PYTHON=3.13
 
@@ -6,7 +6,7 @@ FROM python:${PYTHON}-slim AS build
 WORKDIR /source
 COPY . .
 RUN python -m venv /opt/regrain \
- && /opt/regrain/bin/python -m pip install --no-cache-dir --disable-pip-version-check . \
+ && /opt/regrain/bin/python -m pip install --no-cache-dir --disable-pip-version-check --only-binary=:all: . \
  && /opt/regrain/bin/python -m pip uninstall --yes pip
 
 FROM python:${PYTHON}-slim

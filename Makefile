@@ -99,7 +99,7 @@ lint: $(VENV)/.dev-stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev-stamp
+docs: $(VENV)/.demo-stamp
 	$(PY) scripts/manual.py
 
 wheel: $(VENV)/.dev-stamp

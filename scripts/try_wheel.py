@@ -67,11 +67,17 @@ def apart(path: Path, picture: Image.Image) -> np.ndarray:
         return np.abs(np.asarray(other).astype(int) - np.asarray(picture).astype(int))
 
 
-if __name__ == "__main__":
-    sys.exit("this is the checkout: run it with -I") if ROOT in Path(regrain.__file__).parents[1:3] else None
+def main() -> None:
+    """Try everything; a failure ends the program."""
+    if Path(regrain.__file__).is_relative_to(ROOT / "src"):
+        sys.exit("this is the checkout: run it by the Python where the wheel is installed, with -I")
     print(f"regrain {regrain.__version__}, Python {sys.version.split()[0]}, {regrain.__file__}")
     call("--version")
     with tempfile.TemporaryDirectory() as name:
         try_methods(Path(name))
     try_golden()
     try_share()
+
+
+if __name__ == "__main__":
+    main()
