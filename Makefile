@@ -20,6 +20,7 @@ JOBS ?= 1
 help:
 	@echo "make demo   encode and decode a bundled photo                      (sets the codec up first, no torch)"
 	@echo "make test   run the tests                                          (sets everything up first)"
+	@echo "make test-many   the tests of buckets, clusters and loaders        (installs Ray, moto and others first)"
 	@echo "make lint   ruff and mypy;  make clean | distclean"
 	@echo "make docs   share/: the man page and the completions of shells, from the parser of the flags"
 	@echo "make wheel   the source distribution and the wheel, into dist/"
@@ -50,6 +51,12 @@ demo: $(VENV)/.demo-stamp
 # JOBS=2 runs them in two processes: under five minutes on two cores.
 test: $(VENV)/.dev-stamp
 	$(PY) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
+
+# The tests of buckets, clusters and loaders, which `make test` skips: an environment of their own, some 500 MB more.
+.PHONY: test-many
+test-many: | $(BIN)/pip
+	$(PIP) -e '.[many]'
+	$(PY) -m pytest tests/batch tests/cli tests/test_places.py tests/test_workers.py tests/test_batch_page.py
 
 .PHONY: bench results
 # SHARED has data/kodak and data/weights.
@@ -91,6 +98,8 @@ bench: $(VENV)/.dev-stamp
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/seams.py
 	$(PY) benchmarks/memory.py
+	$(PY) benchmarks/regions.py
+	$(PY) benchmarks/throughput.py $(SHARED)/data/kodak
 	$(PY) benchmarks/progressive.py
 	$(PY) benchmarks/cdc_size.py
 

@@ -96,7 +96,7 @@ def _bash_values(commands: tuple[Command, ...]) -> Iterator[tuple[str, str]]:
                 yield from ((f"'{command.name} {name}'", answer) for name in flag.names)
         for index, argument in enumerate(command.positions):
             if answer := _bash_answer(argument):
-                yield f"'{command.name} '" + ("[0-9]*" if argument.many else str(index)), answer
+                yield f"'{command.name} '" + ("[0-9]*" if _is_open(command, argument) else str(index)), answer
 
 
 def _bash_answer(argument: Argument) -> str:
@@ -133,7 +133,7 @@ def zsh(commands: tuple[Command, ...]) -> str:
     ]
     for command in others:
         specs = [_zsh_flag(flag) for flag in command.flags]
-        specs += [_zsh_position(index, one) for index, one in enumerate(command.positions, 1)]
+        specs += [_zsh_position(index, one, _is_open(command, one)) for index, one in enumerate(command.positions, 1)]
         lines += [f"      {command.name})", " \\\n          ".join(["        _arguments", *specs]), "        ;;"]
     return "\n".join([*lines, "    esac", "    ;;", "esac"]) + "\n"
 
@@ -150,8 +150,8 @@ def _zsh_flag(flag: Argument) -> str:
     return f"{_quote(without)}{{{','.join(names)}}}{_quote(text)}"
 
 
-def _zsh_position(index: int, argument: Argument) -> str:
-    place = "*" if argument.many else f"{index}" if argument.needed else f"{index}:"
+def _zsh_position(index: int, argument: Argument, is_open: bool) -> str:
+    place = "*" if is_open else f"{index}" if argument.needed else f"{index}:"
     return _quote(f"{place}:{_zsh_text(argument.value)}:{_zsh_action(argument)}")
 
 
@@ -200,6 +200,11 @@ def _fish_values(argument: Argument) -> str:
         return "-a '(__fish_complete_directories)'"
     suffix = argument.files.removeprefix("*")
     return f"-k -a '(__fish_complete_suffix {suffix})'" if suffix else ""
+
+
+def _is_open(command: Command, argument: Argument) -> bool:
+    """Whether an argument by position also stands for all that come after it."""
+    return argument is command.positions[-1] and any(one.many for one in command.positions)
 
 
 def _names(command: Command) -> list[str]:

@@ -17,6 +17,8 @@ from regrain.options import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 
+PLAIN = ("positional arguments", "options", flags.COMMON)
+"""Groups whose titles say nothing of what is in them."""
 FOLDERS = "/"
 FILES = {
     "IN": "*", "OUT": "*", "FILE": "*", "IMAGE": "*", "PICTURE": "*", "MASK": "*",
@@ -34,7 +36,8 @@ class Argument:
     """A flag, or an argument by position where `names` is empty.
 
     `value` stands for what it takes ("" for a switch), `words` are values that can be listed, `files` is a pattern of
-    the files that it can name (FOLDERS: folders alone; "": none), `others` are the flags that it excludes.
+    the files that it can name (FOLDERS: folders alone; "": none), `others` are the flags that it excludes, and `group`
+    is the title that the help has over it, with what it says there ("" where it is among all others).
     """
 
     names: tuple[str, ...]
@@ -50,7 +53,10 @@ class Argument:
 
 @dataclass(frozen=True)
 class Command:
-    """A command with its flags, those of a title together, and its arguments by position."""
+    """A command with its flags, those of a group together, and its arguments by position.
+
+    Where an argument by position is `many`, those after it take what comes last.
+    """
 
     name: str
     what: str
@@ -107,13 +113,18 @@ def _arguments(command: str, parser: argparse.ArgumentParser) -> Iterator[Argume
                 names=tuple(action.option_strings),
                 help=text,
                 value=value,
-                many=action.nargs in ("+", "*"),
+                many=action.nargs in ("+", "*") or _repeats(parser, action),
                 needed=action.required,
                 words=_words(action, text),
                 files=_files(command, action, value),
                 others=_others(parser, action),
-                group=group.title or "",
+                group="" if group.title in PLAIN else ": ".join(filter(None, (group.title, group.description))),
             )
+
+
+def _repeats(parser: argparse.ArgumentParser, action: argparse.Action) -> bool:
+    """Whether it is the input of a command that takes several: `parse` gathers them in `inputs`."""
+    return action.dest == "input" and parser.get_default("inputs") is not None
 
 
 def _value(action: argparse.Action) -> str:

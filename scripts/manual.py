@@ -19,6 +19,7 @@ from scripts.interface import ROOT, Argument, Command, interface
 SHARE = ROOT / "share"
 ENDS = {
     "0": "The command did what it was asked to do.",
+    "1": "A picture among many failed, which the summary names; or this program has a fault.",
     "130": "It was interrupted (Ctrl-C).",
     "141": "The reader of its output closed the pipe.",
     "143": "It was told to end (SIGTERM).",
@@ -26,12 +27,14 @@ ENDS = {
 """Exit codes that no error has."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "Threads to compute with where --threads does not say.",
+    "RAY_ADDRESS": "The cluster of --engine ray where --ray-address does not say.",
     "REGRAIN_LPIPS": "Weights of LPIPS for compare where --lpips does not say.",
 }
 EXAMPLES = {
     "regrain encode photo.png photo.rgn -q 40": "Write a photo as a file of a few kilobytes.",
     "regrain encode photo.png --target-size 20k": "Write photo.rgn, of at most 20,000 bytes.",
     "regrain decode photo.rgn back.png --realism 0": "Write the faithful picture instead of the textured one.",
+    "regrain encode photos/ packed/ --skip-existing": "Write every picture of a folder; go on where a run was killed.",
     "regrain inspect photo.rgn --json": "Say what a file holds, for a script.",
 }
 
@@ -92,7 +95,11 @@ def _lines(rows: Iterator[str]) -> Iterator[str]:
 
 
 def _described(arguments: Iterator[Argument] | Sequence[Argument]) -> Iterator[str]:
-    for argument in arguments:
+    group = ""
+    for argument in sorted(arguments, key=lambda one: one.group != ""):
+        if argument.group != group:
+            group = argument.group
+            yield from (".PP", f"{_text(group[:1].upper() + group[1:])}.")
         value = f"\\fI{_text(argument.value)}\\fR" + (" ..." if argument.many else "") if argument.value else ""
         names = [" ".join(filter(None, (f"\\fB{_text(name)}\\fR", value))) for name in argument.names]
         yield from (".TP", ", ".join(names) or value, _text(argument.help))

@@ -20,9 +20,9 @@ from regrain import bitstream, registry
 from regrain.conditional.context_model import ContextModel
 from regrain.conditional.decode import decode_tile
 from regrain.conditional.grid import latent_size, tiles
-from regrain.entropy.prior import gaussian_bits
 from regrain.entropy.tables import scales
 from regrain.image import read
+from regrain_lab.trainable.likelihoods import gaussian_bits
 
 
 def measure(path: Path) -> list[float]:

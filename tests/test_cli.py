@@ -25,6 +25,8 @@ from regrain.cli import main
 from regrain.cli.parser import parse, size
 
 COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
+METADATA = {"--strip", "--keep", "--preserve-times"}
+MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--ray-address"}
 FLAGS = {
     "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--max-pixels", "--max-memory"},
     "decode": {
@@ -416,7 +418,7 @@ def test_stdin_that_has_no_end_is_given_up(photo, codec, monkeypatch, capsys):
 
     assert main(["encode", "photo.png", "--quiet"]) == 0
     monkeypatch.setattr("regrain.cli.streams._OTHER_BYTES", 2**22)
-    monkeypatch.setattr("regrain._OTHER_BYTES", 2**22)
+    monkeypatch.setattr("regrain.files._OTHER_BYTES", 2**22)
     codec.calls.clear()
     monkeypatch.setattr(sys, "stdin", Endless(b"P6 "))
     fails(capsys, ["encode", "-", "x", "--max-pixels", "1k"], 6, "stdin", "--max-pixels")
@@ -637,6 +639,8 @@ def test_flags_are_exactly_these(command, capsys):
     common = COMMON | ({"--model"} if command in ("encode", "decode", "compare", "evaluate") else set())
     common |= {"--no-overwrite"} if command != "inspect" else set()
     common |= {"--overwrite"} if command in ("encode", "decode", "compare") else set()
+    common |= METADATA | MANY if command in ("encode", "decode") else set()
+    common |= {"--format"} if command == "decode" else set()
     assert {word for word in words if word.startswith("--")} == FLAGS[command] | common
     # beside the common ones, such as --model; those of decode stand in groups of the help
     assert len(FLAGS[command]) <= 9 + 8 * (command == "decode")

@@ -17,7 +17,6 @@ from regrain import bitstream, codec, registry, torch_checkpoint
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
-from regrain.palette import torch_backend as palette
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Picture:
@@ -215,7 +214,8 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
     shutil.copy(shipped, folder)
     tensors, about = torch_checkpoint.load(shipped)
     tensors["moments.shift"] += 0.25
-    now = palette.fingerprint(tensors).hex()
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("denoiser.")}
+    now = torch_checkpoint.fingerprint(own).hex()
     torch_checkpoint.save(folder / f"palette-{now}.safetensors", tensors, about)
     (folder / "index.json").write_text(json.dumps({"palette": now}))
     data = codec.encode(photo, method="palette")

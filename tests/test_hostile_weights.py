@@ -12,15 +12,15 @@ from safetensors.torch import save_file
 
 import regrain
 from regrain import codec, registry, torch_checkpoint
-from regrain.conditional.frozen import freeze as freeze_codec
-from regrain.conditional.model import ConditionalCodec, ModelConfig
-from regrain.conditional.transform import TransformConfig
+from regrain.conditional.config import ModelConfig, TransformConfig
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.diffusion.unet import DenoiserConfig
 from regrain.errors import ModelError, RegrainError
 from regrain.image import Metadata, Picture
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
-from regrain.palette.torch_backend import freeze as freeze_autoencoder
+from regrain.palette.autoencoder import freeze as freeze_autoencoder
+from regrain_lab.trainable.codec import ConditionalCodec
+from regrain_lab.trainable.codec import freeze as freeze_codec
 
 SECONDS = 2
 ESCAPE = "\x1b[31mred\n"

@@ -78,6 +78,8 @@ def complete(line: str, folder: Path) -> set[str]:
         ("regrain decode ", {"a.rgn", "inner"}),
         ("regrain decode --json a.rgn x", {"x.png"}),
         ("regrain decode -v --seed 3 ", {"a.rgn", "inner"}),
+        ("regrain encode a.rgn x.png t.toml ", {"a.rgn", "inner", "x.png", "t.toml", "w.safetensors"}),
+        ("regrain encode --engine ", {"processes", "ray"}),
         ("regrain inspect a", {"a.rgn"}),
         ("regrain train ", {"t.toml", "inner"}),
         ("regrain evaluate --codecs AVIF JPEG --jo", {"--jobs"}),

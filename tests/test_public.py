@@ -33,6 +33,7 @@ ERRORS = {
     "OutputError": (errors.RegrainError, 7),
 }
 TYPES = {"Info", "Model", "Picturelike"}
+WORKERS = {"Decoder", "Encoder"}
 RETURNS = {"encode": bytes, "decode": Image.Image, "inspect": regrain.Info, "deviation_map": np.ndarray}
 SIGNATURES = {
     "encode": {
@@ -77,7 +78,7 @@ SIGNATURES = {
 
 
 def test_names():
-    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, *TYPES, "__version__"}
+    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, *TYPES, *WORKERS, "__version__"}
     ours = {name for name, value in vars(regrain).items() if getattr(value, "__module__", None) == "regrain"}
     assert {name for name in ours if not name.startswith("_")} == set(SIGNATURES)
 
@@ -214,7 +215,7 @@ def test_reading_takes_every_kind_of_source_and_no_more_than_it_needs(tmp_path):
 def test_a_file_that_goes_on_for_ever_is_given_up(monkeypatch):
     from regrain import bitstream
 
-    monkeypatch.setattr(regrain, "_OTHER_BYTES", 2**22)
+    monkeypatch.setattr(regrain.files, "_OTHER_BYTES", 2**22)
     header = bitstream.Header(40, 30, 12800, b"\1\2\3\4")
     whole = bitstream.write(bitstream.Stream(header, (bytes(1000),)))
 
@@ -328,6 +329,11 @@ EXAMPLES = (
     "regrain.conditional.dct",
     "regrain.tiles",
     "regrain.diffusion.noise",
+    "regrain.places",
+    "regrain.workers",
+    "regrain.batch.totals",
+    "regrain.cli.progress",
+    "regrain.image.selection",
 )
 
 

@@ -20,10 +20,11 @@ from regrain.conditional.coding_order import coding_order
 from regrain.conditional.config import TransformConfig
 from regrain.conditional.decode import decode_tile
 from regrain.conditional.transform import MeanBranch
-from regrain.conditional.walk import walk
-from regrain.entropy import exact, integer
+from regrain.entropy import integer
 from regrain.errors import RegrainError
 from regrain.image import decode_alpha
+from regrain_lab.trainable import wall
+from regrain_lab.trainable.walk import walk
 
 FOLDER = Path(__file__).parent / "golden"
 ENTRIES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
@@ -154,14 +155,14 @@ def random_weights(rng):
 
 def test_the_scale_indices_are_the_same_for_any_weights_quality_z_and_y():
     rng, config = np.random.default_rng(1), TransformConfig(latent=6, hyper=4, hyper_width=4, slices=(2,))
-    branch, mean = exact.ScaleBranch(4, 8, 6, [(2, 2), (2, 4)]).double(), MeanBranch(config)
+    branch, mean = wall.ScaleBranch(4, 8, 6, [(2, 2), (2, 4)]).double(), MeanBranch(config)
     for quality in [0, 2560, 25600, *rng.integers(0, 25601, 17).tolist()]:
         weights = random_weights(rng)
         for ours, theirs in zip(weights.layers, branch.convolutions, strict=True):
             theirs.set_integers(*map(torch.from_numpy, ours))
         z = rng.integers(-160, 161, (4, 2, 3))
         y = rng.integers(-(2**31), 2**31, (6, 7, 10)) >> rng.integers(0, 32, (6, 7, 10))
-        offset = exact.interpolate_offsets(torch.from_numpy(weights.offsets), torch.tensor([quality]))
+        offset = torch.from_numpy(integer.interpolate_offsets(weights.offsets, quality))[None]
         known, gain = torch.from_numpy(y)[None].float(), torch.ones(1, 6, 1, 1)
         z_hat = torch.from_numpy(z)[None].float()
         walked = walk(branch, mean, z_hat, gain, offset, (7, 10), lambda part, *_, y=known: y[:, part.channels])
@@ -270,7 +271,7 @@ def test_the_mean_branch_is_the_one_of_the_text(weights, device):
         theirs[step.channels, mask] = centre
         state.update(step, y[step.channels, mask].astype(np.int32), centre, mask)
     np.testing.assert_allclose(mean, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
-    np.testing.assert_allclose(gain, model.latents.networks.gain(quality), rtol=1e-5)
+    np.testing.assert_allclose(gain, model.latents.gain(quality), rtol=1e-5)
 
 
 def test_the_examples_of_the_text_are_true():

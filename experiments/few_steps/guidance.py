@@ -14,11 +14,13 @@ from pathlib import Path
 import torch
 
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.denoisers import Student
+from regrain_lab.trainable.frozen import FrozenCodec
 from regrain_lab.training.data import holdout_batch, members
 from regrain_lab.training.loop import LAST
 from regrain_lab.training.recipe import read_recipe
 from regrain_lab.training.state import State
-from regrain_lab.training.tasks import StudentTask
+from regrain_lab.training.tasks import task_for
 from regrain_lab.training.validation import by_steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,18 +36,19 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "distill-guided")
     options = parser.parse_args()
     recipe, lpips = read_recipe(options.recipe), Lpips.load(options.lpips)
-    subject = StudentTask(recipe, torch.device("cpu"))
+    subject, codec = task_for(recipe, torch.device("cpu")), FrozenCodec.load(recipe.teacher, torch.device("cpu"))
     state = State(subject.network, recipe.ema, subject.teacher)
     state.resume(options.run / LAST)
     pictures = holdout_batch(
         members(recipe.path(recipe.data.shards), recipe.data, held_out=True), recipe.data.holdout_crops
     )
-    model, largest = subject.origin.model, recipe.distill.guidance_max
-    found = [("shipped", row) for row in by_steps(model, model.denoiser, pictures, lpips, COUNTS)]
-    with state.average_weights():
+    largest = recipe.distill.guidance_max
+    found = [("shipped", row) for row in by_steps(codec, codec.networks.denoiser, pictures, lpips, COUNTS)]
+    with state.average_weights() as student:
+        assert isinstance(student, Student)
         for part in PARTS:
-            denoiser = subject.student.denoiser_at(part / largest)
-            found += [(f"w = {part:g}", row) for row in by_steps(model, denoiser, pictures, lpips, COUNTS)]
+            denoiser = student.denoiser_at(part / largest)
+            found += [(f"w = {part:g}", row) for row in by_steps(codec, denoiser, pictures, lpips, COUNTS)]
     with options.csv.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["weights", "steps", "psnr", "lpips"])

@@ -26,18 +26,16 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from regrain.conditional import basis
-from regrain.conditional.frozen import FrozenModel
-from regrain.conditional.model import build_denoiser
+from regrain.conditional.transform import build_denoiser, sketch
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.parametrize import Prediction
 from regrain.diffusion.unet import DenoiserConfig
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.loop import Position, learning_rate
 from regrain_lab.training.recipe import Recipe, Stage, read_recipe
 from regrain_lab.training.state import State
-from regrain_lab.training.student import TeacherCheckpoint, quantized_latents
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WEIGHTS: Final = ROOT / "runs" / "conditional-b52d4b2a.safetensors"
@@ -64,7 +62,7 @@ Row = dict[str, str | int]
 class Learner(nn.Module):
     """A denoiser and what its output means."""
 
-    def __init__(self, model: FrozenModel, prediction: Prediction, *, corrects: bool) -> None:
+    def __init__(self, model: FrozenCodec, prediction: Prediction, *, corrects: bool) -> None:
         """Build untrained, behind the model's latents."""
         super().__init__()
         self.prediction, self.levels = prediction, schedule.get(model.config.schedule)
@@ -105,7 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = read_recipe(ROOT / "recipes" / "distill.toml")
     recipe = replace(recipe, ema=0.99, stage=(Stage("predictions", options.steps, BATCH, SIDE, RATES),))
-    model, lpips = TeacherCheckpoint.load(WEIGHTS, torch.device("cpu")).model, Lpips.load(options.lpips)
+    model, lpips = FrozenCodec.load(WEIGHTS, torch.device("cpu")), Lpips.load(options.lpips)
     pictures = holdout_batch(members(recipe.path(recipe.data.shards), recipe.data, held_out=True), HELD_OUT)
     found = list(rows(train(recipe, model), model, pictures, lpips, options.steps))
     with options.csv.open("w", newline="") as file:
@@ -115,7 +113,7 @@ def main() -> None:
     print(table(found), end="")
 
 
-def train(recipe: Recipe, model: FrozenModel) -> dict[str, Learner]:
+def train(recipe: Recipe, model: FrozenCodec) -> dict[str, Learner]:
     """All learners over the recipe's only stage, averaged; as `loop` trains, with one batch for all of them."""
     learners, states = {}, {}
     for name, (prediction, corrects) in WAYS.items():
@@ -145,7 +143,7 @@ def train(recipe: Recipe, model: FrozenModel) -> dict[str, Learner]:
     return learners
 
 
-def drawn(model: FrozenModel, x: Tensor, t: Tensor) -> Batch:
+def drawn(model: FrozenCodec, x: Tensor, t: Tensor) -> Batch:
     """A batch at these times, with noise as the decoder starts from."""
     x = x.contiguous(memory_format=torch.channels_last)
     cond = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100))
@@ -154,13 +152,13 @@ def drawn(model: FrozenModel, x: Tensor, t: Tensor) -> Batch:
 
 @torch.no_grad()
 def rows(
-    learners: dict[str, Learner], model: FrozenModel, pictures: Tensor, lpips: Lpips, updates: int
+    learners: dict[str, Learner], model: FrozenCodec, pictures: Tensor, lpips: Lpips, updates: int
 ) -> Iterator[Row]:
     """Rows of the CSV; the sketch, for which nothing was trained, has 0 steps."""
     torch.manual_seed(0)
     parts = [drawn(model, x, torch.zeros(len(x))) for x in torch.split(pictures, BATCH)]
     told: Row = {"updates": updates, "batch": BATCH, "crop": SIDE, "pictures": len(pictures)}
-    sketches = [basis.sketch(cond).clamp(-1, 1) for _, cond, _, _ in parts]
+    sketches = [sketch(cond).clamp(-1, 1) for _, cond, _, _ in parts]
     yield told | {"prediction": "sketch", "parameters": 0, "steps": 0} | score(sketches, parts, lpips)
     for name, learner in learners.items():
         size, loss = sum(parameter.numel() for parameter in learner.parameters()), held_out(learner, parts)

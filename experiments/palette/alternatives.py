@@ -1,6 +1,7 @@
-"""What was measured beside the palette codec's own ways: rows dithered to and fro, and repair of the whole picture.
+"""What was measured beside the palette codec's own ways: other dithering, and repair of the whole picture.
 
-    serpentine:  as `regrain.palette.dither.raster`, but rows go to the right and to the left by turns
+    nearest:     the nearest colour, without dithering
+    serpentine:  as `regrain.palette.colours.dither`, but rows go to the right and to the left by turns
     of_picture:  x_t = alpha x + sigma eps,  log_snr = ln(alpha^2 / sigma^2),  x_0 = descend(denoise, x_t)
 
 A picture is first noised to a level (SDEdit, Meng et al. 2022): what decoding has left in it is not noise until it is
@@ -16,13 +17,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regrain.diffusion import noise
 from regrain.diffusion.sampler import descend
-from regrain.palette.dither import UNIT
-from regrain.palette.repair import LOG_SNR_LAST, Repair
+from regrain.options import DecodeOptions
+from regrain.palette.colours import UNIT
+from regrain.palette.decode import LOG_SNR_LAST
 from regrain.tiles import apply_in_windows
 
 SIDE, HALO = 512, 64
 """Of the squares in which pictures are denoised, and how much of their surroundings is seen."""
+
+
+def nearest(latents: NDArray[Any], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Latents (H, W, C) -> indices of the palette (K, C), uint8 (H, W), each on its own."""
+    distances = (np.square(row[:, None] - palette.astype(float)).sum(2) for row in latents)
+    return np.stack([row.argmin(1) for row in distances]).astype(np.uint8)
 
 
 def serpentine(latents: NDArray[Any], palette: NDArray[np.uint8], strength: float = 1.0) -> NDArray[np.uint8]:
@@ -44,19 +53,19 @@ def serpentine(latents: NDArray[Any], palette: NDArray[np.uint8], strength: floa
 
 
 def of_picture(
-    denoise: Callable[[Tensor, float], Tensor], x: Tensor, log_snr: float, how: Repair, *, noised: bool = True
+    denoise: Callable[[Tensor, float], Tensor], x: Tensor, log_snr: float, how: DecodeOptions, *, noised: bool = True
 ) -> Tensor:
     """x (3, H, W) in [-1, 1], multiples of 8, repaired from a noise level on: `noised` to it, or taken to have it.
 
-    `denoise(x_t (3, h, w), log_snr)` is the estimate of x_0, as that of `diffusion.prior`. `how.steps` is a number.
+    `denoise(x_t (3, h, w), log_snr)` is the estimate of x_0, as that of `diffusion.prior`. `how.steps` is a number,
+    and realism 0 is not at all.
     """
     assert isinstance(how.steps, int)
     alpha, sigma = math.sqrt(1 / (1 + math.exp(-log_snr))), math.sqrt(1 / (1 + math.exp(log_snr)))
-    fresh = how.noise(tuple(x.shape))
 
     def noise_at(step: int) -> Tensor:
         """The noise of a step."""
-        return torch.from_numpy(fresh(step))
+        return torch.from_numpy(noise.normal(how.seed, step, 0, 0, *x.shape[1:]))
 
     x_t = alpha * x + sigma * noise_at(0) if noised else alpha * x
 
@@ -71,4 +80,4 @@ def of_picture(
 
     levels = log_snr, LOG_SNR_LAST
     repaired = descend(estimate, x_t, levels, steps=how.steps, eta=how.eta, noise=noise_at)
-    return x + how.strength * (repaired - x)
+    return x + how.realism * (repaired - x)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from alternatives import of_picture, serpentine
+from alternatives import nearest, of_picture, serpentine
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,13 +26,12 @@ from regrain import registry
 from regrain.bitstream import Method
 from regrain.diffusion.prior import Prior
 from regrain.image import to_bytes, to_signed
-from regrain.palette import colours, dither, sections
-from regrain.palette.codec import STRENGTH
+from regrain.options import DecodeOptions
+from regrain.palette import colours, indices, sections
+from regrain.palette.codec import PaletteModel
 from regrain.palette.decode import reconstruct
-from regrain.palette.encode import analyse
-from regrain.palette.levels import BEST_PALETTE, to_levels
-from regrain.palette.model import Model
-from regrain.palette.repair import Repair
+from regrain.palette.encode import BEST_PALETTE, analyse
+from regrain.palette.sections import to_levels
 from regrain_lab.evaluation.baselines import JPEG, WEBP, at_size
 from regrain_lab.evaluation.codecs import AS_STORED
 from regrain_lab.evaluation.contact_sheet import Box, Column, Strip, draw
@@ -43,9 +42,8 @@ OUT = Path(__file__).resolve().parent
 SIDE = 512
 COLOURS = (16, 32, 64, 128, 256)
 ORDERS: dict[str, Callable[..., NDArray[np.uint8]]] = {
-    "none": dither.nearest, "raster": dither.raster, "serpentine": serpentine,
+    "none": nearest, "raster": colours.dither, "serpentine": serpentine,
 }  # fmt: skip
-NONE = Repair(strength=0)
 LEVELS = (3.0, 5.0)
 """Log-SNR to which pictures are noised before they are denoised."""
 STEPS = (1, 8, 100)
@@ -76,7 +74,7 @@ def main() -> None:
     """Write the tables and the sheet."""
     kodak, test, weights = map(Path, sys.argv[1:4])
     wanted = sys.argv[4:] or ["coding", "repair", "failures"]
-    judge, model = load_metrics([weights])["lpips_alex"], registry.load(method="palette")
+    judge, model = load_metrics([weights])["lpips_alex"], PaletteModel.load(_shipped(Method.PALETTE))
     photos = sorted(kodak.glob("*.png"))
     if "coding" in wanted:
         _write("coding", CODING, (row for path in photos for row in _coded(model, path, judge)))
@@ -96,13 +94,18 @@ def _write(name: str, names: list[str], rows: Iterator[list[Any]]) -> None:
             file.flush()
 
 
+def _shipped(method: Method) -> Path:
+    """The weights in the package."""
+    return Path(str(registry.shipped_weights(method)))
+
+
 def _middle(path: Path) -> Pixels:
     pixels = np.asarray(Image.open(path).convert("RGB"))
     top, left = (pixels.shape[0] - SIDE) // 2, (pixels.shape[1] - SIDE) // 2
     return pixels[top : top + SIDE, left : left + SIDE]
 
 
-def _coded(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
+def _coded(model: PaletteModel, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
     pixels = _middle(path)
     levels = to_levels(analyse(model.space, pixels))
     decode = partial(reconstruct, model.space, model.denoiser, size=(SIDE, SIDE), grey=False)
@@ -111,17 +114,18 @@ def _coded(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[li
         for name, order in ORDERS.items():
             chosen = order(levels, palette)
             told = palette[chosen]
-            payloads = [sections.pack_palette(levels, palette, chosen, 0, stored=stored) for stored in (True, False)]
-            _, channel = sections.unpack(payloads[1], (levels.shape[0], levels.shape[1]), levels.shape[2], 0)
-            plain, repaired = decode(told, channel, repair=NONE), decode(told, channel, repair=Repair(STRENGTH))
-            yield [path.name, count, name, channel.gain, channel.error, *map(len, payloads), psnr(pixels, plain),
+            payload = sections.pack_palette(levels, palette, chosen, 0)
+            stored = 3 + len(indices.pack_stored(palette, chosen, 0))
+            _, channel = sections.unpack(payload, (levels.shape[0], levels.shape[1]), levels.shape[2], 0)
+            plain, repaired = (decode(told, channel, options=DecodeOptions(realism=part)) for part in (0, 1))
+            yield [path.name, count, name, channel.gain, channel.error, stored, len(payload), psnr(pixels, plain),
                    judge(pixels, plain), psnr(pixels, repaired), judge(pixels, repaired)]  # fmt: skip
 
 
-def _repaired(model: Model, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
+def _repaired(model: PaletteModel, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
     pixels = np.asarray(Image.open(path).convert("RGB"))
     data = regrain.encode(pixels, quality=QUALITY, model=model)
-    prior = Prior.load(Path(str(registry.shipped_weights(Method.PROGRESSIVE))))
+    prior = Prior.load(_shipped(Method.PROGRESSIVE))
 
     def denoise(x_t: torch.Tensor, log_snr: float) -> torch.Tensor:
         """Of the image-space prior."""
@@ -142,7 +146,7 @@ def _repaired(model: Model, path: Path, judge: Callable[..., float]) -> Iterator
         for level in LEVELS:
             for steps in STEPS:
                 with torch.no_grad():
-                    after = of_picture(denoise, x, level, Repair(steps=steps))
+                    after = of_picture(denoise, x, level, DecodeOptions(steps))
                 yield row(name, steps, level, to_bytes(after.numpy(), False))
 
 

@@ -58,7 +58,7 @@ def prefixes(weights: Path, path: Path) -> list[list[object]]:
     model, rows, payloads, divergence = ProgressiveModel.load(weights, "cpu"), [], [], 0.0
     pixels = np.asarray(Image.open(path).convert("RGB"))
     header = bitstream.Header(pixels.shape[1], pixels.shape[0], 0, model.fingerprint, bitstream.Method.PROGRESSIVE)
-    for sent in encode.stream(model, pixels, header.tile):
+    for sent in encode.stream(model.denoiser, pixels, header.tile):
         rows.append(_prefix(path.name, header, payloads, divergence, psnr(pixels, _shown(sent.x_hat, pixels))))
         payloads.append(sent.payload)
         divergence += sent.divergence

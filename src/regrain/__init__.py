@@ -2,13 +2,13 @@
 
     decode(encode(image, quality=q), realism=r)        q in [0, 100] is chosen once, r in [0, 1] every time
 
-These four functions, the types that they take and return, and the errors are the whole public face. Importing it
-imports neither torch nor numpy nor Pillow; arguments are checked by `options`, before anything is read or loaded.
+These four functions, `Encoder` and `Decoder`, which do the same for batches, the types that they take and return, and
+the errors are the whole public face. Importing it imports neither torch nor numpy nor Pillow; arguments are checked by
+`options`, before anything is read or loaded.
 """
 
 import os
 from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from regrain import types
@@ -25,14 +25,15 @@ from regrain.errors import (
     UnsupportedVersion,
     UsageError,
 )
+from regrain.files import read_file as _read
 from regrain.options import check_arguments, check_names
 
 if TYPE_CHECKING:
-    from regrain.types import Info, Model, Picturelike
+    from regrain.types import Decoder, Encoder, Info, Model, Picturelike
 else:
 
     def __getattr__(name: str) -> object:
-        if name not in ("Info", "Model", "Picturelike"):
+        if name not in ("Decoder", "Encoder", "Info", "Model", "Picturelike"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(types, name)
 
@@ -40,6 +41,8 @@ else:
 __all__ = [
     "BitstreamError",
     "Corrupt",
+    "Decoder",
+    "Encoder",
     "ImageError",
     "Info",
     "LimitError",
@@ -65,11 +68,6 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 """OpenMP, which torch computes with, reads it when it is loaded. Threads that spin while they wait stall each other on
 a busy machine, where the default takes more than twice as long."""
-
-_START = 64
-_PIECE = 2**20
-_OTHER_BYTES = 2**26
-"""What a file may hold beside its pixels, of which none takes more than 4 bytes: profile, EXIF, XMP."""
 
 
 def encode(
@@ -242,42 +240,3 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
     from regrain import registry
 
     return registry.load(named["path"], named["device"])
-
-
-def _read(data: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int = 250_000_000) -> bytes:
-    """All of `data`, or only its start where that shows that it cannot be decoded: a stream may have no end."""
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    try:
-        if not isinstance(data, str | os.PathLike):
-            return _read_stream(data, max_pixels)
-        with Path(data).open("rb") as file:
-            return _read_stream(file, max_pixels)
-    except RegrainError:
-        raise
-    except (OSError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        name = data if isinstance(data, str | os.PathLike) else f"the {type(data).__name__}"
-        raise BitstreamError(f"cannot read {name}: {reason}") from error
-
-
-def _read_stream(file: BinaryIO, max_pixels: int) -> bytes:
-    """As `_read`; raises BitstreamError where the header does not pass, or more follows than its pixels can take."""
-    from regrain import bitstream
-
-    data = file.read(_START) if hasattr(file, "read") else None
-    if not isinstance(data, bytes):
-        raise UsageError(f"data is a {type(file).__name__}; allowed are a path, bytes and a file opened in binary mode")
-    while len(data) < _START and (piece := file.read(_START - len(data))):  # a pipe gives what it has at the moment
-        data += piece
-    if not data.startswith(bitstream.MAGIC):
-        return data
-    header = bitstream.read_header(data)
-    most = 4 * min(header.width * header.height, max_pixels) + _OTHER_BYTES
-    pieces, size = [data], len(data)
-    while size <= most and (piece := file.read(_PIECE)):
-        pieces.append(piece)
-        size += len(piece)
-    if size > most:
-        raise Corrupt(f"it goes on after {most} bytes, more than {header.width} x {header.height} pixels can take")
-    return b"".join(pieces)

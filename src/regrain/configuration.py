@@ -7,11 +7,12 @@ held against the tensors that are there.
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from regrain.errors import UsageError, quote
+from regrain.errors import ModelError, UsageError, quote
 
-__all__ = ["NETWORKS", "Ranges", "depth", "number", "read"]
+__all__ = ["NETWORKS", "Ranges", "check_depth", "depth", "number", "read", "text"]
 
 T = TypeVar("T")
 Ranges = Mapping[str, tuple[float, float]]
@@ -23,21 +24,22 @@ NETWORKS: Final[Ranges] = {
     "decoder_depths": (0, 1024), "channels": (1, 64), "patch": (1, 8), "init_noise": (0, 1000),
 }  # fmt: skip
 """What the numbers that shape a network may be, both ends included."""
-_LONGEST: Final = 1024
+_LONGEST: Final = 4096
+_TEXT_MAX: Final = 1024
 
 
 def read(kind: type[T], data: object, where: str, ranges: Ranges = NETWORKS) -> T:
-    """The dataclass `kind` of a table, tables within it and lists for tuples.
+    """The dataclass `kind` of a table, tables within it and lists for tuples. A field that is a Path is in no table.
 
     Raises UsageError, beginning with `where`, for a name that is unknown or missing, a value of another type, or a
     number that is not finite or out of its range.
     """
     if not isinstance(data, dict):
         raise UsageError(f"{where}: expected a table, got {quote(data)}")
-    hints = get_type_hints(kind)
+    hints = {name: hint for name, hint in get_type_hints(kind).items() if hint is not Path}
     if unknown := sorted(quote(name) for name in data.keys() - hints.keys()):
         raise UsageError(f"{where}: unknown name {unknown[0]}; allowed are {', '.join(sorted(hints))}")
-    values = {name: _value(hints[name], value, f"{where}: {name}", ranges.get(name)) for name, value in data.items()}
+    values = {name: _value(hints[name], value, f"{where}: {name}", name, ranges) for name, value in data.items()}
     try:
         return kind(**values)
     except UsageError as error:
@@ -53,6 +55,15 @@ def number(value: object, where: str, span: tuple[float, float] | None = None) -
     return float(_within(value, where, span))
 
 
+def text(value: object, where: str) -> str:
+    """Printable text of a sane length. Raises UsageError for anything else."""
+    if type(value) is not str:
+        raise UsageError(f"{where}: expected str, got {quote(value)}")
+    if len(value) > _TEXT_MAX or not value.isprintable():
+        raise UsageError(f"{where} is {quote(value)}; up to {_TEXT_MAX} printable characters are allowed")
+    return value
+
+
 def depth(config: object) -> int:
     """Blocks of all stacks together that a network of this shape has, each of two tensors or more."""
     values = ((f.name, getattr(config, f.name)) for f in fields(config) if f.init)  # type: ignore[arg-type]
@@ -61,16 +72,24 @@ def depth(config: object) -> int:
     )
 
 
-def _value(hint: object, value: object, where: str, span: tuple[float, float] | None) -> object:
+def check_depth(config: object, tensors: int) -> None:
+    """Raise ModelError for a configuration of more layers than there are tensors, before any of them is built."""
+    if (layers := depth(config)) > tensors:
+        raise ModelError(f"{layers} layers, and {tensors} tensors for them")
+
+
+def _value(hint: object, value: object, where: str, name: str, ranges: Ranges) -> object:
     if isinstance(hint, type) and is_dataclass(hint):
-        return read(hint, value, where)
+        return read(hint, value, where, ranges)
     if get_origin(hint) is tuple:
-        return _values(get_args(hint), value, where, span)
+        return _values(get_args(hint), value, where, name, ranges)
     if hint is float:
-        return number(value, where, span)
+        return number(value, where, ranges.get(name))
+    if hint is str:
+        return text(value, where)
     if type(value) is not hint:
         raise UsageError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {quote(value)}")
-    return _within(value, where, span) if isinstance(value, int) else value
+    return _within(value, where, ranges.get(name)) if type(value) is int else value
 
 
 def _within(value: Any, where: str, span: tuple[float, float] | None) -> Any:  # noqa: ANN401 - a number of either kind
@@ -80,10 +99,11 @@ def _within(value: Any, where: str, span: tuple[float, float] | None) -> Any:  #
     return value
 
 
-def _values(kinds: tuple[Any, ...], value: object, where: str, span: tuple[float, float] | None) -> tuple[object, ...]:
-    if not isinstance(value, list | tuple) or len(value) > _LONGEST:
+def _values(kinds: tuple[Any, ...], value: object, where: str, name: str, ranges: Ranges) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple):
         raise UsageError(f"{where}: expected a list, got {quote(value)}")
-    many = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
-    if len(many) != len(value):
-        raise UsageError(f"{where}: expected {len(many)} values, got {len(value)}")
-    return tuple(_value(many[i], one, f"{where} {i + 1}", span) for i, one in enumerate(value))
+    hints = kinds[:1] * min(len(value), _LONGEST) if kinds[-1] is Ellipsis else kinds
+    if len(hints) != len(value):
+        most = "at most " * (kinds[-1] is Ellipsis)
+        raise UsageError(f"{where}: expected {most}{len(hints)} values, got {len(value)}")
+    return tuple(_value(hints[i], item, f"{where} {i + 1}", name, ranges) for i, item in enumerate(value))

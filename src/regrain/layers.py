@@ -5,8 +5,11 @@ processed in tiles with a halo and give the pixels that it would have given whol
 """
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 __all__ = [
@@ -18,7 +21,23 @@ __all__ = [
     "conv",
     "icnr_",
     "normal_",
+    "on_arrays",
 ]
+
+
+Array = NDArray[np.float32]
+
+
+def on_arrays(network: Callable[[Tensor], Tensor], device: str) -> Callable[[Array], Array]:
+    """A network of batches (B, C, H, W) on a device, as a function of one image (C, H, W): an array in, one out."""
+
+    @torch.no_grad()
+    def run(x: Array) -> Array:
+        """Without gradients, in the layout that convolutions like best."""
+        batch = torch.from_numpy(x)[None].to(device).contiguous(memory_format=torch.channels_last)
+        return network(batch)[0].contiguous().cpu().numpy()
+
+    return run
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:

@@ -114,6 +114,8 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
         return load(None, device, path)
     with TURN, torch_defaults(), ExitStack() as stack:
         where = stack.enter_context(as_file(shipped_weights(Method[method.upper()]))) if path is None else Path(path)
+        if _is_pipeline(where) and not _is_installed("torch"):
+            raise UsageError(f"{where}: a pipeline of diffusers needs torch: pip install 'regrain[stable-diffusion]'")
         if device is None and _is_pipeline(where):
             device = "cpu"
         return _LOADERS[_method_at(where)](where, _device(device))

@@ -1,4 +1,4 @@
-"""The types that the public functions take and return, each imported only once somebody asks for it.
+"""`Encoder`, `Decoder` and the types that the public functions take and return, imported once somebody asks for them.
 
 So `import regrain` stays light, and `typing.get_type_hints` works on every public function all the same.
 """
@@ -6,7 +6,7 @@ So `import regrain` stays light, and `typing.get_type_hints` works on every publ
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Figures", "Image", "Info", "Model", "Picturelike", "Sampler"]
+__all__ = ["Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Sampler"]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from regrain.image.sources import Picturelike
     from regrain.options import Sampler
     from regrain.registry import Codec as Model
+    from regrain.workers import Decoder, Encoder
 
     Figures = NDArray[np.float32]
 else:
     _MODULES = {
+        "Decoder": ("regrain.workers", "Decoder"),
+        "Encoder": ("regrain.workers", "Encoder"),
         "Figures": ("numpy", "ndarray"),
         "Image": ("PIL.Image", "Image"),
         "Info": ("regrain.codec", "Info"),

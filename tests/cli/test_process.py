@@ -123,7 +123,7 @@ def test_what_a_library_prints_goes_into_no_picture(wanted):
 @pytest.mark.parametrize("verbose", [True, False])
 def test_what_is_logged_is_one_clean_line_and_a_librarys_only_where_all_is_said(verbose, capsys):
     with _one_line_logs(verbose):
-        for name in ("PIL.TiffImagePlugin", "regrain.palette.pipelines"):
+        for name in ("PIL.TiffImagePlugin", "regrain.palette.diffusers_adapter"):
             record = logging.LogRecord(name, logging.WARNING, "", 1, "%s: odd", ("a\nb",), None)
             logging.lastResort.handle(record)
     line = "regrain: warning: a\\nb: odd\n"

@@ -15,10 +15,10 @@ from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.conditional.codec import ConditionalModel
 from regrain.conditional.config import ModelConfig, TransformConfig
-from regrain.conditional.frozen import freeze, latent_fingerprint
 from regrain.diffusion.unet_config import DenoiserConfig
 from regrain.errors import ModelError
 from regrain.image import Metadata, Picture
+from regrain_lab.trainable.codec import freeze, latent_fingerprint
 
 PICTURE = Picture((np.arange(75 * 100 * 3) % 251).astype(np.uint8).reshape(75, 100, 3), None, Metadata())
 

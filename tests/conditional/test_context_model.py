@@ -7,16 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conditional.tiny import DEVICES, SMALL, both, built, codec, shipped_tensors
+from regrain.conditional.codec import ConditionalModel
 from regrain.conditional.config import HYPER_MAX, ModelConfig, TransformConfig
 from regrain.conditional.context_model import ContextModel
 from regrain.conditional.dct import LATENT_MAX
-from regrain.conditional.frozen import FrozenLatents, freeze
-from regrain.conditional.walk import Walked, walk
+from regrain.conditional.transform import MeanBranch
 from regrain.diffusion.unet_config import DenoiserConfig
-from regrain.entropy import exact
 from regrain.entropy.integer import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError
+from regrain_lab.trainable.codec import freeze
+from regrain_lab.trainable.walk import Walked, walk
+from regrain_lab.trainable.wall import ScaleBranch, build_scale
 
+Latents = tuple[ContextModel, ScaleBranch, MeanBranch]
 few = settings(max_examples=12, deadline=None)
 QUALITIES = st.integers(0, QUALITY_TOP)
 SIZE = (5, 7)
@@ -35,21 +38,27 @@ def coded(model: ContextModel, z_hat: np.ndarray, known: np.ndarray, quality: in
 
 
 @torch.no_grad()
-def walked(latents: FrozenLatents, z_hat: np.ndarray, known: np.ndarray, quality: int) -> Walked:
+def walked(latents: Latents, z_hat: np.ndarray, known: np.ndarray, quality: int) -> Walked:
     """The same by the walk of training, with the shipped integers in float64."""
     z = torch.from_numpy(z_hat)[None].clamp(-HYPER_MAX, HYPER_MAX).float()
     symbols = torch.from_numpy(known)[None].float()
-    offset = exact.interpolate_offsets(latents.offset, torch.tensor([quality]))
-    gain = latents.gain(quality)[None]
-    return walk(
-        latents.scale, latents.mean, z, gain, offset, known.shape[1:], lambda step, *_: symbols[:, step.channels]
-    )
+    model, scale, mean = latents
+    offset = torch.from_numpy(interpolate_offsets(model.offset, quality))[None]
+    gain = torch.from_numpy(model.gain(quality))[None]
+    return walk(scale, mean, z, gain, offset, known.shape[1:], lambda step, *_: symbols[:, step.channels])
+
+
+def trainable(model: ConditionalModel, tensors: dict[str, torch.Tensor]) -> Latents:
+    """The latents of a model on torch as training has them."""
+    scale = build_scale(model.config.transform).double().requires_grad_(False)
+    scale.set_integers(tensors)
+    return model.latents, scale, model.denoiser.networks.h_s
 
 
 @pytest.fixture(scope="module")
-def latents(torch_model) -> FrozenLatents:
-    """The shipped latents as training has them."""
-    return torch_model.denoiser.networks.frozen.latents
+def latents(torch_model) -> Latents:
+    """The shipped ones."""
+    return trainable(torch_model, shipped_tensors()[0])
 
 
 @few
@@ -76,11 +85,12 @@ def test_the_indices_are_those_of_the_walk(torch_model, onnx_model, latents, see
 def test_a_context_model_of_any_shape(latent, hyper, slices, anchors, quality, seed):
     transform = TransformConfig((4, 4, 4), latent, hyper, 6, anchors, slices, context=5, shared=3)
     denoiser = DenoiserConfig(widths=(5, 6, 7), depths=(1, 0, 2), half=2, embedding=4)
-    torch_model, onnx_model = both(codec(ModelConfig(transform, denoiser), seed, noise=0.1, offset=0.2))
+    trained = codec(ModelConfig(transform, denoiser), seed, noise=0.1, offset=0.2)
+    torch_model, onnx_model = both(trained)
     draw = np.random.default_rng(seed)
     z_hat, known = (draw.integers(-99, 100, shape, dtype=np.int32) for shape in ((hyper, 2, 2), (latent, *SIZE)))
-    wanted = walked(torch_model.denoiser.networks.frozen.latents, z_hat, known, quality)
-    y_hat = (known + wanted.mean[0].numpy()) / torch_model.denoiser.networks.gain(quality)
+    wanted = walked(trainable(torch_model, freeze(trained)), z_hat, known, quality)
+    y_hat = (known + wanted.mean[0].numpy()) / torch_model.latents.gain(quality)
     for model in (torch_model, onnx_model):
         index, _, state = coded(model.latents, z_hat, known, quality)
         assert np.array_equal(index, wanted.scale_index[0].numpy())
@@ -106,16 +116,21 @@ def test_no_step_depends_on_symbols_that_come_later(place):
                 assert np.array_equal(one[at], two[at]) == (later <= number)
 
 
-def test_every_quality_has_torchs_offsets_gains_and_tables(torch_model, onnx_model, latents):
-    ours, theirs = onnx_model.latents, torch_model.latents
+def test_every_quality_has_the_gains_and_tables_of_training(onnx_model):
+    ours, entropy_model = onnx_model.latents, codec(onnx_model.config).latents
+    entropy_model.gain.set_anchors(shipped_tensors()[0]["latents.log_gain"])
     for quality in (*range(0, QUALITY_TOP + 1, 97), QUALITY_TOP):
-        offset = exact.interpolate_offsets(latents.offset, torch.tensor([quality]))[0]
-        assert np.array_equal(interpolate_offsets(ours.offset, quality), offset.numpy())
-        np.testing.assert_allclose(ours.networks.gain(quality), theirs.networks.gain(quality), rtol=1e-6)
-        assert len(ours.hyper_tables(quality)) == ours.hyper
-        for one, other in zip(ours.hyper_tables(quality), theirs.hyper_tables(quality), strict=True):
-            assert one.first == other.first
-            assert np.array_equal(one.counts, other.counts)
+        share = torch.tensor([quality]) / QUALITY_TOP
+        np.testing.assert_allclose(ours.gain(quality), entropy_model.gain(share)[0].detach(), rtol=1e-5)
+        anchor = int(entropy_model.anchor(share))
+        assert ours.hyper_tables(quality) == ours.z_tables[anchor * ours.hyper : (anchor + 1) * ours.hyper]
+
+
+@pytest.mark.parametrize("quality", [0, 1, 12799, 12800, 25599, 25600])
+def test_gains_are_log_linear_between_their_anchors(quality):
+    model = both(codec())[0].latents
+    wanted = [np.interp(quality / 12800, range(3), column) for column in model.log_gain.T]
+    np.testing.assert_allclose(np.log(model.gain(quality)[:, 0, 0]), wanted, atol=1e-5)
 
 
 WRONG = {

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from regrain.conditional import basis
 from regrain.conditional.dct import BLOCK, LATENT_MAX, dct_basis, fine_blocks, match_means
 from regrain.conditional.encode import ADDED_MAX
+from regrain.conditional.transform import project as torch_project
+from regrain.conditional.transform import sketch as torch_sketch
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -15,11 +16,11 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def project(x: np.ndarray, channels: int) -> np.ndarray:
-    return basis.project(torch.from_numpy(x)[None], channels)[0].numpy()
+    return torch_project(torch.from_numpy(x)[None], channels)[0].numpy()
 
 
 def sketch(y: np.ndarray) -> np.ndarray:
-    return basis.sketch(torch.from_numpy(y)[None])[0].numpy()
+    return torch_sketch(torch.from_numpy(y)[None])[0].numpy()
 
 
 def block_means(x: np.ndarray) -> np.ndarray:

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from conditional.tiny import DEVICES, SMALL, built
+from conditional.tiny import DEVICES, SMALL, arrays, built
 from conditional.tiny import codec as small_codec
 from regrain import torch_checkpoint
 from regrain.conditional.codec import ConditionalModel
 from regrain.conditional.decode import WINDOW, reconstruct
-from regrain.conditional.frozen import SAMPLER, FrozenModel, freeze
-from regrain.conditional.model import build_sampler, sampler_state
+from regrain.conditional.torch_backend import TorchNetworks
+from regrain.conditional.transform import build_sampler, sampler_state
 from regrain.diffusion import schedule
 from regrain.diffusion.unet import RESIDUAL, DenoiserConfig
 from regrain.errors import ModelError
 from regrain.options import SAMPLERS, DecodeOptions
+from regrain_lab.trainable.codec import freeze
 
+SAMPLER = "sampler."
 FAITHFUL = replace(SMALL, denoiser=DenoiserConfig(widths=(8, 12, 16), depths=(2, 1, 1), embedding=8))
 SAMPLING = replace(FAITHFUL, sampler=True)
 SIZE = 75, 100
@@ -45,7 +47,7 @@ def model(tensors, request) -> ConditionalModel:
 @pytest.fixture(scope="module")
 def sampler(tensors):
     """The sampler as torch's module."""
-    return FrozenModel.build(tensors, SAMPLING).sampler
+    return TorchNetworks.build(arrays(tensors), SAMPLING).sampler
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from regrain import codec, image
 from regrain.conditional.decode import decode_tile
 from regrain.conditional.encode import ADDED_MAX, analysis_transform, encode_tiles
 from regrain.conditional.grid import tiles
-from regrain.entropy.prior import gaussian_bits
 from regrain.entropy.tables import scales
+from regrain_lab.trainable.likelihoods import gaussian_bits
 
 SIDE = 96
 ROW, COLUMN = np.mgrid[:SIDE, :SIDE]

@@ -1,18 +1,17 @@
 """Each network on ONNX Runtime gives what torch's module with the same weights gives."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conditional.tiny import SMALL, arrays, codec
-from regrain.conditional import basis
+from conditional.tiny import arrays, codec
 from regrain.conditional.config import ModelConfig, TransformConfig
-from regrain.conditional.frozen import FrozenModel, freeze
 from regrain.conditional.onnx_backend import OnnxNetworks
 from regrain.conditional.torch_backend import TorchNetworks
+from regrain.conditional.transform import sketch
 from regrain.diffusion.unet_config import DenoiserConfig
+from regrain_lab.trainable.codec import freeze
 
 few = settings(max_examples=6, deadline=None)
 WIDTHS = st.tuples(*[st.integers(1, 20)] * 3)
@@ -22,7 +21,7 @@ TINY = DenoiserConfig(widths=(4, 4, 4), depths=(0, 0, 0), half=2, embedding=4)
 def networks(config: ModelConfig) -> tuple[OnnxNetworks, TorchNetworks]:
     """Random networks on either backend; weights are of 16 bits, as they are stored."""
     tensors = freeze(codec(config, noise=0.1))
-    return OnnxNetworks(arrays(tensors), config), TorchNetworks(FrozenModel.build(tensors, config, "cpu"))
+    return OnnxNetworks(arrays(tensors), config), TorchNetworks.build(arrays(tensors), config)
 
 
 def image(*shape: int) -> np.ndarray:
@@ -61,7 +60,7 @@ def test_the_mean_branch(hyper, width, slices):
     ours, theirs = onnx.hyper_synthesis(z_hat), torch_.hyper_synthesis(z_hat)
     for one, other in zip(ours, theirs, strict=True):
         close(one, other)
-    for number, context in enumerate(torch_.frozen.latents.mean.contexts, start=1):
+    for number, context in enumerate(torch_.h_s.contexts, start=1):
         y_hat = image(context[0].in_channels - 3, 8, 12)
         close(onnx.context(number, y_hat, ours[1]), torch_.context(number, y_hat, theirs[1]))
 
@@ -78,15 +77,5 @@ def test_the_denoiser(widths, depths, latent, prediction):
 def test_the_sketch_is_that_of_the_basis():
     onnx, _ = networks(ModelConfig(TransformConfig((4, 4, 4), 100, 4, 4, 3, ()), TINY))
     y = torch.randn(1, 100, 3, 2, generator=torch.Generator().manual_seed(0))
-    x = basis.sketch(y)[0].numpy()
+    x = sketch(y)[0].numpy()
     np.testing.assert_allclose(onnx.analysis(x)[1], y[0], atol=1e-4)
-
-
-@pytest.mark.parametrize("quality", [0, 1, 12799, 12800, 25599, 25600])
-def test_gains_are_log_linear_between_their_anchors(quality):
-    onnx, torch_ = networks(SMALL)
-    np.testing.assert_allclose(onnx.gain(quality), torch_.gain(quality), rtol=1e-6)
-    position = quality / 12800
-    rows = np.log(np.stack([onnx.gain(anchor)[:, 0, 0] for anchor in (0, 12800, 25600)]))
-    wanted = [np.interp(position, range(3), column) for column in rows.T]
-    np.testing.assert_allclose(np.log(onnx.gain(quality)[:, 0, 0]), wanted, atol=1e-5)

@@ -8,10 +8,9 @@ import torch
 from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.conditional.codec import ConditionalModel
-from regrain.conditional.frozen import freeze
-from regrain.conditional.model import ConditionalCodec, ModelConfig
-from regrain.conditional.transform import TransformConfig
+from regrain.conditional.config import ModelConfig, TransformConfig
 from regrain.diffusion.unet import DenoiserConfig
+from regrain_lab.trainable.codec import ConditionalCodec, freeze
 
 SMALL = ModelConfig(
     transform=TransformConfig(widths=(8, 8, 8), latent=12, hyper=6, hyper_width=8, anchors=3),

@@ -1,6 +1,8 @@
 """The integer wall in NumPy: the sums are torch's, whoever multiplies and in whatever order."""
 
+from fractions import Fraction
 from importlib.resources import as_file
+from math import floor
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ pytest.importorskip("onnxruntime")
 
 from regrain import checkpoint, registry
 from regrain.bitstream import Method
-from regrain.entropy import exact, integer
+from regrain.entropy import integer
 from regrain.errors import ModelError
 from regrain.onnx.network import matrix_product
+from regrain_lab.trainable import wall
 
 HYPER, LATENT, HIDDEN, CONTEXTS = 48, 256, 64, [(2, 2), (2, 4), (6, 10), (16, 24), (40, 56), (96, 160)]
 
@@ -46,11 +49,10 @@ def branch(arrays) -> integer.ScaleBranch:
 
 
 @pytest.fixture(scope="module")
-def theirs(arrays) -> exact.ScaleBranch:
+def theirs(arrays) -> wall.ScaleBranch:
     """The same in torch, in float64."""
-    made = exact.ScaleBranch(HYPER, HIDDEN, LATENT, CONTEXTS).double()
-    for index, layer in enumerate(made.convolutions):
-        layer.set_integers(*(torch.from_numpy(arrays[f"latents.scale.{index}.{kind}"]) for kind in ("weight", "bias")))
+    made = wall.ScaleBranch(HYPER, HIDDEN, LATENT, CONTEXTS).double()
+    made.set_integers({name: torch.from_numpy(array) for name, array in arrays.items() if "scale" in name})
     return made.requires_grad_(False)
 
 
@@ -95,20 +97,31 @@ def test_a_product_is_exact_up_to_2_to_the_24():
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1))
 def test_levels_are_those_of_torch(symbols):
     values = np.array(symbols, np.int32)
-    wanted = exact.level(torch.from_numpy(values).double())
+    wanted = wall.level(torch.from_numpy(values).double())
     assert np.array_equal(integer.level(values), wanted.numpy())
 
 
 @given(st.lists(st.integers(-(2**22), 2**22), min_size=1))
 def test_scale_indices_are_those_of_torch(totals):
     values = np.array(totals, np.float64)
-    assert np.array_equal(integer.scale_index(values), exact.scale_index(torch.from_numpy(values)).numpy())
+    assert np.array_equal(integer.scale_index(values), wall.scale_index(torch.from_numpy(values)).numpy())
 
 
 @given(st.lists(st.tuples(*[st.integers(-(2**20), 2**20)] * 2), min_size=2, max_size=6), st.integers(0, 25600))
-def test_offsets_are_those_of_torch(rows, quality):
-    wanted = exact.interpolate_offsets(torch.tensor(rows), torch.tensor([quality]))[0]
-    assert np.array_equal(integer.interpolate_offsets(np.array(rows, np.int32), quality), wanted.numpy())
+def test_offsets_are_the_nearest_integers_on_the_line_between_their_anchors(rows, quality):
+    """In rational numbers; a half goes up."""
+    place = Fraction(quality, integer.QUALITY_TOP) * (len(rows) - 1)
+    left = min(floor(place), len(rows) - 2)
+    lines = (low + (place - left) * (high - low) for low, high in zip(*rows[left : left + 2], strict=True))
+    wanted = [floor(offset + Fraction(1, 2)) for offset in lines]
+    assert integer.interpolate_offsets(np.array(rows, np.int32), quality).tolist() == wanted
+
+
+def test_offsets_rise_where_their_anchors_do_and_pass_through_them():
+    anchors = np.array([[0, -5], [100, 7], [1000, 9]], np.int32)
+    offsets = [integer.interpolate_offsets(anchors, q) for q in range(0, integer.QUALITY_TOP + 1, 100)]
+    assert (np.diff(offsets, axis=0) >= 0).all()
+    assert np.array_equal([offsets[0], offsets[128], offsets[256]], anchors)
 
 
 def test_sums_that_could_be_inexact_are_refused():

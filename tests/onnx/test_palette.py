@@ -11,8 +11,7 @@ pytest.importorskip("onnxruntime")
 
 from regrain.errors import ModelError
 from regrain.onnx import palette
-from regrain.palette.autoencoder import Autoencoder
-from regrain.palette.autoencoder_config import AutoencoderConfig
+from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
 
 few = settings(max_examples=8, deadline=None)
 PAIR = st.tuples(*[st.integers(1, 20)] * 2)

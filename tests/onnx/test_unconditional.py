@@ -64,7 +64,7 @@ def test_the_weights_that_ship(method, prefix):
     stored, about = checkpoint.load(path)
     config = PriorConfig.from_dict(about["config"])
     parts = checkpoint.part(stored, prefix)
-    module = Prior.filled(about["config"], {name: torch.from_numpy(part) for name, part in parts.items()})
+    module = Prior.filled(config, {name: torch.from_numpy(part) for name, part in parts.items()})
     run = Denoiser(config, parts)
     for log_snr in (-4.0, 1.5, 7.0):
         one, other = estimates(module, run, noisy(config.channels, 40, 24), log_snr)

@@ -6,9 +6,8 @@ import torch
 
 from regrain import torch_checkpoint
 from regrain.diffusion.prior import Prior, PriorConfig
-from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
+from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig, freeze
 from regrain.palette.codec import PaletteModel
-from regrain.palette.torch_backend import freeze
 
 SMALL = AutoencoderConfig(encoder=(8, 8), encoder_depths=(1, 1), decoder=(8, 8), decoder_depths=(1, 1), half=6)
 PRIOR = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8, channels=4, patch=1)

@@ -3,12 +3,13 @@
 import json
 from contextlib import nullcontext
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 
 from regrain.errors import ModelError
-from regrain.palette.pipelines import load
+from regrain.palette.codec import PaletteModel
 
 WIDTHS, PROMPT_WIDTH = (8, 8, 8, 8), 6
 
@@ -71,6 +72,11 @@ def conditional(channels=4, **config):
             **config,
         }
     )
+
+
+def load(place):
+    """The model of a folder or a hub id."""
+    return PaletteModel.load(Path(place))
 
 
 AUTOENCODERS = {"kl": kl, "tiny": tiny}

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 pytest.importorskip("diffusers")
 from palette import stable
+from regrain.palette import diffusers_folder
 
 
 @pytest.fixture
@@ -156,7 +157,9 @@ def test_what_cannot_be_used_is_refused_in_one_line(folder, capfd, name):
 @pytest.mark.parametrize("name", ["truncated", "pickled", "autoencoder", "channels", "prediction", "no betas"])
 def test_a_refusal_comes_before_anything_heavy(folder, monkeypatch, name):
     REFUSALS[name][0](folder)
-    monkeypatch.setattr("regrain.palette.folders.import_module", lambda name: pytest.fail("a library was imported"))
+    monkeypatch.setattr(
+        "regrain.palette.diffusers_folder.import_module", lambda name: pytest.fail("a library was imported")
+    )
     stable.refused(folder)
 
 
@@ -198,5 +201,5 @@ def test_a_diffusers_that_cannot_be_imported_says_why(folder, monkeypatch):
     def broken(name):
         raise ImportError("it wants another\nhub")
 
-    monkeypatch.setattr("regrain.palette.folders.import_module", broken)
+    monkeypatch.setattr(diffusers_folder, "import_module", broken)
     stable.refused(folder, "diffusers cannot be imported: it wants another")

@@ -100,8 +100,7 @@ def test_what_comes_later_is_not_looked_at():
         known[one.places] = values[one.places]
 
 
-def test_without_neighbours_all_is_0():
+def test_without_neighbours_the_middle_is_expected():
     mean, spread = predict(np.ones((25, 2), np.int64), passes(5, 5)[0])
-    assert mean.shape == spread.shape == (1, 2)
-    assert not mean.any()
-    assert not spread.any()
+    assert mean.tolist() == [[interlace.MIDDLE] * 2]
+    assert spread.tolist() == [[interlace.SPREAD * SPREAD_UNIT] * 2]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from regrain.palette.levels import BEST_PALETTE, colours_at, from_levels, step_at, to_levels
+from regrain.palette.encode import BEST_PALETTE, form_at
+from regrain.palette.sections import from_levels, to_levels
 
 
 def test_every_level_comes_back():
@@ -22,11 +23,12 @@ def test_what_is_no_number_is_a_level_all_the_same():
 
 
 def test_colours_rise_with_quality_and_steps_fall():
-    colours = [colours_at(quality) for quality in range(BEST_PALETTE + 1)]
-    assert colours[0] == 8
-    assert colours[-1] == 256
+    few = [form_at(quality) for quality in range(BEST_PALETTE + 1)]
+    many = [form_at(quality) for quality in range(BEST_PALETTE + 1, 25601)]
+    colours, steps = [count for count, _ in few], [step for _, step in many]
+    assert not any(step for _, step in few)
+    assert not any(count for count, _ in many)
     assert colours == sorted(colours)
-    steps = [step_at(quality) for quality in range(BEST_PALETTE + 1, 25601)]
-    assert not any(colours_at(quality) for quality in range(BEST_PALETTE + 1, 25601))
+    assert (colours[0], colours[-1]) == (8, 256)
     assert steps == sorted(steps, reverse=True)
     assert (steps[0], steps[-1]) == (12, 4)

@@ -3,10 +3,9 @@ import math
 import pytest
 import torch
 
-from regrain.palette.pipelines import load
-
 pytest.importorskip("diffusers")
 from palette import stable
+from palette.stable import load
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +21,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("kind", stable.AUTOENCODERS)
 def test_pictures_and_latents_have_their_shapes_and_ranges(tmp_path, kind):
-    space = load(stable.lay_out(tmp_path, stable.AUTOENCODERS[kind]())).autoencoder
+    space = load(stable.lay_out(tmp_path, stable.AUTOENCODERS[kind]())).space
     z = stable.encoded(space, stable.picture(64, 48))
     x_hat = stable.decoded(space, 100 * z)
     assert (z.shape, x_hat.shape) == ((4, 8, 6), (3, 64, 48))
@@ -34,9 +33,7 @@ def test_pictures_and_latents_have_their_shapes_and_ranges(tmp_path, kind):
 def test_the_stride_is_the_autoencoders_own(tmp_path, widths):
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * len(widths)}
     blocks["up_block_types"] = ("UpDecoderBlock2D",) * len(widths)
-    space = load(
-        stable.lay_out(tmp_path, stable.kl(block_out_channels=widths, latent_channels=3, **blocks))
-    ).autoencoder
+    space = load(stable.lay_out(tmp_path, stable.kl(block_out_channels=widths, latent_channels=3, **blocks))).space
     assert stable.encoded(space, stable.picture(16, 32)).shape == (3, 16 // space.stride, 32 // space.stride)
 
 
@@ -58,7 +55,7 @@ NORMALISATIONS = [
 @pytest.mark.parametrize(("kind", "config", "normalise"), NORMALISATIONS)
 def test_latents_are_normalised_as_the_config_says_and_back(tmp_path, kind, config, normalise):
     network = stable.AUTOENCODERS[kind](**config).eval()
-    space, x = load(stable.lay_out(tmp_path, network)).autoencoder, stable.picture()
+    space, x = load(stable.lay_out(tmp_path, network)).space, stable.picture()
     raw = stable.raw_latents(network, x)
     torch.testing.assert_close(stable.encoded(space, x), normalise(raw), rtol=1e-4, atol=1e-5)
     with torch.no_grad():
@@ -67,12 +64,12 @@ def test_latents_are_normalised_as_the_config_says_and_back(tmp_path, kind, conf
 
 
 def test_latents_are_drawn_from_nothing(folder):
-    space, x = load(folder).autoencoder, stable.picture()
+    space, x = load(folder).space, stable.picture()
     assert torch.equal(stable.encoded(space, x), stable.encoded(space, x))
 
 
 def test_a_window_with_its_halo_gives_the_pixels_of_the_whole(tmp_path):
-    space = load(stable.lay_out(tmp_path, stable.tiny(num_decoder_blocks=(3, 3, 3, 1)))).autoencoder
+    space = load(stable.lay_out(tmp_path, stable.tiny(num_decoder_blocks=(3, 3, 3, 1)))).space
     z, halo = stable.latents(4, 40, 40), space.halo
     whole, window = stable.decoded(space, z), stable.decoded(space, z[:, 16 - halo : 24 + halo, 16 - halo : 24 + halo])
     core = slice(halo * 8, halo * 8 + 64)
@@ -107,11 +104,12 @@ def test_at_the_schedules_levels_the_estimate_is_that_of_diffusers(tmp_path, kin
 def test_every_level_has_its_timestep(tmp_path, config):
     scheduler = stable.ddpm(**config)
     denoiser = load(stable.lay_out(tmp_path, stable.kl(), stable.unconditional(), scheduler)).denoiser
-    levels = denoiser.levels
+    network = denoiser.network
+    levels = network.levels
     assert len(levels) == scheduler.config.num_train_timesteps or len(levels) == 3
-    assert [denoiser.timestep(level) for level in levels] == pytest.approx(range(len(levels)))
-    assert denoiser.timestep((levels[0] + levels[1]) / 2) == pytest.approx(0.5)
-    assert (denoiser.timestep(30), denoiser.timestep(-30)) == (0, len(levels) - 1)
+    assert [network.timestep(level) for level in levels] == pytest.approx(range(len(levels)))
+    assert network.timestep((levels[0] + levels[1]) / 2) == pytest.approx(0.5)
+    assert (network.timestep(30), network.timestep(-30)) == (0, len(levels) - 1)
 
 
 @pytest.mark.parametrize("sampler", ["EulerDiscreteScheduler", "PNDMScheduler", "DDIMScheduler"])
@@ -120,9 +118,9 @@ def test_the_config_of_any_sampler_gives_the_levels(tmp_path, sampler):
 
     scheduler = getattr(diffusers, sampler)(beta_schedule="scaled_linear", prediction_type="v_prediction")
     denoiser = load(stable.lay_out(tmp_path, stable.kl(), stable.unconditional(), scheduler)).denoiser
-    assert denoiser.prediction == "v"
+    assert denoiser.network.prediction == "v"
     kept = scheduler.alphas_cumprod.double().numpy()
-    assert 1 / (1 + math.e**-denoiser.levels) == pytest.approx(kept, rel=1e-6)
+    assert 1 / (1 + math.e**-denoiser.network.levels) == pytest.approx(kept, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", stable.DENOISERS)

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import regrain
-from regrain.palette.pipelines import load
 
 pytest.importorskip("diffusers")
 from palette import stable
+from palette.stable import load
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +41,8 @@ def test_an_autoencoder_alone_is_a_model(tmp_path, kind):
     for place in (tmp_path / "alone", str(tmp_path / "part")):
         pipeline = load(place)
         assert pipeline.denoiser is None
-        assert (pipeline.name, len(pipeline.fingerprint)) == (str(place).rpartition("/")[2], 4)
-        assert (pipeline.autoencoder.channels, pipeline.autoencoder.stride) == (4, 8)
+        assert (pipeline.recipe, len(pipeline.fingerprint)) == (str(place).rpartition("/")[2], 4)
+        assert (pipeline.space.channels, pipeline.space.stride) == (4, 8)
 
 
 def test_torch_runs_it_where_no_device_is_named(folder):
@@ -64,19 +64,19 @@ def test_the_fingerprint_is_the_autoencoders(tmp_path, folder):
 def test_the_empty_prompt_is_read_from_its_file(prompted, caplog, shape):
     prompt = stable.latents(*shape)
     save_file({"prompt": prompt}, prompted / "empty_prompt.safetensors")
-    given = load(prompted).denoiser.given["encoder_hidden_states"]
+    given = load(prompted).denoiser.network.given["encoder_hidden_states"]
     assert torch.equal(given, prompt.reshape(1, 7, -1))
     assert not caplog.records
 
 
 def test_without_a_prompt_there_are_zeros_and_a_warning(prompted, caplog):
-    assert not load(prompted).denoiser.given["encoder_hidden_states"].any()
+    assert not load(prompted).denoiser.network.given["encoder_hidden_states"].any()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "empty_prompt.safetensors" in caplog.text
 
 
 def test_an_unconditional_network_wants_no_prompt(folder, caplog):
-    assert load(folder).denoiser.given == {}
+    assert load(folder).denoiser.network.given == {}
     assert not caplog.records
 
 
@@ -109,7 +109,7 @@ def test_the_text_encoder_is_asked_where_transformers_is_there(prompted, monkeyp
     (prompted / "text_encoder").mkdir()
     save_file({"weight": torch.zeros(1)}, prompted / "text_encoder" / "model.safetensors")
     monkeypatch.setitem(sys.modules, "transformers", stand_in)
-    given = load(prompted).denoiser.given["encoder_hidden_states"]
+    given = load(prompted).denoiser.network.given["encoder_hidden_states"]
     assert torch.equal(given, torch.full((1, 5, stable.PROMPT_WIDTH), 5.0))
     assert not caplog.records
 
@@ -125,8 +125,8 @@ def test_half_precision_is_loaded_where_there_is_no_other(tmp_path):
     network.save_pretrained(tmp_path / "vae", variant="fp16")
     half = tmp_path / "vae" / "diffusion_pytorch_model.fp16.safetensors"
     save_file({name: value.half() for name, value in load_file(half).items()}, half, {"format": "pt"})
-    space, x = load(tmp_path).autoencoder, stable.picture()
-    assert {value.dtype for value in space.network.state_dict().values()} == {torch.float32}
+    space, x = load(tmp_path).space, stable.picture()
+    assert space.encode(x.numpy()).dtype == np.float32
     torch.testing.assert_close(
         stable.encoded(space, x), 0.18215 * stable.raw_latents(network.eval(), x), rtol=1e-2, atol=1e-3
     )
@@ -136,7 +136,7 @@ def test_weights_may_lie_in_several_files(tmp_path, capfd):
     network = stable.kl()
     network.save_pretrained(tmp_path / "vae", max_shard_size="20KB")
     assert not stable.weights(tmp_path / "vae").exists()
-    space, x = load(tmp_path).autoencoder, stable.picture()
+    space, x = load(tmp_path).space, stable.picture()
     assert capfd.readouterr() == ("", "")
     torch.testing.assert_close(
         stable.encoded(space, x), 0.18215 * stable.raw_latents(network.eval(), x), rtol=1e-4, atol=1e-5
@@ -146,7 +146,7 @@ def test_weights_may_lie_in_several_files(tmp_path, capfd):
 def test_without_accelerate_all_is_the_same(tmp_path, monkeypatch, capfd):
     stable.hide_accelerate(monkeypatch)
     network, generator = stable.kl().eval(), torch.get_rng_state()
-    space, x = load(stable.lay_out(tmp_path, network)).autoencoder, stable.picture()
+    space, x = load(stable.lay_out(tmp_path, network)).space, stable.picture()
     assert torch.equal(torch.get_rng_state(), generator)
     torch.testing.assert_close(stable.encoded(space, x), 0.18215 * stable.raw_latents(network, x), rtol=1e-4, atol=1e-5)
     assert capfd.readouterr() == ("", "")
@@ -156,7 +156,7 @@ def test_a_hub_id_is_found_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     stable.cached(tmp_path, "house/photos", vae=stable.kl(), unet=stable.unconditional(), scheduler=stable.ddpm())
     pipeline = load("house/photos")
-    assert pipeline.name == "house/photos"
+    assert pipeline.recipe == "house/photos"
     assert pipeline.denoiser is not None
 
 
@@ -175,8 +175,8 @@ def _in_double_precision():
 @pytest.mark.usefixtures("_in_double_precision")
 def test_loading_leaves_no_trace(folder):
     pipeline, before = load(folder), traces()
-    z = pipeline.denoiser.denoise(pipeline.autoencoder.encode(stable.picture().float().numpy()), 1.0)
-    assert (z.dtype, pipeline.autoencoder.decode(z).dtype) == (np.float32, np.float32)
+    z = pipeline.denoiser.denoise(pipeline.space.encode(stable.picture().float().numpy()), 1.0)
+    assert (z.dtype, pipeline.space.decode(z).dtype) == (np.float32, np.float32)
     load(folder)
     assert traces() == before
     stable.edit(folder / "vae" / "config.json", norm_num_groups=3)
@@ -191,13 +191,15 @@ def refuse(*args, **kwargs):
     raise AssertionError("the network was asked for")
 
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-import regrain.palette.pipelines as room
+import pathlib
+import regrain.palette.diffusers_adapter
+from regrain.palette.codec import PaletteModel
 assert not {"diffusers", "transformers", "huggingface_hub"} & set(sys.modules)
 import numpy
 for place in sys.argv[1:]:
-    pipeline = room.load(place)
-    z = pipeline.denoiser.denoise(pipeline.autoencoder.encode(numpy.zeros((3, 32, 32), "float32")), 1.0)
-    assert pipeline.autoencoder.decode(z).shape == (3, 32, 32)
+    pipeline = PaletteModel.load(pathlib.Path(place))
+    z = pipeline.denoiser.denoise(pipeline.space.encode(numpy.zeros((3, 32, 32), "float32")), 1.0)
+    assert pipeline.space.decode(z).shape == (3, 32, 32)
 import logging
 for handler in logging.getLogger("diffusers").handlers:
     assert getattr(handler, "stream", sys.stderr) is sys.stderr

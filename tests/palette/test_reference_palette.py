@@ -16,7 +16,7 @@ from regrain import bitstream, registry
 from regrain.errors import BitstreamError
 from regrain.palette import colours, indices, sections
 from regrain.palette.decode import decode_tiles
-from regrain.palette.levels import from_levels
+from regrain.palette.sections import from_levels
 from regrain.tiles import places
 
 TESTS = Path(__file__).parents[1]
@@ -98,6 +98,12 @@ def picture(random, channels, number, spread=256):
     return np.unique(random.integers(0, spread, (number, channels)), axis=0).astype(np.uint8)
 
 
+def left_as_they_are(palette, chosen, tile):
+    """The coded latents of a palette and indices that are stored."""
+    with mock.patch.object(indices, "pack", indices.pack_stored):
+        return sections.pack_palette(palette[chosen], palette, chosen, tile)
+
+
 def telling(palette, random):
     """A choice of symbols that tells a palette, then any decisions, the likelier ones oftener."""
     told = iter([symbols for symbols, *_ in colours.parts(palette)[1]])
@@ -153,7 +159,8 @@ def test_all_forms_of_any_levels_are_read_alike(shape, channels):
         palette = picture(random, channels, number)
         chosen = random.integers(0, len(palette), shape).astype(np.uint8)
         for stored in (False, True):
-            coded = sections.pack_palette(palette[chosen], palette, chosen, 5, stored=stored)
+            coded = sections.pack_palette(palette[chosen], palette, chosen, 5)
+            coded = left_as_they_are(palette, chosen, 5) if stored else coded
             assert (assert_both_read(coded, 5, shape, channels) == palette[chosen]).all()
         levels = random.integers(0, 256, (*shape, channels)).astype(np.uint8)
         coded = sections.pack_levels(levels, 1, 5)
@@ -221,7 +228,7 @@ COLOURS = np.array([[100, 8], [100, 24], [108, 0], [116, 40]], np.uint8)
 BOX, CHOSEN = colours.parts(COLOURS)[0], (np.arange(15).reshape(SHAPE) % 4).astype(np.uint8)
 EXPERTS = bytes([16, 0, 16, 40, 32, 32, 32])
 FRONT = bytes([1, 128, 80, 1])
-STORED = sections.pack_palette(COLOURS[CHOSEN], COLOURS, CHOSEN, 0, stored=True)
+STORED = left_as_they_are(COLOURS, CHOSEN, 0)
 LINES = bytes([1, 4, 20, 2, 4, 20])
 
 
@@ -385,8 +392,7 @@ def test_a_lost_tile_has_the_level_128():
 def test_the_examples_of_the_text_are_true():
     text, row = FORMAT_TEXT.read_text(encoding="utf-8"), np.array([[[100], [108]]], np.uint8)
     examples = {
-        b"\1\x80\x50"
-        + indices.pack(row[0], np.array([[0, 1]], np.uint8), reference.tag_of(0, b"\1\x80\x50"), stored=True),
+        b"\1\x80\x50" + indices.pack_stored(row[0], np.array([[0, 1]], np.uint8), reference.tag_of(0, b"\1\x80\x50")),
         coded(b"\1\x80\x50\1\1\x08\x64\1\x10\x28\x20\x20\x20", symbols([1], [0], [1]), 0, (1, 2), 1),
         coded(b"\2\4\1\4\x14", symbols([-7], [2]), 0, (1, 2), 1),
     }

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from regrain.palette.repair import Repair, of_latents
+from regrain.options import DecodeOptions
+from regrain.palette import decode
 from regrain.palette.sections import Channel
 
 
@@ -21,6 +22,11 @@ class Shrink:
         return alpha * self.variance / (alpha**2 * self.variance + 1 - alpha**2) * z_t
 
 
+def repair(denoiser, latents, channel, strength=1.0, **options):
+    """The whole repair, where nothing else is said."""
+    return decode.repair(denoiser, latents, channel, DecodeOptions(**options), strength)
+
+
 def broken(error, deviation=1.0, size=200):
     random = np.random.default_rng(0)
     clean = deviation * random.standard_normal((4, size, size), np.float32)
@@ -31,7 +37,7 @@ def broken(error, deviation=1.0, size=200):
 def test_one_step_is_the_wiener_filter(error):
     """E|z - z_0|^2 = v r^2 / (v + r^2)."""
     clean, latents = broken(error, deviation=0.5)
-    repaired = of_latents(Shrink(0.5), latents, Channel(1.0, error), Repair())
+    repaired = repair(Shrink(0.5), latents, Channel(1.0, error))
     best = 0.25 * error**2 / (0.25 + error**2)
     assert float(np.square(repaired - clean).mean()) == pytest.approx(best, rel=0.02)
 
@@ -39,15 +45,15 @@ def test_one_step_is_the_wiener_filter(error):
 def test_the_level_is_that_of_the_error_and_of_its_share():
     denoiser = Shrink()
     latents = np.zeros((4, 4, 4), np.float32)
-    of_latents(denoiser, latents, Channel(1.0, 0.25), Repair())
-    of_latents(denoiser, latents, Channel(1.0, 0.25), Repair(strength=0.5))
+    repair(denoiser, latents, Channel(1.0, 0.25))
+    repair(denoiser, latents, Channel(1.0, 0.25), strength=0.5)
     assert denoiser.calls == pytest.approx([-2 * math.log(0.25), -2 * math.log(0.125)])
 
 
 def test_more_steps_bring_back_the_variance_that_the_estimate_lacks():
     _, latents = broken(0.8)
-    estimate, walked = (of_latents(Shrink(), latents, Channel(1.0, 0.8), Repair(steps=steps)) for steps in (1, 64))
-    sampled = of_latents(Shrink(), latents, Channel(1.0, 0.8), Repair(steps=64, eta=1.0))
+    estimate, walked = (repair(Shrink(), latents, Channel(1.0, 0.8), steps=steps) for steps in (1, 64))
+    sampled = repair(Shrink(), latents, Channel(1.0, 0.8), steps=64, eta=1.0)
     assert float(estimate.var()) == pytest.approx(1 / 1.64, rel=0.02)
     assert float(walked.var()) == pytest.approx(1.0, rel=0.03)
     assert float(sampled.var()) == pytest.approx(1.0, rel=0.05)
@@ -56,18 +62,18 @@ def test_more_steps_bring_back_the_variance_that_the_estimate_lacks():
 @pytest.mark.parametrize(("strength", "error"), [(0.0, 0.5), (1.0, 0.0), (1.0, 0.02)])
 def test_nothing_is_done_where_nothing_is_to_be_repaired(strength, error):
     denoiser, latents = Shrink(), np.ones((4, 5, 6), np.float32)
-    assert of_latents(denoiser, latents, Channel(1.0, error), Repair(strength)) is latents
+    assert repair(denoiser, latents, Channel(1.0, error), strength) is latents
     assert not denoiser.calls
 
 
 def test_windows_are_the_whole():
     _, latents = broken(0.3, size=140)
     whole = Shrink().denoise(latents / math.sqrt(1.09), -2 * math.log(0.3))
-    np.testing.assert_allclose(of_latents(Shrink(), latents, Channel(1.0, 0.3), Repair()), whole, rtol=1e-6)
+    np.testing.assert_allclose(repair(Shrink(), latents, Channel(1.0, 0.3)), whole, rtol=1e-6)
 
 
 def test_a_gain_is_undone_first():
     _, latents = broken(0.3, deviation=0.5)
-    plain = of_latents(Shrink(0.5), latents, Channel(1.0, 0.3), Repair())
-    gained = of_latents(Shrink(0.5), 0.7 * latents, Channel(0.7, 0.3), Repair())
+    plain = repair(Shrink(0.5), latents, Channel(1.0, 0.3))
+    gained = repair(Shrink(0.5), 0.7 * latents, Channel(0.7, 0.3))
     np.testing.assert_allclose(gained, plain, rtol=1e-5, atol=1e-6)

@@ -13,7 +13,7 @@ from regrain.errors import Corrupt, ModelError
 from regrain.palette import sections
 from regrain.palette.codec import PaletteModel
 from regrain.palette.encode import analyse
-from regrain.palette.levels import from_levels, to_levels
+from regrain.palette.sections import from_levels, to_levels
 
 
 def decoded(data, model, **knobs):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from regrain.errors import Corrupt, UsageError
+from regrain.errors import Corrupt
 from regrain.palette import interlace, scalars
-from regrain.palette.scalars import pack, rounded, unpack
+from regrain.palette.scalars import pack, unpack
 
 TILE = 7
 
@@ -22,20 +22,19 @@ def picture(height, width, channels=4, noise=0.5, seed=0):
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 16])
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (21, 1), (7, 12), (33, 40)])
-def test_what_comes_back_is_near_by_and_known_beforehand(size, channels):
+def test_what_comes_back_is_near_by(size, channels):
     latents = picture(*size, channels)
     for step in (1, 2, 7, 24, 64) if channels < 16 else (1, 24):
         found = unpack(pack(latents, step, TILE), size, channels, TILE)
         assert found.dtype == np.uint8
         assert 16 * np.abs(found.astype(int) - latents).max() <= 9 * step
-        assert (found == rounded(latents, step)).all()
-    assert (rounded(latents, 1) == latents).all()
 
 
 @pytest.mark.parametrize("latents", [np.zeros((5, 9, 2), np.uint8), np.full((5, 9, 2), 255, np.uint8)])
 def test_extremes_come_back(latents):
     for step in (1, 5, 64):
-        assert (unpack(pack(latents, step, TILE), (5, 9), 2, TILE) == rounded(latents, step)).all()
+        found = unpack(pack(latents, step, TILE), (5, 9), 2, TILE)
+        assert 16 * np.abs(found.astype(int) - latents).max() <= 9 * step
     checked = np.where(np.indices((5, 9)).sum(0)[..., None] % 2, latents, 255 - latents)
     assert (unpack(pack(checked, 1, TILE), (5, 9), 2, TILE) == checked).all()
 
@@ -119,23 +118,6 @@ def test_large_tiles_are_coded_in_portions(monkeypatch):
     latents = picture(40, 41)
     assert (unpack(pack(latents, 1, TILE), (40, 41), 4, TILE) == latents).all()
     interlace.passes.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("latents", "step"),
-    [
-        (picture(4, 4), 0),
-        (picture(4, 4), 65),
-        (picture(4, 4).astype(float), 1),
-        (picture(4, 4)[0], 1),
-        (picture(4, 4)[:0], 1),
-        (np.zeros((2, 2, 65), np.uint8), 1),
-    ],
-)
-def test_what_is_out_of_range_is_refused(latents, step):
-    for way in (lambda: pack(latents, step, TILE), lambda: rounded(latents, step)):
-        with pytest.raises(UsageError, match="allowed"):
-            way()
 
 
 def test_no_symbol_is_taken_beyond_the_range():

@@ -6,7 +6,9 @@ import pytest
 import regrain
 from regrain import registry
 from regrain.bitstream import Method
-from regrain.palette.surroundings import flatten_short_sides, margins, repeat_edges
+from regrain.image import to_signed
+from regrain.palette.encode import analyse
+from regrain.palette.model import LatentSpace
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +28,14 @@ def test_colours_of_small_pictures(shipped, photo, size, quality):
             assert np.abs(shift.mean((0, 1))).max() < 12
 
 
-def test_only_a_single_latent_is_repeated_and_averaged():
-    assert (margins(1, 1), margins(1, 2), margins(30, 1), margins(2, 2)) == ((4, 4), (4, 0), (0, 4), (0, 0))
-    x = np.random.default_rng(0).random((3, 9, 8), np.float32)
-    flat = flatten_short_sides(x, 8)
-    assert (flat == flat[:, :, :1]).all()
-    np.testing.assert_allclose(flat[:, :, 0], x.mean(2), rtol=1e-5)
-    wide = np.random.default_rng(0).random((3, 9, 9), np.float32)
-    assert flatten_short_sides(wide, 8) is wide
-    assert repeat_edges(wide, 0, 0) is wide
-    assert (repeat_edges(wide, 1, 2) == wide[:, np.arange(-1, 10).clip(0, 8)][:, :, np.arange(-2, 11).clip(0, 8)]).all()
+@pytest.mark.parametrize(("size", "flat"), [((9, 8), (2,)), ((8, 30), (1,)), ((3, 5), (1, 2)), ((9, 9), ())])
+def test_the_encoder_sees_the_mean_along_a_side_that_one_latent_covers(size, flat):
+    seen = []
+    space = LatentSpace(lambda x: seen.append(x) or x[:, ::8, ::8], None, np.float32(0), np.float32(1), channels=3)
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    expected = to_signed(pixels)
+    expected = np.broadcast_to(expected.mean(flat, keepdims=True), expected.shape) if flat else expected
+    assert analyse(space, pixels).shape == (3, *(-(-side // 8) for side in size))
+    assert all(seen[0].shape[axis] == 72 for axis in flat)
+    top, left = (32 * (side <= 8) for side in size)
+    np.testing.assert_allclose(seen[0][:, top : top + size[0], left : left + size[1]], expected, rtol=1e-6)

@@ -70,7 +70,7 @@ def test_both_say_the_same_of_themselves(models):
 @pytest.mark.parametrize("log_snr", [-4.0, 0.0, 3.3, 7.0])
 def test_estimates_are_equal_up_to_rounding(models, log_snr):
     x_t = np.random.default_rng(1).standard_normal((3, 48, 64), np.float32)
-    estimates = [models[device].estimate(x_t, log_snr) for device in DEVICES]
+    estimates = [models[device].denoiser.denoise(x_t, log_snr) for device in DEVICES]
     assert np.abs(estimates[0] - estimates[1]).max() < 1e-4
 
 

@@ -202,5 +202,3 @@ def test_a_shift_that_is_none_is_refused(shift):
 def test_a_chunk_has_sixteen_values():
     assert [chunks_most(size) for size in (1, 16, 17, 160)] == [1, 1, 2, 10]
     assert send(shifted(160, 400.0), 0, 0).indices.size == 10
-    with pytest.raises(UsageError, match="10 at most"):
-        receive(Message(2, np.zeros(11, np.int64)), 160, 0, 0)

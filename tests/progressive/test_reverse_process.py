@@ -10,12 +10,11 @@ import torch
 
 from regrain.bitstream import MOST_STEPS
 from regrain.diffusion.budget import Budget
-from regrain.diffusion.prior import Prior, PriorConfig
+from regrain.diffusion.prior import Prior, PriorConfig, TorchDenoiser
 from regrain.errors import Corrupt
+from regrain.image import to_bytes
 from regrain.options import DecodeOptions
 from regrain.progressive import decode, encode, reverse_channel_coding, reverse_process
-from regrain.progressive.model import Model
-from regrain.progressive.torch_backend import TorchDenoiser
 from regrain.tiles import places
 
 TINY = PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8)
@@ -55,11 +54,11 @@ def expected(kept):
 
 
 def on_torch(prior):
-    """A model of this network."""
-    return Model(TorchDenoiser(prior.eval().requires_grad_(False), torch.device("cpu")), "", b"four", "cpu")
+    """The network as decoding has it."""
+    return TorchDenoiser(prior.eval().requires_grad_(False), "cpu")
 
 
-KNOWN = Model(Wiener(), "", b"four", "arrays")
+KNOWN = Wiener()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def streams(grain):
     made = {}
     for bits in KEPT:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reverse_channel_coding, "send", partial(reverse_channel_coding.send, chunk_bits=bits))
+            patch.setattr(encode, "send", partial(reverse_channel_coding.send, chunk_bits=bits))
             made[bits] = list(encode.stream(KNOWN, grain, 64))
     return made
 
@@ -137,10 +136,10 @@ def test_what_steps_fall_short_by_does_not_add_up():
 @pytest.mark.parametrize("chunk_bits", KEPT)
 def test_every_prefix_decodes_and_more_of_it_is_better(chunk_bits, grain, streams):
     last, (errors, _) = 0.0, expected(KEPT[chunk_bits])
-    for received in range(0, MOST_STEPS + 1, 5):
+    for received in range(5, MOST_STEPS + 1, 5):
         payloads = [step.payload for step in streams[chunk_bits][:received]]
         x_t, _ = decode.receive(KNOWN, payloads, grain.shape[:2], 64)
-        pixels = decode.reconstruct(KNOWN, x_t, received, grain.shape[:2], grey=False, options=DecodeOptions())
+        pixels = decode.reconstruct(KNOWN, x_t, received, grain.shape[:2], DecodeOptions(), grey=False)
         assert pixels.shape == grain.shape
         psnr = 10 * math.log10(255**2 / np.square(pixels.astype(float) - grain).mean())
         assert psnr == pytest.approx(10 * math.log10(4 / errors[received]), abs=0.5)
@@ -170,7 +169,7 @@ def test_more_steps_at_the_end_bring_the_grain_back(grain, payloads):
     x_t, _ = decode.receive(KNOWN, payloads[:received], grain.shape[:2], 64)
     ways = [DecodeOptions(), DecodeOptions(32), DecodeOptions(32, eta=1.0)]
     once, flow, sampled = (
-        decode.reconstruct(KNOWN, x_t, received, grain.shape[:2], grey=False, options=options) for options in ways
+        decode.reconstruct(KNOWN, x_t, received, grain.shape[:2], options, grey=False) for options in ways
     )
     assert once.std() < 0.6 * grain.std()
     assert [flow.std(), sampled.std()] == pytest.approx([grain.std()] * 2, rel=0.25)
@@ -180,7 +179,7 @@ def test_more_steps_at_the_end_bring_the_grain_back(grain, payloads):
 def test_the_seed_names_the_samples(grain, payloads):
     x_t, _ = decode.receive(KNOWN, payloads[:16], grain.shape[:2], 64)
     first, again, other = (
-        decode.reconstruct(KNOWN, x_t, 16, grain.shape[:2], grey=False, options=DecodeOptions(4, eta=1.0, seed=seed))
+        decode.reconstruct(KNOWN, x_t, 16, grain.shape[:2], DecodeOptions(4, eta=1.0, seed=seed), grey=False)
         for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again)
@@ -217,7 +216,7 @@ def test_other_kernels_reconstruct_the_same_samples(grain):
 
 def test_grey_pictures_come_back_grey(payloads):
     x_t, _ = decode.receive(KNOWN, payloads, (37, 45), 64)
-    assert decode.reconstruct(KNOWN, x_t, MOST_STEPS, (37, 45), grey=True, options=DecodeOptions()).shape == (37, 45, 1)
+    assert decode.reconstruct(KNOWN, x_t, MOST_STEPS, (37, 45), DecodeOptions(), grey=True).shape == (37, 45, 1)
 
 
 def test_a_damaged_step_is_named(payloads):
@@ -229,9 +228,7 @@ def test_a_damaged_step_is_named(payloads):
 
 @pytest.mark.parametrize("options", [DecodeOptions(2), DecodeOptions(9, eta=1.0), DecodeOptions(Budget(60))])
 def test_a_whole_stream_is_finished_in_any_number_of_steps(options):
-    x_t, end = (
-        np.random.default_rng(1).standard_normal((3, 16, 24), np.float32),
-        reverse_process.steps(MOST_STEPS)[-1].log_snr_after,
-    )
-    picture = reverse_process.final_sample(KNOWN, x_t, end, options)
-    assert np.array_equal(picture, reverse_process.estimate(KNOWN, x_t, end))
+    x_t = np.random.default_rng(1).standard_normal((3, 16, 24), np.float32)
+    end = reverse_process.steps(MOST_STEPS)[-1].log_snr_after
+    picture = decode.reconstruct(KNOWN, x_t, MOST_STEPS, (16, 24), options, grey=False)
+    assert np.array_equal(picture, to_bytes(reverse_process.estimate(KNOWN, x_t, end), grey=False))

@@ -9,14 +9,15 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import regrain
+from regrain import places
 from regrain.cli.streams import check_rgn_target, check_target, default_output, picture_format, put, seekable, source
 from regrain.cli.terminal import STANDARD, about, display_name, say
 from regrain.cli.work import seconds, working
 from regrain.errors import UsageError
+from regrain.files import read_file
 from regrain.options import check_arguments
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 _KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map")
 _DECODING = ("steps", "partial", "region", "max_size", "device", "max_pixels", "max_memory")
 
-__all__ = ["decode", "encode", "inspect", "rate", "report", "weights"]
+__all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights"]
 
 
 def encode(options: argparse.Namespace) -> None:
     """Picture to .rgn file; raises what `regrain.encode` raises, or OutputError."""
-    from regrain import image
+    from regrain import codec, image
 
     target = options.output or default_output(options.input, ".rgn")
     check_rgn_target(target, overwrite=options.overwrite, source=options.input)
@@ -43,19 +44,22 @@ def encode(options: argparse.Namespace) -> None:
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
         with about(options.input):
-            data = regrain.encode(
-                picture,
-                **rate(options),
+            knobs = check_arguments(
+                quality=options.quality,
+                target_size=options.target_size,
+                target_bpp=options.target_bpp,
+                tile=1024,
                 method=options.method,
                 model=model,
                 device=options.device,
-                max_pixels=options.max_pixels,
                 max_memory=options.max_memory,
             )
-    put(data, target, overwrite=options.overwrite)
+            pixels = image.read(picture, max_pixels=options.max_pixels)
+            data = codec.encode(image.select_metadata(pixels, options.keep, display_name(options.input)), **knobs)
+    put(data, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
     waited = seconds(options)
     info = regrain.inspect(data)
-    before = Path(picture).stat().st_size if isinstance(picture, str) else picture.seek(0, io.SEEK_END)
+    before = places.size(picture) if isinstance(picture, str) else picture.seek(0, io.SEEK_END)
     report(
         options,
         {
@@ -92,6 +96,7 @@ def decode(options: argparse.Namespace) -> None:
         with about(options.input):
             picture = codec.decode(data, model=model, **arguments)
         steps, budget = _steps_taken(options, model, header)
+        picture = image.select_metadata(picture, options.keep, display_name(options.input))
         written = _picture_bytes(picture, kind, target)
         if map_kind is not None:
             progress(f"drawing {options.map_seeds} seeds of {display_name(options.input)}")
@@ -102,7 +107,7 @@ def decode(options: argparse.Namespace) -> None:
                 lambda done: progress(f"seed {done} of {options.map_seeds} of {display_name(options.input)} is drawn"),
             )
             map_written = _picture_bytes(image.draw_map(deviation, "levels"), map_kind, options.map)
-    put(written, target, overwrite=options.overwrite)
+    put(written, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
     if map_kind is not None:
         put(map_written, options.map, overwrite=options.overwrite)
     waited = seconds(options)
@@ -144,7 +149,7 @@ def _picture_bytes(picture: "Picture", kind: str, target: str) -> bytes:
 def _file(name: str, max_pixels: int = 250_000_000) -> bytes:
     """The bytes of a .rgn file that `name` stands for; raises BitstreamError with its name."""
     with about(name):
-        return regrain._read(source(name), max_pixels)
+        return read_file(source(name), max_pixels)
 
 
 def _steps_taken(options: argparse.Namespace, model: "Codec | None", header: "Header") -> "tuple[int, Budget | None]":

@@ -11,7 +11,9 @@ from importlib.metadata import entry_points
 from typing import NoReturn
 
 import regrain
-from regrain.cli.commands import decode, encode, inspect
+from regrain.cli.batches import decode, encode
+from regrain.cli.commands import inspect
+from regrain.cli.flags import add_many, add_metadata
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
@@ -82,14 +84,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _place(others: list[str], options: argparse.Namespace) -> None:
     """Take an OUT that stands after a flag, which argparse leaves over; raise UsageError for more than one, and flags.
 
-    Every command takes one input: a second one, as a pattern of the shell gives, must not pass for something else.
+    `encode` and `decode` take several `inputs`, and the last name is OUT: they say whether that may be. Any other
+    command takes one: a second one, as a pattern of the shell gives, must not pass for something else.
     """
     flag = next((one for one in others if one.startswith("-") and one != "-"), None)
     if flag is not None:
         raise UsageError(f"{flag} is no flag of {options.command} (see regrain {options.command} --help)")
     if others and "output" in vars(options) and options.output is None:
         options.output = others.pop(0)
-    if others:
+    if "inputs" in vars(options):
+        names = [options.input, *filter(None, [options.output]), *others]
+        options.inputs, options.output = (names[:-1], names[-1]) if len(names) > 1 else (names, None)
+    elif others:
         takes = "one input and one output" if "output" in vars(options) else "one input"
         raise UsageError(f"{others[0]} is one name too many: {options.command} takes {takes} at a time")
 
@@ -136,25 +142,26 @@ def common(parser: Parser) -> argparse._ArgumentGroup:
 
 def _add_encode(commands: "Subparsers[Parser]") -> None:
     parser = command(commands, "encode", "Write a picture as a .rgn file.", encode)
-    parser.add_argument("input", metavar="IN", help="a picture in any format that Pillow reads; - is stdin")
-    parser.add_argument("output", metavar="OUT", nargs="?", help="default: IN with the suffix .rgn; - is stdout")
+    what = "a picture in any format that Pillow reads, or its URL; - is stdin. A folder, a pattern, or several of these"
+    parser.add_argument("input", metavar="IN", help=what)
+    what = "default: IN with the suffix .rgn; - is stdout. For many pictures a folder, OUT/, or its URL"
+    parser.add_argument("output", metavar="OUT", nargs="?", help=what)
     add_rate(parser, default="50")
     methods = "conditional, progressive or palette (default: that of the weights)"
     parser.add_argument("--method", metavar="NAME", help=methods)
     add_model(parser)
     add_overwrite(parser)
     _add_limits(parser)
+    add_metadata(parser)
+    add_many(parser)
 
 
 def _add_decode(commands: "Subparsers[Parser]") -> None:
     parser = command(commands, "decode", "Write a .rgn file as a picture.", decode)
-    parser.add_argument("input", metavar="IN", help="a .rgn file; - is stdin")
-    parser.add_argument(
-        "output",
-        metavar="OUT",
-        nargs="?",
-        help="default: IN with the suffix .png; - is stdout (PNG)",
-    )
+    what = "a .rgn file, or its URL; - is stdin. A folder, a pattern, or several of these"
+    parser.add_argument("input", metavar="IN", help=what)
+    what = "default: IN with the suffix .png; - is stdout (PNG). For many pictures a folder, OUT/, or its URL"
+    parser.add_argument("output", metavar="OUT", nargs="?", help=what)
     drawing = parser.add_argument_group("how the picture is drawn")
     add_realism(
         drawing,
@@ -202,6 +209,8 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     _add_limits(parser)
     add_model(parser)
     add_overwrite(parser)
+    add_metadata(parser)
+    add_many(parser, formats=True)
 
 
 def _add_inspect(commands: "Subparsers[Parser]") -> None:

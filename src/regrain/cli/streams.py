@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from regrain import places
 from regrain.bitstream import EXTENSION, MAGIC
 from regrain.cli.terminal import STANDARD, display_name, escape, write_whole
 from regrain.errors import ImageError, LimitError, OutputError, UsageError
@@ -123,7 +124,9 @@ def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> Non
             raise OutputError("cannot write stdout: it is closed")
         if sys.stdout.isatty():
             raise UsageError("binary output to a terminal is not allowed; name a file, or redirect it")
-        return
+        return None
+    if places.is_url(target):
+        return _check_url(target, name, overwrite=overwrite)
     path = Path(target)
     parent = path.resolve().parent
     there, device = path.exists(), path.exists() and not path.is_file()
@@ -137,10 +140,25 @@ def check_target(target: str, *, overwrite: bool, source: str = STANDARD) -> Non
         raise OutputError(f"{name} exists; --overwrite replaces it")
     if (there and not os.access(path, os.W_OK)) or (not device and not os.access(parent, os.W_OK)):
         raise OutputError(f"cannot write {name}: permission denied")
+    return None
 
 
-def put(data: bytes, target: str, *, overwrite: bool) -> None:
+def _check_url(url: str, name: str, *, overwrite: bool) -> None:
+    """As `check_target`, as far as the file system of a URL says it before something is written."""
+    if overwrite:
+        return
+    try:
+        there = places.exists(url)
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {error.strerror or error}") from error
+    if there:
+        raise OutputError(f"{name} exists; --overwrite replaces it")
+
+
+def put(data: bytes, target: str, *, overwrite: bool, like: str | None = None) -> None:
     """Write `data` whole: to stdout, or as a file that replaces what stands at `target` if `overwrite`.
+
+    The file gets the time of change of `like`, if that is named and is no stream.
 
     Raises OutputError; a closed pipe stays BrokenPipeError, which is no failure of ours.
     """
@@ -151,7 +169,8 @@ def put(data: bytes, target: str, *, overwrite: bool) -> None:
             from regrain import image
 
             device = os.path.exists(target) and not os.path.isfile(target)
-            image.write_bytes(data, Path(target), overwrite=overwrite or device)
+            modified = None if like in (None, STANDARD) else places.modified(str(like))
+            image.write_bytes(data, target, overwrite=overwrite or device, modified=modified)
     except (BrokenPipeError, OutputError):
         raise
     except OSError as error:

@@ -22,7 +22,7 @@ from regrain.entropy import tables
 from regrain.entropy.integer import QUALITY_TOP, Product, ScaleBranch, Whole, interpolate_offsets, scale_index
 from regrain.errors import ModelError
 
-__all__ = ["ContextModel", "State", "check_anchors"]
+__all__ = ["ContextModel", "State", "check_anchors", "interpolate_gain"]
 
 Symbols = NDArray[np.int32]
 
@@ -39,12 +39,16 @@ class ContextModel:
         check_anchors(arrays, (config.anchors, config.latent))
         self.channels, self.hyper, self.anchors = config.latent, config.hyper, config.anchors
         self.order, self.networks = coding_order(config.latent, config.slices), networks
-        self.offset = arrays["latents.offset"]
+        self.log_gain, self.offset = arrays["latents.log_gain"], arrays["latents.offset"]
         contexts = [(step.context_channels, step.last - step.first) for step in self.order[1:]]
         self.scale = ScaleBranch(arrays, config.hyper, config.latent, contexts, product)
         self.z_tables = tables.unpack(arrays["latents.z_tables"])
         if len(self.z_tables) != self.anchors * self.hyper:
             raise ModelError(f"weights hold {len(self.z_tables)} hyper tables, expected {self.anchors * self.hyper}")
+
+    def gain(self, quality: int) -> Image:
+        """Gains (C, 1, 1) of the latents at quality q times 256."""
+        return interpolate_gain(self.log_gain, quality)
 
     def hyper_tables(self, quality: int) -> tuple[tables.Table, ...]:
         """The tables of z's channels at the quality anchor nearest to q times 256."""
@@ -60,7 +64,7 @@ class ContextModel:
         shape = (self.channels, *size)
         return State(
             model=self,
-            gain=self.networks.gain(quality),
+            gain=self.gain(quality),
             means=means[inside],
             features=features[inside],
             scales=scales,
@@ -97,6 +101,21 @@ class State:
         self.symbols[step.channels, mask] = symbols
         latents = (symbols.astype(np.float32) + mean) / self.gain[step.channels, 0]
         self.y_hat[step.channels, mask] = latents.clip(-LATENT_MAX, LATENT_MAX)
+
+
+def interpolate_gain(log_gain: Image, quality: int) -> Image:
+    """Gains (C, 1, 1) at quality q times 256: logarithms (anchors, C) are linear in quality between the anchors.
+
+    One gain a channel and quality makes one set of weights serve every rate (gained VAE, Cui et al. 2021).
+
+    >>> interpolate_gain(np.log(np.float32([[1], [4]])), 12800)[:, 0, 0].round(5)
+    array([2.], dtype=float32)
+    """
+    anchors = len(log_gain) - 1
+    left = min(quality * anchors // QUALITY_TOP, anchors - 1)
+    part, (low, high) = quality * anchors / QUALITY_TOP - left, log_gain[left : left + 2].astype(np.float64)
+    gain: Image = np.exp(low + part * (high - low)).astype(np.float32)[:, None, None]
+    return gain
 
 
 def check_anchors(arrays: Arrays, shape: tuple[int, int]) -> None:

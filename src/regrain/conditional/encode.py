@@ -89,7 +89,7 @@ def encode_tiles(model: ContextModel, y: Image, quality: int, tile: int) -> list
 
 
 def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image, quality: int) -> bytes:
-    gained = model.networks.gain(quality) * y
+    gained = model.gain(quality) * y
     z = model.networks.hyper_analysis(pad_edge(gained, HYPER_FACTOR))
     z_hat = _round(z, HYPER_MAX)
     table_ids = tile_payload.hyper_table_ids(*z_hat.shape)

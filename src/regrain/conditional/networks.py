@@ -28,9 +28,6 @@ class Networks(Protocol):
     def device(self) -> str:
         """Where they run: "onnx", or a device of torch's."""
 
-    def gain(self, quality: int) -> Image:
-        """Gains (C, 1, 1) of the latents at quality q times 256."""
-
     def analysis(self, x: Image) -> tuple[Image, Image]:
         """g_a: x (3, 16 H, 16 W) in [-1, 1] -> what the network adds to the DCT, and the DCT, both (C, H, W)."""
 

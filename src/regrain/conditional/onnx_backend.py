@@ -23,7 +23,6 @@ from regrain.conditional.dct import BLOCK, dct_basis
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet_config import PATCH, RESIDUAL
-from regrain.entropy.integer import QUALITY_TOP
 from regrain.onnx import blocks
 from regrain.onnx.graph import Graph
 from regrain.onnx.network import Network
@@ -44,7 +43,7 @@ class OnnxNetworks:
     def __init__(self, arrays: Arrays, config: ModelConfig) -> None:
         """Take the arrays of a weights file. Raises ModelError where they have other shapes than `config` says."""
         shape = config.transform
-        self.config, self.log_gain = config, np.asarray(arrays["latents.log_gain"], np.float64)
+        self.config = config
         self._analysis = _analysis(checkpoint.part(arrays, "analysis."), config)
         self._hyper_analysis = _hyper_analysis(checkpoint.part(arrays, "hyper_analysis."), config)
         later = coding_order(shape.latent, shape.slices)[1:]
@@ -61,14 +60,6 @@ class OnnxNetworks:
         self._samplers: dict[float, tuple[Network, Network]] = {}
         if config.sampler:
             self._sampling(1.0)
-
-    def gain(self, quality: int) -> Image:
-        """See `Networks`: the logarithm is linear in quality between the anchors."""
-        anchors = len(self.log_gain) - 1
-        left = min(quality * anchors // QUALITY_TOP, anchors - 1)
-        part, (low, high) = quality * anchors / QUALITY_TOP - left, self.log_gain[left : left + 2]
-        gain: Image = np.exp(low + part * (high - low)).astype(np.float32)[:, None, None]
-        return gain
 
     def analysis(self, x: Image) -> tuple[Image, Image]:
         """See `Networks`."""

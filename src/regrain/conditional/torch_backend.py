@@ -1,98 +1,136 @@
 """The conditional codec's networks on torch, for GPUs and for research: arrays in, arrays out."""
 
+import copy
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from regrain import configuration
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import ModelConfig
-from regrain.conditional.frozen import FrozenModel
 from regrain.conditional.networks import Context, Image
+from regrain.conditional.transform import (
+    Analysis,
+    HyperAnalysis,
+    MeanBranch,
+    build_denoiser,
+    build_sampler,
+    sampler_state,
+)
+from regrain.diffusion import parametrize, schedule
+from regrain.diffusion.unet import Denoiser, SamplingDenoiser
+from regrain.torch_checkpoint import network
 
 __all__ = ["TorchNetworks"]
 
 
+@dataclass(eq=False)
 class TorchNetworks:
-    """All networks of one weights file, on one device."""
+    """All networks of one weights file as torch's modules. `target` is the device of g_a and of the denoisers.
 
-    def __init__(self, frozen: FrozenModel) -> None:
-        """Take the networks."""
-        self.frozen = frozen
+    h_a and h_s stay on the CPU, so that a file's bytes do not depend on a GPU's rounding.
+    """
+
+    config: ModelConfig
+    target: torch.device
+    g_a: Analysis
+    h_a: HyperAnalysis
+    h_s: MeanBranch
+    denoiser: Denoiser
+    sampler: SamplingDenoiser | None
 
     @classmethod
-    def build(cls, arrays: Arrays, config: ModelConfig, device: str) -> Self:
+    def build(cls, arrays: Arrays, config: ModelConfig, device: str = "cpu") -> Self:
         """The networks of a weights file's arrays. Raises ModelError where they have other shapes than `config`."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return cls(FrozenModel.build(tensors, config, device))
+        shape, target, depth = config.transform, torch.device(device), configuration.depth(config)
+        return cls(
+            config=config,
+            target=target,
+            g_a=network(lambda: Analysis(shape), tensors, "analysis.").to(target),
+            h_a=network(lambda: HyperAnalysis(shape), tensors, "hyper_analysis."),
+            h_s=network(lambda: MeanBranch(shape), tensors, "latents.mean."),
+            denoiser=network(lambda: build_denoiser(config), tensors, "denoiser.", layers=depth).to(target),
+            sampler=network(lambda: build_sampler(config), tensors, "sampler.").to(target) if config.sampler else None,
+        )
 
     @property
     def device(self) -> str:
         """The name of torch's device."""
-        return str(self.frozen.device)
-
-    def gain(self, quality: int) -> Image:
-        """See `Networks`."""
-        return self.frozen.latents.gain(quality).numpy()
+        return str(self.target)
 
     @torch.no_grad()
     def analysis(self, x: Image) -> tuple[Image, Image]:
         """See `Networks`."""
-        added, ground = self.frozen.analysis.parts(self._batch(x))
+        added, ground = self.g_a.parts(self._batch(x))
         return _array(added), _array(ground)
 
     @torch.no_grad()
     def hyper_analysis(self, gained: Image) -> Image:
         """See `Networks`."""
-        return _array(self.frozen.hyper_analysis(torch.from_numpy(gained)[None]))
+        return _array(self.h_a(torch.from_numpy(gained)[None]))
 
     @torch.no_grad()
     def hyper_synthesis(self, z_hat: Image) -> tuple[Image, Image]:
         """See `Networks`."""
-        means, features = self.frozen.latents.mean(torch.from_numpy(z_hat)[None])
+        means, features = self.h_s(torch.from_numpy(z_hat)[None])
         return _array(means), _array(features)
 
     @torch.no_grad()
     def context(self, number: int, y_hat: Image, features: Image) -> Image:
         """See `Networks`."""
-        return _array(
-            self.frozen.latents.mean.context(number, *(torch.from_numpy(part)[None] for part in (y_hat, features)))
-        )
+        return _array(self.h_s.context(number, torch.from_numpy(y_hat)[None], torch.from_numpy(features)[None]))
 
     @torch.no_grad()
     def denoise(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float) -> Image:
         """See `Networks`."""
-        return _array(self.frozen.denoise(self._batch(x_t), t, self._batch(y_hat), quality, realism))
+        noisy, (time, level, share) = self._batch(x_t), self._scalars(t, quality, realism)
+        output = self.denoiser.infer(noisy, time, self._batch(y_hat), level, share)
+        alpha, sigma = schedule.get(self.config.schedule).at(t)
+        return _array(parametrize.to_x0(self.config.parametrization, output, noisy, alpha, sigma))
 
     @torch.no_grad()
     def sampling_context(self, y_hat: Image, quality: float, realism: float) -> Context | None:
         """See `Networks`."""
-        if self.frozen.sampler is None or realism == 0:
+        if self.sampler is None or realism == 0:
             return None
         cond, (level, share) = self._batch(y_hat), self._scalars(quality, realism)
-        sampler = self.frozen.sampler_at(realism)
+        sampler = _sampler_at(self, realism)
         return Context(sampler.infer_context(cond, level, share), _array(sampler.sketch(cond)))
 
     @torch.no_grad()
     def sample(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float, context: Context) -> Image:
         """See `Networks`."""
         assert isinstance(context.features, Tensor)
-        time, level, share = self._scalars(t, quality, realism)
-        sampler = self.frozen.sampler_at(realism)
-        return _array(sampler.infer(self._batch(x_t), time, self._batch(y_hat), level, share, context.features))
+        noisy, cond, (time, level, share) = self._batch(x_t), self._batch(y_hat), self._scalars(t, quality, realism)
+        return _array(_sampler_at(self, realism).infer(noisy, time, cond, level, share, context.features))
 
     def _batch(self, array: Image) -> Tensor:
         """(C, H, W) -> (1, C, H, W) on the device."""
-        return _channels_last(array).to(self.frozen.device)
+        return torch.from_numpy(array)[None].contiguous(memory_format=torch.channels_last).to(self.target)
 
     def _scalars(self, *values: float) -> tuple[Tensor, ...]:
         """Each (1,), on the device."""
-        return tuple(torch.tensor(values, dtype=torch.float32, device=self.frozen.device)[:, None])
+        return tuple(torch.tensor(values, dtype=torch.float32, device=self.target)[:, None])
 
 
-def _channels_last(array: Image) -> Tensor:
-    """(C, H, W) -> (1, C, H, W)."""
-    return torch.from_numpy(array)[None].contiguous(memory_format=torch.channels_last)
+@lru_cache(maxsize=2)
+def _sampler_at(networks: TorchNetworks, realism: float) -> SamplingDenoiser:
+    """Between the faithful denoiser, at realism 0, and the sampler, at 1: every weight on the line between theirs.
+
+    Network interpolation (Wang et al. 2018, ESRGAN, sec. 3.4): the sampler was trained on from the denoiser, and what
+    lies between two such networks does what lies between their pictures, without mixing these.
+    """
+    assert networks.sampler is not None
+    if realism == 1:
+        return networks.sampler
+    between = copy.deepcopy(networks.sampler)
+    faithful = sampler_state(networks.denoiser.state_dict(), between)
+    between.load_state_dict({n: torch.lerp(faithful[n], tensor, realism) for n, tensor in between.state_dict().items()})
+    return between
 
 
 def _array(batch: Tensor) -> Image:

@@ -1,29 +1,54 @@
-"""Learned transforms of the conditional codec: g_a, h_a, the mean branch of h_s, and the gains.
+"""The conditional codec's networks as torch's modules: g_a, h_a, the mean branch of h_s, and the denoisers.
 
     y = dct(x) + g(x) at 1/16,   z = h_a(asinh(gain y)) at 1/64,   mean = gain h_s(z_hat, y_hat of earlier passes)
-    symbols = round(gain y - mean),   y_hat = (symbols + mean) / gain
+    sketch = dct^-1(y_hat),      x_0 = denoiser(x_t, t, y_hat)
 
-g_a is a whitened DCT (`basis`) and what a network adds to it, nothing before training. So y has about unit variance,
-and a channel's gain starts as its spread over one quantiser step for all, as in any transform codec.
-
-One gain a channel, interpolated in the log domain over quality (gained VAE, Cui et al. 2021), makes one set of weights
-serve every rate.
+g_a is a whitened DCT (`dct`) and what a network adds to it, nothing before training. So y has about unit variance, an
+untrained codec is already a block transform codec, and the networks learn only what they add to it.
 """
+
+from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from regrain.conditional import basis
 from regrain.conditional.coding_order import CodingStep, coding_order
-from regrain.conditional.config import TransformConfig
-from regrain.errors import ModelError
+from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig, TransformConfig
+from regrain.conditional.dct import BLOCK, dct_basis
+from regrain.diffusion import schedule
+from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv
 
-__all__ = ["Analysis", "Gain", "HyperAnalysis", "MeanBranch", "TransformConfig", "interpolate"]
+__all__ = [
+    "Analysis", "HyperAnalysis", "MeanBranch", "build_denoiser", "build_sampler", "project", "sampler_state", "sketch",
+]  # fmt: skip
 
 PATCH = 4
-RISE_TOP = 100.0
-"""Of log-gains from an anchor to the next: far beyond what any weights have."""
+
+
+@lru_cache(maxsize=8)
+def _matrices(channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What `project` and `sketch` multiply with, on a device, so that nothing travels there again."""
+    with torch.inference_mode(False):
+        basis, std = (torch.from_numpy(array) for array in dct_basis(channels))
+        return (basis / std[:, None]).to(device), (basis * std[:, None]).T.to(device)
+
+
+def project(x: Tensor, channels: int) -> Tensor:
+    """x (B, 3, H, W) in [-1, 1], H and W multiples of 16 -> whitened coefficients (B, channels, H/16, W/16)."""
+    return _mix(nn.functional.pixel_unshuffle(x, BLOCK), _matrices(channels, x.device)[0])
+
+
+def sketch(y: Tensor) -> Tensor:
+    """The inverse of `project` on its range: y (B, C, H, W) -> a blocky picture (B, 3, 16H, 16W), about in [-1, 1]."""
+    return nn.functional.pixel_shuffle(_mix(y, _matrices(y.shape[1], y.device)[1]), BLOCK)
+
+
+def _mix(x: Tensor, matrix: Tensor) -> Tensor:
+    """The matrix times the channels of every place, never under autocast: 8 bits would show."""
+    with torch.autocast(x.device.type, enabled=False):
+        return nn.functional.conv2d(x, matrix[:, :, None, None].to(x))
 
 
 class Analysis(nn.Sequential):
@@ -55,16 +80,12 @@ class Analysis(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """The DCT and what the network adds."""
-        return self._added(x) + basis.project(x, self.latent)
+        added, ground = self.parts(x)
+        return added + ground
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the network adds to the DCT, and the DCT, whose sum is `forward`."""
-        return self._added(x), basis.project(x, self.latent)
-
-    def _added(self, x: Tensor) -> Tensor:
-        """What the network adds to the DCT."""
-        added: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
-        return added
+        return super().forward(x), project(x, self.latent)  # type: ignore[no-untyped-call]
 
 
 class HyperAnalysis(nn.Sequential):
@@ -125,43 +146,18 @@ def _mean_context(config: TransformConfig, part: CodingStep) -> nn.Sequential:
     return nn.Sequential(first, nn.SiLU(), conv(width, width, kernel=1), nn.SiLU(), last)
 
 
-class Gain(nn.Module):
-    """Gain per channel over quality: log-gains at equidistant anchors, increasing by construction."""
-
-    def __init__(self, anchors: int, spread: Tensor, low: float = 0.45, high: float = 10.0) -> None:
-        """Start at spread (channels,) times a factor that is log-linear from `low` at quality 0 to `high` at 100."""
-        super().__init__()
-        channels = len(spread)
-        step = torch.tensor((high / low) ** (1 / (anchors - 1))).log()
-        self.first = nn.Parameter((low * spread).log())
-        self.rise = nn.Parameter(step.expm1().log().expand(anchors - 1, channels).clone())
-
-    def log_anchors(self) -> Tensor:
-        """Natural logarithm of the gains at the anchors, (anchors, channels)."""
-        rises = nn.functional.softplus(self.rise).cumsum(0)
-        return torch.cat([self.first[None], self.first + rises])
-
-    @torch.no_grad()
-    def set_anchors(self, log_anchors: Tensor) -> None:
-        """The inverse of `log_anchors`. Raises ModelError for another shape, and for gains that do not rise."""
-        if log_anchors.shape != (len(self.rise) + 1, *self.first.shape):
-            raise ModelError(
-                f"gains of shape {tuple(log_anchors.shape)}, not {(len(self.rise) + 1, *self.first.shape)}"
-            )
-        rise = log_anchors.double().diff(dim=0)
-        if not bool(((rise > 0) & (rise < RISE_TOP)).all()):
-            raise ModelError("gains do not rise with quality")
-        self.first.copy_(log_anchors[0])
-        self.rise.copy_(rise.expm1().log())
-
-    def forward(self, quality: Tensor) -> Tensor:
-        """quality (B,) in [0, 1] -> gains (B, channels, 1, 1), > 0."""
-        return torch.exp(interpolate(self.log_anchors(), quality))[:, :, None, None]
+def build_denoiser(config: ModelConfig) -> Denoiser:
+    """The denoiser of these latents, untrained. An x_0-prediction is the DCT's sketch and what the network adds."""
+    return Denoiser(config.denoiser, config.transform.latent, sketch, corrects=config.prediction == "x0")
 
 
-def interpolate(anchors: Tensor, quality: Tensor) -> Tensor:
-    """Piecewise linear in quality: anchors (A, C), quality (B,) in [0, 1] -> (B, C)."""
-    position = quality * (anchors.shape[0] - 1)
-    left = position.floor().long().clamp(max=anchors.shape[0] - 2)
-    part = (position - left)[:, None]
-    return torch.lerp(anchors.index_select(0, left), anchors.index_select(0, left + 1), part)
+def build_sampler(config: ModelConfig) -> SamplingDenoiser:
+    """The sampling denoiser of these latents, untrained."""
+    return SamplingDenoiser(config.denoiser, config.transform.latent, sketch, schedule.get(SAMPLING_SCHEDULE))
+
+
+def sampler_state(denoiser: Mapping[str, Tensor], sampler: SamplingDenoiser) -> dict[str, Tensor]:
+    """The denoiser's tensors as a sampler's, which then says the same: what enters with x_t is zero."""
+    state = {name: torch.zeros_like(tensor) for name, tensor in sampler.state_dict().items()} | dict(denoiser)
+    state["enter.weight"] = state["enter.weight"][:, -sampler.enter.in_channels :].clone()
+    return state

@@ -13,19 +13,21 @@ and 1/8 of the resolution, dense 3x3 convolutions, no attention, no norm over sp
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from regrain import configuration, torch_checkpoint
+from regrain.checkpoint import Arrays
 from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import LOG_SNR_MAX, Schedule
 from regrain.diffusion.unconditional_config import HALO, KIND, STRIDE, PriorConfig
 from regrain.errors import ModelError, UsageError
-from regrain.layers import Embedding, FilmBlock, PixelNorm, Upsample, conv
+from regrain.layers import Array, Embedding, FilmBlock, PixelNorm, Upsample, conv, on_arrays
 
-__all__ = ["HALO", "KIND", "STRIDE", "Prior", "PriorConfig", "between", "levels"]
+__all__ = ["HALO", "KIND", "STRIDE", "Prior", "PriorConfig", "TorchDenoiser", "between", "levels"]
 
 
 class Prior(nn.Module):
@@ -92,23 +94,36 @@ class Prior(nn.Module):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a shipped weights file, on the CPU, for evaluation. Raises ModelError if it is not one of a prior."""
-        return cls.build(*torch_checkpoint.load(path), path)
-
-    @classmethod
-    def build(cls, tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path) -> Self:
-        """The prior of a file's contents; `path` is for the ModelError if they are of something else."""
+        tensors, metadata = torch_checkpoint.load(path)
         if metadata.get("kind") != KIND:
             raise ModelError(f"{path}: not weights of an unconditional prior")
         try:
-            return cls.filled(metadata.get("config"), tensors)
+            return cls.filled(PriorConfig.from_dict(metadata.get("config")), tensors)
         except (ModelError, UsageError) as error:
             raise ModelError(f"{path}: not weights of this prior: {error}") from None
 
     @classmethod
-    def filled(cls, config: object, tensors: Mapping[str, Tensor], prefix: str = "") -> Self:
-        """The prior of a configuration and its tensors. Raises UsageError for the one, ModelError for the others."""
-        shape = configuration.read(PriorConfig, config, "config")
-        return torch_checkpoint.network(lambda: cls(shape), tensors, prefix, layers=configuration.depth(shape))
+    def filled(cls, config: PriorConfig, tensors: Mapping[str, Tensor]) -> Self:
+        """The prior of a configuration and its tensors. Raises ModelError where they do not fit it."""
+        return torch_checkpoint.network(lambda: cls(config), tensors, layers=configuration.depth(config))
+
+
+class TorchDenoiser:
+    """A prior on one of torch's devices, arrays in and out: on torch what `onnx.unconditional.Denoiser` is."""
+
+    def __init__(self, prior: Prior, device: str) -> None:
+        """Move the network to the device."""
+        self.prior, self.device = prior.to(torch.device(device)), device
+
+    @classmethod
+    def build(cls, config: PriorConfig, weights: Arrays, device: str) -> Self:
+        """The denoiser of arrays named as in Prior's state dict. Raises ModelError where they do not fit."""
+        tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+        return cls(Prior.filled(config, tensors), device)
+
+    def denoise(self, x_t: Array, log_snr: float) -> Array:
+        """The estimate of x_0 (C, H, W), not clamped, from x_t (C, H, W), whose sides are multiples of 4 patches."""
+        return on_arrays(lambda batch: self.prior.denoise(batch, batch.new_full((1,), log_snr)), self.device)(x_t)
 
 
 def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,1 +1,1 @@
-"""Latents <-> bits: quantisation, estimated and exact rates, frozen tables, and the coder of symbols into bytes."""
+"""Latents <-> bits: exact scale indices, frozen tables, and the coder of symbols into bytes."""

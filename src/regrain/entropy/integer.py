@@ -1,4 +1,4 @@
-"""The integer wall in NumPy: z and decoded symbols -> scale indices, equal to `entropy.exact`'s on every machine.
+"""The integer wall in NumPy: z and decoded symbols -> scale indices, the same on every machine.
 
     a_{l+1} = clamp( floor( (sum w a_l + b) / 2^shift ), 0, 127 )
     index   = clamp( floor( (a_L + context + offset(quality, channel)) / 16 + 1/2 ), 0, 63 )

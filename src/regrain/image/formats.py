@@ -18,6 +18,8 @@ from regrain.image.picture import U8, Metadata, PathName, Picture, one_line
 
 log = logging.getLogger(__name__)
 
+_UNREADABLE = frozenset({"REGRAIN", "RGN", "EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
+"""Formats that Pillow knows and that are no pictures: our own, programs, films, data."""
 _ALIASES = {"JPG": "JPEG", "TIF": "TIFF", "JP2": "JPEG2000"}
 
 
@@ -72,6 +74,13 @@ def is_picture_suffix(suffix: str) -> bool:
     return suffix in Image.registered_extensions() or kind.startswith("image/")
 
 
+def is_readable_suffix(suffix: str) -> bool:
+    """Whether a lower-case suffix such as ".jpg" is that of pictures that `regrain.image.read` reads."""
+    Image.init()
+    format = Image.registered_extensions().get(suffix)
+    return format in Image.OPEN and format not in _UNREADABLE
+
+
 def check_format(format: str, width: int, height: int, *, alpha: bool, name: str) -> None:
     """Raise `OutputError`, of the file `name`, where a format cannot hold a picture of this size, or alpha.
 
@@ -113,13 +122,13 @@ def fit(picture: Picture, format: str, name: str) -> Picture:
         picture = replace(picture, metadata=Metadata(icc=picture.metadata.icc))
     icc = picture.metadata.icc
     if icc and (not holds.metadata or (not holds.grey and profiles.space_of(icc) == profiles.GREY)):
-        picture = _in_srgb(picture, icc, name)
+        picture = in_srgb(picture, icc, name)
     if picture.grey and not holds.grey:
         picture = replace(picture, pixels=np.repeat(picture.pixels, 3, axis=2))
     return picture
 
 
-def _in_srgb(picture: Picture, icc: bytes, name: str) -> Picture:
+def in_srgb(picture: Picture, icc: bytes, name: str) -> Picture:
     """The picture without its profile, its colours brought to sRGB unless the profile is of no use, which is logged."""
     pixels = picture.pixels
     try:

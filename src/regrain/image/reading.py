@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from regrain import places
 from regrain.errors import ImageError, LimitError, RegrainError
 from regrain.image.convert import from_array, from_pillow
 from regrain.image.picture import PathName, Picture, one_line, printable_path
@@ -79,7 +80,7 @@ def _open(source: PathName | bytes | BinaryIO | Image.Image) -> Iterator[Image.I
         yield source
         return
     if isinstance(source, str | os.PathLike):
-        file: BinaryIO = open(source, "rb")  # noqa: SIM115 - closed below
+        file: BinaryIO = places.open_binary(source)
     else:
         file = io.BytesIO(source if isinstance(source, bytes | bytearray | memoryview) else source.read())
     with file:

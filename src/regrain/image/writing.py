@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
+from regrain import places
 from regrain.errors import OutputError, RegrainError
 from regrain.image.formats import fit, format_of, upright
 from regrain.image.picture import PathName, Picture, one_line, printable_path
@@ -60,14 +61,19 @@ def write(
             target.flush()
 
 
-def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True) -> None:
-    """Write a file under a temporary name in the same folder, then rename it.
+def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True, modified: float | None = None) -> None:
+    """Write a file under a temporary name in the same folder, then rename it; or at a URL, as `regrain.places` does.
 
-    Links are followed and an existing file's permissions kept; a device or a pipe is written directly.
+    Links are followed and an existing file's permissions kept; a device or a pipe is written directly. `modified` is
+    the time of change that the file is to have, in seconds since 1970.
     Raises `OutputError`: exists already (without `overwrite`), a directory, no such folder, not writable, disk full.
     """
     path, name = os.fspath(target), printable_path(target)
     with _errors(name):
+        if places.is_url(path):
+            if not overwrite and places.exists(path):
+                raise FileExistsError(f"{name} exists already")
+            return places.put(data, path)
         if not os.path.basename(path):
             raise OutputError(f"{name!r} does not name a file")
         if not overwrite and os.path.lexists(path):
@@ -76,10 +82,11 @@ def write_bytes(data: bytes, target: PathName, *, overwrite: bool = True) -> Non
             with open(path, "wb") as file:
                 file.write(data)
         else:
-            _replace(data, os.path.realpath(path), overwrite)
+            _replace(data, os.path.realpath(path), overwrite, modified)
+    return None
 
 
-def _replace(data: bytes, path: str, overwrite: bool) -> None:
+def _replace(data: bytes, path: str, overwrite: bool, modified: float | None) -> None:
     """Write beside, then rename over; or link, which fails when the name was taken meanwhile."""
     beside = os.path.join(os.path.dirname(path), f".regrain-{secrets.token_hex(8)}.tmp")
     exists = os.path.exists(path)
@@ -90,6 +97,8 @@ def _replace(data: bytes, path: str, overwrite: bool) -> None:
             file.write(data)
         if exists:
             os.chmod(beside, stat.S_IMODE(os.stat(path).st_mode))
+        if modified is not None:
+            os.utime(beside, (modified, modified))
         if overwrite or not _link(beside, path):
             os.replace(beside, path)
     finally:

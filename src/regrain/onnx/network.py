@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from regrain.errors import ModelError
-from regrain.loading import TURN
+from regrain.loading import TURN, thread_cap
 from regrain.onnx import wire
 
 __all__ = ["Network", "matrix_product"]
@@ -79,7 +79,9 @@ def _session(graph: bytes) -> onnxruntime.InferenceSession:
 
 
 def _threads() -> int:
-    """What the environment says, as it does to torch, or else all cores that this process may use."""
+    """What `threads_at_most` says, or the environment, as to torch, or else all cores that this process may use."""
+    if (cap := thread_cap()) is not None:
+        return cap
     said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return int(said) if said.isdecimal() and int(said) else len(allowed)

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from regrain.configuration import check_depth
 from regrain.diffusion.parametrize import Prediction, to_x0
 from regrain.diffusion.schedule import LOG_SNR_MAX
 from regrain.diffusion.unconditional_config import PriorConfig
@@ -28,6 +29,7 @@ class Denoiser:
 
     def __init__(self, config: PriorConfig, weights: Weights) -> None:
         """Make the graph of float32 arrays named as in Prior's state dict. Raises ModelError where they do not fit."""
+        check_depth(config, len(weights))
         self.config, self._network = config, graph(config, weights)
 
     @np.errstate(all="ignore")

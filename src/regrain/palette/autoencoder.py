@@ -9,15 +9,17 @@ that pays for the noise is the rate that a palette has, some bits a position.
 Dense 3x3 convolutions at 1/4 and 1/8, no attention, no norm over space: any size, in windows if need be.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv, icnr_, normal_
-from regrain.palette.autoencoder_config import STRIDE, AutoencoderConfig
+from regrain import torch_checkpoint
+from regrain.checkpoint import Arrays
+from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv, icnr_, normal_, on_arrays
+from regrain.palette.model import STRIDE, AutoencoderConfig, Network
 
-__all__ = ["STRIDE", "Autoencoder", "AutoencoderConfig", "divergence"]
+__all__ = ["STRIDE", "Autoencoder", "AutoencoderConfig", "freeze", "on_device"]
 
 PATCH: Final = 4
 LOG_VAR: Final = (-12.0, 2.0)
@@ -65,6 +67,19 @@ def _blocks(width: int, depth: int) -> list[ResidualBlock]:
     return [ResidualBlock(width) for _ in range(depth)]
 
 
-def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_var)) || N(0, 1)) in nats, elementwise (Kingma and Welling 2014, appendix B)."""
-    return (mean.square() + log_var.exp() - 1 - log_var) / 2
+def on_device(config: AutoencoderConfig, weights: Arrays, device: str) -> tuple[Network, Network]:
+    """Encoder, its mean before its log-variance, and decoder, as functions of arrays that run on a device.
+
+    `weights` are named as in Autoencoder's state dict. Raises ModelError where they do not fit.
+    """
+    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+    network = torch_checkpoint.network(lambda: Autoencoder(config), tensors).to(device)
+    return on_arrays(network.encoder, device), on_arrays(network.decoder, device)
+
+
+def freeze(network: Autoencoder, shift: Tensor, scale: Tensor) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of an autoencoder that ship, float16 and its moments, and what their file says of them."""
+    tensors = {f"autoencoder.{name}": tensor.half() for name, tensor in network.state_dict().items()}
+    tensors |= {"moments.shift": shift.float(), "moments.scale": scale.float()}
+    fingerprint = torch_checkpoint.fingerprint(tensors).hex()
+    return tensors, {"kind": "palette", "autoencoder": network.config.to_dict(), "latent_fingerprint": fingerprint}

@@ -1,7 +1,5 @@
 """The palette codec, ready for use: payloads of a picture at any quality, and the picture of payloads."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -9,52 +7,76 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.bitstream import Stream
-from regrain.errors import UsageError
+from regrain import checkpoint, configuration
+from regrain.bitstream import Method, Stream
+from regrain.checkpoint import Arrays
+from regrain.diffusion.unconditional_config import SIDE, PriorConfig
+from regrain.errors import ModelError, UsageError
 from regrain.options import DecodeOptions
 from regrain.palette.decode import decode_tiles, reconstruct
-from regrain.palette.encode import tile_coders
-from regrain.palette.model import Model
-from regrain.palette.repair import Repair
+from regrain.palette.encode import Prepared, analyse
+from regrain.palette.model import AutoencoderConfig, LatentDenoiser, LatentSpace, Network, check_networks, moments
+from regrain.palette.sections import to_levels
+from regrain.tiles import places
 
-__all__ = ["PaletteModel", "Prepared"]
+__all__ = ["KIND", "PaletteModel"]
 
-STRENGTH: Final = 0.5
-"""Of the repair at realism 1: at full strength pictures are smoother, and no nearer to the original."""
+KIND: Final = "palette"
 ONNX: Final = "onnx"
-"""The device's name: ONNX Runtime."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A picture's tiles, each a function from quality q times 256 to its payload; what is heavy is done."""
+class PaletteModel:
+    """Weights ready for use, as `regrain.load` returns them; the fingerprint, 4 bytes, is that of the autoencoder.
 
-    coders: tuple[Callable[[int], bytes], ...]
+    `device` is "onnx", or one of torch's. The denoiser may change under a file.
+    """
 
-    def payloads(self, quality: int) -> list[bytes]:
-        """A payload for each tile."""
-        return [coder(quality) for coder in self.coders]
+    space: LatentSpace
+    denoiser: LatentDenoiser | None
+    recipe: str
+    fingerprint: bytes
+    device: str
+    method = Method.PALETTE
 
-
-class PaletteModel(Model):
-    """Weights ready for use, as `regrain.load` returns them."""
-
-    def default_steps(self, realism: float) -> int:
-        """One, at any realism."""
-        return 1
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<{self.method.name.lower()} model, latents {self.fingerprint.hex()}, on {self.device}>"
 
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
         """A weights file of this package, or a Stable Diffusion's folder or hub id, whose networks torch runs.
 
         `device` is None or "onnx" for ONNX Runtime, which runs weights files, or else one of torch's. Raises ModelError
-        for weights that cannot be used, UsageError for a device whose runtime is not installed.
+        for weights that cannot be used, UsageError for a device or a runtime that cannot run them.
         """
-        return cls(**vars(_open(path, device)))
+        pipeline = path.suffix != ".safetensors" and not path.is_file()
+        if pipeline and device == ONNX:
+            raise UsageError(f"{path}: ONNX Runtime runs no pipeline of diffusers: name a device of torch's, as cpu is")
+        if pipeline:
+            from regrain.palette import diffusers_adapter
+
+            return cls(*diffusers_adapter.load(path, device or "cpu"), device or "cpu")
+        arrays, about = checkpoint.load(path)
+        if about.get("kind") != KIND:
+            raise ModelError(f"{path}: not weights of the palette codec")
+        try:
+            space, denoiser = _networks(arrays, about, device or ONNX)
+            check_networks(space, denoiser)
+        except (ModelError, UsageError) as error:
+            raise ModelError(f"{path}: not weights of the palette codec: {error}") from None
+        own = {name: array for name, array in arrays.items() if not name.startswith("denoiser.")}
+        return cls(space, denoiser, checkpoint.text(about, "recipe"), checkpoint.fingerprint(own), device or ONNX)
+
+    def default_steps(self, realism: float) -> int:
+        """One, at any realism."""
+        return 1
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""
-        return Prepared(tile_coders(self.space, pixels, tile))
+        levels = to_levels(analyse(self.space, pixels))
+        side = tile // self.space.stride
+        return Prepared([levels[place] for place in places(levels.shape[0], levels.shape[1], side)])
 
     def decode(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode.
@@ -64,33 +86,45 @@ class PaletteModel(Model):
         header = stream.header
         size = (header.height, header.width)
         levels, channel = decode_tiles(self.space, stream.tiles, size, header.tile, partial=options.partial)
-        repair = Repair(STRENGTH * options.realism, options.steps, options.step_noise, options.seed)
-        pixels = reconstruct(self.space, self.denoiser, levels, channel, size, grey=header.grey, repair=repair)
+        pixels = reconstruct(self.space, self.denoiser, levels, channel, size, options, grey=header.grey)
         return options.cut(pixels)
 
 
-def _open(path: Path, device: str | None) -> Model:
-    if path.suffix != ".safetensors":
-        with _require("torch", f"{path}: a pipeline of diffusers", "'regrain[stable-diffusion]'"):
-            from regrain.palette import torch_backend
-        if device == ONNX:
-            raise UsageError(f"{path}: ONNX Runtime runs no pipeline of diffusers: name a device of torch's, as cpu is")
-        return torch_backend.load_pipeline(path, device)
-    if device in (None, ONNX):
-        with _require("onnxruntime", f"device {ONNX!r}", "onnxruntime"):
-            from regrain.palette import onnx_backend
-        return onnx_backend.load(path)
-    with _require("torch", f"device {device!r}", "'regrain[torch]'"):
-        from regrain.palette import torch_backend
-    return torch_backend.load(path, device)
+def _networks(arrays: Arrays, about: dict[str, object], device: str) -> tuple[LatentSpace, LatentDenoiser | None]:
+    """The networks of a file's contents. Raises ModelError or UsageError if they do not fit."""
+    config = configuration.read(AutoencoderConfig, about.get("autoencoder"), "autoencoder")
+    encoder, decoder = _autoencoder(config, checkpoint.part(arrays, "autoencoder."), device)
+    space = LatentSpace(encoder, decoder, *moments(arrays, config.channels), config.channels)
+    if "config" not in about:
+        return space, None
+    shape = PriorConfig.from_dict(about["config"])
+    if shape.channels != config.channels:
+        raise UsageError(f"a denoiser of {shape.channels} channels for latents of {config.channels}")
+    return space, _denoiser(shape, checkpoint.part(arrays, "denoiser."), device)
 
 
-@contextmanager
-def _require(package: str, what: str, remedy: str) -> Iterator[None]:
-    """An import of `package` that fails is a UsageError, which says what pip is to install: the `remedy`."""
-    try:
-        yield
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] != package:
-            raise
-        raise UsageError(f"{what} needs {package}: pip install {remedy}") from None
+def _autoencoder(config: AutoencoderConfig, weights: Arrays, device: str) -> tuple[Network, Network]:
+    """x (3, H, W) -> raw latents (C, H/8, W/8), and what else comes after them; raw latents -> x_hat, not clamped."""
+    configuration.check_depth(config, len(weights))
+    if device != ONNX:
+        from regrain.palette import autoencoder
+
+        return autoencoder.on_device(config, weights, device)
+    from regrain.onnx import palette
+
+    parts = [checkpoint.part(weights, name) for name in ("encoder.", "decoder.")]
+    if sum(map(len, parts)) < len(weights):
+        raise ModelError("tensors of an autoencoder that are neither its encoder's nor its decoder's")
+    encoder = palette.encoder(parts[0], config.channels, config.encoder, config.encoder_depths)
+    decoder = palette.decoder(parts[1], config.channels, config.decoder, config.decoder_depths, config.half)
+    return lambda x: encoder(x)[0], lambda latents: decoder(latents)[0]
+
+
+def _denoiser(config: PriorConfig, weights: Arrays, device: str) -> LatentDenoiser:
+    if device == ONNX:
+        from regrain.onnx import unconditional
+
+        return LatentDenoiser(unconditional.Denoiser(config, weights).denoise, SIDE)
+    from regrain.diffusion import prior
+
+    return LatentDenoiser(prior.TorchDenoiser.build(config, weights, device).denoise, SIDE)

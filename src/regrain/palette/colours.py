@@ -1,12 +1,17 @@
-"""Which colours a palette has, and how they are told.
+"""Which colours a palette has, which of them each position takes, and how they are told.
 
     k-means:  colour = mean of the latents nearest to it, from a start spread out by k-means++
+    dither:   v = latent + (1 e(up, behind) + 5 e(up) + 3 e(up, ahead) + 7 e(behind)) / 16
+              index = argmin |palette - v|^2        e = v - palette[index]
     told:     the box around all colours is halved channel by channel; symbol = colours in the lower half, 0 .. n
 
-(Lloyd 1982; Arthur and Vassilvitskii 2007.) A count of n has n + 1 equally likely values, so the order
-of the colours, which is free, costs nothing: sorted is how they come back.
+(Lloyd 1982; Arthur and Vassilvitskii 2007; Floyd and Steinberg 1976, in C dimensions.) A row goes ahead from behind;
+up, the words are meant as the row above goes. v is rounded to 1 / 1024, so that float64 holds all distances exactly: no
+order of addition changes an index. A count of n has n + 1 equally likely values, so the order of the colours, which is
+free, costs nothing: sorted is how they come back.
 Invariants: colours are multiples of `step`, distinct and sorted; no Lloyd iteration makes the error greater; what is
-told comes back.
+told comes back. What leaves a position arrives, so that over an area the mean colour is the mean latent but for its
+border; `dither`, which takes whole diagonals at once, equals a plain loop.
 """
 
 from collections.abc import Callable
@@ -18,49 +23,39 @@ from numpy.typing import NDArray
 
 from regrain.entropy.coder import Decoder, Part
 from regrain.entropy.tables import PRECISION, Table
-from regrain.errors import Corrupt, UsageError
+from regrain.errors import Corrupt
 
-__all__ = ["COLOURS_MOST", "choose", "parts", "take"]
+__all__ = ["COLOURS_MOST", "choose", "dither", "parts", "take"]
 
 COLOURS_MOST: Final = 256
 STEP: Final = 4
 """Between values of a colour, 1/8 of a latent's deviation: 6 bytes in a hundred less, 2 in a hundred more error."""
-STEP_MOST: Final = 64
 ITERATIONS: Final = 16
+UNIT: Final = 1024
 SAMPLE: Final = 2**14
 """Latents that are looked at, evenly spread: 64 for each of 256 colours."""
-_Count = Callable[[NDArray[np.int64], NDArray[np.bool_], int, NDArray[np.int64]], NDArray[np.int64]]
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+_Count = Callable[[_Ints, NDArray[np.bool_], int, _Ints], _Ints]
 
 
-def choose(latents: NDArray[np.uint8], colours: int, seed: int = 0, step: int = STEP) -> NDArray[np.uint8]:
+def choose(latents: NDArray[np.uint8], colours: int, step: int = STEP) -> NDArray[np.uint8]:
     """A palette for latents (N, C), N >= 1: at most `colours` (1 to 256) of them, uint8 (K, C), sorted, by k-means.
 
-    They are multiples of `step`, 1 to 64; or the latents' own vectors, where there are so few. Deterministic for a
-    seed. Raises UsageError for what is out of range.
+    They are multiples of `step`, 1 to 64; or the latents' own vectors, where there are so few. Deterministic.
     """
-    points, weights = _distinct(latents, colours, step)
-    if len(points) <= colours:
-        return points.astype(np.uint8)
-    centres = _spread_out(points, weights, colours, np.random.default_rng(seed))
+    size = min(len(latents), SAMPLE)
+    vectors, counts = np.unique(latents[np.arange(size) * len(latents) // size], axis=0, return_counts=True)
+    if len(vectors) <= colours:
+        return vectors
+    points, weights = vectors.astype(np.float64), counts.astype(np.float64)
+    centres = _spread_out(points, weights, colours, np.random.default_rng(0))
     for _ in range(ITERATIONS):
         centres = _lloyd(points, weights, centres)
-    return _round_to_step(centres, step)
+    return np.unique(np.clip(np.rint(centres / step) * step, 0, 255 // step * step).astype(np.uint8), axis=0)
 
 
-def _distinct(latents: NDArray[np.uint8], colours: int, step: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The different vectors among a sample of latents, (M, C), sorted, and how often each comes."""
-    if latents.ndim != 2 or not latents.size or latents.dtype != np.uint8:
-        raise UsageError(f"latents: {latents.dtype} {latents.shape}: one or more rows of uint8 are allowed")
-    if not 1 <= colours <= COLOURS_MOST or not 1 <= step <= STEP_MOST:
-        raise UsageError(f"{colours} colours in steps of {step}: 1 to {COLOURS_MOST}, 1 to {STEP_MOST} are allowed")
-    size = min(len(latents), SAMPLE)
-    points, counts = np.unique(latents[np.arange(size) * len(latents) // size], axis=0, return_counts=True)
-    return points.astype(np.float64), counts.astype(np.float64)
-
-
-def _spread_out(
-    points: NDArray[np.float64], weights: NDArray[np.float64], colours: int, random: np.random.Generator
-) -> NDArray[np.float64]:
+def _spread_out(points: _Floats, weights: _Floats, colours: int, random: np.random.Generator) -> _Floats:
     """k-means++: each start is a point drawn by its squared distance to those before it."""
     chosen = [int(np.searchsorted(weights.cumsum(), random.random() * weights.sum(), "right"))]
     nearest = np.full(len(points), np.inf)
@@ -71,9 +66,7 @@ def _spread_out(
     return points[chosen]
 
 
-def _lloyd(
-    points: NDArray[np.float64], weights: NDArray[np.float64], centres: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _lloyd(points: _Floats, weights: _Floats, centres: _Floats) -> _Floats:
     """One iteration; a centre that no point is nearest to goes to a point that is worst served."""
     distances = np.square(centres).sum(1) - 2 * points @ centres.T
     nearest = distances.argmin(1)
@@ -86,9 +79,28 @@ def _lloyd(
     return means
 
 
-def _round_to_step(centres: NDArray[np.float64], step: int) -> NDArray[np.uint8]:
-    """To the nearest multiples of `step` in uint8, each once, sorted."""
-    return np.unique(np.clip(np.rint(centres / step) * step, 0, 255 // step * step).astype(np.uint8), axis=0)
+def dither(latents: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Every row from left to right: latents (H, W, C), palette (K, C), K 1 to 256 -> its indices, uint8 (H, W).
+
+    Of colours equally near the first is taken. A row may be at column c when the row above is two further: all
+    positions with c + 2 r = t are done at once.
+    """
+    height, width, channels = latents.shape
+    colours = palette.astype(np.float64)
+    squares, twice = np.square(colours).sum(1), 2 * colours.T
+    indices = np.empty((height, width), np.uint8)
+    before, two, three = (np.zeros((height + 1, channels)) for _ in range(3))
+    for t in range(width + 2 * (height - 1)):
+        first, last = max(0, (t - width + 2) // 2), min(height, t // 2 + 1)
+        up, here = slice(first, last), slice(first + 1, last + 1)
+        rows = np.arange(first, last)
+        gained = three[up] + 5 * two[up] + 3 * before[up] + 7 * before[here]
+        v = np.rint((latents[rows, t - 2 * rows] + gained / 16) * UNIT) / UNIT
+        indices[rows, t - 2 * rows] = nearest = (squares - v @ twice).argmin(-1)
+        error = np.zeros((height + 1, channels))
+        error[here] = v - colours[nearest]
+        before, two, three = error, before, two
+    return indices
 
 
 def parts(palette: NDArray[np.uint8]) -> tuple[bytes, list[Part]]:
@@ -102,9 +114,7 @@ def parts(palette: NDArray[np.uint8]) -> tuple[bytes, list[Part]]:
     head = bytes([len(palette) - 1, step, *np.stack([low, points.max(0)], 1).reshape(-1).tolist()])
     found: list[Part] = []
 
-    def count(
-        size: NDArray[np.int64], wide: NDArray[np.bool_], channel: int, middle: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def count(size: _Ints, wide: NDArray[np.bool_], channel: int, middle: _Ints) -> _Ints:
         nonlocal points
         owner = np.repeat(np.arange(size.size), size)
         upper = points[:, channel] >= middle[owner]
@@ -122,9 +132,7 @@ def take(head: bytes, decoder: Decoder) -> NDArray[np.uint8]:
     step = head[1]
     low, last = np.frombuffer(head[2:], np.uint8).astype(np.int64).reshape(-1, 2).T
 
-    def count(
-        size: NDArray[np.int64], wide: NDArray[np.bool_], channel: int, middle: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def count(size: _Ints, wide: NDArray[np.bool_], channel: int, middle: _Ints) -> _Ints:
         lower = size.copy()
         lower[wide] = decoder.take(size[wide], _equal_counts())
         if (lower < 0).any() or (lower > size).any():
@@ -141,7 +149,7 @@ def take(head: bytes, decoder: Decoder) -> NDArray[np.uint8]:
     return palette
 
 
-def _halve(number: int, span: NDArray[np.int64], count: _Count) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _halve(number: int, span: _Ints, count: _Count) -> tuple[_Ints, _Ints]:
     """Halve the box of `number` points until each box is one place; (M, C) of them that have points, and how many.
 
     `count` says how many of a box's points are in its lower half, all of them where it is not `wide`.

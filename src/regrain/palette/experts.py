@@ -105,12 +105,9 @@ def fit(palette: NDArray[np.uint8], indices: NDArray[np.uint8]) -> Experts:
     reaches = (replace(first, reach=min(max(middle + step, 0), REACH_MOST)) for step in REACHES)
     best = min(reaches, key=bits)
     for kind in range(KINDS - 1):
-        best = min((replace(best, sharpness=_with(best.sharpness, kind, sharp)) for sharp in SHARPNESSES), key=bits)
+        below, above = best.sharpness[:kind], best.sharpness[kind + 1 :]
+        best = min((replace(best, sharpness=(*below, sharp, *above)) for sharp in SHARPNESSES), key=bits)
     return best
-
-
-def _with(sharpness: tuple[int, ...], kind: int, sharp: int) -> tuple[int, ...]:
-    return (*sharpness[:kind], sharp, *sharpness[kind + 1 :])
 
 
 def _sample_positions(one: Pass) -> Pass:

@@ -20,42 +20,42 @@ from numpy.typing import NDArray
 from regrain.entropy import coder
 from regrain.entropy.coder import Decoder, Part
 from regrain.entropy.tables import PRECISION, Table
-from regrain.errors import BitstreamError, Corrupt, UsageError
+from regrain.errors import BitstreamError, Corrupt
 from regrain.palette import colours, experts
 from regrain.palette.experts import BIT, Experts, log2
 from regrain.palette.interlace import passes
 
-__all__ = ["CHANNELS_MOST", "pack", "unpack"]
+__all__ = ["pack", "pack_stored", "unpack"]
 
-CHANNELS_MOST: Final = 64
 STORED, CODED = 0, 1
 ODDS_STEP: Final = BIT // 4
 TABLES: Final = 49
 """Odds of a decision: 1 to 2^12, in steps of 2^(1/4)."""
-_Answer = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
+_Bytes = NDArray[np.uint8]
+_Ints = NDArray[np.int64]
+_Answer = Callable[[_Ints, _Ints, _Ints], NDArray[np.bool_]]
 
 
-def pack(palette: NDArray[np.uint8], indices: NDArray[np.uint8], tile: int, *, stored: bool = False) -> bytes:
+def pack(palette: _Bytes, indices: _Bytes, tile: int) -> bytes:
     """The payload of tile number `tile`: palette uint8 (K, C), sorted and distinct, and indices uint8 (H, W) below K.
 
-    K is 1 to 256, C 1 to 64. `stored` leaves both as they are, which is done anyway where that is shorter. Raises
-    UsageError for other input.
+    K is 1 to 256, C 1 to 64. Both are stored as they are where that is shorter.
     """
-    _hold(palette, indices)
-    plain = bytes([STORED, len(palette) - 1]) + palette.tobytes() + indices.tobytes()
-    plain += _check(plain, palette, indices, tile).to_bytes(4, "little")
-    if stored:
-        return plain
     box, parts = colours.parts(palette)
     model = experts.fit(palette, indices)
     head = bytes([CODED]) + box + model.to_bytes()
     parts += _index_parts(model, palette, indices)
-    return min(head + coder.encode(parts, _check(head, palette, indices, tile)), plain, key=len)
+    coded = head + coder.encode(parts, _check(head, palette, indices, tile))
+    return min(coded, pack_stored(palette, indices, tile), key=len)
 
 
-def unpack(
-    payload: bytes, shape: tuple[int, int], channels: int, tile: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def pack_stored(palette: _Bytes, indices: _Bytes, tile: int) -> bytes:
+    """The payload that leaves palette and indices as they are."""
+    plain = bytes([STORED, len(palette) - 1]) + palette.tobytes() + indices.tobytes()
+    return plain + _check(plain, palette, indices, tile).to_bytes(4, "little")
+
+
+def unpack(payload: bytes, shape: tuple[int, int], channels: int, tile: int) -> tuple[_Bytes, _Bytes]:
     """The palette uint8 (K, channels) and the indices uint8, of `shape`, of the payload of a tile.
 
     Raises Corrupt for whatever `pack` does not write for such a tile, in time and memory that `shape` bounds.
@@ -76,25 +76,13 @@ def unpack(
         raise Corrupt(f"palette: {error}") from None
 
 
-def _hold(palette: NDArray[np.uint8], indices: NDArray[np.uint8]) -> None:
-    """Raise UsageError for what `pack` does not take."""
-    if palette.ndim != 2 or palette.dtype != np.uint8 or not 1 <= palette.shape[1] <= CHANNELS_MOST:
-        raise UsageError(f"palette: {palette.dtype} {palette.shape}: uint8 (K, 1 .. {CHANNELS_MOST}) is allowed")
-    if not 1 <= len(palette) <= colours.COLOURS_MOST or not np.array_equal(palette, np.unique(palette, axis=0)):
-        raise UsageError(f"palette: {len(palette)} colours: 1 to {colours.COLOURS_MOST}, sorted, distinct, are allowed")
-    if indices.ndim != 2 or indices.dtype != np.uint8 or not indices.size or indices.max() >= len(palette):
-        raise UsageError(f"indices: {indices.dtype} {indices.shape}: uint8 (H, W) below {len(palette)} is allowed")
-
-
-def _check(head: bytes, palette: NDArray[np.uint8], indices: NDArray[np.uint8], tile: int) -> int:
+def _check(head: bytes, palette: _Bytes, indices: _Bytes, tile: int) -> int:
     """CRC-32 of the number and the sides of a tile, its head, palette and indices."""
     sides = np.array([tile, *indices.shape], "<u8").tobytes()
     return zlib.crc32(sides + head + palette.tobytes() + indices.tobytes())
 
 
-def _unpack_stored(
-    payload: bytes, shape: tuple[int, int], channels: int, tile: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _unpack_stored(payload: bytes, shape: tuple[int, int], channels: int, tile: int) -> tuple[_Bytes, _Bytes]:
     """Palette and indices that are left as they are."""
     count, size = payload[1] + 1 if len(payload) > 1 else 0, math.prod(shape)
     if not count or len(payload) != 2 + count * channels + size + 4:
@@ -103,20 +91,18 @@ def _unpack_stored(
     palette, indices = values[:-size].reshape(count, channels).copy(), values[-size:].reshape(shape).copy()
     if _check(payload[:-4], palette, indices, tile) != int.from_bytes(payload[-4:], "little"):
         raise Corrupt("it fails its check")
-    try:
-        _hold(palette, indices)
-    except UsageError as error:
-        raise Corrupt(str(error)) from None
+    if not np.array_equal(palette, np.unique(palette, axis=0)) or indices.max() >= count:
+        raise Corrupt(f"{count} colours, sorted and distinct, and indices below that are allowed")
     return palette, indices
 
 
-def _index_parts(model: Experts, palette: NDArray[np.uint8], indices: NDArray[np.uint8]) -> list[Part]:
+def _index_parts(model: Experts, palette: _Bytes, indices: _Bytes) -> list[Part]:
     """What the coder is given of the indices."""
     known = np.append(indices.reshape(-1), len(palette)).astype(np.int64)
     costs, parts = model.costs(palette), list[Part]()
 
-    def telling(true: NDArray[np.int64]) -> _Answer:
-        def answer(live: NDArray[np.int64], middle: NDArray[np.int64], odds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def telling(true: _Ints) -> _Answer:
+        def answer(live: _Ints, middle: _Ints, odds: _Ints) -> NDArray[np.bool_]:
             upper = true[live] >= middle
             parts.append(((upper != (odds > 0)).astype(np.int32), _table_ids(odds), _decisions()))
             return upper
@@ -128,14 +114,12 @@ def _index_parts(model: Experts, palette: NDArray[np.uint8], indices: NDArray[np
     return parts
 
 
-def _take_indices(
-    model: Experts, palette: NDArray[np.uint8], shape: tuple[int, int], decoder: Decoder
-) -> NDArray[np.uint8]:
+def _take_indices(model: Experts, palette: _Bytes, shape: tuple[int, int], decoder: Decoder) -> _Bytes:
     """The mirror of `_index_parts`."""
     known = np.full(math.prod(shape) + 1, len(palette))
     costs = model.costs(palette)
 
-    def answer(_live: NDArray[np.int64], _middle: NDArray[np.int64], odds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def answer(_live: _Ints, _middle: _Ints, odds: _Ints) -> NDArray[np.bool_]:
         symbols = decoder.take(_table_ids(odds), _decisions())
         if (symbols >> 1).any():
             raise Corrupt("a decision is neither 0 nor 1")
@@ -147,7 +131,7 @@ def _take_indices(
     return known[:-1].reshape(shape).astype(np.uint8)
 
 
-def _descend(weights: NDArray[np.int32], answer: _Answer) -> NDArray[np.int64]:
+def _descend(weights: NDArray[np.int32], answer: _Answer) -> _Ints:
     """The leaf (n,) that is reached in each row of weights (n, K).
 
     `answer` is asked at once for all rows that are not there: their numbers, the first index of the upper half, and
@@ -165,8 +149,8 @@ def _descend(weights: NDArray[np.int32], answer: _Answer) -> NDArray[np.int64]:
     return first
 
 
-def _table_ids(odds: NDArray[np.int64]) -> NDArray[np.int64]:
-    ids: NDArray[np.int64] = np.minimum((np.abs(odds) + ODDS_STEP // 2) // ODDS_STEP, TABLES - 1)
+def _table_ids(odds: _Ints) -> _Ints:
+    ids: _Ints = np.minimum((np.abs(odds) + ODDS_STEP // 2) // ODDS_STEP, TABLES - 1)
     return ids
 
 

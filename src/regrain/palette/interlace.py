@@ -23,6 +23,9 @@ WEIGHT_UNIT: Final = 64
 """Weights are in this part of one."""
 SPREAD_UNIT: Final = 16
 """Spreads are in this part of a value's unit."""
+MIDDLE: Final = 128
+SPREAD: Final = 32
+"""What a value without neighbours is expected to be, and how far off."""
 STRIDE: Final = 16
 TOGETHER: Final = 2**13
 """Positions of a pass, so that memory is bounded."""
@@ -64,8 +67,11 @@ def passes(height: int, width: int) -> tuple[Pass, ...]:
 def predict(known: NDArray[np.int64], one: Pass) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The weighted mean of the neighbours, rounded, and their mean distance from it, in 1 / 16: int64 (n, C) each.
 
-    `known` int64 (H W, C) is right wherever an earlier pass was. Both are 0 where there is no neighbour.
+    `known` int64 (H W, C) is right wherever an earlier pass was.
     """
+    if not one.kind:
+        shape = one.places.size, known.shape[1]
+        return np.full(shape, MIDDLE), np.full(shape, SPREAD * SPREAD_UNIT)
     values = known[one.neighbours]
     weights = np.where(one.neighbours < 0, 0, one.weights)[:, :, None]
     total = np.maximum(weights.sum(1), 1)

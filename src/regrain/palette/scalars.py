@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,47 +26,37 @@ from numpy.typing import NDArray
 from regrain.entropy import coder
 from regrain.entropy.coder import Decoder
 from regrain.entropy.tables import LEVELS, gaussian_tables
-from regrain.errors import BitstreamError, Corrupt, UsageError
+from regrain.errors import BitstreamError, Corrupt
 from regrain.palette.experts import BIT, log2
 from regrain.palette.interlace import SPREAD_UNIT, Pass, passes, predict
 
-__all__ = ["CHANNELS_MOST", "STEP_MOST", "pack", "rounded", "unpack"]
+__all__ = ["STEP_MOST", "pack", "unpack"]
 
-CHANNELS_MOST: Final = 64
 STEP_MOST: Final = 64
 PULL_UNIT: Final = 64
-MIDDLE: Final = 128
-SPREAD: Final = 32
-"""What a value without neighbours is expected to be, and how far off."""
 FLOOR_MOST: Final = 16
 FLOORS: Final = (1, 2, 3, 4)
 SLOPES: Final = (0, 2, 3, 4, 5, 6, 7)
 """What the encoder tries: log4 of a floor, and tables an octave of activity."""
 SAMPLE: Final = 2**13
 _Int = NDArray[np.int64]
+_Told = tuple[_Int, _Int]
+"""The symbols of a channel in a pass, (n,), and the activity around each."""
 _Ask = Callable[[Pass, int, _Int, _Int], _Int]
 
 
 def pack(latents: NDArray[np.uint8], step: int, tile: int) -> bytes:
-    """The payload of tile number `tile`: latents uint8 (H, W, C), C up to 64, in steps of 1 (lossless) to 64.
-
-    Raises UsageError for other input.
-    """
+    """The payload of tile number `tile`: latents uint8 (H, W, C), C up to 64, in steps of 1 (lossless) to 64."""
     known, pulls, told = _residuals(latents, step)
     channels = latents.shape[2]
     lines = [_fitted_line(told[channel::channels]) for channel in range(channels)]
     head = bytes([step]) + pulls[np.tril_indices(channels, -1)].astype(np.int8).tobytes()
     head += b"".join(line.to_bytes() for line in lines)
     parts = [
-        (one.symbols.astype(np.int32), line.ids(one.activity), gaussian_tables())
-        for one, line in zip(told, lines * (len(told) // channels), strict=True)
+        (symbols.astype(np.int32), line.ids(activity), gaussian_tables())
+        for (symbols, activity), line in zip(told, lines * (len(told) // channels), strict=True)
     ]
     return head + coder.encode(parts, _check(head, known, latents.shape[:2], tile))
-
-
-def rounded(latents: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """What `unpack` makes of what `pack` makes of latents (H, W, C). Raises UsageError as `pack` does."""
-    return _residuals(latents, step)[0].reshape(latents.shape).astype(np.uint8)
 
 
 def unpack(payload: bytes, shape: tuple[int, int], channels: int, tile: int) -> NDArray[np.uint8]:
@@ -108,7 +98,7 @@ def _walk(shape: tuple[int, ...], step: int, pulls: _Int, ask: _Ask) -> _Int:
     channels = len(pulls)
     known = np.zeros((math.prod(shape), channels), np.int64)
     for one in passes(shape[0], shape[1]):
-        mean, spread = _around(known, one)
+        mean, spread = predict(known, one)
         moved = np.zeros_like(mean)
         for channel in range(channels):
             before = moved[:, :channel]
@@ -120,27 +110,8 @@ def _walk(shape: tuple[int, ...], step: int, pulls: _Int, ask: _Ask) -> _Int:
     return known
 
 
-def _around(known: _Int, one: Pass) -> tuple[_Int, _Int]:
-    """`predict`, and what stands for it where nothing is known."""
-    if one.kind:
-        return predict(known, one)
-    shape = one.places.size, known.shape[1]
-    return np.full(shape, MIDDLE), np.full(shape, SPREAD * SPREAD_UNIT)
-
-
-class _Told(NamedTuple):
-    """The symbols of a channel in a pass, (n,), and the activity around each."""
-
-    symbols: _Int
-    activity: _Int
-
-
 def _residuals(latents: NDArray[np.uint8], step: int) -> tuple[_Int, _Int, list[_Told]]:
     """Values (H W, C), pulls (C, C), and what is told, pass by pass, channel by channel."""
-    if latents.ndim != 3 or latents.dtype != np.uint8 or not latents.size or latents.shape[2] > CHANNELS_MOST:
-        raise UsageError(f"latents: {latents.dtype} {latents.shape}: uint8 (H, W, 1 .. {CHANNELS_MOST}) is allowed")
-    if not 1 <= step <= STEP_MOST:
-        raise UsageError(f"step {step}: 1 to {STEP_MOST} is allowed")
     shape, channels = latents.shape[:2], latents.shape[2]
     values = latents.reshape(-1, channels).astype(np.int64)
     told: list[_Told] = []
@@ -148,7 +119,7 @@ def _residuals(latents: NDArray[np.uint8], step: int) -> tuple[_Int, _Int, list[
     def ask(one: Pass, channel: int, expected: _Int, activity: _Int) -> _Int:
         off = values[one.places, channel] - expected
         symbols: _Int = np.sign(off) * ((16 * np.abs(off) + 7 * step) // (16 * step))
-        told.append(_Told(symbols, activity))
+        told.append((symbols, activity))
         return symbols
 
     pulls = _fitted_pulls(_walk(shape, step, np.zeros((channels, channels), np.int64), ask), shape)
@@ -160,7 +131,7 @@ def _fitted_pulls(known: _Int, shape: tuple[int, ...]) -> _Int:
     """Pulls (C, C) in 1 / 64: least squares, reweighted for Cauchy residuals of a scale that grows with activity."""
     channels = known.shape[1]
     every = -(-len(known) // SAMPLE)
-    around = [(known[one.places], *_around(known, one)) for one in passes(shape[0], shape[1])]
+    around = [(known[one.places], *predict(known, one)) for one in passes(shape[0], shape[1])]
     moved = np.concatenate([values - mean for values, mean, _ in around])[::every].astype(np.float64)
     spread = np.concatenate([one for *_, one in around])[::every] / SPREAD_UNIT
     pulls = np.zeros((channels, channels), np.int64)
@@ -199,14 +170,13 @@ class _Line:
 
     def rise(self, activity: _Int) -> _Int:
         """Tables above the offset, before they end."""
-        rise: _Int = self.slope * log2(activity + 4**self.floor) // BIT
-        return rise
+        return self.slope * log2(activity + 4**self.floor) // BIT
 
 
 def _fitted_line(told: list[_Told]) -> _Line:
     """The line, of those tried, under which the symbols of a channel take the fewest bits."""
-    sizes = np.abs(np.concatenate([one.symbols for one in told]))
-    activity = np.concatenate([one.activity for one in told])
+    sizes = np.abs(np.concatenate([symbols for symbols, _ in told]))
+    activity = np.concatenate([around for _, around in told])
     offsets, width = np.arange(-127, LEVELS), int(sizes.max()) + 1
     found: list[tuple[float, _Line]] = []
     for line in (_Line(floor, slope, 0) for floor in FLOORS for slope in SLOPES):

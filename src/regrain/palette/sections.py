@@ -1,6 +1,9 @@
 """The payload of a tile: levels, with a palette or without, and how far they are from the latents.
 
+    level = round(127.5 + 255 latent / 8), 0 to 255        latent = 8 (level - 127.5) / 255
     payload = 1 gain error palette and indices (`indices`)    or    2 levels (`scalars`)
+
+Latents of about N(0, 1) are kept to four deviations, as Stable Diffusion's are in unsigned 8 bit.
 
 told = gain (latents + error eps), in latents of unit variance, is how the colours of a palette follow the latents: they
 are means of what they stand for, and so vary less than that. Without a palette the step tells the error and the gain is
@@ -17,16 +20,28 @@ from numpy.typing import NDArray
 
 from regrain.errors import Corrupt
 from regrain.palette import indices, scalars
-from regrain.palette.levels import RANGE
 
-__all__ = ["Channel", "pack_levels", "pack_palette", "unpack"]
+__all__ = ["Channel", "Levels", "from_levels", "pack_levels", "pack_palette", "to_levels", "unpack"]
 
 Levels = NDArray[np.uint8]
 PALETTE: Final = 1
 LEVELS: Final = 2
 ERROR_UNIT, GAIN_UNIT = 16, 128
+RANGE: Final = 8.0
 LEVEL: Final = RANGE / 255
 """In latents of unit variance."""
+
+
+def to_levels(latents: NDArray[np.float32]) -> Levels:
+    """Latents float32 (C, h, w) -> uint8 (h, w, C); what is no number is 128."""
+    levels = np.rint(latents * (255 / RANGE) + 127.5).clip(0, 255)
+    whole: Levels = np.nan_to_num(levels, nan=128).astype(np.uint8)
+    return whole.transpose(1, 2, 0)
+
+
+def from_levels(levels: Levels) -> NDArray[np.float32]:
+    """The inverse: uint8 (h, w, C) -> float32 (C, h, w)."""
+    return (levels.transpose(2, 0, 1).astype(np.float32) - 127.5) * (RANGE / 255)
 
 
 @dataclass(frozen=True)
@@ -57,15 +72,10 @@ class Channel:
         return cls(data[0] / GAIN_UNIT, 2.0 ** (-data[1] / ERROR_UNIT))
 
 
-def pack_palette(
-    levels: Levels, palette: Levels, chosen: NDArray[np.uint8], tile: int, *, stored: bool = False
-) -> bytes:
-    """The payload of levels (h, w, C) that were given colours of a palette (K, C), indices (h, w).
-
-    `stored` leaves palette and indices as they are.
-    """
+def pack_palette(levels: Levels, palette: Levels, chosen: NDArray[np.uint8], tile: int) -> bytes:
+    """The payload of levels (h, w, C) that were given colours of a palette (K, C), indices (h, w)."""
     head = bytes([PALETTE, *Channel.between(levels, palette[chosen]).to_bytes()])
-    return head + indices.pack(palette, chosen, _tag(head, tile), stored=stored)
+    return head + indices.pack(palette, chosen, _tag(head, tile))
 
 
 def pack_levels(levels: Levels, step: int, tile: int) -> bytes:

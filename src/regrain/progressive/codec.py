@@ -13,12 +13,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.bitstream import Stream, step_count
-from regrain.errors import Corrupt
+from regrain import checkpoint
+from regrain.bitstream import Method, Stream, step_count
+from regrain.checkpoint import Arrays
+from regrain.diffusion.unconditional_config import KIND, STRIDE, PriorConfig
+from regrain.errors import Corrupt, ModelError, UsageError
 from regrain.options import DecodeOptions
 from regrain.progressive.decode import receive, reconstruct
 from regrain.progressive.encode import stream as encoded_steps
-from regrain.progressive.model import Model
+from regrain.progressive.reverse_process import Denoiser
 
 __all__ = ["Prepared", "ProgressiveModel"]
 
@@ -38,12 +41,22 @@ class Prepared:
         return self.done[: step_count(quality)]
 
 
-class ProgressiveModel(Model):
-    """Weights ready for use, as `regrain.load` returns them."""
+@dataclass(frozen=True)
+class ProgressiveModel:
+    """Weights ready for use, as `regrain.load` returns them; the fingerprint, 4 bytes, covers all of them.
 
-    def default_steps(self, realism: float) -> int:
-        """One, at any realism."""
-        return 1
+    `device` is "onnx" or the name of one of torch's devices.
+    """
+
+    denoiser: Denoiser
+    recipe: str
+    fingerprint: bytes
+    device: str
+    method = Method.PROGRESSIVE
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<{self.method.name.lower()} model, latents {self.fingerprint.hex()}, on {self.device}>"
 
     @classmethod
     def load(cls, path: Path, device: str | None = None) -> Self:
@@ -51,11 +64,23 @@ class ProgressiveModel(Model):
 
         The network runs on ONNX Runtime where `device` is None or "onnx", and otherwise on torch's device of that name.
         """
-        return cls(**vars(_open(path, device)))
+        arrays, about = checkpoint.load(path)
+        if about.get("kind") != KIND:
+            raise ModelError(f"{path}: not weights of an unconditional prior")
+        try:
+            denoiser = _denoiser(PriorConfig.from_dict(about.get("config")), arrays, device or "onnx")
+            denoiser.denoise(np.zeros((3, STRIDE, STRIDE), np.float32), 0.0)
+        except (ModelError, UsageError) as error:
+            raise ModelError(f"{path}: not weights of this prior: {error}") from None
+        return cls(denoiser, checkpoint.text(about, "recipe"), checkpoint.fingerprint(arrays), device or "onnx")
+
+    def default_steps(self, realism: float) -> int:
+        """One, at any realism."""
+        return 1
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Begin to encode. pixels (H, W, 1 or 3); tile in pixels."""
-        return Prepared(step.payload for step in encoded_steps(self, pixels, tile))
+        return Prepared(step.payload for step in encoded_steps(self.denoiser, pixels, tile))
 
     def decode(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """The pixels (H, W, 1 or 3) of a file or, under `partial`, of its first steps that are whole.
@@ -68,18 +93,19 @@ class ProgressiveModel(Model):
             raise Corrupt("latents, step 0: cut off or damaged")
         header = stream.header
         size = (header.height, header.width)
-        x_t, received = receive(self, whole, size, header.tile, partial=options.partial)
+        x_t, received = receive(self.denoiser, whole, size, header.tile, partial=options.partial)
         if received < len(stream.tiles):
             log.warning("latents: %d of %d steps are whole and decoded", received, len(stream.tiles))
         final = options if options.realism else replace(options, steps=1)
-        return options.cut(reconstruct(self, x_t, received, size, grey=header.grey, options=final))
+        return options.cut(reconstruct(self.denoiser, x_t, received, size, final, grey=header.grey))
 
 
-def _open(path: Path, device: str | None) -> Model:
-    if device in (None, "onnx"):
-        from regrain.progressive import onnx_backend
+def _denoiser(config: PriorConfig, arrays: Arrays, device: str) -> Denoiser:
+    """The network on ONNX Runtime, or on a device of torch's. Raises ModelError where the arrays do not fit."""
+    if device == "onnx":
+        from regrain.onnx import unconditional
 
-        return onnx_backend.load(path)
-    from regrain.progressive import torch_backend
+        return unconditional.Denoiser(config, arrays)
+    from regrain.diffusion import prior
 
-    return torch_backend.load(path, str(device))
+    return prior.TorchDenoiser.build(config, arrays, device)

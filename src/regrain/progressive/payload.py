@@ -25,13 +25,12 @@ __all__ = ["pack", "unpack"]
 @lru_cache(maxsize=1)
 def _remainder_tables() -> tuple[Table, ...]:
     """Table e has the numbers 0 .. 2^e - 1 with equal counts, but the last number gives one count to the escape."""
-    return tuple(Table(0, _equal_counts(exponent)) for exponent in range(CANDIDATES_MOST))
-
-
-def _equal_counts(exponent: int) -> NDArray[np.uint32]:
-    counts = np.full(2**exponent + 1, 2 ** (PRECISION - exponent), np.uint32)
-    counts[-2:] = counts[0] - 1, 1
-    return counts
+    tables = []
+    for exponent in range(CANDIDATES_MOST):
+        counts = np.full(2**exponent + 1, 2 ** (PRECISION - exponent), np.uint32)
+        counts[-2:] = counts[0] - 1, 1
+        tables.append(Table(0, counts))
+    return tuple(tables)
 
 
 def pack(messages: Sequence[Message], step: int) -> bytes:

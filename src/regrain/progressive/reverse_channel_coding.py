@@ -35,7 +35,7 @@ __all__ = ["CANDIDATES_MOST", "Message", "chunks_most", "divergence", "receive",
 CHUNK_BITS: Final = 10.0
 """KL divergence of a chunk in bits. The work grows as 2 to this power, and the overhead shrinks slowly."""
 MARGIN: Final = 1.75
-"""Standard deviations of the log-ratio, beyond its mean K, for which there are candidates."""
+"""Standard deviations of the log-ratio, 2 K / ln 2 at most squared, beyond its mean K, for which candidates are."""
 VALUES_LEAST: Final = 16
 """Values that a chunk has at least."""
 CANDIDATES_MOST: Final = 16
@@ -108,7 +108,9 @@ def send(shift: NDArray[np.float32], seed: int, step: int, *, chunk_bits: float 
     bits = divergence(shift)
     if not shift.size or not math.isfinite(bits):
         raise UsageError(f"a shift of {shift.size} values and {bits} bits: one or more finite values are allowed")
-    count, candidates = _plan(shift.size, bits, chunk_bits)
+    count = min(chunks_most(shift.size), max(1, math.ceil(bits / chunk_bits)))
+    chunk = bits / count
+    candidates = min(CANDIDATES_TRIED, math.ceil(chunk + MARGIN * math.sqrt(2 * chunk / math.log(2)) + 1))
     chunking = _Chunking.of(shift.size, count)
     target = chunking.split(shift) * chunking.signs(seed, step)
     argmax = _PoissonArgmax(count, np.random.default_rng((seed, step)))
@@ -120,26 +122,12 @@ def send(shift: NDArray[np.float32], seed: int, step: int, *, chunk_bits: float 
 
 
 def receive(message: Message, size: int, seed: int, step: int) -> NDArray[np.float32]:
-    """The sample (size,) float32 that a message names. Raises UsageError for more chunks than `chunks_most(size)`."""
-    count = message.indices.size
-    if count > chunks_most(size):
-        raise UsageError(f"{count} chunks of {size} values: {chunks_most(size)} at most are allowed")
-    chunking = _Chunking.of(size, count)
+    """The sample (size,) float32 that a message names, which has at most `chunks_most(size)` chunks."""
+    chunking = _Chunking.of(size, message.indices.size)
     sequence = _noise_sequence(seed, 2 * step, int(message.indices.max()) + chunking.rows)
     sequence *= np.float32(math.sqrt(_variance(message.spread)))
     candidates = sliding_window_view(sequence, chunking.rows)[message.indices]
     return chunking.join(candidates.T * chunking.signs(seed, step))
-
-
-def _plan(size: int, bits: float, chunk_bits: float) -> tuple[int, int]:
-    """The number of chunks, and log2 of the number of their candidates."""
-    count = min(chunks_most(size), max(1, math.ceil(bits / chunk_bits)))
-    return count, _candidates(bits / count)
-
-
-def _candidates(bits: float) -> int:
-    """log2 of the candidates for a chunk of so many bits, whose log-ratio has variance 2 bits / ln 2 at most."""
-    return min(CANDIDATES_TRIED, math.ceil(bits + MARGIN * math.sqrt(2 * bits / math.log(2)) + 1))
 
 
 class _PoissonArgmax:
@@ -181,9 +169,7 @@ class _Chunking:
 
     def split(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """(size,) -> (rows, count), with 0 where a chunk lacks a value."""
-        chunks = np.zeros(self.rows * self.count, np.float32)
-        chunks[: self.size] = values[self.order]
-        return chunks.reshape(self.rows, self.count)
+        return np.pad(values[self.order], (0, self.rows * self.count - self.size)).reshape(self.rows, self.count)
 
     def join(self, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
         """The inverse of `split`."""

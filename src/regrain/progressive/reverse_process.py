@@ -7,40 +7,28 @@
 https://arxiv.org/abs/2206.08889.) Both ends hold x_t and the denoiser, so both know p; a message says which z. Before
 the first step there is no x_t: A = alpha_s, B = 0, x_hat = 0. Where the floats of two machines or backends differ, x
 differs by as much and no more: nothing that is decoded from bytes depends on x.
-Invariant: A^2 / std^2 is the SNR that the step gains. Images are float32 arrays (3, H, W).
+Invariant: A^2 / std^2 is the SNR that the step gains. Images are float32 arrays (3, H, W), and
+pictures are within [-1, 1].
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regrain.bitstream import MOST_STEPS
-from regrain.diffusion import noise
-from regrain.diffusion.budget import choose_steps
-from regrain.diffusion.sampler import descend, posterior
+from regrain.diffusion.sampler import posterior
 from regrain.diffusion.schedule import LogLinear
-from regrain.diffusion.unconditional_config import HALO, STRIDE
-from regrain.options import DecodeOptions
-from regrain.progressive.model import Image, Model
+from regrain.diffusion.unconditional_config import HALO
 from regrain.progressive.reverse_channel_coding import Message, receive
 from regrain.tiles import Place, apply_in_windows
 
-__all__ = [
-    "LOG_SNR",
-    "SCHEDULE",
-    "SEED",
-    "Step",
-    "estimate",
-    "final_sample",
-    "pad_side",
-    "reverse_step",
-    "steps",
-]
+__all__ = ["LOG_SNR", "SCHEDULE", "SEED", "Denoiser", "Image", "Step", "estimate", "reverse_step", "steps"]
 
+Image = NDArray[np.float32]
 SEED: Final = 0
 """Names the candidates: a part of the format."""
 
@@ -49,10 +37,15 @@ LOG_SNR: Final = (-4.0, 7.0)
 """Log-SNR after the first step and after the last."""
 EARLY: Final = 2
 """The steps of 1 after the first step, which have little to send; the other steps are even."""
-FINAL_NOISE: Final = 2**62
-"""The noise of the final sampling has numbers from here on, which no candidate has."""
 WINDOW: Final = 512
 """Side of the squares in which the network runs, in pixels."""
+
+
+class Denoiser(Protocol):
+    """The network, on ONNX Runtime or on torch."""
+
+    def denoise(self, x_t: Image, log_snr: float) -> Image:
+        """The estimate of x_0 from x_t at a log-SNR, both (3, H, W), multiples of 8; not clamped."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +78,6 @@ def steps(count: int) -> list[Step]:
     return [first, *later][:count]
 
 
-def pad_side(side: int) -> int:
-    """The least side that the network takes and that covers `side` pixels."""
-    return -(-side // STRIDE) * STRIDE
-
-
 def reverse_step(
     step: Step, number: int, x_hat: Image, x_t: Image, tiles: Sequence[Place], messages: Sequence[Message]
 ) -> Image:
@@ -103,25 +91,8 @@ def reverse_step(
     return x_s
 
 
-def estimate(model: Model, x_t: Image, log_snr: float | None) -> Image:
+def estimate(denoiser: Denoiser, x_t: Image, log_snr: float | None) -> Image:
     """The estimate x_hat in [-1, 1] from x_t (3, H, W), multiples of 8, window by window; 0 before the first step."""
     if log_snr is None:
         return np.zeros_like(x_t)
-    return apply_in_windows(lambda part: model.estimate(part, log_snr), x_t, side=WINDOW, halo=HALO)
-
-
-def final_sample(model: Model, x_t: Image, log_snr: float | None, options: DecodeOptions) -> Image:
-    """From x_t to a picture (3, H, W) in [-1, 1] by DDIM steps.
-
-    One step gives the estimate of x_0: the least squared error. More steps draw the detail that the stream has not
-    sent, along the probability flow (eta 0, DiffC-F of Theis et al. 2022) or by ancestral sampling (eta 1, DiffC-A).
-    """
-    if log_snr is None:
-        return np.zeros_like(x_t)
-
-    def fresh(number: int) -> Image:
-        """The noise of a step."""
-        return noise.normal(options.seed, FINAL_NOISE + number, 0, 0, *x_t.shape[1:])
-
-    count, denoise = choose_steps(options.steps, partial(estimate, model), x_t, log_snr)
-    return descend(denoise, x_t, (log_snr, LOG_SNR[1]), steps=count, eta=options.step_noise, noise=fresh)
+    return apply_in_windows(lambda part: denoiser.denoise(part, log_snr).clip(-1, 1), x_t, side=WINDOW, halo=HALO)

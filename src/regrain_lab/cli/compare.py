@@ -5,7 +5,6 @@ same 8-bit RGB pixels, without alpha and metadata; sizes are those of whole file
 """
 
 import argparse
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -62,9 +61,11 @@ def compare(options: argparse.Namespace) -> None:
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
     check_installed("comparing", _EXTRA)
+    from regrain_lab.evaluation.contact_sheet import file_of
+
     with working(options, f"comparing {display_name(options.input)}"):
         rows, notes, timing, sheet = _compare(options)
-    put(_file_of(sheet, kind), target, overwrite=options.overwrite)
+    put(file_of(sheet, kind), target, overwrite=options.overwrite)
     total = seconds(options)
     aside = target == STANDARD
     if not options.json and not options.quiet:
@@ -97,26 +98,20 @@ def _compare(options: argparse.Namespace) -> "tuple[list[Row], list[str], dict[s
     return rows, [*notes, *failures], timing, _sheet(original, rows, [one.pixels for one in encoded])
 
 
-def _file_of(sheet: "Pixels", kind: str) -> bytes:
-    """The sheet as the bytes of a picture file of that format."""
-    from regrain import image
-
-    buffer = io.BytesIO()
-    image.write(image.read(sheet), buffer, format=kind)
-    return buffer.getvalue()
-
-
 def table(rows: Sequence[Row]) -> str:
     """The rows as text, one line each under a heading; no LPIPS column where no row has one."""
-    heads = ["codec", "bytes", "bpp", "PSNR", "MS-SSIM", "LPIPS"]
-    lines = [heads] + [
-        [row.codec, f"{row.bytes:,}", f"{row.bpp:.3f}", _db(row.psnr), _figure(row.ms_ssim), _figure(row.lpips)]
-        for row in rows
-    ]
-    if all(row.lpips is None for row in rows):
-        lines = [line[:-1] for line in lines]
+    figures = [_figures(row) for row in rows]
+    lines = [["codec", *figures[0]], *([row.codec, *own.values()] for row, own in zip(rows, figures, strict=True))]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
+
+
+def _figures(row: Row) -> dict[str, str]:
+    """The figures of a row as text by their heads; LPIPS, which all rows have or none, is left out where it is None."""
+    psnr = "equal" if row.psnr is None else f"{row.psnr:.2f} dB"
+    ms_ssim = "-" if row.ms_ssim is None else f"{row.ms_ssim:.4f}"
+    texts = {"bytes": f"{row.bytes:,}", "bpp": f"{row.bpp:.3f}", "PSNR": psnr, "MS-SSIM": ms_ssim}
+    return texts if row.lpips is None else {**texts, "LPIPS": f"{row.lpips:.4f}"}
 
 
 def _through_regrain(original: "Pixels", options: argparse.Namespace) -> "tuple[Encoded, dict[str, float]]":
@@ -164,13 +159,9 @@ def _sheet(original: "Pixels", rows: Sequence[Row], pictures: Sequence["Pixels"]
 
 
 def _caption(row: Row) -> list[str]:
-    smallest = "" if row.fits else " (its smallest)"
-    lines = [
-        f"{row.bytes:,} bytes, {row.bpp:.3f} bpp{smallest}",
-        f"PSNR {_db(row.psnr)}",
-        f"MS-SSIM {_figure(row.ms_ssim)}",
-    ]
-    return lines if row.lpips is None else [*lines, f"LPIPS {_figure(row.lpips)}"]
+    figures = _figures(row)
+    size = f"{figures.pop('bytes')} bytes, {figures.pop('bpp')} bpp{'' if row.fits else ' (its smallest)'}"
+    return [size, *(f"{head} {text}" for head, text in figures.items())]
 
 
 def _load_lpips(path: str | Path | None) -> "Metric":
@@ -188,11 +179,3 @@ def _rgb(picture: "Image.Image") -> "Pixels":
     import numpy as np
 
     return np.asarray(picture.convert("RGB"))
-
-
-def _db(psnr: float | None) -> str:
-    return "equal" if psnr is None else f"{psnr:.2f} dB"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

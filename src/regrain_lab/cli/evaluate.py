@@ -93,8 +93,9 @@ def _attachments(
 def _load_realism(weights: Mapping[str, Path]) -> "Realism | None":
     """The networks of KID and the Gram distance, where the files suffice. Raises ModelError."""
     from regrain_lab.metrics.realism import Realism
+    from regrain_lab.metrics.registry import NEEDS, REALISM
 
-    kinds = ("lpips_vgg", "vgg16", "lpips_alex")
+    kinds, _ = NEEDS[REALISM]
     return Realism.load(*(weights[kind] for kind in kinds)) if set(kinds) <= weights.keys() else None
 
 

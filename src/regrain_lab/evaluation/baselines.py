@@ -68,9 +68,9 @@ def _encode_checked(encode: Callable[[Pixels, int], bytes], picture: Pixels, qua
     return encode(np.ascontiguousarray(picture), int(quality))
 
 
-def _encode(kind: str, options: Options, plugin: str | None, picture: Pixels, quality: int) -> bytes:
+def _encode(kind: str, options: Options, picture: Pixels, quality: int) -> bytes:
     file = BytesIO()
-    _load_plugin(plugin)
+    _load_plugin(kind)
     try:
         Image.fromarray(picture).save(file, format=kind, **options(quality))
     except (OSError, ValueError) as error:
@@ -79,8 +79,8 @@ def _encode(kind: str, options: Options, plugin: str | None, picture: Pixels, qu
     return file.getvalue()
 
 
-def _decode(data: bytes, decode_setting: DecodeSetting = AS_STORED, plugin: str | None = None) -> Pixels:
-    _load_plugin(plugin)
+def _decode(kind: str, data: bytes, decode_setting: DecodeSetting = AS_STORED) -> Pixels:
+    _load_plugin(kind)
     with Image.open(BytesIO(data)) as file:
         return np.array(file.convert("RGB"))
 
@@ -89,10 +89,10 @@ def _decode_hevc(data: bytes, decode_setting: DecodeSetting = AS_STORED) -> Pixe
     return hevc.decode(data)
 
 
-def _load_plugin(plugin: str | None) -> None:
-    """Import a Pillow plugin, which then announces its format."""
-    if plugin is not None:
-        import_module(plugin)
+def _load_plugin(kind: str) -> None:
+    """Import the Pillow plugin of a format that has one, which then announces the format."""
+    if kind == "JXL":
+        import_module(_JXL_MODULE)
 
 
 def _pillow(
@@ -100,23 +100,23 @@ def _pillow(
     options: str,
     qualities: range,
     settings: Sequence[int],
-    feature: str,
+    library: str,
     arguments: Options,
     *,
     kind: str = "",
     threads: int | None = 1,
 ) -> BenchmarkCodec:
-    """A codec that Pillow carries; `feature` is Pillow's name of the library behind it, `kind` that of the format."""
+    """A codec of Pillow's; `library` is its name of what is behind it, or a plugin; `kind` is that of the format."""
+    kind = kind or name.upper()
     return BenchmarkCodec(
         name=name,
         options=options,
         qualities=qualities,
         settings=settings,
-        encode=partial(_encode_checked, partial(_encode, kind or name.upper(), arguments, None)),
-        decode=_decode,
-        installed=partial(_is_built_in, feature),
-        package=f"Pillow >= 11.3 built with {feature}",
-        version=partial(_library_version, feature),
+        encode=partial(_encode_checked, partial(_encode, kind, arguments)),
+        decode=partial(_decode, kind),
+        package=f"{_JXL} from PyPI" if library == _JXL else f"Pillow >= 11.3 built with {library}",
+        version=partial(_version, library),
         threads=threads,
     )
 
@@ -126,29 +126,19 @@ def _fixed(**options: object) -> Options:
     return lambda quality: {"quality": quality, **options}
 
 
-def _is_built_in(feature: str) -> bool:
-    return bool(features.check(feature))
-
-
-def _library_version(feature: str) -> str:
+def _version(library: str) -> str:
     """Pillow's version, which fixes that of the encoder, and the version of the library as far as Pillow knows it."""
-    if not _is_built_in(feature):
+    if library == _JXL:
+        return f"{_JXL} {metadata.version(_JXL)}" if util.find_spec(_JXL_MODULE) else ""
+    if not features.check(library):
         return ""
-    library = "libjpeg_turbo" if feature == "jpg" and features.check("libjpeg_turbo") else feature
-    return f"{library} {features.version(library)} in Pillow {PIL.__version__}"
+    known = "libjpeg_turbo" if library == "jpg" and features.check("libjpeg_turbo") else library
+    return f"{known} {features.version(known)} in Pillow {PIL.__version__}"
 
 
 def _one_layer(quality: int) -> dict[str, object]:
     """One quality layer: OpenJPEG takes the ratio of 24 bits a pixel to the rate, here `quality` / 100 bits a pixel."""
     return {"irreversible": True, "mct": 1, "quality_mode": "rates", "quality_layers": [2400 / quality]}
-
-
-def _jxl_version() -> str:
-    return f"{_JXL} {metadata.version(_JXL)}" if _is_installed(_JXL_MODULE) else ""
-
-
-def _is_installed(module: str) -> bool:
-    return util.find_spec(module) is not None
 
 
 JPEG = _pillow(
@@ -161,7 +151,7 @@ JPEG = _pillow(
 )
 WEBP = _pillow("WebP", "method 6", range(101), (1, 10, 30, 50, 75, 90), "webp", _fixed(method=6))
 _AVIF_SETTINGS = (5, 15, 25, 35, 45, 60, 75)
-_avif = partial(_pillow, qualities=range(101), feature="avif", kind="AVIF", threads=None)
+_avif = partial(_pillow, qualities=range(101), library="avif", kind="AVIF", threads=None)
 AVIF = _avif("AVIF", "4:4:4 speed 4", settings=_AVIF_SETTINGS, arguments=_fixed(subsampling="4:4:4", speed=4))
 """The tuning is libavif's own: from 1.4 on for looks (`iq`)."""
 
@@ -183,16 +173,14 @@ JPEG_2000 = _pillow(
     _one_layer,
     kind="JPEG2000",
 )
-JPEG_XL = BenchmarkCodec(
-    name="JPEG XL",
-    options="effort 7, codestream",
-    qualities=range(100),
-    settings=(5, 15, 30, 50, 70, 85),
-    encode=partial(_encode_checked, partial(_encode, "JXL", _fixed(effort=7), _JXL_MODULE)),
-    decode=partial(_decode, plugin=_JXL_MODULE),
-    installed=partial(_is_installed, _JXL_MODULE),
-    package=f"{_JXL} from PyPI",
-    version=_jxl_version,
+JPEG_XL = _pillow(
+    "JPEG XL",
+    "effort 7, codestream",
+    range(100),
+    (5, 15, 30, 50, 70, 85),
+    _JXL,
+    _fixed(effort=7),
+    kind="JXL",
     threads=None,
 )
 MOZJPEG = BenchmarkCodec(
@@ -201,8 +189,7 @@ MOZJPEG = BenchmarkCodec(
     qualities=range(1, 101),
     settings=(5, 10, 20, 35, 55, 75, 88),
     encode=partial(_encode_checked, mozjpeg.encode),
-    decode=_decode,
-    installed=mozjpeg.available,
+    decode=partial(_decode, "JPEG"),
     package=mozjpeg.PACKAGE,
     version=mozjpeg.version,
 )
@@ -213,7 +200,6 @@ HEVC = BenchmarkCodec(
     settings=(47, 42, 37, 32, 27, 22),
     encode=partial(_encode_checked, hevc.encode),
     decode=_decode_hevc,
-    installed=hevc.available,
     package="ffmpeg with libx265 (Debian: ffmpeg)",
     version=hevc.version,
 )
@@ -224,9 +210,8 @@ ALL: tuple[BenchmarkCodec, ...] = (JPEG, MOZJPEG, WEBP, JPEG_2000, JPEG_XL, AVIF
 
 def available(codecs: Sequence[BenchmarkCodec] = BASELINES) -> tuple[list[BenchmarkCodec], list[str]]:
     """The codecs that can run here, and for each that cannot one line, which names the package it needs."""
-    installed = {codec.name: codec.installed() for codec in codecs}
-    notes = [f"{codec.name} skipped: it needs {codec.package}" for codec in codecs if not installed[codec.name]]
-    return [codec for codec in codecs if installed[codec.name]], notes
+    installed = [codec for codec in codecs if codec.installed()]
+    return installed, [f"{codec.name} skipped: it needs {codec.package}" for codec in codecs if codec not in installed]
 
 
 def at_size(codec: BenchmarkCodec, pixels: Pixels, target_bytes: int) -> Encoded:

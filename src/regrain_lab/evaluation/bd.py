@@ -61,9 +61,16 @@ def bd_rate(anchor: Points, test: Points, *, higher: bool = True) -> Delta:
 
     Both are (rate, quality) in any order, rates in one unit; `higher` says whether more of the quality is better.
     """
-    first, second = (_columns(front(points, higher=higher), higher)[::-1] for points in (anchor, test))
-    delta = _mean_gap(first, second, len(anchor) + len(test))
-    return delta if delta.value is None else delta._replace(value=100 * math.expm1(delta.value))
+    sides = [_columns(front(points, higher=higher), higher)[::-1] for points in (anchor, test)]
+    left_out = len(anchor) + len(test) - sum(len(qualities) for qualities, _ in sides)
+    if min(len(qualities) for qualities, _ in sides) < 2:
+        return Delta(None, "fewer than two points", left_out=left_out)
+    low, high = max(qualities[0] for qualities, _ in sides), min(qualities[-1] for qualities, _ in sides)
+    if high <= low:
+        return Delta(None, "the ranges of quality do not overlap", left_out=left_out)
+    first, second = (float(_pchip(*side).integrate(low, high)) for side in sides)
+    span = min(qualities[-1] - qualities[0] for qualities, _ in sides)
+    return Delta(100 * math.expm1((second - first) / (high - low)), share=(high - low) / span, left_out=left_out)
 
 
 def at_rate(points: Points, rate: float, *, higher: bool = True) -> float | None:
@@ -75,26 +82,10 @@ def at_rate(points: Points, rate: float, *, higher: bool = True) -> float | None
     return (1 if higher else -1) * float(_pchip(rates, qualities)(x))
 
 
-Columns = tuple[list[float], list[float]]
-
-
-def _columns(points: Points, higher: bool) -> Columns:
+def _columns(points: Points, higher: bool) -> tuple[list[float], list[float]]:
     """Log-rates and qualities, the latter negated where lower is better: both strictly rising on a front."""
     sign = 1 if higher else -1
     return [math.log(rate) for rate, _ in points], [sign * quality for _, quality in points]
-
-
-def _mean_gap(anchor: Columns, test: Columns, points: int) -> Delta:
-    """Mean over the overlap in x of y_test - y_anchor, for (x, y) columns, x strictly rising."""
-    left_out = points - len(anchor[0]) - len(test[0])
-    if min(len(anchor[0]), len(test[0])) < 2:
-        return Delta(None, "fewer than two points", left_out=left_out)
-    low, high = max(anchor[0][0], test[0][0]), min(anchor[0][-1], test[0][-1])
-    if high <= low:
-        return Delta(None, "the ranges of quality do not overlap", left_out=left_out)
-    sums = [float(_pchip(*side).integrate(low, high)) for side in (anchor, test)]
-    span = min(side[0][-1] - side[0][0] for side in (anchor, test))
-    return Delta((sums[1] - sums[0]) / (high - low), share=(high - low) / span, left_out=left_out)
 
 
 def _pchip(x: Sequence[float], y: Sequence[float]) -> "PchipInterpolator":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import regrain
 from regrain import registry
 from regrain.errors import ModelError
-from regrain_lab.evaluation.table import Series
+from regrain_lab.evaluation.table import DecodeSetting, Series
 
 if TYPE_CHECKING:
     from regrain.bitstream import Method, Stream
@@ -32,15 +32,6 @@ REGRAIN = "regrain"
 _DEFAULT_RECIPE = "default"
 _ON_CPU = ("cpu", "onnx")
 Pixels = NDArray[np.uint8]
-
-
-class DecodeSetting(NamedTuple):
-    """How to decode one file; None where the codec has no such choice."""
-
-    seed: int | None = None
-    steps: int | None = None
-    realism: float | None = None
-
 
 AS_STORED = DecodeSetting()
 """The only way to decode a file of a codec without choices."""
@@ -56,8 +47,8 @@ class BenchmarkCodec:
     filled by a codec that times its own: seconds of the last call by name, `analyse` of encoding (pixels to latents)
     and `symbols` of decoding (the file to latents).
 
-    An encoder that may be missing says so by `installed()`, and names the `package` to install. `qualities` are all
-    settings that it takes, from the smallest file to the largest.
+    An encoder that may be missing names the `package` to install. `qualities` are all settings that it takes, from the
+    smallest file to the largest.
     """
 
     name: str
@@ -71,13 +62,16 @@ class BenchmarkCodec:
     decode_settings: Sequence[DecodeSetting] = (AS_STORED,)
     stages: dict[str, float] = field(default_factory=dict, compare=False)
     qualities: range = range(0)
-    installed: Callable[[], bool] = lambda: True
     package: str = ""
 
     @property
     def thread_count(self) -> int:
         """The number of threads that the codec uses on this machine."""
         return self.threads or os.cpu_count() or 1
+
+    def installed(self) -> bool:
+        """Whether the codec can run here."""
+        return bool(self.version())
 
     def series(self, decode_setting: DecodeSetting) -> Series:
         """The curve of this codec where its files are decoded so."""

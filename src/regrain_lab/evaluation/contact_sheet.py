@@ -29,13 +29,13 @@ from regrain_lab.evaluation.sweep import load_pixels
 from regrain_lab.evaluation.table import Row
 from regrain_lab.metrics.registry import SCALES, Metric
 
-__all__ = ["Box", "Column", "ContactSheet", "Strip", "detail_box", "draw", "make", "overview"]
+__all__ = ["Box", "Column", "ContactSheet", "Strip", "detail_box", "draw", "file_of", "make", "overview"]
 
 WIDTH, HEIGHT = 192, 144
 """Pixels of a detail on the contact sheet: so many that the whole sheet is a file of one or two megabytes."""
 _OTHERS = (baselines.AVIF, baselines.WEBP)
 _MARGIN, _GUTTER, _GAP = 28, 14, 8
-_NARROWEST, _WIDEST = 230, 512
+_NARROWEST, _WIDEST, _SHEET = 230, 512, 2000
 _TALLEST = 1.5
 _HEADING, _TITLE, _CAPTION = 21, 19, 16
 _LEADING = 1.4
@@ -111,21 +111,16 @@ def _texture(pixels: Pixels) -> tuple[float, float]:
     return float(np.median(energy)), float(energy.mean())
 
 
-def overview(original: Pixels, columns: Sequence[Column], *, crop: Box | None = None, width: int = 2000) -> Strip:
+def overview(original: Pixels, columns: Sequence[Column]) -> Strip:
     """The strip of `original`, uint8 (h, w, 3), beside `columns`, with whole pictures above the details.
 
-    `crop` is the detail to show, else `detail_box` chooses. The sheet is at most `width` pixels wide, unless its panels
-    would then be narrower than 230 or than `crop`.
+    The sheet is at most 2000 pixels wide, unless its panels would then be narrower than 230.
     """
     rows, across = original.shape[:2]
-    share = (width - 2 * _MARGIN + _GUTTER) // (1 + len(columns)) - _GUTTER
+    share = (_SHEET - 2 * _MARGIN + _GUTTER) // (1 + len(columns)) - _GUTTER
     panel = min(max(share, _NARROWEST), max(across, _NARROWEST), _WIDEST)
-    if crop is None:
-        zoom = max(_MAGNIFY, min(panel // across, panel // rows))
-        crop = detail_box(original, panel // zoom, max(1, 3 * panel // (4 * zoom)))
-    else:
-        panel = max(panel, crop.width)
-        zoom = max(1, min(panel // max(1, crop.width), int(_TALLEST * panel) // max(1, crop.height)))
+    zoom = max(_MAGNIFY, min(panel // across, panel // rows))
+    crop = detail_box(original, panel // zoom, max(1, 3 * panel // (4 * zoom)))
     return Strip("", [original_column(original, crop, zoom), *columns], crop, zoom, panel)
 
 
@@ -197,14 +192,10 @@ def _outline(sheet: Image.Image, box: Box, scale: float, corner: tuple[int, int]
         pen.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=(255, 255, 255), width=1)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def _write(sheet: Image.Image, place: tuple[int, int], lines: Sequence[str], size: int, ink: tuple[int, ...]) -> None:
-    pen = ImageDraw.Draw(sheet)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
     for index, line in enumerate(lines):
-        pen.text((place[0], place[1] + round(index * size * _LEADING)), line, fill=ink, font=_font(size))
+        pen.text((place[0], place[1] + round(index * size * _LEADING)), line, fill=ink, font=font)
 
 
 def _wrap(parts: Sequence[str], between: str, size: int, width: int) -> list[str]:
@@ -212,7 +203,7 @@ def _wrap(parts: Sequence[str], between: str, size: int, width: int) -> list[str
     lines: list[str] = []
     for part in parts:
         longer = f"{lines[-1]}{between}{part}" if lines else part
-        if lines and _font(size).getlength(longer) <= width:
+        if lines and ImageFont.load_default(size).getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(_shorten(part, size, width))
@@ -221,7 +212,7 @@ def _wrap(parts: Sequence[str], between: str, size: int, width: int) -> list[str
 
 def _shorten(text: str, size: int, width: int) -> str:
     """`text`, cut short with three dots where it is wider than `width` pixels."""
-    font = _font(size)
+    font = ImageFont.load_default(size)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:
@@ -258,20 +249,20 @@ def make(
     choices = per_image.choose_pictures(comparison)
     strips, notes = [], [_RULE]
     with bar(len(choices), "picture", visible=progress) as advance:
-        for choice in choices:
+        for name, reasons in choices.items():
             try:
-                original, row = load_pixels(by_name[choice.image]), comparison.rows[choice.image]
-                strip, strip_notes = _strip(choice, original, codec, row, metrics)
+                original, row = load_pixels(by_name[name]), comparison.rows[name]
+                strip, strip_notes = _strip(f"{name}: {'; '.join(reasons)}", original, codec, row, metrics)
                 strips.append(strip)
-                notes += [f"{choice.image}: {note}." for note in strip_notes]
+                notes += [f"{name}: {note}." for note in strip_notes]
             except Exception as error:
-                notes.append(f"{choice.image} is not shown: {error}.")
+                notes.append(f"{name} is not shown: {error}.")
             advance()
-    return ContactSheet(_webp(draw(strips)) if strips else None, " ".join(notes))
+    return ContactSheet(file_of(draw(strips), "WEBP") if strips else None, " ".join(notes))
 
 
 def _strip(
-    choice: per_image.Choice, original: Pixels, codec: BenchmarkCodec, row: Row, metrics: Mapping[str, Metric]
+    heading: str, original: Pixels, codec: BenchmarkCodec, row: Row, metrics: Mapping[str, Metric]
 ) -> tuple[Strip, list[str]]:
     data = codec.encode(original, codec.settings[0])
     ours = Encoded(REGRAIN, codec.settings[0], data, pixels=codec.decode(data, per_image.DEFAULT))
@@ -283,7 +274,7 @@ def _strip(
         columns.append(_column(encoded, figures))
     if len(data) != row.bytes:
         notes.append(f"regrain's file has {len(data)} bytes here, and {row.bytes} in the table")
-    return Strip(f"{choice.image}: {'; '.join(choice.reasons)}", columns, crop), notes
+    return Strip(heading, columns, crop), notes
 
 
 def _column(encoded: Encoded, metrics: Mapping[str, float | None]) -> Column:
@@ -293,7 +284,8 @@ def _column(encoded: Encoded, metrics: Mapping[str, float | None]) -> Column:
     return Column(title, encoded.pixels, [f"{len(encoded.data):,} bytes", f"{encoded.bpp:.3f} bpp", *texts])
 
 
-def _webp(pixels: Pixels) -> bytes:
+def file_of(pixels: Pixels, kind: str) -> bytes:
+    """A sheet, uint8 (h, w, 3), as the bytes of a picture file of the format `kind`."""
     out = io.BytesIO()
-    image.write(image.read(pixels), out, format="WEBP")
+    image.write(image.read(pixels), out, format=kind)
     return out.getvalue()

@@ -10,6 +10,7 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from regrain_lab.evaluation import bd
@@ -95,7 +96,9 @@ def curves(rows: Sequence[Row], metric: str, images: Collection[str] | None = No
         if _has(row, metric) and row.image in among:
             groups[row.series][row.setting].append(row)
     return {
-        series: tuple(sorted((_mean(name, own, metric, len(among)) for name, own in settings.items()), key=_by_bpp))
+        series: tuple(
+            sorted((_mean(name, own, metric, len(among)) for name, own in settings.items()), key=attrgetter("bpp"))
+        )
         for series, settings in groups.items()
     }
 
@@ -115,7 +118,10 @@ def without_single_settings(rows: Sequence[Row]) -> list[Row]:
 def compare(rows: Sequence[Row], metric: str, anchor: Series, test: Series) -> Comparison:
     """BD-rate in percent of `test` against `anchor`, over the pictures that both have at all of their settings."""
     both = [row for row in rows if row.series in (anchor, test) and _has(row, metric)]
-    images = set.intersection(*_pictures_by_setting(both).values()) if both else set()
+    pictures: dict[tuple[Series, str], set[str]] = defaultdict(set)
+    for row in both:
+        pictures[row.series, row.setting].add(row.image)
+    images = set.intersection(*pictures.values()) if both else set()
     means = curves(both, metric, images)
     points = [[(mean.bpp, mean.value) for mean in means.get(series, ())] for series in (anchor, test)]
     return Comparison(bd.bd_rate(*points, higher=SCALES[metric].higher), len(images))
@@ -129,8 +135,14 @@ def mean_of(rows: Iterable[Row], figure: Callable[[Row], float | None]) -> float
 
 def labels(series: Iterable[Series]) -> dict[Series, str]:
     """A short name for each series: the codec, and the fields that tell it from others of the same codec."""
-    distinct = list(dict.fromkeys(series))
-    return {curve: " ".join([curve.codec, *_distinguishing_words(curve, distinct)]) for curve in distinct}
+    distinct, names = list(dict.fromkeys(series)), {}
+    for curve in distinct:
+        same_codec = [other for other in distinct if other.codec == curve.codec]
+        varying = [name for name in _WORDS if len({getattr(other, name) for other in same_codec}) > 1]
+        values = {name: getattr(curve, name) for name in varying}
+        words = [_WORDS[name].format(value) for name, value in values.items() if value not in ("", None)]
+        names[curve] = " ".join([curve.codec, *words])
+    return names
 
 
 _WORDS: Mapping[str, str] = {
@@ -143,29 +155,11 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def _distinguishing_words(curve: Series, series: Sequence[Series]) -> list[str]:
-    same_codec = [other for other in series if other.codec == curve.codec]
-    varying = [name for name in _WORDS if len({getattr(other, name) for other in same_codec}) > 1]
-    values = {name: getattr(curve, name) for name in varying}
-    return [_WORDS[name].format(value) for name, value in values.items() if value not in ("", None)]
-
-
 def _has(row: Row, metric: str) -> bool:
     return row.bpp is not None and row.metrics.get(metric) is not None
-
-
-def _pictures_by_setting(rows: Iterable[Row]) -> dict[tuple[Series, str], set[str]]:
-    pictures: dict[tuple[Series, str], set[str]] = defaultdict(set)
-    for row in rows:
-        pictures[row.series, row.setting].add(row.image)
-    return pictures
 
 
 def _mean(setting: str, rows: Sequence[Row], metric: str, among: int) -> Mean:
     bpp = statistics.fmean(row.bpp or 0.0 for row in rows)
     value = statistics.fmean(row.metrics[metric] or 0.0 for row in rows)
     return Mean(setting, bpp, value, len(rows), whole=len(rows) == among)
-
-
-def _by_bpp(mean: Mean) -> float:
-    return mean.bpp

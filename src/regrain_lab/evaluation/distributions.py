@@ -7,23 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from regrain_lab.evaluation.codecs import BenchmarkCodec, DecodeSetting
+from regrain_lab.evaluation.codecs import BenchmarkCodec
 from regrain_lab.evaluation.progress import bar
 from regrain_lab.evaluation.sweep import load_pixels, one_line
 from regrain_lab.evaluation.table import Distribution, Table, read
 from regrain_lab.metrics.realism import SIDE, Features, Realism, cells, distances
 
 __all__ = ["measure"]
-
-
-class _Task(NamedTuple):
-    """One codec at one setting, and its records, still without figures, with the way to decode that each is of."""
-
-    codec: BenchmarkCodec
-    setting: float
-    records: Sequence[tuple[Distribution, DecodeSetting]]
 
 
 def measure(
@@ -34,55 +25,48 @@ def measure(
     Every picture is encoded and decoded anew; what fails is a record with its error. Raises UsageError where the file
     is another table, OutputError where it cannot be read or written.
     """
-    tasks = list(_tasks(codecs, sum(math.prod(cells(*load_pixels(file).shape[:2])) for file in files)))
-    with Table(Distribution, path) as table:
-        open_tasks = [
-            task._replace(records=[pair for pair in task.records if pair[0].key not in table.records]) for task in tasks
-        ]
-        total = sum(len(task.records) for task in open_tasks)
-        originals = [network.features(load_pixels(file)) for file in files] if total else []
-        with bar(total, "distribution", visible=progress) as advance:
-            for record in (record for task in open_tasks for record in _measure(task, files, network, originals)):
-                table.add(record)
-                advance()
-    stored = {record.key: record for record in read(Distribution, path)}
-    return [stored[record.key] for task in tasks for record, _ in task.records]
-
-
-def _tasks(codecs: Sequence[BenchmarkCodec], patches: int) -> Iterator[_Task]:
+    patches = sum(math.prod(cells(*load_pixels(file).shape[:2])) for file in files)
+    table, keys = Table(Distribution, path), []
+    open_tasks: list[tuple[BenchmarkCodec, float, list[Distribution]]] = []
     for codec in codecs:
         for setting in codec.settings:
             blank = partial(Distribution, setting=f"{setting:g}", patches=patches, side=SIDE)
-            pairs = [(blank(**codec.series(way)._asdict()), way) for way in codec.decode_settings]
-            yield _Task(codec, setting, pairs)
+            records = [blank(**codec.series(way)._asdict()) for way in codec.decode_settings]
+            keys += [record.key for record in records]
+            open_tasks.append((codec, setting, [record for record in records if record.key not in table.records]))
+    total = sum(len(records) for _, _, records in open_tasks)
+    originals = [network.features(load_pixels(file)) for file in files] if total else []
+    with bar(total, "distribution", visible=progress) as advance:
+        for codec, setting, records in open_tasks:
+            for record in _measure(codec, setting, records, files, network, originals):
+                table.add(record)
+                advance()
+    stored = {record.key: record for record in read(Distribution, path)}
+    return [stored[key] for key in keys]
 
 
 def _measure(
-    task: _Task, files: Sequence[Path], network: Realism, originals: Sequence[Features]
+    codec: BenchmarkCodec,
+    setting: float,
+    records: Sequence[Distribution],
+    files: Sequence[Path],
+    network: Realism,
+    originals: Sequence[Features],
 ) -> Iterator[Distribution]:
-    """The records of a task, encoded once; nothing that a codec does ends it."""
-    if not task.records:
+    """The records with their figures; every picture is encoded once, and nothing that a codec does ends it."""
+    if not records:
         return
     try:
-        bpp, coded = _encode(task, files)
+        coded = [codec.encode(load_pixels(file), setting) for file in files]
     except Exception as error:
-        yield from (replace(record, error=one_line(error)) for record, _ in task.records)
+        yield from (replace(record, error=one_line(error)) for record in records)
         return
-    for record, decode_setting in task.records:
+    rates = [8 * len(data) / load_pixels(file)[..., 0].size for data, file in zip(coded, files, strict=True)]
+    for blank in records:
+        record = replace(blank, bpp=sum(rates) / len(rates))
         try:
-            decoded = [network.features(task.codec.decode(data, decode_setting)) for data in coded]
+            decoded = [network.features(codec.decode(data, record.decode_setting)) for data in coded]
             kid, gram = distances(originals, decoded).values()
-            record = replace(record, kid=kid.value, kid_error=kid.error, gram=gram.value, gram_error=gram.error)
-            yield replace(record, bpp=bpp)
+            yield replace(record, kid=kid.value, kid_error=kid.error, gram=gram.value, gram_error=gram.error)
         except Exception as error:
-            yield replace(record, bpp=bpp, error=one_line(error))
-
-
-def _encode(task: _Task, files: Sequence[Path]) -> tuple[float, list[bytes]]:
-    """The mean of bits a pixel over the pictures, and the file of each."""
-    rates, coded = [], []
-    for file in files:
-        pixels = load_pixels(file)
-        coded.append(task.codec.encode(pixels, task.setting))
-        rates.append(8 * len(coded[-1]) / pixels[..., 0].size)
-    return sum(rates) / len(rates), coded
+            yield replace(record, error=one_line(error))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from regrain.errors import ImageError
 
-__all__ = ["OPTIONS", "SMALLEST", "available", "decode", "encode", "version"]
+__all__ = ["OPTIONS", "SMALLEST", "decode", "encode", "version"]
 
 OPTIONS = "x265 intra 4:4:4 10 bit preset veryslow tune psnr constant QP, raw bitstream"
 SMALLEST = 16
@@ -35,13 +35,8 @@ _X265 = (
 Pixels = NDArray[np.uint8]
 
 
-def available() -> bool:
-    """Whether ffmpeg is on the path and brings x265."""
-    return bool(version())
-
-
 def version() -> str:
-    """The versions of x265 and of ffmpeg; empty where they are missing."""
+    """The versions of x265 and of ffmpeg; empty where ffmpeg is missing, or brings no x265."""
     program = shutil.which(_PROGRAM)
     return _version(program) if program else ""
 

@@ -6,33 +6,27 @@ The peak is that of this process, interpreter and libraries included, since the 
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from time import perf_counter
+from typing import TypeVar
 
-__all__ = ["Peak", "describe", "peak"]
+__all__ = ["describe", "measure"]
 
+T = TypeVar("T")
 _STATUS, _RESET = "/proc/self/status", "/proc/self/clear_refs"
 
 
-class Peak:
-    """Largest resident memory in MB (10^6 bytes); None where it cannot be known. Filled by `peak`."""
+def measure(work: Callable[[], T]) -> tuple[T, float, float | None]:
+    """The result of `work`, its seconds of wall-clock time, and the largest resident memory in MB (10^6 bytes).
 
-    megabytes: float | None = None
-
-
-@contextmanager
-def peak() -> Iterator[Peak]:
-    """Measure the work inside. None where other programs ran in it, or where the system cannot reset the figure.
-
-    Linux resets it; elsewhere a process only knows its peak since it began, which says nothing of one piece of work.
+    Memory is None where other programs ran in it, or where the system cannot reset the figure: Linux resets it;
+    elsewhere a process only knows its peak since it began, which says nothing of one piece of work.
     """
-    memory, before = Peak(), _children()
-    is_reset = _reset()
-    try:
-        yield memory
-    finally:
-        if is_reset and _children() == before:
-            memory.megabytes = _high_water()
+    before, is_reset, start = _children(), _reset(), perf_counter()
+    result = work()
+    seconds = perf_counter() - start
+    return result, seconds, _high_water() if is_reset and _children() == before else None
 
 
 def describe() -> str:

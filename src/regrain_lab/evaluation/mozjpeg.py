@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regrain.errors import ImageError
 
-__all__ = ["OPTIONS", "PACKAGE", "available", "encode", "version"]
+__all__ = ["OPTIONS", "PACKAGE", "encode", "version"]
 
 OPTIONS = "4:2:0 progressive trellis, optimised scans, overshoot deringing, quantiser table 3"
 PACKAGE = "pyvips[binary] from PyPI, whose libvips holds mozjpeg"
@@ -23,20 +23,15 @@ Pixels = NDArray[np.uint8]
 
 
 @cache
-def available() -> bool:
-    """Whether pyvips is here and its libvips was built with mozjpeg."""
-    try:
-        trial = np.arange(32 * 32 * 3, dtype=np.int64).reshape(32, 32, 3) ** 2 % 251
-        return len({encode(trial.astype(np.uint8), 50, trellis=trellis) for trellis in (True, False)}) == 2
-    except (ImportError, OSError, ImageError):
-        return False
-
-
 def version() -> str:
-    """The versions of libvips and of the package that carries it and mozjpeg; empty without pyvips."""
-    if not available():
+    """The versions of libvips and of its package; empty without pyvips, or where libvips was built without mozjpeg."""
+    trial = (np.arange(32 * 32 * 3, dtype=np.int64).reshape(32, 32, 3) ** 2 % 251).astype(np.uint8)
+    try:
+        vips = import_module("pyvips")
+        if len({encode(trial, 50, trellis=trellis) for trellis in (True, False)}) == 1:
+            return ""
+    except (ImportError, OSError, ImageError):
         return ""
-    vips = import_module("pyvips")
     try:
         carrier = f"pyvips-binary {metadata.version('pyvips-binary')}"
     except metadata.PackageNotFoundError:

@@ -18,7 +18,7 @@ from regrain_lab.evaluation.curves import comparison_rate, learned
 from regrain_lab.evaluation.table import Row, metrics_of
 from regrain_lab.metrics.registry import SCALES
 
-__all__ = ["ANCHOR", "DEFAULT", "Choice", "Comparison", "Gain", "choose_pictures", "compare", "format_gain"]
+__all__ = ["ANCHOR", "DEFAULT", "Comparison", "Gain", "choose_pictures", "compare", "format_gain"]
 
 ANCHOR = "AVIF"
 DEFAULT = DecodeSetting(seed=0, steps=1, realism=1.0)
@@ -43,13 +43,6 @@ class Comparison:
     gains: Mapping[str, Sequence[Gain]]
 
 
-class Choice(NamedTuple):
-    """A picture to look at, and why: a line for each metric that it is an extreme of."""
-
-    image: str
-    reasons: Sequence[str]
-
-
 def compare(rows: Sequence[Row]) -> Comparison | str:
     """The gains in the table, or a sentence that says why there are none.
 
@@ -69,14 +62,17 @@ def compare(rows: Sequence[Row]) -> Comparison | str:
     return Comparison(ours[0].setting, {row.image: row for row in ours}, gains)
 
 
-def choose_pictures(comparison: Comparison) -> list[Choice]:
-    """The pictures of the largest and the smallest gain of each metric, each picture once, in the order of metrics."""
+def choose_pictures(comparison: Comparison) -> dict[str, list[str]]:
+    """The pictures of the largest and the smallest gain of each metric, in the order of metrics, and why they are.
+
+    Each picture has a line for each metric that it is an extreme of.
+    """
     reasons: dict[str, list[str]] = {}
     for metric, gains in comparison.gains.items():
         for word, gain in {"largest": gains[0], "smallest": gains[-1]}.items():
             reason = f"{word} gain in {SCALES[metric].title}, {format_gain(metric, gain)}"
             reasons.setdefault(gain.image, []).append(reason)
-    return [Choice(image, lines) for image, lines in reasons.items()]
+    return reasons
 
 
 def format_gain(metric: str, gain: Gain) -> str:

@@ -10,10 +10,8 @@ __all__ = ["bar"]
 @contextmanager
 def bar(total: int, unit: str, *, visible: bool = True) -> Iterator[Callable[[], object]]:
     """Yield a function that moves the bar by one of `total` units, and does nothing where no bar is drawn."""
-    if not visible or not total or not sys.stderr.isatty():
-        yield lambda: None
-        return
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=unit, dynamic_ncols=True, file=sys.stderr) as line:
+    hidden = None if visible and total else True
+    with tqdm(total=total, unit=unit, dynamic_ncols=True, file=sys.stderr, disable=hidden) as line:
         yield line.update

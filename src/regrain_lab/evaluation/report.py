@@ -1,11 +1,11 @@
 """The report of an evaluation, made from its tables alone: charts, BD-rates and means, as RESULTS.md and results.html.
 
-Nothing is measured here, so that whoever has the tables can draw the page again, but for the contact sheet. A mean says
-over how many pictures it is, published figures are marked, and where two curves share no range the page says so instead
-of a number.
+Its words are those of `results.md`, whose marks are filled here. Nothing is measured, so that whoever has the tables
+can draw the page again, but for the contact sheet. A mean says over how many pictures it is, published figures are
+marked, and where two curves share no range the page says so instead of a number.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from regrain.errors import OutputError, UsageError
 from regrain_lab.evaluation import charts, per_image, tables
 from regrain_lab.evaluation.contact_sheet import ContactSheet
 from regrain_lab.evaluation.curves import comparison_rate, curves, labels
-from regrain_lab.evaluation.page import Block, Heading, Picture, Text, html, markdown
+from regrain_lab.evaluation.page import escape, fill, html, picture
 from regrain_lab.evaluation.published import Published, measured_rows, published_points
 from regrain_lab.evaluation.table import Distribution, Row, Timing, metrics_of
 from regrain_lab.evaluation.timing import latest, reference_of
@@ -24,51 +24,14 @@ __all__ = ["CSV", "DISTRIBUTIONS", "HTML", "MARKDOWN", "TIMINGS", "Attachments",
 
 CSV, TIMINGS, MARKDOWN, HTML = "results.csv", "timings.csv", "RESULTS.md", "results.html"
 DISTRIBUTIONS = "distributions.csv"
+_TEMPLATE = Path(__file__).with_name("results.md")
 _CHARTS = "results"
 _CROPS = f"{_CHARTS}/crops.webp"
 _MOST_FAILURES = 20
 _WORST = 10
 
-_BD = (
-    "Bits saved (negative) or spent (positive) at equal quality: BD-rate, PCHIP over log-rate, on the range of quality "
-    "that both curves have. Rows against columns. † the shared range is under half of the shorter curve's; ‡ a setting "
-    "that another of the same codec betters at no larger a rate took no part; a number in brackets: the pictures that "
-    "both have, where these are not all."
-)
-_AT = (
-    "At the rate of regrain's own files at the quality where it was decoded in most ways; its files there are the same "
-    "for every realism (r) and number of steps (n). Other codecs are read off their curves at that rate; one whose "
-    "curve does not reach it is not shown."
-)
-_GAINS = (
-    "Regrain's default decode (realism 1, one step) at quality {setting}, less the value of {anchor}'s own curve of "
-    "the same picture at the same bytes, with the sign turned where lower is better: a positive gain is regrain's. A "
-    "picture whose curve does not reach there takes no part. “Gains” counts the pictures where it is over 0."
-)
-_SWEPT = "Seconds in the rows are those of the sweep, where several processes may have shared the machine; "
-_TIME = (
-    "Seconds of wall-clock time, taken while nothing else of the evaluation ran, each codec with the threads it takes "
-    "by itself and at the setting nearest to the rate of comparison. Warm: means over pictures of the median of five "
-    "calls, after one that does not count; in each round all codecs take turns. Cold: the first call in a fresh "
-    "process, one picture, from the start of the interpreter over imports, weights and reading the picture to the file "
-    "or the pixels; of regrain at the fewest steps. In brackets: multiples of the reference in the same run "
-    "({reference}). Time hardly depends on realism: it was taken at the highest. The charts of time show the warm ones."
-)
-_STAGES = (
-    "Analyse: the network that turns pixels into latents. Code: all the rest of encoding. Symbols: the file to its "
-    "latents. Regrow: latents to pixels, the diffusion decoder. Each is a median of its own: shares need not add up."
-)
-_MEANS = (
-    "Means over pictures at each setting, of both axes over the same pictures. * a setting at which pictures are "
-    "missing that others have, and which is therefore no like-for-like mean (crossed in the charts). Seconds here are "
-    "those of the sweep."
-)
-
-
-_DISTRIBUTIONS = (
-    "Between the {} of the originals and the same patches of what was decoded: KID on VGG16's features and the "
-    "distance of AlexNet's Gram matrices, unbiased, with standard errors of a bootstrap over pictures; lower is better."
-)
+Values = dict[str, str | None]
+"""Of marks of the template, in Markdown; see `page.fill`."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +45,10 @@ class Attachments:
 
 @dataclass
 class _Page:
-    """The sources of all sections of a page, and the files of its charts by address."""
+    """The sources of all values of a page, and the files of its charts by address."""
 
     rows: Sequence[Row]
-    images: int
     published: Sequence[Published]
-    note: str
     attachments: Attachments
     colours: dict[str, str]
     files: dict[str, bytes] = field(default_factory=dict)
@@ -97,11 +58,11 @@ class _Page:
         """The metrics that the page is about."""
         return [name for name in metrics_of(self.rows) if name in SCALES and curves(self.rows, name)]
 
-    def chart(self, name: str, panels: Sequence[charts.Panel], caption: str) -> Picture:
-        """Draw a chart, and return the block that shows it."""
+    def chart(self, name: str, panels: Sequence[charts.Panel], caption: str) -> str:
+        """Draw a chart, and return the Markdown that shows it."""
         address = f"{_CHARTS}/{name}"
         self.files |= {f"{address}.{kind}": data for kind, data in charts.draw(panels, self.colours).items()}
-        return Picture(f"{address}.svg", caption)
+        return picture(f"{address}.svg", caption)
 
 
 def report(
@@ -120,14 +81,15 @@ def report(
     names = labels(row.series for row in every_row)
     lines: list[tuple[str, charts.Kind]] = [(name, charts.kind_of(series)) for series, name in names.items()]
     colours = charts.assign_colours([*lines, *((point.label, "published") for point in published)])
-    page = _Page(every_row, len(pixels), published, note, attachments or Attachments(), colours)
-    blocks = [block for section in _SECTIONS for block in section(page)]
-    sheet = page.attachments.contact_sheet
-    if sheet is not None and sheet.webp is not None:
-        page.files[_CROPS] = sheet.webp
+    page = _Page(every_row, published, attachments or Attachments(), colours)
+    values: Values = {"note": escape(note) or None, "title": f"Results on {len(pixels)} pictures"}
+    if len(pixels) == 1:
+        values["title"] = "Results on one picture"
+    for part in (_facts, _curves, _one_rate, _per_image, _times):
+        values |= part(page)
+    text = fill(_TEMPLATE.read_text(encoding="utf-8"), values)
     embedded = {name: data for name, data in page.files.items() if name.endswith((".svg", ".webp"))}
-    texts = {MARKDOWN: markdown(blocks).encode(), HTML: html(blocks, embedded).encode()}
-    return _write(texts | page.files, folder)
+    return _write({MARKDOWN: text.encode(), HTML: html(text, embedded).encode()} | page.files, folder)
 
 
 def _write(files: dict[str, bytes], folder: Path) -> list[Path]:
@@ -142,120 +104,88 @@ def _write(files: dict[str, bytes], folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _preface(page: _Page) -> Iterator[Block]:
-    """The facts that hold for all figures."""
-    yield Heading(f"Results on {page.images} pictures" if page.images > 1 else "Results on one picture", 1)
+def _facts(page: _Page) -> Values:
+    """What holds for all figures, and the tables of everything."""
     own = [row for row in page.rows if row.width and row.height]
     sizes = sorted({(row.width or 0) * (row.height or 0) for row in own})
-    span = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
-    machines = sorted({row.machine for row in own})
-    yield Text(
-        f"{len({row.image for row in own})} pictures of {span} pixels; {len(own):,} rows, of which "
-        f"{sum(bool(row.error) for row in own)} failed. Every rate is the size of a file, header and all. Everybody "
-        f"got the same 8-bit RGB pixels. Measured on: {'; '.join(machines)}."
-    )
-    if page.attachments.timings:
-        yield Text(f"{_SWEPT}those to quote are under Time.")
-    if page.note:
-        yield Text(page.note)
+    failed, records = sum(bool(row.error) for row in page.rows), page.attachments.distributions
+    patches = sorted({f"{record.patches:,} patches of {record.side} x {record.side}" for record in records})
+    return {
+        "pictures": f"{len({row.image for row in own})}",
+        "pixels": f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else ""),
+        "rows": f"{len(own):,}",
+        "failed": f"{sum(bool(row.error) for row in own)}",
+        "machines": escape("; ".join(sorted({row.machine for row in own}))),
+        "codecs": str(tables.codecs(page.rows)),
+        "means": str(tables.means(page.rows, page.metrics)),
+        "failures": str(tables.failures(page.rows, _MOST_FAILURES)) if failed else None,
+        "more_failures": f"{failed - _MOST_FAILURES}" if failed > _MOST_FAILURES else None,
+        "patches": " or ".join(patches) or None,
+        "distributions": str(tables.distributions(records)) if records else None,
+    }
 
 
-def _rates(page: _Page) -> Iterator[Block]:
-    yield Heading("Codecs")
-    yield tables.codecs(page.rows)
-    yield Heading("Rate and quality")
+def _curves(page: _Page) -> Values:
+    shown, bd_rates = [], []
     for metric in page.metrics:
-        scale = SCALES[metric]
+        scale, table = SCALES[metric], tables.bd_rates(page.rows, metric)
         panel = charts.rate_panel(page.rows, metric, page.published)
-        yield page.chart(f"rate-{metric}", [panel], f"{scale.title} over bits a pixel")
-        if scale.note:
-            yield Text(f"{scale.title}: {scale.note}.")
+        shown.append(page.chart(f"rate-{metric}", [panel], f"{scale.title} over bits a pixel"))
+        shown += [f"{scale.title}: {scale.note}."] * bool(scale.note)
+        bd_rates += [] if table is None else [f"### {scale.title}", str(table)]
+    return {"rate_charts": "\n\n".join(shown) or None, "bd_rates": "\n\n".join(bd_rates) or None}
 
 
-def _bd_rates(page: _Page) -> Iterator[Block]:
-    by_metric = {metric: tables.bd_rates(page.rows, metric) for metric in page.metrics}
-    if any(by_metric.values()):
-        yield Heading("BD-rate")
-        yield Text(_BD)
-    for metric, table in by_metric.items():
-        if table is not None:
-            yield Heading(SCALES[metric].title, 3)
-            yield table
-
-
-def _one_rate(page: _Page) -> Iterator[Block]:
+def _one_rate(page: _Page) -> Values:
     rate, metrics = comparison_rate(page.rows), page.metrics
     perceptual = [name for name in metrics if SCALES[name].perceptual]
-    yield Heading(f"At {rate.bpp:.3f} bits a pixel")
-    yield Text(_AT if rate.setting is not None else "Values are read off each codec's curve at that rate.")
-    if not perceptual or "psnr" not in metrics:
-        yield Text("There is no plane of perception and distortion: it needs PSNR and a perceptual metric.")
+    planes, times = [], []
     for metric in perceptual if "psnr" in metrics else ():
         panels = charts.perception_distortion_panels(page.rows, metric, rate, page.published)
-        yield page.chart(f"plane-{metric}", panels, f"{SCALES[metric].title} over PSNR at one rate")
+        planes.append(page.chart(f"plane-{metric}", panels, f"{SCALES[metric].title} over PSNR at one rate"))
     for metric in perceptual[:1] or metrics[:1]:
         panels = charts.time_panels(page.rows, metric, rate, page.attachments.timings)
-        yield page.chart(f"time-{metric}", panels, f"{SCALES[metric].title} over time at one rate")
+        times.append(page.chart(f"time-{metric}", panels, f"{SCALES[metric].title} over time at one rate"))
+    return {
+        "rate": f"{rate.bpp:.3f}",
+        "own_rate": rate.setting,
+        "usual_rate": "" if rate.setting is None else None,
+        "no_plane": None if planes else "",
+        "planes": "\n\n".join(planes) or None,
+        "time_charts": "\n\n".join(times) or None,
+    }
 
 
-def _per_image(page: _Page) -> Iterator[Block]:
-    yield Heading(f"Picture by picture against {per_image.ANCHOR}")
-    comparison = per_image.compare(page.rows)
+def _per_image(page: _Page) -> Values:
+    comparison, sheet = per_image.compare(page.rows), page.attachments.contact_sheet
+    values: Values = {"anchor": per_image.ANCHOR, "worst": f"{_WORST}", "crops_note": None, "crops": None}
     if isinstance(comparison, str):
-        yield Text(f"There is no list of gains, and no sheet of crops. {comparison}")
-        return
-    yield Text(_GAINS.format(setting=comparison.setting, anchor=per_image.ANCHOR))
-    yield tables.extreme_gains(comparison)
-    sheet = page.attachments.contact_sheet
+        names = ("gains_setting", "gains", "smallest_gains")
+        return values | dict.fromkeys(names) | {"no_gains": escape(comparison)}
     if sheet is not None:
-        yield Text(sheet.note)
-        if sheet.webp is not None:
-            yield Picture(_CROPS, "Details at equal bytes: original, regrain, AVIF, WebP")
-    yield Heading("Failures", 3)
-    yield Text(f"The pictures with the smallest gain, the worst for regrain first; of each metric at most {_WORST}.")
-    yield tables.smallest_gains(comparison, _WORST)
+        values["crops_note"] = escape(sheet.note)
+    if sheet is not None and sheet.webp is not None:
+        page.files[_CROPS] = sheet.webp
+        values["crops"] = picture(_CROPS, "Details at equal bytes: original, regrain, AVIF, WebP")
+    return values | {
+        "no_gains": None,
+        "gains_setting": escape(comparison.setting),
+        "gains": str(tables.extreme_gains(comparison)),
+        "smallest_gains": str(tables.smallest_gains(comparison, _WORST)),
+    }
 
 
-def _time(page: _Page) -> Iterator[Block]:
+def _times(page: _Page) -> Values:
     timings, series = page.attachments.timings, {row.series for row in page.rows}
     own = [timing for timing in latest(timings) if timing.series in series]
-    if not own:
-        return
-    yield Heading("Time")
     references = [reference for timing in own if (reference := reference_of(timing, timings)) is not None]
     names = dict.fromkeys(reference.codec for reference in references)
-    yield Text(_TIME.format(reference=", ".join(names) or "there is none"))
     sizes = dict.fromkeys(f"{t.pictures} pictures of {t.pixels:,} pixels on average, {t.machine}" for t in own)
-    yield Text(f"Taken on: {'; '.join(sizes)}.")
-    yield tables.times(own, timings)
     stages = tables.stages(own)
-    if stages is not None:
-        yield Text(_STAGES)
-        yield stages
-
-
-def _distributions(page: _Page) -> Iterator[Block]:
-    records = page.attachments.distributions
-    if records:
-        sizes = sorted({f"{record.patches:,} patches of {record.side} x {record.side}" for record in records})
-        yield Heading("Distributions")
-        yield Text(_DISTRIBUTIONS.format(" or ".join(sizes)))
-        yield tables.distributions(records)
-
-
-def _means(page: _Page) -> Iterator[Block]:
-    yield Heading("Means")
-    yield Text(_MEANS)
-    yield tables.means(page.rows, page.metrics)
-
-
-def _failures(page: _Page) -> Iterator[Block]:
-    failed = sum(bool(row.error) for row in page.rows)
-    if failed:
-        yield Heading("What failed")
-        yield tables.failures(page.rows, _MOST_FAILURES)
-    if failed > _MOST_FAILURES:
-        yield Text(f"And {failed - _MOST_FAILURES} more: they are in {CSV}.")
-
-
-_SECTIONS = (_preface, _rates, _bd_rates, _one_rate, _per_image, _time, _distributions, _means, _failures)
+    return {
+        "timed": "" if timings else None,
+        "reference": escape(", ".join(names) or "there is none"),
+        "taken_on": escape("; ".join(sizes)) or None,
+        "times": str(tables.times(own, timings)) if own else None,
+        "stages": None if stages is None else str(stages),
+    }

@@ -17,8 +17,7 @@ from regrain_lab.metrics.registry import Metric, load_metrics
 __all__ = ["CodecSource", "Selection", "Suite", "SuiteSource", "SuiteSpec", "select"]
 
 
-@dataclass(frozen=True)
-class Suite:
+class Suite(NamedTuple):
     """Everything that an evaluation measures: codecs, and metrics by column."""
 
     codecs: Sequence[BenchmarkCodec]
@@ -30,7 +29,7 @@ SuiteSource = Callable[[], Suite]
 
 
 class CodecSource(Hashable, Protocol):
-    """Builds one codec alone; a value, so that it can be sent to another process."""
+    """Builds one codec alone; a value, so that another process, which builds its own, knows an equal one again."""
 
     def single(
         self, name: str, setting: float, decode_settings: Sequence[DecodeSetting] = (AS_STORED,)

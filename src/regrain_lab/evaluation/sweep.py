@@ -8,15 +8,15 @@ first call in a process, on a small picture, is not timed: figures are warm.
 """
 
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache, partial
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -24,10 +24,11 @@ import numpy as np
 from regrain import image
 from regrain.errors import ImageError, LimitError, RegrainError, UsageError
 from regrain_lab.evaluation import machine
-from regrain_lab.evaluation.codecs import Pixels
+from regrain_lab.evaluation.codecs import BenchmarkCodec, Pixels
 from regrain_lab.evaluation.progress import bar
 from regrain_lab.evaluation.suite import Suite, SuiteSource
 from regrain_lab.evaluation.table import Row, Table, read
+from regrain_lab.metrics.registry import Metric
 
 __all__ = ["build", "list_pictures", "load_pixels", "one_line", "start_processes", "sweep"]
 
@@ -37,12 +38,12 @@ _DIED = "a worker died, perhaps for want of memory: try fewer --jobs; a new run 
 
 
 class _Task(NamedTuple):
-    """One file to make with a codec of the suite: the rows that the table lacks, by index of the decode setting."""
+    """One file to make with a codec of the suite, and its rows, one for each way to decode it."""
 
     path: Path
     codec: int
     setting: float
-    rows: dict[int, Row]
+    rows: Sequence[Row]
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
@@ -86,31 +87,26 @@ def sweep(
     for function in (build, load_pixels, _warm_up):
         function.cache_clear()
     suite = build(source)
-    with Table(Row, path, suite.metrics) as table:
-        _check_pictures(table, files)
-        tasks = list(_tasks(files, suite))
-        complete = {key for key, row in table.records.items() if row.holds(suite.metrics)}
-        open_tasks = [task._replace(rows=_without(task.rows, complete)) for task in tasks]
-        open_tasks = [task for task in open_tasks if task.rows]
-        with bar(sum(len(task.rows) for task in open_tasks), "row", visible=progress) as advance:
-            for rows in _run(open_tasks, source, jobs):
-                for row in rows:
-                    table.add(row)
-                    advance()
+    table = Table(Row, path, suite.metrics)
+    strangers = {row.image for row in table.records.values()} - {file.name for file in files}
+    if strangers:
+        raise UsageError(f"the table holds rows of other pictures, as {min(strangers)}; name another output folder")
+    tasks = list(_tasks(files, suite))
+    complete = {key for key, row in table.records.items() if row.holds(suite.metrics)}
+    open_tasks = [task._replace(rows=[row for row in task.rows if row.key not in complete]) for task in tasks]
+    open_tasks = [task for task in open_tasks if task.rows]
+    with bar(sum(len(task.rows) for task in open_tasks), "row", visible=progress) as advance:
+        for row in chain.from_iterable(_run(open_tasks, source, jobs)):
+            table.add(row)
+            advance()
     stored = {row.key: row for row in read(Row, path)}
-    return [stored[row.key] for task in tasks for row in task.rows.values()]
+    return [stored[row.key] for task in tasks for row in task.rows]
 
 
 @lru_cache(maxsize=1)
 def build(source: SuiteSource) -> Suite:
     """The suite, built once in this process; `sweep` begins by building it anew."""
     return source()
-
-
-def _check_pictures(table: Table[Row], files: Sequence[Path]) -> None:
-    strangers = {row.image for row in table.records.values()} - {path.name for path in files}
-    if strangers:
-        raise UsageError(f"the table holds rows of other pictures, as {min(strangers)}; name another output folder")
 
 
 def _tasks(files: Sequence[Path], suite: Suite) -> Iterator[_Task]:
@@ -120,11 +116,7 @@ def _tasks(files: Sequence[Path], suite: Suite) -> Iterator[_Task]:
             for setting in codec.settings:
                 blank = partial(Row, path.name, setting=f"{setting:g}", threads=codec.thread_count)
                 series = map(codec.series, codec.decode_settings)
-                yield _Task(path, index, setting, {i: blank(**curve._asdict()) for i, curve in enumerate(series)})
-
-
-def _without(rows: dict[int, Row], keys: set[tuple[str, ...]]) -> dict[int, Row]:
-    return {index: row for index, row in rows.items() if row.key not in keys}
+                yield _Task(path, index, setting, [blank(**curve._asdict()) for curve in series])
 
 
 def start_processes(count: int) -> ProcessPoolExecutor:
@@ -163,37 +155,27 @@ def _measure(source: SuiteSource, task: _Task) -> list[Row]:
     suite = build(source)
     codec = suite.codecs[task.codec]
     _warm_up(source, task.codec)
-    rows = {index: replace(row, machine=machine.describe()) for index, row in task.rows.items()}
+    rows = [replace(row, machine=machine.describe()) for row in task.rows]
     try:
         pixels = load_pixels(task.path)
         height, width = pixels.shape[:2]
-        rows = {index: replace(row, width=width, height=height) for index, row in rows.items()}
-        data, seconds, memory = _time(lambda: codec.encode(pixels, task.setting))
+        rows = [replace(row, width=width, height=height) for row in rows]
+        data, seconds, memory = machine.measure(lambda: codec.encode(pixels, task.setting))
     except Exception as error:
-        return [replace(row, error=one_line(error)) for row in rows.values()]
+        return [replace(row, error=one_line(error)) for row in rows]
     size = {"bytes": len(data), "bpp": 8 * len(data) / (width * height), "encode_s": seconds, "peak_mb": memory}
-    decoders = {index: partial(codec.decode, data, codec.decode_settings[index]) for index in rows}
-    return [_decode(replace(row, **size), decoders[index], pixels, suite) for index, row in rows.items()]
+    return [_decode(replace(row, **size), codec, data, pixels, suite.metrics) for row in rows]
 
 
-def _decode(row: Row, decode: Callable[[], Pixels], original: Pixels, suite: Suite) -> Row:
+def _decode(row: Row, codec: BenchmarkCodec, data: bytes, original: Pixels, metrics: Mapping[str, Metric]) -> Row:
     """Add to the row what decoding and measuring give, or the error that either ended in."""
     try:
-        decoded, seconds, memory = _time(decode)
+        decoded, seconds, memory = machine.measure(lambda: codec.decode(data, row.decode_setting))
         memory = None if memory is None or row.peak_mb is None else max(memory, row.peak_mb)
         row = replace(row, decode_s=seconds, peak_mb=memory)
-        return replace(row, metrics={name: metric(original, decoded) for name, metric in suite.metrics.items()})
+        return replace(row, metrics={name: metric(original, decoded) for name, metric in metrics.items()})
     except Exception as error:
         return replace(row, error=one_line(error))
-
-
-def _time(work: Callable[[], T]) -> tuple[T, float, float | None]:
-    """The result of `work`, its seconds, and the peak of memory in MB."""
-    with machine.peak() as memory:
-        start = perf_counter()
-        result = work()
-        seconds = perf_counter() - start
-    return result, seconds, memory.megabytes
 
 
 @cache

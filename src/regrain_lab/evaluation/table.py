@@ -11,12 +11,19 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 from regrain.errors import OutputError, UsageError
 
-__all__ = ["Distribution", "Record", "Row", "Series", "Table", "Timing", "metrics_of", "read"]
+__all__ = ["DecodeSetting", "Distribution", "Record", "Row", "Series", "Table", "Timing", "metrics_of", "read"]
+
+
+class DecodeSetting(NamedTuple):
+    """How to decode one file; None where the codec has no such choice."""
+
+    seed: int | None = None
+    steps: int | None = None
+    realism: float | None = None
 
 
 class Series(NamedTuple):
@@ -45,6 +52,11 @@ class Record:
     def series(self) -> Series:
         """The curve that the record belongs to."""
         return Series(*(getattr(self, name) for name in Series._fields))
+
+    @property
+    def decode_setting(self) -> DecodeSetting:
+        """The way to decode that the record is of."""
+        return DecodeSetting(*(getattr(self, name) for name in DecodeSetting._fields))
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -232,7 +244,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 class Table(Generic[R]):
-    """The CSV file `path`, open for more records; use it as a context. `records` are those it holds, by key.
+    """The CSV file `path`, which takes more records. `records` are those it holds, by key.
 
     Opening mends: a half-written last line goes, records that were measured twice become one, and columns of `metrics`
     that the file lacks are added.
@@ -253,22 +265,11 @@ class Table(Generic[R]):
         if not path.exists() or path.read_bytes() != data:
             write_bytes(data, path)
 
-    def __enter__(self) -> Self:
-        """Open for appending."""
-        self._file = self._path.open("a", encoding="utf-8", newline="")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close; every record is on the disk already."""
-        self._file.close()
-
     def add(self, record: R) -> None:
         """Append a record and hand it to the system at once. Raises OutputError."""
         try:
-            self._file.write(self._text(record))
-            self._file.flush()
+            with self._path.open("a", encoding="utf-8", newline="") as file:
+                file.write(self._text(record))
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
         self.records[record.key] = record

@@ -6,8 +6,9 @@ Invariant: a mean over fewer pictures than others, or a comparison over a part o
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
+from operator import attrgetter
 
 from regrain_lab.evaluation.curves import (
     Comparison,
@@ -89,7 +90,8 @@ def means(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
         own = [row for row in rows if (row.series, row.setting) == (series, setting) and not row.error]
         count = f"{len(own)}{'' if len(own) == pictures else '*'}"
         cells = [_cell(by_setting.get((series, setting, metric)), SCALES[metric].digits) for metric in metrics]
-        lines.append([names[series], setting, count, _mean(own, lambda row: row.bpp, 3), *cells, *_costs(own)])
+        costs = [_mean(own, name, digits) for name, digits in (("encode_s", 3), ("decode_s", 3), ("peak_mb", 0))]
+        lines.append([names[series], setting, count, _mean(own, "bpp", 3), *cells, *costs])
     return Table([*head, "encode s", "decode s", "peak MB"], lines)
 
 
@@ -217,14 +219,8 @@ def _cell(mean: Mean | None, digits: int) -> str:
     return "" if mean is None else _figure(mean.value, digits) + ("" if mean.whole else "*")
 
 
-def _costs(rows: Sequence[Row]) -> Iterator[str]:
-    yield _mean(rows, lambda row: row.encode_s, 3)
-    yield _mean(rows, lambda row: row.decode_s, 3)
-    yield _mean(rows, lambda row: row.peak_mb, 0)
-
-
-def _mean(rows: Sequence[Row], figure: Callable[[Row], float | None], digits: int) -> str:
-    value = mean_of(rows, figure)
+def _mean(rows: Sequence[Row], column: str, digits: int) -> str:
+    value = mean_of(rows, attrgetter(column))
     return "" if value is None else _figure(value, digits)
 
 

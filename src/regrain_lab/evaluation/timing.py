@@ -10,11 +10,13 @@ something; a ratio is never of two runs. Of timings of the same series the last 
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -35,7 +37,7 @@ T = TypeVar("T")
 ROUNDS = 5
 REFERENCE = "WebP"
 """The codec that times are shown as multiples of, where a run has it."""
-_WARM = ("encode", "decode", "analyse", "code", "symbols", "regrow")
+_WARM = ("encode_s", "decode_s", "analyse_s", "code_s", "symbols_s", "regrow_s")
 _DIED = "the process that takes the times died, perhaps for want of memory: a new run takes them again"
 
 
@@ -45,14 +47,6 @@ class _Turn(NamedTuple):
     codec: str
     setting: float
     decode_settings: tuple[DecodeSetting, ...] = (AS_STORED,)
-
-
-class _Lap(NamedTuple):
-    """The seconds of one way to decode in one round, by column of the table; none where it failed."""
-
-    series: Series
-    threads: int
-    seconds: Mapping[str, float] = {}
 
 
 def latest(timings: Sequence[Timing]) -> list[Timing]:
@@ -105,9 +99,9 @@ def measure(
     with bar(len(pictures) * (1 + ROUNDS) + len(turns), "round", visible=progress) as advance:
         warm = _measure_warm(source, turns, pictures, advance)
         cold = _measure_cold(source, turns, pictures[0], advance)
-    with Table(Timing, path) as table:
-        for timing in _timings(run, turns, pictures, warm, cold):
-            table.add(timing)
+    table, pixels = Table(Timing, path), round(statistics.fmean(load_pixels(file).size / 3 for file in pictures))
+    for timing in _means(turns, warm, cold):
+        table.add(replace(timing, run=run, pictures=len(pictures), pixels=pixels, machine=machine.describe()))
     return read(Timing, path)
 
 
@@ -153,8 +147,8 @@ def _fresh_process() -> Iterator[ProcessPoolExecutor]:
 
 def _measure_warm(
     source: CodecSource, turns: Sequence[_Turn], files: Sequence[Path], advance: Callable[[], object]
-) -> list[list[list[_Lap]]]:
-    """By picture and round the laps of all turns."""
+) -> list[list[list[Timing]]]:
+    """By picture and round the seconds of all turns in all their ways to decode."""
     pictures = []
     with _fresh_process() as pool:
         for path in files:
@@ -166,7 +160,7 @@ def _measure_warm(
     return pictures
 
 
-def _round(source: CodecSource, turns: Sequence[_Turn], path: Path) -> list[_Lap]:
+def _round(source: CodecSource, turns: Sequence[_Turn], path: Path) -> list[Timing]:
     return [lap for turn in turns for lap in _take_turn(_single(source, turn), turn, path)]
 
 
@@ -175,20 +169,21 @@ def _single(source: CodecSource, turn: _Turn) -> BenchmarkCodec:
     return source.single(turn.codec, turn.setting, turn.decode_settings)
 
 
-def _take_turn(codec: BenchmarkCodec, turn: _Turn, path: Path) -> list[_Lap]:
-    laps = [_Lap(codec.series(setting), codec.thread_count) for setting in turn.decode_settings]
+def _take_turn(codec: BenchmarkCodec, turn: _Turn, path: Path) -> list[Timing]:
+    blank = partial(Timing, 0, setting=f"{turn.setting:g}", threads=codec.thread_count)
+    laps = [blank(**codec.series(setting)._asdict()) for setting in turn.decode_settings]
     pixels = load_pixels(path)
     with suppress(Exception):
         data, encoding = _time(codec, "encode_s", ("analyse", "code"), partial(codec.encode, pixels, turn.setting))
         for index, setting in enumerate(turn.decode_settings):
             _, decoding = _time(codec, "decode_s", ("symbols", "regrow"), partial(codec.decode, data, setting))
-            laps[index] = laps[index]._replace(seconds=encoding | decoding)
+            laps[index] = replace(laps[index], **encoding, **decoding)
     return laps
 
 
 def _time(
     codec: BenchmarkCodec, column: str, stages: tuple[str, str], work: Callable[[], T]
-) -> tuple[T, dict[str, float]]:
+) -> tuple[T, dict[str, Any]]:
     """The result of `work`, and seconds by column: the whole, and both stages where the codec times the first."""
     codec.stages.clear()
     start = perf_counter()
@@ -234,36 +229,22 @@ def _decode(source: CodecSource, turn: _Turn, data: bytes) -> bool:
     return True
 
 
-def _timings(
-    run: int,
+def _means(
     turns: Sequence[_Turn],
-    files: Sequence[Path],
-    warm: Sequence[Sequence[Sequence[_Lap]]],
+    warm: Sequence[Sequence[Sequence[Timing]]],
     cold: Sequence[tuple[float | None, float | None]],
 ) -> Iterator[Timing]:
-    pixels = round(statistics.fmean(load_pixels(path).size / 3 for path in files))
-    ways = [(turn, number) for turn in turns for number in range(len(turn.decode_settings))]
-    cold_seconds = iter(cold)
-    for index, (turn, number) in enumerate(ways):
-        laps = [[laps[index] for laps in rounds] for rounds in warm]
-        cold_encode_s, cold_decode_s = next(cold_seconds) if number == 0 else (None, None)
-        warm_seconds: dict[str, Any] = {f"{name}_s": _mean_of_medians(laps, f"{name}_s") for name in _WARM}
-        yield Timing(
-            run=run,
-            **laps[0][0].series._asdict(),
-            setting=f"{turn.setting:g}",
-            pictures=len(files),
-            pixels=pixels,
-            threads=laps[0][0].threads,
-            **warm_seconds,
-            cold_encode_s=cold_encode_s,
-            cold_decode_s=cold_decode_s,
-            machine=machine.describe(),
-        )
+    """The timing of each way to decode: means over pictures of medians over rounds, and of a turn's first cold ones."""
+    seconds: list[tuple[float | None, float | None]] = []
+    for turn, own in zip(turns, cold, strict=True):
+        seconds += [own, *[(None, None)] * (len(turn.decode_settings) - 1)]
+    for index, (encoding, decoding) in enumerate(seconds):
+        laps = [[timings[index] for timings in rounds] for rounds in warm]
+        means: dict[str, Any] = {column: _mean_of_medians(laps, column) for column in _WARM}
+        yield replace(laps[0][0], **means, cold_encode_s=encoding, cold_decode_s=decoding)
 
 
-def _mean_of_medians(laps: Sequence[Sequence[_Lap]], column: str) -> float | None:
+def _mean_of_medians(laps: Sequence[Sequence[Timing]], column: str) -> float | None:
     """The mean over pictures of the median over rounds; None where a lap has no such figure."""
-    if not all(column in lap.seconds for rounds in laps for lap in rounds):
-        return None
-    return statistics.fmean(statistics.median(lap.seconds[column] for lap in rounds) for rounds in laps)
+    seconds = [[getattr(lap, column) for lap in rounds] for rounds in laps]
+    return None if None in chain(*seconds) else statistics.fmean(map(statistics.median, seconds))

@@ -133,7 +133,7 @@ def read(model: ConditionalModel, original: Reference, quality: float, options: 
     first = Reference(original.judges, decoded[0])
     figures = {"bpp": 8 * len(sample.data) / pixels[..., 0].size, **original.figures(first)}
     return Reading(
-        {**figures, "gain": gain(sample, pixels, options)},
+        figures | ({"gain": gain(sample, pixels, options)} if options.realism else {}),
         (original.energies, first.energies),
         (original.features, first.features),
         spreads(pixels, decoded) if seeds > 1 else {},

@@ -75,17 +75,16 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
     return float(pytorch_msssim.ms_ssim(_batch(a), _batch(b), data_range=255))
 
 
-def fsim(a: NDArray[np.uint8], b: NDArray[np.uint8], *, colour: bool = True) -> float | None:
-    """Feature similarity in [0, 1] of two uint8 (h, w, 3) sRGB pictures: FSIMc, or FSIM of the luma when not `colour`.
+def fsim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
+    """Feature similarity in [0, 1] of two uint8 (h, w, 3) sRGB pictures: FSIMc.
 
-    Pictures of one channel are luma: the two are one figure there. None when a side is under 48 pixels, or when neither
-    picture has any feature. Raises UsageError for other types, unequal shapes and other numbers of channels.
+    None when a side is under 48 pixels, or when neither picture has any feature. Raises UsageError for other types,
+    unequal shapes and other numbers of channels.
     """
     _check(a, b)
-    if a.shape[2] not in (1, 3):
-        raise UsageError(f"pictures are {a.shape} and {b.shape}: FSIM takes 1 or 3 channels")
-    wide = (np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in (a, b))
-    return similarity(*wide, colour=colour and a.shape[2] == 3)
+    if a.shape[2] != 3:
+        raise UsageError(f"pictures are {a.shape} and {b.shape}: FSIM takes 3 channels")
+    return similarity(a, b)
 
 
 def ssimulacra2(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float | None:

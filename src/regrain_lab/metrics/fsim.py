@@ -42,8 +42,8 @@ Pixels = NDArray[np.uint8]
 Field = NDArray[np.float64]
 
 
-def similarity(a: Pixels, b: Pixels, *, colour: bool) -> float | None:
-    """FSIMc of two uint8 (h, w, 3) pictures, or FSIM of their luma when not `colour`; 1 for equal pictures.
+def similarity(a: Pixels, b: Pixels) -> float | None:
+    """FSIMc of two uint8 (h, w, 3) pictures; 1 for equal ones.
 
     None when a side is under 48 pixels, the coarsest filter's wavelength, or when neither picture has a feature to
     weigh by (both flat).
@@ -56,9 +56,8 @@ def similarity(a: Pixels, b: Pixels, *, colour: bool) -> float | None:
     if weight.max() < _FEATURELESS:
         return None
     similarity_map = _similarity_map(congruency, _T_CONGRUENCY) * _similarity_map(_gradient(luma), _T_GRADIENT)
-    if colour:
-        product = _similarity_map(chroma[0], _T_CHROMA) * _similarity_map(chroma[1], _T_CHROMA)
-        similarity_map *= np.power(product.astype(complex), _CHROMA_POWER).real
+    product = _similarity_map(chroma[0], _T_CHROMA) * _similarity_map(chroma[1], _T_CHROMA)
+    similarity_map *= np.power(product.astype(complex), _CHROMA_POWER).real
     return float((similarity_map * weight).sum() / weight.sum())
 
 

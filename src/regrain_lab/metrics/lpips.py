@@ -17,7 +17,7 @@ from regrain.errors import ModelError
 from regrain_lab.metrics.backbones import ALEX_CHANNELS, SQUEEZE_CHANNELS, VGG_CHANNELS, alexnet, squeezenet, vgg16
 from regrain_lab.metrics.pretrained import check_pair, load_weights, read, read_convolutions
 
-__all__ = ["Lpips"]
+__all__ = ["Lpips", "unit"]
 
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
@@ -28,7 +28,7 @@ _VGG_TAPS = (3, 8, 15, 22, 29)
 _SOURCE = "the v0.1 weights of the lpips package, github.com/richzhang/PerceptualSimilarity, as safetensors"
 
 
-def _normalize(features: Tensor) -> Tensor:
+def unit(features: Tensor) -> Tensor:
     """Divide `features` (B, C, H, W) by their norm along C, in float32 at least; smooth where all channels are 0."""
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
     norm: Tensor = (wide.square().sum(dim=1, keepdim=True) + _EPS).sqrt()
@@ -84,21 +84,24 @@ class Lpips(nn.Module):
         check_pair("LPIPS", a, b, self.smallest)
         return self.distance(self.units(a), self.units(b))
 
-    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-        """Distances (B,) between two batches, given the `units` of each."""
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor], first: int = 0) -> Tensor:
+        """Distances (B,) between two batches, given the `units` of each, from the tap numbered `first` on."""
         total = torch.zeros(a[0].shape[0], device=a[0].device)
-        for index, (ours, theirs) in enumerate(zip(a, b, strict=True)):
+        for index, (ours, theirs) in enumerate(zip(a, b, strict=True), start=first):
             weights = self.get_submodule(f"lin{index}").get_parameter("weight").flatten()
             total = total + ((ours - theirs).square().mean(dim=(2, 3)) * weights).sum(dim=1)
         return total
 
     def units(self, x: Tensor) -> list[Tensor]:
-        """Taps (B, C, h, w) of `x`, (B, 3, H, W) in [-1, 1], with norm 1 along C, shallowest first."""
+        """The `stages` of `x`, with norm 1 along C."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
-            x = (x - self.shift) / self.scale
-            units = []
-            for index, layer in enumerate(self.features):
-                x = layer(x)
-                if index in self.taps:
-                    units.append(_normalize(x))
-            return units
+            return [unit(features) for features in self.stages(x)]
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Taps (B, C, h, w) of `x`, (B, 3, H, W) in [-1, 1], shallowest first."""
+        x, stages = (x - self.shift) / self.scale, []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.taps:
+                stages.append(x)
+        return stages

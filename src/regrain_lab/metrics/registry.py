@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["SCALES", "Metric", "Scale", "load_metrics", "missing_weights", "network_metric"]
+__all__ = ["NEEDS", "REALISM", "SCALES", "Metric", "Scale", "load_metrics", "missing_weights", "network_metric"]
 
 Metric = Callable[["Pixels", "Pixels"], float | None]
 
 _LPIPS = "one safetensors file of {} with the v0.1 weights of github.com/richzhang/PerceptualSimilarity"
 _VGG16 = "torchvision's vgg16-397923af.pth or its features as safetensors"
-_NEEDS = {
-    "LPIPS (AlexNet)": ({"lpips_alex"}, _LPIPS.format("AlexNet")),
-    "LPIPS (SqueezeNet)": ({"lpips_squeeze"}, _LPIPS.format("SqueezeNet 1.1")),
-    "LPIPS (VGG16)": ({"lpips_vgg", "vgg16"}, f"{_LPIPS.format('VGG16')} without its features, and {_VGG16}"),
-    "DISTS": ({"vgg16", "dists"}, f"{_VGG16} and the weights.pt of github.com/dingkeyan93/DISTS"),
-    "PieAPP": ({"pieapp"}, "the PieAPPv0.1.pth of github.com/prashnani/PerceptualImageError"),
-    "KID and Gram distance": ({"lpips_alex", "lpips_vgg", "vgg16"}, "what LPIPS needs on AlexNet and on VGG16"),
+REALISM = "KID and Gram distance"
+NEEDS = {
+    "lpips_alex": (("lpips_alex",), _LPIPS.format("AlexNet")),
+    "lpips_squeeze": (("lpips_squeeze",), _LPIPS.format("SqueezeNet 1.1")),
+    "lpips_vgg": (("lpips_vgg", "vgg16"), f"{_LPIPS.format('VGG16')} without its features, and {_VGG16}"),
+    "dists": (("vgg16", "dists"), f"{_VGG16} and the weights.pt of github.com/dingkeyan93/DISTS"),
+    "pieapp": (("pieapp",), "the PieAPPv0.1.pth of github.com/prashnani/PerceptualImageError"),
+    REALISM: (("lpips_vgg", "vgg16", "lpips_alex"), "what LPIPS needs on AlexNet and on VGG16"),
 }
-"""By metric: the kinds of files that it needs, and where they are published."""
+"""By column, or by the name `REALISM`: the kinds of files that a metric needs, and where they are published."""
 
 
 class Scale(NamedTuple):
@@ -79,18 +80,13 @@ def load_metrics(weights: Iterable[str | Path] = ()) -> dict[str, Metric]:
     from regrain_lab.metrics.pretrained import classify
 
     files = classify(weights)
-    networks: dict[str, tuple[type[Lpips | Dists | PieApp], tuple[str, ...]]] = {
-        "lpips_alex": (Lpips, ("lpips_alex",)),
-        "lpips_squeeze": (Lpips, ("lpips_squeeze",)),
-        "lpips_vgg": (Lpips, ("lpips_vgg", "vgg16")),
-        "dists": (Dists, ("vgg16", "dists")),
-        "pieapp": (PieApp, ("pieapp",)),
-    }
+    networks: dict[str, type[Lpips | Dists | PieApp]] = {"dists": Dists, "pieapp": PieApp}
     formulas = (fidelity.psnr, fidelity.ssim, fidelity.ms_ssim, fidelity.fsim)
     metrics: dict[str, Metric] = {formula.__name__: formula for formula in formulas}
-    for name, (network, kinds) in networks.items():
-        if set(kinds) <= files.keys():
-            metrics[name] = network_metric(network.load(*(files[kind] for kind in kinds)), network.smallest)
+    for name, (kinds, _) in NEEDS.items():
+        if name in SCALES and set(kinds) <= files.keys():
+            network = networks.get(name, Lpips).load(*(files[kind] for kind in kinds))
+            metrics[name] = network_metric(network, network.smallest)
     if find_spec("ssimulacra2"):
         metrics["ssimulacra2"] = fidelity.ssimulacra2
     return metrics
@@ -99,9 +95,9 @@ def load_metrics(weights: Iterable[str | Path] = ()) -> dict[str, Metric]:
 def missing_weights(kinds: Collection[str]) -> list[str]:
     """A line for each metric that needs more files than these kinds (see `pretrained.classify`): how to get them."""
     return [
-        f"{metric} left out: name {source} with --weights"
-        for metric, (needs, source) in _NEEDS.items()
-        if not needs <= set(kinds)
+        f"{SCALES[name].title if name in SCALES else name} left out: name {source} with --weights"
+        for name, (needs, source) in NEEDS.items()
+        if not set(needs) <= set(kinds)
     ]
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from accelerate import PartialState
 
 from regrain.errors import UsageError
+from regrain_lab.trainable.frozen import FrozenCodec
 from regrain_lab.training import loop
 from regrain_lab.training.data import holdout_batch, members
 from regrain_lab.training.recipe import read_recipe
-from regrain_lab.training.student import TeacherCheckpoint
 from regrain_lab.training.tasks import load_lpips
 from regrain_lab.training.validation import Row, by_steps
 
@@ -47,6 +47,6 @@ def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> 
     held_out = members(recipe.path(recipe.data.shards), recipe.data, held_out=True)
     pictures = holdout_batch(held_out, recipe.data.holdout_crops).to(process.device)
     lpips = load_lpips(recipe, process.device)
-    models = (TeacherCheckpoint.load(path, process.device).model for path in (recipe.teacher, folder / loop.WEIGHTS))
-    teacher, student = (tuple(by_steps(model, model.denoiser, pictures, lpips)) for model in models)
+    codecs = (FrozenCodec.load(path, process.device) for path in (recipe.teacher, folder / loop.WEIGHTS))
+    teacher, student = (tuple(by_steps(codec, codec.networks.denoiser, pictures, lpips)) for codec in codecs)
     return Outcome(folder, teacher, student)

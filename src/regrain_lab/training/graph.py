@@ -9,13 +9,13 @@ only those where they count, and there is one graph for each view that LPIPS tak
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Protocol, cast
+from typing import Final
 
 import torch
 from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
 from torch import Tensor, nn
 
-from regrain_lab.training.losses.codec import SHIFTS, Distortion, StageWeights
+from regrain_lab.training.losses.codec import SHIFTS, Distortion, SplitLoss, StageWeights
 
 __all__ = ["FixedShapeDistortion", "GraphedLoss", "capture"]
 
@@ -26,18 +26,6 @@ MS_SSIM_WEIGHTS: Final = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WARMUP: Final = 3
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
-
-
-class SplitLoss(Protocol):
-    """A loss in two parts, `evaluate(prepare(x, weights), weights)`; what depends on chance for its shape is in one."""
-
-    distortion: Distortion
-
-    def prepare(self, x: Tensor, weights: StageWeights) -> tuple[Tensor, ...]:
-        """Everything that is drawn, in shapes that never change."""
-
-    def evaluate(self, inputs: tuple[Tensor, ...], weights: StageWeights) -> dict[str, Tensor]:
-        """The scalars."""
 
 
 def capture(work: Callable[[], None]) -> Callable[[], None]:
@@ -58,9 +46,9 @@ def capture(work: Callable[[], None]) -> Callable[[], None]:
 class GraphedLoss:
     """The scalars of a batch, as the loss itself gives them; the gradients are left in the network."""
 
-    def __init__(self, loss: nn.Module, network: nn.Module, *, bfloat16: bool, capture: Capture = capture) -> None:
-        """`loss` is a SplitLoss with `network` in it; `bfloat16` runs it under autocast. `capture` is for tests."""
-        self.loss, self.bfloat16, self.capture = cast(SplitLoss, loss), bfloat16, capture
+    def __init__(self, loss: SplitLoss, network: nn.Module, *, bfloat16: bool, capture: Capture = capture) -> None:
+        """`network` is in `loss`; `bfloat16` runs it under autocast. `capture` is for tests."""
+        self.loss, self.bfloat16, self.capture = loss, bfloat16, capture
         self.parameters = list(network.parameters())
         device = self.parameters[0].device
         self.loss.distortion = self.distortion = FixedShapeDistortion(self.loss.distortion, device)

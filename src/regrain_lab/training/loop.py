@@ -14,7 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,8 +28,8 @@ from regrain.errors import OutputError, RegrainError, UsageError
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.graph import GraphedLoss
 from regrain_lab.training.journal import Journal, Lines
-from regrain_lab.training.losses.codec import StageWeights
-from regrain_lab.training.recipe import Recipe, Stage, read_recipe
+from regrain_lab.training.losses.codec import SplitLoss, StageWeights
+from regrain_lab.training.recipe import TEACHER_RESETS, Recipe, Stage, read_recipe
 from regrain_lab.training.state import State
 from regrain_lab.training.stopping import held_signals
 from regrain_lab.training.tasks import Task, task_for
@@ -95,7 +95,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     _check_machine(recipe, accelerator.num_processes, accelerator.device)
     torch.manual_seed(recipe.seed)
     task = task_for(recipe, accelerator.device)
-    if not (out / LAST).exists():
+    if task.initialize and not (out / LAST).exists():
         task.initialize()
     state = State(task.network, recipe.ema, task.teacher)
     state.resume(out / LAST)
@@ -144,7 +144,7 @@ class Run:
 
     def _eager(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
         """A function from a batch to its scalars, which leaves the gradients in the network."""
-        loss = self.accelerator.prepare_model(self.task.loss())
+        loss = self.accelerator.prepare_model(self.task.loss)
 
         def backward(x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
             scalars: dict[str, Tensor] = loss(x, weights)
@@ -156,7 +156,8 @@ class Run:
 
     def _graphed(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
         """The same, by replaying a CUDA graph."""
-        loss = self.task.loss().to(self.accelerator.device)
+        loss = self.task.loss.to(self.accelerator.device)
+        assert isinstance(loss, SplitLoss)  # as GRAPHED says
         return GraphedLoss(loss, self.task.network, bfloat16=self.accelerator.mixed_precision == "bf16")
 
     def run(self) -> None:
@@ -213,20 +214,19 @@ class Run:
             before = position(self.recipe, self.state.step - 1) if self.state.step else None
             if stage.freeze_latents and not (before and before.stage.freeze_latents):
                 self.state.load_average()
-            if self.task.resets_teacher(stage):
+            if self.task.teacher is not None and stage.method in TEACHER_RESETS:
                 self.state.reset_teacher()
         share = stage.batch // ranks
         loader = batches(
             self.crops, first=place.sample + rank * share, stride=stage.batch, steps=stage.steps - place.step,
             batch=share, crop=stage.crop, workers=self.recipe.data.workers,
         )  # fmt: skip
-        for x in loader:
-            yield self._step(x.to(self.accelerator.device).contiguous(memory_format=torch.channels_last))
+        for number, x in enumerate(loader, place.step):
+            pictures = x.to(self.accelerator.device).contiguous(memory_format=torch.channels_last)
+            yield self._step(pictures, replace(place, step=number))
 
-    def _step(self, x: Tensor) -> dict[str, float]:
+    def _step(self, x: Tensor, place: Position) -> dict[str, float]:
         step, start = self.state.step, time.monotonic()
-        place = position(self.recipe, step)
-        assert place is not None
         torch.manual_seed((self.recipe.seed << 40) + (self.accelerator.process_index << 32) + step)
         scalars = self.backward(x, StageWeights.at(place.stage, place.step))
         gradient = self.accelerator.clip_grad_norm_(self.state.network.parameters(), self.recipe.clip)

@@ -1,8 +1,7 @@
 """A recipe (TOML) as frozen dataclasses: what was run, runnable.
 
 Every table of the recipe is one dataclass below; an unknown name, a value of the wrong kind or one out of range is a
-UsageError that says where it stands. A recipe may extend another file (see `values`). Paths are relative to the folder
-of the recipe that is read, also those that it takes from a file in another folder.
+UsageError that says where it stands. `values` says how a recipe extends another file, and what paths are relative to.
 
 A student learns by one of METHODS (`losses.distillation` has their formulas). Progressive stages halve the steps, N,
 N / 2, N / 4 ...; a guided stage follows training with condition dropout, and only progressive stages follow it.
@@ -13,7 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from regrain.conditional.model import ModelConfig
+from regrain import configuration
+from regrain.conditional.config import ModelConfig
 from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
 from regrain.errors import UsageError
@@ -82,8 +82,6 @@ class LossConfig:
     """Weight, beside the squared error's own, of its part in means over 16 x 16 pixels: LPIPS hardly sees a cast."""
     lattice_weight: float = 0.0
     """Weight, likewise, of its mean over all squares of 16 x 16: a pattern locked to the grid, which LPIPS likes."""
-    edge_weight: float = 0.0
-    """For a sampler: weight, beside the squared error's own, of its part on strong edges (`losses.edges`)."""
     simple_weight: float = 0.1
     """For a prior: weight of the simple loss, the prediction's squared error, beside the bound in bits a value."""
     schedule: str = "log-linear"
@@ -212,16 +210,15 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe. Raises UsageError naming its file, all files it extends, and the first thing wrong."""
     tables, where = values.tables(path)
-    recipe = replace(values.build(Recipe, tables, where), folder=path.resolve().parent)
+    recipe = replace(configuration.read(Recipe, tables, where, values.RANGES), folder=path.resolve().parent)
+    if recipe.trains == "student":
+        stages = (replace(stage, method=stage.method or recipe.distill.method) for stage in recipe.stage)
+        recipe = replace(recipe, stage=tuple(stages))
     try:
         _check(recipe)
-        if recipe.trains == "student":
-            stages = (replace(stage, method=stage.method or recipe.distill.method) for stage in recipe.stage)
-            recipe = replace(recipe, stage=tuple(stages))
-            _check_methods(recipe.distill, recipe.stage)
-        return recipe
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
+    return recipe
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -257,12 +254,16 @@ def _check(recipe: Recipe) -> None:
     )  # fmt: skip
     for stage in recipe.stage:
         _check_stage(recipe, stage)
+    if trains == "student":
+        _check_order(recipe.distill, recipe.stage)
 
 
 def _check_stage(recipe: Recipe, stage: Stage) -> None:
     # A prior halves its pictures twice behind its patches; latents are at 1/8.
     unit = 4 * recipe.prior.patch * {"prior": 1, "latent-prior": 8}.get(recipe.trains, 0)
-    crop, perceptual = stage.crop, max(stage.perceptual)
+    crop, perceptual, steps = stage.crop, max(stage.perceptual), stage.sampling_steps
+    if student := recipe.trains == "student":
+        _check_choice("method", stage.method, METHODS)
     ramps = [name for name in ("rate", "perceptual", "structure") if len(set(getattr(stage, name))) > 1]
     _refuse(
         (bool(unit) and crop % unit > 0, f"crop is {crop}; with patch {recipe.prior.patch} a multiple of {unit} does"),
@@ -272,21 +273,16 @@ def _check_stage(recipe: Recipe, stage: Stage) -> None:
          f"crop is {crop}; structure_scale needs 192 or more"),
         (perceptual * recipe.loss.perceptual_weight > 1,
          f"perceptual is {perceptual}; perceptual_weight times it must be <= 1"),
+        (student and bool(steps & (steps - 1)), f"sampling_steps is {steps}; a power of 2 is allowed"),
+        (student and stage.method == "guided" and not recipe.distill.guidance_max,
+         "a guided stage needs guidance_max above 0"),
         (recipe.graph and bool(ramps), f"{', '.join(ramps)} may not change during a stage that is a CUDA graph"),
         where=f"stage {stage.name!r}: ",
     )  # fmt: skip
 
 
-def _check_methods(config: DistillConfig, stages: tuple[Stage, ...]) -> None:
-    """Raise UsageError for what no stage of a student can do, or not after the one before it."""
-    for stage in stages:
-        steps = stage.sampling_steps
-        _check_choice("method", stage.method, METHODS)
-        _refuse(
-            (bool(steps & (steps - 1)), f"sampling_steps is {steps}; a power of 2 is allowed"),
-            (stage.method == "guided" and not config.guidance_max, "a guided stage needs guidance_max above 0"),
-            where=f"stage {stage.name!r}: ",
-        )
+def _check_order(config: DistillConfig, stages: tuple[Stage, ...]) -> None:
+    """Raise UsageError for stages of a student that may not follow one another."""
     if config.guidance_max and "guided" not in [stage.method for stage in stages]:
         raise UsageError('guidance_max needs a stage whose method is "guided"')
     for before, stage in pairwise(stages):

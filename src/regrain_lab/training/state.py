@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from regrain import torch_checkpoint
-from regrain.errors import ModelError, escape
+from regrain.errors import ModelError
 from regrain_lab.training.muon import Muon
 
 __all__ = ["State"]
@@ -93,25 +93,21 @@ class State:
 
     def _check(self, path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
         """Raise ModelError unless this network and its optimiser can take the tensors."""
-        shapes = self._shapes(tensors.keys())
-        for name in sorted(shapes.keys() | tensors.keys()):
-            shape = tuple(tensors[name].shape) if name in tensors else None
-            if shape != shapes.get(name):
-                both = f"{escape(str(shape))} there and {shapes.get(name)} here"
-                raise ModelError(f"{path}: of another network: {escape(name)} is {both}")
+        if wrong := torch_checkpoint.mismatch(self._expected(tensors.keys()), tensors):
+            raise ModelError(f"{path}: of another network: {wrong}")
         if type(step := metadata.get("step")) is not int or not 0 <= step < STEPS_MOST:
             raise ModelError(f"{path}: not a checkpoint of training: it says no step")
         if metadata.get("config", (config := self._config())) != config:
             raise ModelError(f"{path}: a checkpoint of another [model] than the recipe's")
 
-    def _shapes(self, names: Set[str]) -> dict[str, tuple[int, ...]]:
-        """The shapes of a checkpoint's tensors, with the moments of those parameters alone whose `names` are there."""
+    def _expected(self, names: Set[str]) -> dict[str, Tensor]:
+        """Tensors shaped as a checkpoint's, with the moments of those parameters alone whose `names` are there."""
         state = {name: tensor for name, tensor in self._tensors().items() if not name.startswith("optimizer.")}
         for index, parameter in enumerate(self.network.parameters()):
             moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": parameter.new_empty(())}
             if f"optimizer.{index}.step" in names:
                 state |= {f"optimizer.{index}.{name}": moment for name, moment in moments.items()}
-        return {name: tuple(tensor.shape) for name, tensor in state.items()}
+        return state
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"weights.{k}": v for k, v in self.network.state_dict().items()}

@@ -9,22 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from regrain.conditional.frozen import FrozenModel
-from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.schedule import REACH
-from regrain.diffusion.unet import Denoiser
+from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.palette.autoencoder import Autoencoder
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.codec import ConditionalCodec
+from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
 from regrain_lab.training.losses.prior import EPS_GAINS, prediction_error
 from regrain_lab.training.losses.sampler import LEVELS
-from regrain_lab.training.student import quantized_latents
 
 __all__ = [
     "Row", "by_latent_noise", "by_noise_level", "by_quality", "by_steps", "latent_moments", "sampler_by_steps",
@@ -141,15 +140,15 @@ def _from_noisy_latents(autoencoder: Autoencoder, lpips: Lpips | None, deviation
 
 
 def by_steps(
-    model: FrozenModel, denoiser: Denoiser, pictures: Tensor, lpips: Lpips | None, counts: Sequence[int] = STEPS
+    codec: FrozenCodec, denoiser: Denoiser, pictures: Tensor, lpips: Lpips | None, counts: Sequence[int] = STEPS
 ) -> list[Row]:
-    """DDIM by this denoiser behind the model's latents, at quality 28, realism 1, seed 0; sides are multiples of 64."""
+    """DDIM by this denoiser behind the codec's latents, at quality 28, realism 1, seed 0; sides are multiples of 64."""
     generator = torch.Generator().manual_seed(0)
-    levels, prediction = schedule.get(model.config.schedule), cast(parametrize.Prediction, model.config.prediction)
+    levels, prediction = schedule.get(codec.config.schedule), codec.config.parametrization
 
     def measure(x: Tensor) -> Iterator[Tensor]:
-        cond = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100))
-        x_1 = torch.randn(x.shape, generator=generator).to(x) * model.config.init_noise
+        cond = quantized_latents(codec, x, x.new_full((len(x),), QUALITY / 100))
+        x_1 = torch.randn(x.shape, generator=generator).to(x) * codec.config.init_noise
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
             output = denoiser(x_t, x_t.new_full((len(x_t),), t), cond, *_knobs(x_t, QUALITY / 100, 1.0))
@@ -164,15 +163,17 @@ def by_steps(
     return [Row("steps", steps, {"psnr": psnr(error), "lpips": distance}) for steps, error, distance in rows]
 
 
-def sampler_by_steps(model: FrozenModel, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
-    """As `by_steps`, by the model's sampler; `spread` is the difference of two seeds over sqrt(2) and the error."""
+def sampler_by_steps(
+    codec: FrozenCodec, denoiser: SamplingDenoiser, pictures: Tensor, lpips: Lpips | None
+) -> list[Row]:
+    """As `by_steps`, by a sampling denoiser; `spread` is the difference of two seeds over sqrt(2) and the error."""
     batches = count()
 
     def measure(x: Tensor) -> Iterator[Tensor]:
-        cond, batch = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100)), next(batches)
+        cond, batch = quantized_latents(codec, x, x.new_full((len(x),), QUALITY / 100)), next(batches)
         for steps in SAMPLER_STEPS:
             seeds = (torch.Generator().manual_seed(1000 * seed + batch) for seed in (0, 1))
-            first, second = (_sample(model, cond, (x.shape[2], x.shape[3]), steps, seed) for seed in seeds)
+            first, second = (_sample(denoiser, cond, (x.shape[2], x.shape[3]), steps, seed) for seed in seeds)
             yield from (_squared_error(first, x), _lpips(lpips, first, x), _squared_error(first, second) / 2)
 
     means = _means(measure, pictures)
@@ -183,10 +184,11 @@ def sampler_by_steps(model: FrozenModel, pictures: Tensor, lpips: Lpips | None) 
     ]
 
 
-def _sample(model: FrozenModel, cond: Tensor, size: tuple[int, int], steps: int, generator: torch.Generator) -> Tensor:
+def _sample(
+    denoiser: SamplingDenoiser, cond: Tensor, size: tuple[int, int], steps: int, generator: torch.Generator
+) -> Tensor:
     """A sample x_0 (B, 3, *size) at quality 28 of latents (B, C, H/16, W/16), as the decoder draws it."""
-    assert model.sampler is not None
-    denoiser, knobs = model.sampler, _knobs(cond, QUALITY / 100, 1.0)
+    knobs = _knobs(cond, QUALITY / 100, 1.0)
     alpha, sigma = LEVELS.at(1.0)
     eps = torch.randn(len(cond), 3, *size, generator=generator).to(cond)
     context = denoiser.context(cond, *knobs)

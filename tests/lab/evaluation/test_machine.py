@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,24 +12,21 @@ from regrain_lab.evaluation import machine
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux resets its high-water mark")
 def test_the_peak_is_of_the_work_and_not_of_what_was_before():
-    with machine.peak() as large:
-        np.ones(20_000_000).sum()
-    with machine.peak() as small:
-        np.ones(1000).sum()
-    assert large.megabytes - small.megabytes > 100
+    total, seconds, large = machine.measure(lambda: np.ones(20_000_000).sum())
+    _, _, small = machine.measure(lambda: np.ones(1000).sum())
+    assert total == 20_000_000
+    assert seconds > 0
+    assert large - small > 100
 
 
 def test_another_program_leaves_it_unknown():
-    with machine.peak() as found:
-        subprocess.run([sys.executable, "-c", "pass"], check=True)
-    assert found.megabytes is None
+    work = partial(subprocess.run, [sys.executable, "-c", "pass"], check=True)
+    assert machine.measure(work)[2] is None
 
 
 def test_where_it_cannot_be_reset_it_is_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "_RESET", str(tmp_path / "absent" / "file"))
-    with machine.peak() as found:
-        pass
-    assert found.megabytes is None
+    assert machine.measure(int)[2] is None
 
 
 def test_the_machine_is_one_line():

@@ -84,9 +84,9 @@ def drawn(monkeypatch):
 
 
 def test_the_page_comes_from_the_table_alone(tmp_path, drawn):
-    with Table(Row, tmp_path / CSV, ["psnr", "ms_ssim", "lpips_alex", "lpips_squeeze"]) as writer:
-        for row in ROWS:
-            writer.add(row)
+    writer = Table(Row, tmp_path / CSV, ["psnr", "ms_ssim", "lpips_alex", "lpips_squeeze"])
+    for row in ROWS:
+        writer.add(row)
     written = report(read(Row, tmp_path / CSV), tmp_path / "out")
     names = {str(path.relative_to(tmp_path / "out")) for path in written}
     metrics = ("psnr", "lpips_alex", "lpips_squeeze")

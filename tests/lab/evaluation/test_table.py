@@ -27,9 +27,9 @@ EVERY = [
 
 @pytest.fixture
 def table(tmp_path):
-    with Table(Row, tmp_path / "t.csv", ["psnr", "ssim"]) as writer:
-        for entry in EVERY:
-            writer.add(entry)
+    writer = Table(Row, tmp_path / "t.csv", ["psnr", "ssim"])
+    for entry in EVERY:
+        writer.add(entry)
     return tmp_path / "t.csv"
 
 
@@ -42,10 +42,10 @@ def test_what_is_written_is_read(table):
 
 
 def test_each_row_is_in_the_file_before_the_next(tmp_path):
-    with Table(Row, tmp_path / "t.csv", ["psnr", "ssim"]) as writer:
-        for count, entry in enumerate(EVERY, start=1):
-            writer.add(entry)
-            assert len(read(Row, tmp_path / "t.csv")) == count
+    writer = Table(Row, tmp_path / "t.csv", ["psnr", "ssim"])
+    for count, entry in enumerate(EVERY, start=1):
+        writer.add(entry)
+        assert len(read(Row, tmp_path / "t.csv")) == count
 
 
 def test_a_file_cut_off_anywhere_loses_its_last_line_alone(table):
@@ -59,30 +59,29 @@ def test_a_file_cut_off_anywhere_loses_its_last_line_alone(table):
 def test_a_half_written_line_is_mended_before_more_is_added(table):
     data = table.read_bytes()
     table.write_bytes(data[:-7])
-    with Table(Row, table, ["psnr", "ssim"]) as writer:
-        assert set(writer.records) == {entry.key for entry in EVERY[:-1]}
-        writer.add(EVERY[-1])
+    writer = Table(Row, table, ["psnr", "ssim"])
+    assert set(writer.records) == {entry.key for entry in EVERY[:-1]}
+    writer.add(EVERY[-1])
     assert table.read_bytes() == data
 
 
 def test_opening_what_is_in_order_changes_nothing(table):
     before = table.stat()
-    with Table(Row, table, ["psnr"]):
-        pass
+    Table(Row, table, ["psnr"])
     assert table.stat().st_mtime_ns == before.st_mtime_ns
     assert table.stat().st_ino == before.st_ino
 
 
 def test_a_new_metric_is_a_new_column_and_old_rows_lack_it(table):
-    with Table(Row, table, ["psnr", "lpips_alex"]) as writer:
-        assert not writer.records[EVERY[0].key].holds(["psnr", "lpips_alex"])
-        assert writer.records[EVERY[0].key].holds(["psnr", "ssim"])
-        again = row(metrics={"psnr": 30.25, "ssim": None, "lpips_alex": 0.25})
-        writer.add(again)
+    writer = Table(Row, table, ["psnr", "lpips_alex"])
+    assert not writer.records[EVERY[0].key].holds(["psnr", "lpips_alex"])
+    assert writer.records[EVERY[0].key].holds(["psnr", "ssim"])
+    again = row(metrics={"psnr": 30.25, "ssim": None, "lpips_alex": 0.25})
+    writer.add(again)
     assert metrics_of(read(Row, table)) == ["psnr", "ssim", "lpips_alex"]
     assert read(Row, table) == [again, *EVERY[1:]]
-    with Table(Row, table, []):
-        assert table.read_text().count("\n") == 1 + len(EVERY)
+    Table(Row, table, [])
+    assert table.read_text().count("\n") == 1 + len(EVERY)
 
 
 def test_a_row_with_an_error_is_not_measured_again():
@@ -97,8 +96,8 @@ def test_the_key_is_all_that_tells_rows_apart(change):
 
 
 def test_an_error_of_many_lines_is_one_cell(tmp_path):
-    with Table(Row, tmp_path / "t.csv", []) as writer:
-        writer.add(row(error="two\nlines", metrics={}))
+    writer = Table(Row, tmp_path / "t.csv", [])
+    writer.add(row(error="two\nlines", metrics={}))
     assert read(Row, tmp_path / "t.csv")[0].error == "two lines"
 
 
@@ -136,9 +135,9 @@ DISTRIBUTIONS = [
 @pytest.mark.parametrize("records", [[JPEG, WEBP, OUR_TIMING], DISTRIBUTIONS], ids=["timings", "distributions"])
 def test_timings_and_distributions_are_read_as_written(tmp_path, records):
     kind, path = type(records[0]), tmp_path / "t.csv"
-    with Table(kind, path) as writer:
-        for entry in records:
-            writer.add(entry)
+    writer = Table(kind, path)
+    for entry in records:
+        writer.add(entry)
     assert read(kind, path) == records
     assert path.read_text().splitlines()[0] == ",".join(vars(records[0]))
     path.write_bytes(path.read_bytes()[:-2])
@@ -147,8 +146,8 @@ def test_timings_and_distributions_are_read_as_written(tmp_path, records):
 
 def test_a_record_is_known_again_after_it_was_written(tmp_path):
     third = replace(DISTRIBUTIONS[0], realism=1 / 3)
-    with Table(Distribution, tmp_path / "t.csv") as writer:
-        writer.add(third)
+    writer = Table(Distribution, tmp_path / "t.csv")
+    writer.add(third)
     (again,) = read(Distribution, tmp_path / "t.csv")
     assert again.key == third.key
     assert again.key != replace(third, patches=191).key

@@ -1,6 +1,7 @@
 """The timing pass: everybody in turns, warm and cold, once; what fails has no seconds."""
 
 import os
+import pickle
 import signal
 import time
 from dataclasses import dataclass, replace
@@ -140,6 +141,11 @@ def test_what_is_there_is_not_taken_again_and_other_weights_are(files, monkeypat
     ]
     monkeypatch.setattr(machine, "describe", lambda: "another machine")
     assert len(take(files[:1], Troupe("05060708", absent="WebP"), "regrain", table=table)) == 9
+
+
+def test_a_process_builds_a_codec_once_however_often_its_source_is_sent():
+    turn = timing._Turn("JPEG", 30.0)
+    assert timing._single(Troupe(), turn) is timing._single(pickle.loads(pickle.dumps(Troupe())), turn)
 
 
 def test_a_process_that_dies_is_one_line_and_no_table(files):

@@ -13,15 +13,15 @@ from regrain_lab.metrics import fidelity, fsim
 
 SHARED = Path(os.environ.get("REGRAIN_SHARED", Path(__file__).parents[3] / "shared"))
 KODAK = SHARED / "data" / "kodak"
-# FSIMc and FSIM by piq 0.8.0 (github.com/photosynthesis-team/piq, piq.fsim in double precision, data_range 255), which
+# FSIMc by piq 0.8.0 (github.com/photosynthesis-team/piq, piq.fsim in double precision, data_range 255), which
 # its own tests hold to the authors' program. It rounds YIQ otherwise, and adds another eps: hence the tolerance.
 INDEPENDENT = {
-    (96, 128): (0.838297, 0.841031),
-    (200, 120): (0.941044, 0.943671),
-    (300, 480): (0.978819, 0.981367),
-    (512, 600): (0.987763, 0.988893),
+    (96, 128): 0.838297,
+    (200, 120): 0.941044,
+    (300, 480): 0.978819,
+    (512, 600): 0.987763,
 }
-INDEPENDENT_KODAK = {"kodim05.png": (0.986610, 0.988134), "kodim19.png": (0.965337, 0.966976)}
+INDEPENDENT_KODAK = {"kodim05.png": 0.986610, "kodim19.png": 0.965337}
 TOLERANCE = 5e-5
 SAME_LUMA = (-15, 9, -7)
 
@@ -44,18 +44,14 @@ def coarse(picture: np.ndarray, step: int) -> np.ndarray:
 @pytest.mark.parametrize("size", INDEPENDENT)
 def test_values_of_another_implementation_are_reproduced(size):
     pair = weave(*size), coarse(weave(*size), 32)
-    coloured, grey = INDEPENDENT[size]
-    assert fidelity.fsim(*pair) == pytest.approx(coloured, abs=TOLERANCE)
-    assert fidelity.fsim(*pair, colour=False) == pytest.approx(grey, abs=TOLERANCE)
+    assert fidelity.fsim(*pair) == pytest.approx(INDEPENDENT[size], abs=TOLERANCE)
 
 
 @pytest.mark.skipif(not KODAK.exists(), reason="needs shared/data/kodak")
 @pytest.mark.parametrize("image", INDEPENDENT_KODAK)
 def test_values_of_another_implementation_are_reproduced_on_photos(image):
     photo = baselines.JPEG.decode((KODAK / image).read_bytes())
-    coloured, grey = INDEPENDENT_KODAK[image]
-    assert fidelity.fsim(photo, coarse(photo, 24)) == pytest.approx(coloured, abs=TOLERANCE)
-    assert fidelity.fsim(photo, coarse(photo, 24), colour=False) == pytest.approx(grey, abs=TOLERANCE)
+    assert fidelity.fsim(photo, coarse(photo, 24)) == pytest.approx(INDEPENDENT_KODAK[image], abs=TOLERANCE)
 
 
 def test_equal_pictures_reach_one_and_order_does_not_matter():
@@ -77,15 +73,7 @@ def test_a_shift_of_colour_alone_has_a_closed_form():
     red, green, blue = SAME_LUMA
     chroma = 0.596 * red - 0.274 * green - 0.322 * blue, 0.211 * red - 0.523 * green + 0.312 * blue
     expected = math.prod((200 / (value**2 + 200)) ** 0.03 for value in chroma)
-    assert fidelity.fsim(grey, shifted, colour=False) == pytest.approx(1, abs=1e-12)
     assert fidelity.fsim(grey, shifted) == pytest.approx(expected, abs=1e-9)
-
-
-def test_one_channel_is_luma():
-    a, b = weave(80, 80)[..., :1], coarse(weave(80, 80)[..., :1], 64)
-    wide = (np.repeat(a, 3, axis=2), np.repeat(b, 3, axis=2))
-    assert fidelity.fsim(a, b) == pytest.approx(fidelity.fsim(*wide), abs=1e-9)
-    assert fidelity.fsim(a, b) == pytest.approx(fidelity.fsim(*wide, colour=False), abs=1e-9)
 
 
 @pytest.mark.parametrize(("down", "across"), [(0, 8), (8, 0), (5, 9), (3, -6)])
@@ -175,7 +163,7 @@ def test_without_room_or_features_there_is_no_figure():
         (noisy(60, 60), noisy(60, 61)),
         (noisy(60, 60), noisy(60, 60).astype(np.float32)),
         (noisy(60, 60, 4), noisy(60, 60, 4)),
-        (noisy(60, 60, 2), noisy(60, 60, 2)),
+        (noisy(60, 60, 1), noisy(60, 60, 1)),
     ],
 )
 def test_other_pictures_are_refused_in_one_line(a, b):

@@ -12,12 +12,12 @@ from lab.training.tiny_student import STAGES as STUDENT_STAGES
 from lab.training.tiny_student import STUDENT_HEAD, origin, shaken, write_student
 from regrain import torch_checkpoint
 from regrain.errors import UsageError
+from regrain_lab.trainable.denoisers import Student
 from regrain_lab.training import distill, loop
 from regrain_lab.training.graph import FixedShapeDistortion, GraphedLoss
 from regrain_lab.training.losses.codec import CodecLoss, Distortion, StageWeights
 from regrain_lab.training.losses.distillation import Distillation, DistillationLoss
 from regrain_lab.training.recipe import METHODS, DistillConfig, LossConfig, read_recipe
-from regrain_lab.training.student import Student
 
 WEIGHTS = StageWeights(1.0, 1.0, 0.5, freeze_latents=False)
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_a_student_has_the_gradients_of_an_eager_step(tmp_path, method):
     student, copy = Student(teacher, guided=guided), Student(teacher, guided=guided).requires_grad_(False)
     shaken(student)
     models = Distillation(student, copy, DistillConfig(guidance_max=2.0 * guided), LossConfig())
-    eager, split = (DistillationLoss(models, teacher.model, None) for _ in range(2))
+    eager, split = (DistillationLoss(models, teacher, None) for _ in range(2))
     graphed = GraphedLoss(split, student, bfloat16=False, capture=replayed())
     weights = replace(WEIGHTS, method=method, sampling_steps=4, gap=0.5)
     for number in range(3):

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from lab.training.tiny import MODEL, crops, tiny_codec
 from regrain import torch_checkpoint
-from regrain.conditional.frozen import freeze
-from regrain.conditional.model import ConditionalCodec, ModelConfig
+from regrain.conditional.config import ModelConfig
 from regrain.diffusion.unet import DenoiserConfig
 from regrain.errors import ModelError
+from regrain_lab.trainable.codec import ConditionalCodec, freeze
 from regrain_lab.training.losses.codec import CodecLoss, StageWeights
 from regrain_lab.training.recipe import LossConfig
 from regrain_lab.training.state import State
@@ -165,7 +165,7 @@ def test_another_network_is_refused_before_anything_changes(saved):
     _, path = saved
     wider = ModelConfig(MODEL.transform, DenoiserConfig(widths=(8, 8, 16), depths=(1, 1, 1), embedding=8))
     deeper = ModelConfig(MODEL.transform, DenoiserConfig(widths=(8, 8, 8), depths=(1, 1, 2), embedding=8))
-    for config, complaint in ((wider, r"\(8,\) there and \(16,\) here"), (deeper, "None there")):
+    for config, complaint in ((wider, r"is \(8, 8, 3, 3\), not \(16, 8, 3, 3\)"), (deeper, "is missing")):
         other = State(ConditionalCodec(config), 0.9)
         before = copy.deepcopy(other._tensors())
         with pytest.raises(ModelError, match=complaint):

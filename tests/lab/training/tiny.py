@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from regrain.conditional.model import ConditionalCodec, ModelConfig
-from regrain.conditional.transform import TransformConfig
+from regrain.conditional.config import ModelConfig, TransformConfig
 from regrain.diffusion.unet import DenoiserConfig
+from regrain_lab.trainable.codec import ConditionalCodec
 
 MODEL = ModelConfig(
     TransformConfig(widths=(4, 8, 8), latent=8, hyper=4, hyper_width=8, anchors=2),

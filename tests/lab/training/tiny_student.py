@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from lab.training.tiny import HEAD, tiny_codec
 from regrain import torch_checkpoint
-from regrain.conditional.frozen import freeze, latent_fingerprint
-from regrain_lab.training.student import TeacherCheckpoint
+from regrain_lab.trainable.codec import freeze, latent_fingerprint
+from regrain_lab.trainable.frozen import FrozenCodec
 
 CPU = torch.device("cpu")
 STUDENT_HEAD = HEAD.partition("[model.transform]")[0].replace("seed = 3", 'seed = 3\ntrains = "student"')
@@ -67,8 +67,8 @@ def write_student(folder: Path, text: str = STUDENT_HEAD + STAGES) -> Path:
     return path
 
 
-def origin(folder: Path) -> TeacherCheckpoint:
-    return TeacherCheckpoint.load(write_teacher(folder / "teacher.safetensors"), CPU)
+def origin(folder: Path) -> FrozenCodec:
+    return FrozenCodec.load(write_teacher(folder / "teacher.safetensors"), CPU)
 
 
 def full(count: int, value: float) -> Tensor:

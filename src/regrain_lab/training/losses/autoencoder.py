@@ -2,8 +2,8 @@
 
     (1 - rho) L_error + rho L_perceptual + rate_weight KL / (pixels ln 2),    rho = perceptual_weight
 
-The distortion is that of `losses.codec`, the divergence that of `palette.autoencoder` in bits a pixel. The smaller the
-divergence, the more noise the decoder is used to, and the fewer colours it needs.
+The distortion is that of `losses.codec`, KL the divergence of the posterior from N(0, 1) in bits a pixel. The
+smaller it is, the more noise the decoder is used to, and the fewer colours it needs.
 """
 
 import math
@@ -11,12 +11,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from regrain.palette.autoencoder import Autoencoder, divergence
+from regrain.palette.autoencoder import Autoencoder
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.training.losses.codec import SQUARED_ERROR_UNIT, Distortion, StageWeights, progress_scalars
 from regrain_lab.training.recipe import LossConfig
 
-__all__ = ["AutoencoderLoss"]
+__all__ = ["AutoencoderLoss", "divergence"]
 
 
 class AutoencoderLoss(nn.Module):
@@ -37,3 +37,8 @@ class AutoencoderLoss(nn.Module):
         total, distance = self.distortion.mix(error, x_hat, x, rho, weights)
         loss = total + weights.rate * self.config.rate_weight[0] * bpp
         return {"loss": loss.mean(), "bpp": bpp.detach().mean(), **progress_scalars(x_hat, x, distance, rho)}
+
+
+def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_var)) || N(0, 1)) in nats, elementwise (Kingma and Welling 2014, appendix B)."""
+    return (mean.square() + log_var.exp() - 1 - log_var) / 2

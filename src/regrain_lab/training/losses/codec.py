@@ -6,16 +6,18 @@ Quality, realism, t and the noise are drawn anew for every picture, so that one 
 rho = r perceptual_weight, and the noise that the decoder starts from, x_1 = r init_noise eps.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import pytorch_msssim
 import torch
 from torch import Tensor, nn
 
-from regrain.conditional.model import ConditionalCodec
 from regrain.diffusion import parametrize, schedule
-from regrain.entropy.exact import QUALITY_TOP
+from regrain.entropy.integer import QUALITY_TOP
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.codec import ConditionalCodec
 from regrain_lab.training.recipe import LossConfig, Stage
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "CodecLoss",
     "Conditioning",
     "Distortion",
+    "SplitLoss",
     "StageWeights",
     "progress_scalars",
     "rate_weight",
@@ -51,16 +54,12 @@ class StageWeights:
     def at(cls, stage: Stage, step: int) -> "StageWeights":
         """Evaluate the ramps at a step of the stage; the first step is 0."""
         progress = step / max(1, stage.steps - 1)
-        ramps = (stage.rate, stage.perceptual, stage.structure, stage.gap, stage.texture)
-        rate, perceptual, structure, gap, texture = (first + (last - first) * progress for first, last in ramps)
-        return cls(
-            rate, perceptual, stage.continuous, stage.freeze_latents, structure, stage.method, stage.sampling_steps,
-            gap, texture,
-        )  # fmt: skip
+        values: dict[str, Any] = {field.name: getattr(stage, field.name) for field in fields(cls)}
+        ramps = {name: value for name, value in values.items() if isinstance(value, tuple)}
+        return cls(**values | {name: first + (last - first) * progress for name, (first, last) in ramps.items()})
 
 
-@dataclass(frozen=True)
-class Conditioning:
+class Conditioning(NamedTuple):
     """What is drawn for the pictures of a batch, each (B,): quality, realism and t in [0, 1]."""
 
     quality: Tensor
@@ -124,7 +123,25 @@ class Distortion:
         return loss.index_add(0, indices, scale * (1 - similarity))
 
 
-class CodecLoss(nn.Module):
+class SplitLoss(nn.Module, ABC):
+    """A loss in two parts, so that the second can be a CUDA graph: what depends on chance for its shape is in one."""
+
+    distortion: Distortion
+
+    def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
+        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse (on [0, 255]), lpips and others."""
+        return self.evaluate(self.prepare(x, weights), weights)
+
+    @abstractmethod
+    def prepare(self, x: Tensor, weights: StageWeights) -> tuple[Tensor, ...]:
+        """Everything that is drawn, in shapes that never change."""
+
+    @abstractmethod
+    def evaluate(self, inputs: tuple[Tensor, ...], weights: StageWeights) -> dict[str, Tensor]:
+        """The scalars of what `prepare` gives."""
+
+
+class CodecLoss(SplitLoss):
     """The codec under its loss. The codec is a submodule, so that data-parallel wrappers see every parameter."""
 
     def __init__(self, codec: ConditionalCodec, config: LossConfig, lpips: Lpips | None) -> None:
@@ -133,17 +150,12 @@ class CodecLoss(nn.Module):
         self.codec, self.config, self.distortion = codec, config, Distortion(config, lpips)
         self.schedule = schedule.get(codec.config.schedule)
 
-    def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
-        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, bpp, mse (on [0, 255]), lpips."""
-        return self.evaluate(self.prepare(x, weights), weights)
-
     def prepare(self, x: Tensor, weights: StageWeights) -> tuple[Tensor, ...]:
-        """The pictures and their quality, realism and t; see `graph.SplitLoss`."""
-        knobs = Conditioning.sample(x.shape[0], weights.continuous, x.device)
-        return x, knobs.quality, knobs.realism, knobs.t
+        """The pictures and their quality, realism and t."""
+        return x, *Conditioning.sample(x.shape[0], weights.continuous, x.device)
 
     def evaluate(self, inputs: tuple[Tensor, ...], weights: StageWeights) -> dict[str, Tensor]:
-        """The scalars of what `prepare` gives."""
+        """The scalars, bpp among them."""
         x, knobs = inputs[0], Conditioning(*inputs[1:])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not weights.freeze_latents):
             y_hat, y_bits, z_bits = self.codec.code(x, knobs.quality)

@@ -15,26 +15,26 @@ weighted by min-SNR as there, by max(SNR, 1) in progressive, and over gap in con
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regrain.conditional.frozen import FrozenModel
 from regrain.diffusion import sampler, schedule
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.denoisers import Student
+from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
 from regrain_lab.training.losses.codec import (
     SQUARED_ERROR_UNIT,
     Conditioning,
     Distortion,
+    SplitLoss,
     StageWeights,
     progress_scalars,
     rate_weight,
 )
 from regrain_lab.training.recipe import TEACHER_RESETS, DistillConfig, LossConfig
-from regrain_lab.training.student import Student, quantized_latents
 
 __all__ = ["Batch", "Distillation", "DistillationLoss", "Target", "ddim_step", "random_times", "rollout"]
 
@@ -42,8 +42,7 @@ ANCHORING = 8
 """How much wider gaps are where there is little noise (Geng et al. 2024, "Consistency Models Made Easy": k)."""
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Pictures and what is drawn for them: x and eps (B, 3, H, W), cond (B, C, H/16, W/16); guidance (B,) or None."""
 
     x: Tensor
@@ -54,13 +53,12 @@ class Batch:
 
     def select(self, indices: Tensor) -> "Batch":
         """Only these pictures."""
-        knobs = Conditioning(*(knob[indices] for knob in (self.knobs.quality, self.knobs.realism, self.knobs.t)))
+        knobs = Conditioning(*(knob[indices] for knob in self.knobs))
         guidance = None if self.guidance is None else self.guidance[indices]
         return Batch(self.x[indices], self.eps[indices], self.cond[indices], knobs, guidance)
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """At x_t (B, 3, H, W) and t (B,), given cond, the student is to estimate x_0.
 
     `weight` (B,) is that of its squared error; `perceptual` (B,) is 0 where LPIPS and MS-SSIM do not count.
@@ -203,30 +201,23 @@ def ddim_step(x_t: Tensor, x_0: Tensor, level_t: tuple[Tensor, Tensor], level_s:
     return alpha_s * x_0 + sigma_s * ((x_t - alpha_t * x_0) / sigma_t)
 
 
-class DistillationLoss(nn.Module):
+class DistillationLoss(SplitLoss):
     """The student under its loss; the student is a submodule."""
 
-    def __init__(self, models: Distillation, codec: FrozenModel, lpips: Lpips | None) -> None:
+    def __init__(self, models: Distillation, codec: FrozenCodec, lpips: Lpips | None) -> None:
         """`codec` makes the latents. Without `lpips` the perceptual term is left out."""
         super().__init__()
         self.student, self.models, self.codec = models.student, models, codec
         self.config, self.distortion = models.loss, Distortion(models.loss, lpips)
 
-    def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
-        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse to x (on [0, 255]), lpips."""
-        return self.evaluate(self.prepare(x, weights), weights)
-
     def prepare(self, x: Tensor, weights: StageWeights) -> tuple[Tensor, ...]:
-        """The pictures, what is drawn for them, and the method's target; see `graph.SplitLoss`."""
+        """The pictures, what is drawn for them, and the method's target."""
         batch = self._draw(x, weights)
-        target, guidance = self.models.target(batch, weights), () if batch.guidance is None else (batch.guidance,)
-        return (
-            x, batch.knobs.quality, batch.knobs.realism, target.x_t, target.t, target.x_0, target.weight, target.cond,
-            target.perceptual, *guidance,
-        )  # fmt: skip
+        guidance = () if batch.guidance is None else (batch.guidance,)
+        return x, batch.knobs.quality, batch.knobs.realism, *self.models.target(batch, weights), *guidance
 
     def evaluate(self, inputs: tuple[Tensor, ...], weights: StageWeights) -> dict[str, Tensor]:
-        """The scalars of what `prepare` gives."""
+        """The scalars."""
         x, quality, realism, x_t, t, x_0, weight, cond, perceptual, *guidance = inputs
         x_hat = self.student(x_t, t, cond, quality, realism, *guidance)
         error = weight * self.distortion.squared(x_hat - x_0) * SQUARED_ERROR_UNIT

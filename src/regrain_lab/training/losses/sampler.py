@@ -7,20 +7,18 @@ w(t) = 1 / (1 - k) is EDM's weight (Karras et al. 2022): the network's own outpu
 latents are frozen, so that every file stays as it is, and realism is 1: the faithful picture has a network of its own.
 """
 
-import copy
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from regrain.conditional.config import SAMPLING_SCHEDULE
-from regrain.conditional.frozen import FrozenModel
-from regrain.conditional.model import build_sampler, sampler_state
 from regrain.diffusion import schedule
-from regrain.diffusion.unet import SamplingDenoiser
 from regrain.diffusion.unet_config import RESIDUAL
-from regrain.entropy.exact import QUALITY_TOP
+from regrain.entropy.integer import QUALITY_TOP
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.denoisers import Sampler
+from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
 from regrain_lab.training.losses.codec import (
     SQUARED_ERROR_UNIT,
     Distortion,
@@ -28,14 +26,11 @@ from regrain_lab.training.losses.codec import (
     progress_scalars,
     rate_weight,
 )
-from regrain_lab.training.losses.discriminator import Discriminator
 from regrain_lab.training.losses.distillation import random_times, rollout
-from regrain_lab.training.losses.edges import edge_map
-from regrain_lab.training.losses.texture import STAGES, TextureDistances
+from regrain_lab.training.losses.texture import TextureDistances
 from regrain_lab.training.recipe import LossConfig
-from regrain_lab.training.student import quantized_latents
 
-__all__ = ["LEVELS", "Sampler", "SamplerLoss", "initial_sampler"]
+__all__ = ["LEVELS", "SamplerLoss"]
 
 VIEWS: Final = 2
 """Noise levels at which the network sees every crop of a batch, whose latents are computed once."""
@@ -45,46 +40,16 @@ LOW_QUALITIES: Final = 0.5
 LEVELS: Final = schedule.get(SAMPLING_SCHEDULE)
 
 
-class Sampler(nn.Module):
-    """A sampling denoiser to train, behind the latents of the file that it starts from."""
-
-    def __init__(self, denoiser: SamplingDenoiser, lineage: dict[str, Any], *, adversary: bool = False) -> None:
-        """`lineage` is what a checkpoint says of the network; `adversary` trains a discriminator beside it."""
-        super().__init__()
-        self.denoiser, self.lineage = denoiser, lineage
-        self.adversary = Discriminator(STAGES) if adversary else None
-
-    @property
-    def config(self) -> "Sampler":
-        """The sampler itself, which gives the lineage."""
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """The lineage, as plain JSON types."""
-        return self.lineage
-
-
-@torch.no_grad()
-def initial_sampler(model: FrozenModel) -> SamplingDenoiser:
-    """A sampling denoiser to train: the model's, or else its denoiser with a new entry for x_t."""
-    if model.sampler is not None:
-        return copy.deepcopy(model.sampler).requires_grad_(True)
-    sampler = build_sampler(model.config)
-    entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
-    sampler.load_state_dict(sampler_state(model.denoiser.state_dict(), sampler) | entry)
-    return sampler.to(model.device)
-
-
 class SamplerLoss(nn.Module):
     """The sampler under its loss; the sampler is a submodule."""
 
     def __init__(
-        self, network: Sampler, model: FrozenModel, config: LossConfig, lpips: Lpips | None,
+        self, network: Sampler, codec: FrozenCodec, config: LossConfig, lpips: Lpips | None,
         textures: TextureDistances | None = None,
     ) -> None:  # fmt: skip
-        """`model` makes the latents. Without `lpips`, or `textures`, their terms are left out."""
+        """`codec` makes the latents. Without `lpips`, or `textures`, their terms are left out."""
         super().__init__()
-        self.network, self.model, self.config = network, model, config
+        self.network, self.codec, self.config = network, codec, config
         self.distortion, self.textures = Distortion(config, lpips, float32=False), [textures]  # a list: no submodule
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
@@ -93,7 +58,7 @@ class SamplerLoss(nn.Module):
         With textures also vgg and texture, and with a discriminator its own loss, adversary, and deceit.
         """
         quality = _random_qualities(len(x), x.device)
-        cond, ones = quantized_latents(self.model, x, quality), torch.ones_like(quality)
+        cond, ones = quantized_latents(self.codec, x, quality), torch.ones_like(quality)
         context = self.network.denoiser.context(cond, quality, ones)
         x, quality, cond, ones, context = (
             values.repeat(VIEWS, *[1] * (values.dim() - 1)) for values in (x, quality, cond, ones, context)
@@ -102,7 +67,7 @@ class SamplerLoss(nn.Module):
         x_hat = self.network.denoiser(x_t, t, cond, quality, ones, context)
         noise = (-LEVELS.log_snr(t)).exp()
         weight = torch.where(on_rollout, 1.0, ((RESIDUAL**2 + noise) / noise).clamp(max=WEIGHT_MAX))
-        error = weight * self._squared_error(x_hat, x) * SQUARED_ERROR_UNIT
+        error = weight * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
         rho = ones * self.distortion.perceptual_weight(weights)
         total, distance = self.distortion.mix(error, x_hat, x, rho, weights)
         scalars, discriminator_loss = progress_scalars(x_hat, x, distance, rho), x.new_zeros(())
@@ -114,13 +79,6 @@ class SamplerLoss(nn.Module):
             total = total.index_add(0, indices, rho[indices] * weights.texture * distances)
         loss = (total * rate_weight(self.config, quality) ** -self.config.balance).mean()
         return {"loss": loss + discriminator_loss, **scalars}
-
-    def _squared_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        """The squared error of each picture (B,), with what strong edges add to it."""
-        error = self.distortion.squared(x_hat - x)
-        if not self.config.edge_weight:
-            return error
-        return error + self.config.edge_weight * (edge_map(x) * (x_hat - x).square()).mean((1, 2, 3))
 
     def _texture(self, textures: TextureDistances, x_hat: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What textures add to the loss of each picture (B,), and the scalars; all are 0 where B is 0."""

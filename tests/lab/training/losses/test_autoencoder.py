@@ -12,7 +12,7 @@ from regrain import torch_checkpoint
 from regrain.errors import ModelError
 from regrain.palette.autoencoder import Autoencoder, AutoencoderConfig
 from regrain_lab.training.loop import WEIGHTS, main
-from regrain_lab.training.losses.autoencoder import AutoencoderLoss
+from regrain_lab.training.losses.autoencoder import AutoencoderLoss, divergence
 from regrain_lab.training.losses.codec import SQUARED_ERROR_UNIT, StageWeights
 from regrain_lab.training.recipe import LossConfig
 from regrain_lab.training.validation import LATENT_NOISES, by_latent_noise, latent_moments
@@ -97,11 +97,15 @@ def test_moments_are_of_each_channel():
 def test_weights_load_and_their_latents_are_normalised(weights):
     model = regrain.load(weights, device="cpu")
     assert model.denoiser is None
-    x, moments = crops(1)[0], model.space.moments
-    raw = model.space.network.encode(x[None])[0][0]
-    expected = (raw.numpy() - moments.shift) / moments.scale
+    tensors, _ = torch_checkpoint.load(weights)
+    own = {name: tensor for name, tensor in tensors.items() if name.startswith("autoencoder.")}
+    network = torch_checkpoint.network(lambda: Autoencoder(SMALL), own, "autoencoder.")
+    shift, scale = (tensors[f"moments.{name}"].numpy()[:, None, None] for name in ("shift", "scale"))
+    x = crops(1)[0]
+    raw = network.encode(x[None])[0][0]
+    expected = (raw.numpy() - shift) / scale
     np.testing.assert_allclose(model.space.encode(x.numpy()), expected, rtol=1e-5, atol=1e-6)
-    wanted = model.space.network.decode(raw[None])[0].clamp(-1, 1)
+    wanted = network.decode(raw[None])[0].clamp(-1, 1)
     np.testing.assert_allclose(model.space.decode(expected), wanted, rtol=1e-5, atol=1e-5)
     assert torch_checkpoint.load_metadata(weights)["latent_fingerprint"] == model.fingerprint.hex()
 
@@ -109,7 +113,8 @@ def test_weights_load_and_their_latents_are_normalised(weights):
 def test_a_latent_prior_ships_with_the_autoencoder_and_keeps_its_fingerprint(weights, tmp_path):
     folder = main(latent_recipe(tmp_path, weights))
     model, before = regrain.load(folder / WEIGHTS), regrain.load(weights)
-    assert model.denoiser.prior.config.channels == 4
+    assert model.denoiser is not None
+    assert torch_checkpoint.load_metadata(folder / WEIGHTS)["config"]["channels"] == 4
     assert model.fingerprint == before.fingerprint
     assert (model.recipe, before.recipe) == ("over", "tiny")
     latents = np.zeros((4, 7, 9), np.float32)
@@ -123,3 +128,10 @@ def test_what_a_latent_prior_cannot_be_trained_on_is_said_first(weights, tmp_pat
         main(latent_recipe(tmp_path, tmp_path / "none.safetensors"))
     with pytest.raises(ModelError, match=r"latents of 4 channels, \[prior\] has 3"):
         main(latent_recipe(tmp_path, weights, PRIOR.replace("channels = 4", "channels = 3")))
+
+
+def test_divergence_is_that_of_gaussians():
+    assert divergence(torch.zeros(()), torch.zeros(())) == 0
+    given = torch.distributions.Normal(torch.tensor(0.7), torch.tensor(0.3))
+    expected = torch.distributions.kl_divergence(given, torch.distributions.Normal(0.0, 1.0))
+    assert divergence(torch.tensor(0.7), torch.tensor(2 * math.log(0.3))) == pytest.approx(float(expected), rel=1e-6)

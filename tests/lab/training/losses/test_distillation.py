@@ -10,11 +10,12 @@ from torch import nn
 from lab.training.tiny import crops
 from lab.training.tiny_student import full, origin, shaken
 from regrain.diffusion import sampler
+from regrain_lab.trainable.denoisers import Student
+from regrain_lab.trainable.frozen import quantized_latents
 from regrain_lab.training.losses.codec import Conditioning, StageWeights
 from regrain_lab.training.losses.distillation import Batch, Distillation, DistillationLoss, ddim_step
 from regrain_lab.training.recipe import METHODS, DistillConfig, LossConfig
 from regrain_lab.training.state import State
-from regrain_lab.training.student import Student, quantized_latents
 
 PLAIN = StageWeights(1.0, 1.0, 0.0, freeze_latents=True)
 
@@ -68,7 +69,7 @@ def test_a_step_by_progressives_target_arrives_where_two_of_the_teacher_do(model
     assert target.t.max() <= 1
     for i, t in enumerate(target.t.tolist()):
         one, x_t = example([t]), target.x_t[i : i + 1]
-        one = replace(one, cond=batch.cond[i : i + 1])
+        one = one._replace(cond=batch.cond[i : i + 1])
         times = (t, t - 0.5 / count, t - 1 / count)
         arrived = x_t
         for there, here in pairwise(times):
@@ -161,7 +162,7 @@ def test_dropout_hides_latents_and_asks_for_no_texture_then(tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_reach_the_student_alone(tmp_path, method):
     models = networks(tmp_path)
-    model = origin(tmp_path).model
+    model = origin(tmp_path)
     objective = DistillationLoss(models, model, None)
     rules = replace(PLAIN, method=method, sampling_steps=2, gap=0.5, continuous=0.5)
     torch.manual_seed(0)
@@ -177,7 +178,7 @@ def test_gradients_reach_the_student_alone(tmp_path, method):
 def test_estimates_first_keep_no_gradient_from_what_follows(tmp_path):
     """Autocast remembers the weights that it has cast, and those of an estimate were cast without a graph."""
     models = networks(tmp_path, guided=False)
-    objective = DistillationLoss(models, origin(tmp_path).model, None)
+    objective = DistillationLoss(models, origin(tmp_path), None)
     with torch.autocast("cpu", torch.bfloat16):
         loss = objective(crops(), replace(PLAIN, method="consistency", gap=0.5))["loss"]
     loss.backward()
@@ -189,7 +190,7 @@ def test_the_loss_of_none_is_the_codecs(tmp_path, monkeypatch):
     from regrain_lab.training.losses import codec
 
     models = networks(tmp_path, guided=False)
-    model, x = origin(tmp_path).model, crops()
+    model, x = origin(tmp_path), crops()
     batch = example([1.0, 0.4])
     monkeypatch.setattr(Conditioning, "sample", lambda *_: batch.knobs)
     rules = replace(PLAIN, method="none")
@@ -225,7 +226,7 @@ def test_texture_is_judged_by_picture_or_target(tmp_path, monkeypatch, judge):
     monkeypatch.setattr(Conditioning, "sample", lambda *_: example([1.0, 1.0]).knobs)
     monkeypatch.setattr("regrain_lab.training.losses.codec._random_view", lambda pair: pair)
     x = crops()
-    DistillationLoss(models, origin(tmp_path).model, stub)(x, replace(PLAIN, method="progressive"))
+    DistillationLoss(models, origin(tmp_path), stub)(x, replace(PLAIN, method="progressive"))
     assert torch.equal(stub.seen[0], x) == (judge == "picture")
 
 
@@ -233,7 +234,7 @@ def test_texture_is_judged_by_picture_or_target(tmp_path, monkeypatch, judge):
 def test_a_batch_is_learnt(tmp_path, method):
     """40 steps on one picture bring the loss down."""
     models = networks(tmp_path)
-    objective = DistillationLoss(models, origin(tmp_path).model, None)
+    objective = DistillationLoss(models, origin(tmp_path), None)
     state, x, losses = State(models.student, 0.9, models.teacher), crops(1), []
     rules = replace(PLAIN, method=method, sampling_steps=1, gap=0.5)
     for number in range(40):

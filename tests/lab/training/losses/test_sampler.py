@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 import regrain
 from lab.training.tiny_student import STUDENT_HEAD, origin, write_student
 from regrain_lab.metrics.backbones import VGG_CHANNELS, vgg16
+from regrain_lab.trainable.denoisers import Sampler, initial_sampler
+from regrain_lab.trainable.discriminator import Discriminator
 from regrain_lab.training import loop
 from regrain_lab.training.losses.codec import StageWeights
-from regrain_lab.training.losses.discriminator import Discriminator
-from regrain_lab.training.losses.sampler import LEVELS, Sampler, SamplerLoss, initial_sampler
+from regrain_lab.training.losses.sampler import LEVELS, SamplerLoss
 from regrain_lab.training.losses.texture import STAGES, TextureDistances
 from regrain_lab.training.recipe import LossConfig
 
@@ -44,11 +45,11 @@ sampling_steps = 4
 @pytest.fixture
 def teacher(tmp_path):
     torch.manual_seed(0)
-    return origin(tmp_path).model
+    return origin(tmp_path)
 
 
 def network(model) -> Sampler:
-    return Sampler(initial_sampler(model), {})
+    return Sampler(model)
 
 
 def rules(**changes) -> StageWeights:
@@ -57,13 +58,13 @@ def rules(**changes) -> StageWeights:
 
 def test_a_sampler_begins_as_the_denoiser_that_ships_where_x_t_says_nothing(teacher):
     """At t = 1 it differs by what enters with x_t alone, whose kernels are drawn anew."""
-    begun, cond, one = initial_sampler(teacher), torch.randn(1, 8, 4, 4), torch.ones(1)
+    begun, cond, one = initial_sampler(teacher.networks), torch.randn(1, 8, 4, 4), torch.ones(1)
     for name in ("weight", "bias"):
         getattr(begun.enter_x, name).data.zero_()
     sketch, half = begun.sketch(cond), one / 2
     alpha = float(begun.schedule.alpha(one))
     found = begun(alpha * sketch, one, cond, half, one)
-    wanted = teacher.denoiser(torch.zeros_like(sketch), one, cond, half, one)
+    wanted = teacher.networks.denoiser(torch.zeros_like(sketch), one, cond, half, one)
     skip = 0.1**2 / (0.1**2 + math.exp(-0.45))
     torch.testing.assert_close(found - sketch, (1 - skip) ** 0.5 * (wanted - sketch), rtol=1e-3, atol=1e-4)
 

@@ -1,0 +1,61 @@
+"""The flags that `encode` and `decode` have alike: metadata, and many pictures at once."""
+
+import argparse
+
+__all__ = ["add_many", "add_metadata"]
+
+_BLOCKS, _STRIPPED = ("exif", "icc", "xmp"), ("icc",)
+_MOST_JOBS = 1024
+
+
+def add_metadata(parser: argparse.ArgumentParser) -> None:
+    """What goes along with a picture; `keep` among the options are names of blocks."""
+    group = parser.add_argument_group("metadata", "what is left out changes neither colours nor orientation")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--strip",
+        dest="keep",
+        action="store_const",
+        const=_STRIPPED,
+        help="leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation",
+    )
+    which.add_argument(
+        "--keep",
+        type=_blocks,
+        metavar="BLOCKS",
+        help="any of exif (GPS among it), icc, xmp (may hold GPS, too) with commas, or none (default: all three); "
+        "without icc the colours become sRGB",
+    )
+    group.add_argument("--preserve-times", action="store_true", help="OUT gets the time of change of IN")
+    parser.set_defaults(keep=_BLOCKS)
+
+
+def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
+    """What is for many pictures alone; `formats` where they can be written in several."""
+    group = parser.add_argument_group("many pictures", "where IN is a folder or a pattern, or OUT ends in /")
+    group.add_argument("--jobs", metavar="N", type=_jobs, help="pictures at once, a thread each (default: one a core)")
+    group.add_argument("--skip-existing", action="store_true", help="go on: what is written already stays")
+    group.add_argument("--dry-run", action="store_true", help="say what would be written where, and write nothing")
+    what = "add a line of JSON a picture: source, target, bytes, seconds, sha256, error"
+    group.add_argument("--manifest", metavar="FILE", help=what)
+    what = "processes of this machine (default), or ray: a cluster, needs regrain[ray]"
+    group.add_argument("--engine", choices=("processes", "ray"), default="processes", help=what)
+    what = "of a cluster that is running (default: $RAY_ADDRESS, or one that is started here)"
+    group.add_argument("--ray-address", metavar="HOST:PORT", help=what)
+    if formats:
+        what = "of the pictures that are written, by its suffix: jpg, webp, tif (default: png)"
+        group.add_argument("--format", metavar="SUFFIX", help=what)
+    parser.set_defaults(inputs=[])
+
+
+def _blocks(text: str) -> tuple[str, ...]:
+    names = set() if text == "none" else set(text.split(","))
+    if names - set(_BLOCKS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; {', '.join(_BLOCKS)} with commas are, or none")
+    return tuple(name for name in _BLOCKS if name in names)
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST_JOBS} is")
+    return int(text)

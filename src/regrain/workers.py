@@ -1,0 +1,277 @@
+"""`Encoder` and `Decoder`: `encode` and `decode` as objects that travel to where the pictures are.
+
+Invariants: they hold options alone, so that they are pickled in a few hundred bytes; weights are loaded at the first
+call in each process, once; networks get `threads` threads, so that a process a core disturbs no other, and so that the
+pixels do not depend on how many there are.
+
+    batch     a list of pictures or files          -> a list of what they become
+              columns by name, such as Ray's       -> the same columns and one more
+"""
+
+import io
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast, overload
+
+from regrain.errors import RegrainError, UsageError
+from regrain.loading import threads_at_most
+from regrain.options import check_arguments
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from regrain.image import Picture
+    from regrain.image.sources import Picturelike
+    from regrain.options import Sampler
+
+    Batch = Mapping[str, Sequence[object]]
+    Filelike = str | os.PathLike[str] | bytes | BinaryIO
+    Decoded = NDArray[np.uint8] | Image | bytes
+
+__all__ = ["Decoder", "Encoder"]
+
+_BLOCKS = ("exif", "icc", "xmp")
+_ERRORS = ("raise", "column")
+_MOST_THREADS = 1024
+
+
+class _Worker:
+    """What both have: a column in, a column out, threads, and what becomes of errors."""
+
+    def __init__(self, column: str, into: str, errors: str, threads: int | None, keep: Collection[str]) -> None:
+        """Check what `Encoder` and `Decoder` say of these."""
+        if errors not in _ERRORS:
+            raise UsageError(f"errors is {errors!r}; allowed are {', '.join(_ERRORS)}")
+        if threads is not None and (isinstance(threads, bool) or threads not in range(1, _MOST_THREADS + 1)):
+            raise UsageError(f"threads is {threads!r}; allowed is a whole number from 1 to {_MOST_THREADS}, or None")
+        if isinstance(keep, str) or not set(keep) <= set(_BLOCKS):
+            raise UsageError(f"keep is {keep!r}; allowed are any of {', '.join(_BLOCKS)}")
+        self._column, self._into, self._errors, self._threads = column, into, errors, threads
+        self._keep = tuple(block for block in _BLOCKS if block in keep)
+
+    def _one(self, item: object) -> object:
+        """What becomes of one item of a batch."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _capped(self) -> Iterator[None]:
+        """Networks of ONNX Runtime and of torch on the CPU have so many threads, whatever the process had before."""
+        torch = sys.modules.get("torch")
+        before = torch.get_num_threads() if torch and self._threads else None
+        try:
+            with threads_at_most(self._threads):
+                if torch and self._threads:
+                    torch.set_num_threads(self._threads)
+                yield
+        finally:
+            if torch and before:
+                torch.set_num_threads(before)
+
+    def _columns(self, batch: "Batch") -> dict[str, object]:
+        """The batch with a column more, and a column `error` where failures are to go there."""
+        if self._column not in batch:
+            raise UsageError(f"column is {self._column!r}; the batch has {', '.join(sorted(batch))}")
+        results: list[object] = []
+        failures: list[str | None] = []
+        for item in batch[self._column]:
+            try:
+                results.append(self._one(_whole(item)))
+                failures.append(None)
+            except RegrainError as error:
+                if self._errors == "raise":
+                    raise
+                results.append(None)
+                failures.append(f"{type(error).__name__}: {error}")
+        told = {"error": failures} if self._errors == "column" else {}
+        return {**batch, self._into: results, **told}
+
+
+def _whole(item: object) -> object:
+    """The bytes, or else the path, of an item that Hugging Face's `Image(decode=False)` gives; others as they are."""
+    if isinstance(item, Mapping) and {"bytes", "path"} & item.keys():
+        data = item.get("bytes")
+        return item.get("path") if data is None else data
+    return item
+
+
+def _plain(model: object) -> str | None:
+    """A model by its name, which can travel; raises UsageError for one that is loaded."""
+    if model is None:
+        return None
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    raise UsageError(f"model is a loaded {type(model).__name__}; allowed is its path, or a method's name")
+
+
+class Encoder(_Worker):
+    """Pictures to .rgn files, batch by batch, in whatever process it is sent to.
+
+    The options are those of `regrain.encode`, but `model` is a name or a path. `keep` names the metadata that goes
+    along, of exif, icc and xmp: what is left out changes neither colours nor orientation. `threads` are those of the
+    networks in one process (None: all that there are). A batch with columns has pictures in `column` (paths, URLs,
+    bytes, arrays, Pillow's images), and gets their files as bytes in `into`. With `errors` "column" a picture that
+    fails is None there, and one line in the column `error`; "raise" ends at the first one.
+
+    Raises UsageError for an option out of range, when it is made; calls raise what `regrain.encode` raises.
+
+    >>> import numpy, pickle, regrain
+    >>> encoder = pickle.loads(pickle.dumps(regrain.Encoder(quality=30)))
+    >>> [data[:4] for data in encoder([numpy.zeros((24, 32, 3), numpy.uint8)])]
+    [b'\\x9fRGN']
+    """
+
+    def __init__(
+        self,
+        *,
+        quality: float | None = None,
+        target_size: int | None = None,
+        target_bpp: float | None = None,
+        tile: int = 1024,
+        method: str | None = None,
+        model: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        max_pixels: int = 250_000_000,
+        max_memory: int | None = None,
+        keep: Collection[str] = _BLOCKS,
+        threads: int | None = 1,
+        column: str = "image",
+        into: str = "rgn",
+        errors: Literal["raise", "column"] = "raise",
+    ) -> None:
+        """Check the options; nothing is loaded."""
+        super().__init__(column, into, errors, threads, keep)
+        self._knobs = check_arguments(
+            quality=quality,
+            target_size=target_size,
+            target_bpp=target_bpp,
+            tile=tile,
+            method=method,
+            model=_plain(model),
+            device=device,
+            max_pixels=max_pixels,
+            max_memory=max_memory,
+        )
+
+    @overload
+    def __call__(self, batch: "Batch") -> dict[str, object]: ...
+    @overload
+    def __call__(self, batch: "Sequence[Picturelike]") -> list[bytes]: ...
+    def __call__(self, batch: "Batch | Sequence[Picturelike]") -> dict[str, object] | list[bytes]:
+        """The batch with a column of files, or the files of a list of pictures."""
+        if isinstance(batch, Mapping):
+            return self._columns(batch)
+        return [self.encode(image) for image in batch]
+
+    def encode(self, image: "Picturelike") -> bytes:
+        """The .rgn file of one picture, as `regrain.encode` writes it."""
+        return self._one(image)
+
+    def _one(self, item: object) -> bytes:
+        from regrain import codec, image
+
+        knobs = dict(self._knobs)
+        picture = image.read(image.as_source(item), max_pixels=knobs.pop("max_pixels"))
+        with self._capped():
+            return codec.encode(image.select_metadata(picture, self._keep), **knobs)
+
+
+class Decoder(_Worker):
+    """.rgn files to pictures, batch by batch, in whatever process it is sent to.
+
+    The options are those of `regrain.decode`, but `model` is a name or a path, and there is no map of realism, which
+    belongs to one picture; `keep`, `threads` and `errors` are as in `Encoder`. A batch with columns has files in
+    `column` (bytes, paths, URLs), and gets pictures in `into`. What they are is `output`: "array" is uint8 (H, W, C),
+    of 1 to 4 channels, grey or RGB and perhaps alpha; "pillow" is Pillow's image; the name of a format, such as "png"
+    or "webp", is the bytes of such a file.
+
+    >>> import numpy, regrain
+    >>> file = regrain.encode(numpy.zeros((24, 32, 3), numpy.uint8), quality=30)
+    >>> [array.shape for array in regrain.Decoder(realism=0)([file])]
+    [(24, 32, 3)]
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int | Literal["auto"] | None = None,
+        budget: float | None = None,
+        realism: float = 1.0,
+        eta: float = 0.0,
+        seed: int = 0,
+        init_noise: float = 1.0,
+        sampler: "Sampler" = "ddim",
+        partial: bool = False,
+        region: tuple[int, int, int, int] | None = None,
+        max_size: int | None = None,
+        model: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        max_pixels: int = 250_000_000,
+        max_memory: int | None = None,
+        keep: Collection[str] = _BLOCKS,
+        threads: int | None = 1,
+        column: str = "rgn",
+        into: str = "image",
+        errors: Literal["raise", "column"] = "raise",
+        output: str = "array",
+    ) -> None:
+        """Check the options; nothing is loaded."""
+        super().__init__(column, into, errors, threads, keep)
+        self._output = output
+        self._time = {"steps": steps, "budget": budget}
+        check_arguments(**self._time)
+        self._knobs = check_arguments(
+            realism=realism,
+            eta=eta,
+            seed=seed,
+            init_noise=init_noise,
+            sampler=sampler,
+            partial=partial,
+            region=region,
+            max_size=max_size,
+            model=_plain(model),
+            device=device,
+            max_pixels=max_pixels,
+            max_memory=max_memory,
+        )
+
+    @overload
+    def __call__(self, batch: "Batch") -> dict[str, object]: ...
+    @overload
+    def __call__(self, batch: "Sequence[Filelike]") -> "list[Decoded]": ...
+    def __call__(self, batch: "Batch | Sequence[Filelike]") -> "dict[str, object] | list[Decoded]":
+        """The batch with a column of pictures, or the pictures of a list of files."""
+        if isinstance(batch, Mapping):
+            return self._columns(batch)
+        return [self.decode(data) for data in batch]
+
+    def decode(self, data: "Filelike") -> "Decoded":
+        """One picture, as `output` says."""
+        return self._one(data)
+
+    def _one(self, item: object) -> "Decoded":
+        from regrain import codec, image
+        from regrain.files import read_file
+
+        data = read_file(cast("Filelike", item), self._knobs["max_pixels"])
+        with self._capped():
+            picture = codec.decode(data, **check_arguments(**self._time), **self._knobs)
+        return self._as_output(image.select_metadata(picture, self._keep))
+
+    def _as_output(self, picture: "Picture") -> "Decoded":
+        """The picture as an array, an image of Pillow's or a file."""
+        if self._output == "pillow":
+            return picture.to_pillow()
+        if self._output == "array":
+            import numpy as np
+
+            planes = [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha[..., None]]
+            return np.concatenate(planes, axis=2)
+        from regrain import image
+
+        buffer = io.BytesIO()
+        image.write(picture, buffer, format=self._output, name="picture")
+        return buffer.getvalue()

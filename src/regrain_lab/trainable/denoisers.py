@@ -1,0 +1,122 @@
+"""The denoisers that train behind latents that stay as they are: the student, and the sampler.
+
+A guided student takes the guidance weight w as a vector that is added to its embedding, which enters every block
+through an affine map. For any one w it is therefore an ordinary denoiser, whose maps have  bias + weight g(w)  for
+bias; w = 0 changes nothing in a student that has not learned. Tests hold both.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from regrain import torch_checkpoint
+from regrain.conditional.torch_backend import TorchNetworks
+from regrain.conditional.transform import build_sampler, sampler_state
+from regrain.diffusion import parametrize, schedule
+from regrain.diffusion.unet import Denoiser, SamplingDenoiser
+from regrain.layers import Embedding, FilmBlock
+from regrain_lab.trainable.discriminator import Discriminator
+from regrain_lab.trainable.frozen import FrozenCodec
+
+__all__ = ["GuidanceEmbedding", "Sampler", "Student", "initial_sampler"]
+
+
+class GuidanceEmbedding(nn.Module):
+    """g(w): the guidance weight over its largest, (B,) in [0, 1] -> (B, E), zero at first (Meng et al. 2023)."""
+
+    def __init__(self, size: int) -> None:
+        """`size` is that of the denoiser's embedding, E."""
+        super().__init__()
+        self.embed = Embedding(1, size)
+        last = cast(nn.Linear, self.embed.mlp[2])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, guidance: Tensor) -> Tensor:
+        """The vector of each weight."""
+        vector: Tensor = self.embed(guidance[:, None])
+        return vector
+
+
+class Lineage(dict[str, Any]):
+    """What a checkpoint says of a network, as plain JSON types: the file that it comes from, and what shapes it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, as configurations give it."""
+        return {**self}
+
+
+class Student(nn.Module):
+    """A denoiser to train, of the teacher's shape, that estimates x_0; the denoiser's tensors are `denoiser.*`."""
+
+    def __init__(self, teacher: FrozenCodec, *, guided: bool) -> None:
+        """Copy the denoiser in float32; `guided` adds a GuidanceEmbedding."""
+        super().__init__()
+        config, fingerprint = teacher.config, torch_checkpoint.fingerprint(teacher.tensors).hex()
+        self.config = Lineage(model=config.to_dict(), teacher=fingerprint, guided=guided)
+        self.prediction, self.schedule = config.parametrization, schedule.get(config.schedule)
+        self.denoiser = copy.deepcopy(teacher.networks.denoiser).requires_grad_(True)
+        self.guide = GuidanceEmbedding(config.denoiser.embedding) if guided else None
+
+    def forward(
+        self, x_t: Tensor, t: Tensor, cond: Tensor, quality: Tensor, realism: Tensor, guidance: Tensor | None = None
+    ) -> Tensor:
+        """The estimate of x_0, (B, 3, H, W) in the type of x_t, not clamped; arguments as Denoiser's.
+
+        `guidance`, (B,), is the weight over its largest, in [0, 1]; a student that is not guided takes none.
+        """
+        vector = self.guide(guidance) if self.guide and guidance is not None else None
+        with _embedding_offset(self.denoiser, vector):
+            output = self.denoiser(x_t, t, cond, quality, realism).to(x_t.dtype)
+        alpha, sigma = self.schedule.levels(t)
+        return parametrize.to_x0(self.prediction, output, x_t, alpha, sigma)
+
+    @torch.no_grad()
+    def denoiser_at(self, guidance: float) -> Denoiser:
+        """An ordinary denoiser that does what the student does at one weight over its largest."""
+        denoiser = copy.deepcopy(self.denoiser)
+        if self.guide is not None:
+            vector = self.guide(next(self.guide.parameters()).new_tensor([guidance]))[0]
+            for block in denoiser.modules():
+                if isinstance(block, FilmBlock):
+                    cast(Tensor, block.film.bias).add_(block.film.weight @ vector)
+        return denoiser
+
+
+@contextmanager
+def _embedding_offset(denoiser: Denoiser, vector: Tensor | None) -> Iterator[None]:
+    """Within, `vector` (B, E), if any, is added to the denoiser's embedding."""
+    if vector is None:
+        yield
+        return
+    handle = denoiser.embed.register_forward_hook(lambda _module, _scalars, embedding: embedding + vector)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class Sampler(nn.Module):
+    """A sampling denoiser to train, of the codec's file or else its denoiser with a new entry for x_t."""
+
+    def __init__(self, codec: FrozenCodec, adversary: Sequence[int] = ()) -> None:
+        """With `adversary`, the channels of the features that it sees, a discriminator trains beside it."""
+        super().__init__()
+        self.config = Lineage(teacher=torch_checkpoint.fingerprint(codec.tensors).hex())
+        self.denoiser = initial_sampler(codec.networks)
+        self.adversary = Discriminator(adversary) if adversary else None
+
+
+@torch.no_grad()
+def initial_sampler(networks: TorchNetworks) -> SamplingDenoiser:
+    """A sampling denoiser to train: the one that is there, or else the denoiser with a new entry for x_t."""
+    if networks.sampler is not None:
+        return copy.deepcopy(networks.sampler).requires_grad_(True)
+    sampler = build_sampler(networks.config)
+    entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
+    sampler.load_state_dict(sampler_state(networks.denoiser.state_dict(), sampler) | entry)
+    return sampler.to(networks.target)
