@@ -1,7 +1,7 @@
 # make demo: set up the codec alone, encode and decode a photo.   make test: set up everything, run the tests.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint wheel clean distclean
+.PHONY: help demo test lint docs wheel clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,9 @@ help:
 	@echo "make demo   encode and decode a bundled photo                      (sets the codec up first, no torch)"
 	@echo "make test   run the tests                                          (sets everything up first)"
 	@echo "make test-many   the tests of buckets, clusters and loaders        (installs Ray, moto and others first)"
-	@echo "make lint   ruff and mypy;  make wheel   build into dist/;  make clean | distclean"
+	@echo "make lint   ruff and mypy;  make clean | distclean"
+	@echo "make docs   share/: the man page and the completions of shells, from the parser of the flags"
+	@echo "make wheel   the source distribution and the wheel, into dist/"
 	@echo "make bench   time and memory (some twenty minutes);  experiments/NAME/run.sh   each measurement of its own"
 	@echo "make results   results/0.1/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
 
@@ -106,8 +108,12 @@ lint: $(VENV)/.dev-stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.demo-stamp
+	$(PY) scripts/manual.py
+
 wheel: $(VENV)/.dev-stamp
-	$(PY) -m build --wheel
+	$(PY) -m build
+	$(PY) -m twine check --strict dist/*
 
 clean:
 	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
