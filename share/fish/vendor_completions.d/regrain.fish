@@ -73,7 +73,6 @@ complete -c regrain -n '__fish_seen_subcommand_from inspect' -s h -l help -d 'sh
 complete -c regrain -n '__fish_seen_subcommand_from inspect' -l json -d 'one JSON object on stdout (on stderr where OUT is -)'
 complete -c regrain -n '__fish_seen_subcommand_from inspect' -s v -l verbose -d 'say more; a traceback where something fails'
 complete -c regrain -n '__fish_seen_subcommand_from inspect' -l quiet -d 'say nothing but errors'
-complete -c regrain -n '__fish_seen_subcommand_from inspect' -l device -x -a 'onnx cpu cuda' -d 'onnx (default), or torch\'s cpu or cuda'
 complete -c regrain -n '__fish_seen_subcommand_from inspect' -l threads -x -d 'threads to compute with (default: $OMP_NUM_THREADS, or all cores)'
 complete -c regrain -n '__fish_seen_subcommand_from inspect' -f -k -a '(__fish_complete_suffix .rgn)'
 
