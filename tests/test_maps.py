@@ -1,5 +1,6 @@
 """Realism by place, and the map of what was drawn by chance: through the API, the command line and broken input."""
 
+import itertools
 import json
 
 import numpy as np
@@ -79,6 +80,16 @@ def test_where_nothing_is_drawn_the_map_is_0_and_says_so(data, caplog):
 def test_the_progressive_method_has_a_map_too():
     file = regrain.encode(np.random.default_rng(1).integers(0, 256, (*SHAPE, 3), np.uint8), method="progressive")
     assert regrain.deviation_map(file, seeds=2, steps=4, eta=1.0).mean() > 1
+
+
+@pytest.mark.parametrize(("method", "quality"), [("progressive", 30), ("palette", 0)])
+def test_the_samplers_of_the_other_methods_differ(method, quality):
+    file = regrain.encode(
+        np.random.default_rng(1).integers(0, 256, (*SHAPE, 3), np.uint8), method=method, quality=quality
+    )
+    drawn = {sampler: decoded(file, sampler=sampler, steps=6) for sampler in ("ddim", "ancestral", "second-order")}
+    for one, other in itertools.combinations(drawn.values(), 2):
+        assert np.abs(one - other).mean() > 0.05
 
 
 def test_the_command_writes_the_picture_and_its_map(data, tmp_path, capsys):

@@ -65,6 +65,11 @@ class DecodeOptions:
         """The eta of a DDIM step: an ancestral step with the posterior's variance is one with eta 1."""
         return 1.0 if self.sampler == "ancestral" else self.eta
 
+    @property
+    def order(self) -> int:
+        """Of the steps: 2 for second-order ones."""
+        return 2 if self.sampler == "second-order" else 1
+
     def cut(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
         """The region, or the reduction, of the whole pixels (height, width[, channels]) of a picture."""
         if self.region is not None:

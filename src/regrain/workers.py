@@ -54,7 +54,7 @@ class _Worker:
 
     def _one(self, item: object) -> object:
         """What becomes of one item of a batch."""
-        raise NotImplementedError
+        raise NotImplementedError("a worker says what becomes of one item")
 
     @contextmanager
     def _capped(self) -> Iterator[None]:

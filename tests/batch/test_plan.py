@@ -7,7 +7,7 @@ import pytest
 
 from batch.pictures import make_tree, write_picture
 from regrain.batch.plan import Task, has_pattern, is_folder, make_plan
-from regrain.errors import ImageError, OutputError, UsageError
+from regrain.errors import BitstreamError, ImageError, OutputError, UsageError
 
 
 def plan_of(inputs, output="out", existing="refuse", suffix=".rgn"):
@@ -78,7 +78,7 @@ def test_a_tree_without_a_picture_and_an_empty_one(tree):
     Path("empty/below/a.txt").write_text("no picture")
     with pytest.raises(ImageError, match=r"^empty: there is no picture among 1 files$"):
         plan_of(["empty"])
-    with pytest.raises(ImageError, match=r"^in: there is no .rgn file among 6 files$"):
+    with pytest.raises(BitstreamError, match=r"^in: there is no .rgn file among 6 files$"):
         plan_of(["in"], suffix=".png")
 
 

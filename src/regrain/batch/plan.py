@@ -17,7 +17,8 @@ from typing import Literal
 
 from regrain import places
 from regrain.batch.walk import walk
-from regrain.errors import ImageError, OutputError, UsageError, escape
+from regrain.bitstream import EXTENSION
+from regrain.errors import BitstreamError, ImageError, OutputError, UsageError, escape
 from regrain.places import Entry
 
 __all__ = ["Plan", "Task", "has_pattern", "is_folder", "make_plan"]
@@ -95,7 +96,8 @@ def make_plan(
         (plan.skipped if _is_whole(target, here) else plan.tasks).append(task)
     if not plan.pictures:
         others = f" among {plan.others} files" if plan.others else ""
-        raise ImageError(f"{escape(', '.join(inputs))}: there is no {suffix_kind(suffix)}{others}")
+        missing = ImageError if suffix == EXTENSION else BitstreamError
+        raise missing(f"{escape(', '.join(inputs))}: there is no {suffix_kind(suffix)}{others}")
     _settle(plan, existing, inodes)
     return plan
 

@@ -170,7 +170,7 @@ class _StepRule:
     @classmethod
     def of(cls, options: DecodeOptions, steps: int, schedule: Schedule, shape: tuple[int, ...]) -> Self:
         """The rule of these options, for pictures of this shape."""
-        second_order = options.sampler == "second-order" and steps > 1
+        second_order = options.order == 2 and steps > 1
         estimates = np.empty(shape, np.float32) if second_order else None
         return cls(schedule, sampler.time_grid(steps), options.step_noise, estimates)
 

@@ -150,17 +150,18 @@ def descend(
     steps: int,
     eta: float = 0.0,
     noise: Callable[[int], Image] | None = None,
+    order: int = 1,
 ) -> Image:
     """From x_t (..., H, W) at the first log-SNR, DDIM steps even in log-SNR towards the second; the last x_0 estimated.
 
     `denoise(x_t, log_snr)` returns x_0 and is called `steps` >= 1 times: one step is the estimate at once. `noise` is
-    as in `sample`, asked for only when eta > 0. Steps to the same time are one step: from the last log-SNR on all
-    that is left is the estimate. Raises UsageError for a log-SNR beyond +-REACH, and as `ddim_step`.
+    as in `sample`, asked for only when eta > 0, and so is `order`. Steps to the same time are one step: from the last
+    log-SNR on all that is left is the estimate. Raises UsageError for a log-SNR beyond +-REACH, and as `ddim_step`.
     """
     (first, last), levels = log_snr, LogLinear()
     way = max(0.0, last - first)
     grid = {levels.time(level): level for level in (first + way * k / steps for k in range(steps))}
-    x_t = _follow(lambda x, t: denoise(x, grid[t]), x_t, tuple(grid), levels, eta, noise)
+    x_t = _follow(lambda x, t: denoise(x, grid[t]), x_t, tuple(grid), levels, eta, noise, order)
     return denoise(x_t, grid[min(grid)])
 
 

@@ -98,4 +98,4 @@ def repair(
     z_t: Image = latents / (channel.gain * math.sqrt(1 + r * r))
     log_snrs = -2 * math.log(r), LOG_SNR_LAST
     steps, denoise = choose_steps(options.steps, estimate, z_t, log_snrs[0])
-    return descend(denoise, z_t, log_snrs, steps=steps, eta=options.step_noise, noise=fresh)
+    return descend(denoise, z_t, log_snrs, steps=steps, eta=options.step_noise, noise=fresh, order=options.order)

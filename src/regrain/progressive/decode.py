@@ -66,5 +66,5 @@ def reconstruct(
 
     log_snrs = reverse_process.steps(received)[-1].log_snr_after, LOG_SNR[1]
     count, denoise = choose_steps(options.steps, functools.partial(estimate, denoiser), x_t, log_snrs[0])
-    x_0 = descend(denoise, x_t, log_snrs, steps=count, eta=options.step_noise, noise=fresh)
+    x_0 = descend(denoise, x_t, log_snrs, steps=count, eta=options.step_noise, noise=fresh, order=options.order)
     return to_bytes(x_0[:, : size[0], : size[1]], grey)
