@@ -137,7 +137,7 @@ def _engine(
 def _say_outcome(outcome: "Outcome", left: int) -> None:
     """A line for each thing to know; raises the error of one that says how all others will end."""
     for note in outcome.notes:
-        named = note if note.startswith(outcome.source) else f"{outcome.source}: {note}"
+        named = note if note.startswith(outcome.source) else f"{outcome.source}: {note.removeprefix('picture: ')}"
         say(f"regrain: warning: {one_line(named)}", aside=True)
     if outcome.hopeless:
         more = f"; {left:,} more are not done, --skip-existing goes on" if left else ""
