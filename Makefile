@@ -25,7 +25,7 @@ help:
 	@echo "make docs   share/: the man page and the completions of shells, from the parser of the flags"
 	@echo "make wheel   the source distribution and the wheel, into dist/"
 	@echo "make bench   time and memory (some twenty minutes);  experiments/NAME/run.sh   each measurement of its own"
-	@echo "make results   results/0.1/RESULTS.md: every codec that is installed, by every metric (an hour or two; resumable)"
+	@echo "make results   results/0.1/RESULTS.md: every codec that is installed, by every metric (hours; resumable)"
 
 # PYTHON chooses the interpreter; without it, the first of python3, python3.14 ... python3.11 that is recent enough.
 $(BIN)/pip:
@@ -64,14 +64,17 @@ SHARED ?= ../shared
 # MS-Hyper takes part where recipes/ms-hyper.toml was trained. The last run adds the ways to decode one file, by realism
 # and by steps, as experiments/perception_distortion does finely; HEVC needs ffmpeg on the PATH.
 # JOBS=2 takes half as long; the times that are reported are taken afterwards, with nothing else running.
-EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak results/0.1 --jobs $(JOBS) --reference $(SHARED)/data/reference_rd \
+EVALUATE = $(PY) -m regrain evaluate $(SHARED)/data/kodak results/0.1 --jobs $(JOBS) \
+  --reference $(SHARED)/data/reference_rd \
   --weights $(SHARED)/data/weights/lpips_alex_v0.1.safetensors $(SHARED)/data/weights/lpips_squeeze_v0.1.safetensors
 MS_HYPER = runs/ms-hyper/weights.safetensors
 results: $(VENV)/.dev-stamp
 	test ! -e $(MS_HYPER) || \
 	  $(EVALUATE) --codecs regrain --model $(MS_HYPER) --realism 0 --qualities 5 20 35 50 65 80 95
-	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive-76dd7c26.safetensors --realism 0 --qualities 30 50 70 90
-	$(EVALUATE) --codecs regrain --model src/regrain/weights/palette-904e8a6e.safetensors --qualities 0 20 40 60 70 85 100
+	$(EVALUATE) --codecs regrain --model src/regrain/weights/progressive-76dd7c26.safetensors \
+	  --realism 0 --qualities 30 50 70 90
+	$(EVALUATE) --codecs regrain --model src/regrain/weights/palette-904e8a6e.safetensors \
+	  --qualities 0 20 40 60 70 85 100
 	$(EVALUATE)
 	$(EVALUATE) --codecs regrain --qualities 28 --realism 0 0.5 1 --steps 1 4 16
 	$(PY) scripts/figures.py

@@ -77,6 +77,27 @@ def test_where_nothing_is_drawn_the_map_is_0_and_says_so(data, caplog):
     assert "all 2 seeds give one picture" in caplog.text
 
 
+def test_all_seeds_take_the_steps_that_the_first_had_time_for(data, monkeypatch):
+    steps, decode = [], codec.decode
+
+    def decode_and_note(file, **knobs):
+        steps.append(knobs["steps"])
+        return decode(file, **knobs)
+
+    monkeypatch.setattr(codec, "decode", decode_and_note)
+    regrain.deviation_map(data, seeds=3, steps="auto", budget=0)
+    assert steps[1:] == [1, 1]
+
+
+def test_latents_are_decoded_once_for_both_pictures_of_a_mask(data, caplog):
+    larger = regrain.encode(np.zeros((48, 130, 3), np.uint8), tile=64)
+    section = next(one for one in regrain.inspect(larger).sections if one["name"] == "latents")
+    end = section["offset"] + section["length"] - 1
+    damaged = larger[:end] + bytes([larger[end] ^ 1]) + larger[end + 1 :]
+    regrain.decode(damaged, realism_map=np.full((48, 130), 90, np.uint8), partial=True)
+    assert len([record for record in caplog.records if "1 of 3 tiles are lost" in record.message]) == 1
+
+
 def test_the_progressive_method_has_a_map_too():
     file = regrain.encode(np.random.default_rng(1).integers(0, 256, (*SHAPE, 3), np.uint8), method="progressive")
     assert regrain.deviation_map(file, seeds=2, steps=4, eta=1.0).mean() > 1

@@ -22,6 +22,8 @@ def test_a_thumbnail_fits_a_small_machine():
 def test_more_of_anything_needs_more():
     least = memory.need(header(8000, 6000))
     assert least < memory.need(header(8000, 6000), steps=2)
+    assert memory.need(header(8000, 6000), second_order=True) == least
+    assert memory.need(header(8000, 6000), 2) + GB // 2 < memory.need(header(8000, 6000), 2, second_order=True)
     assert least < memory.need(header(8000, 6000, method=Method.PROGRESSIVE))
     assert least + 3 * GB < memory.need(header(8000, 6000, tile=8192))
     assert memory.need(header(1, 60000)) < memory.need(header(16, 60000))

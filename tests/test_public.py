@@ -164,6 +164,7 @@ def test_eta_goes_with_ddim_alone(sampler):
     [
         ({"seeds": 1}, r"^seeds is 1; allowed is a whole number from 2"),
         ({"quality": 3}, r"^quality is no option of deviation_map"),
+        ({"budget": 3}, r"^budget is 3 and steps are 2"),
     ],
 )
 def test_a_deviation_map_refuses_options_before_it_reads(options, error):

@@ -1,6 +1,8 @@
 """What need not be decoded: a region equals a crop of the whole, a thumbnail comes from the latents alone."""
 
 import io
+import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ from PIL import Image
 
 import regrain
 import regrain.pillow
-from regrain import bitstream, codec
+from regrain import bitstream, memory
 from regrain.cli import main
+from regrain.conditional import codec as conditional
 from regrain.conditional import decode as stations
+from regrain.conditional import grid
 from regrain.image import to_bytes
 
 SHAPE = 200, 330
@@ -168,5 +172,23 @@ def test_the_command_decodes_a_region_and_a_thumbnail(data, tmp_path, monkeypatc
 
 def test_limits_go_by_the_region():
     header = bitstream.Header(20_000, 20_000, 0, b"abcd", bitstream.Method.CONDITIONAL, tile=1024)
-    smaller = codec._header_of((5000, 5000, 256, 256), header)
+    smaller = memory.decoded_part(header, (5000, 5000, 256, 256))
     assert (smaller.width, smaller.height) == (2304, 2304)
+    assert memory.decoded_part(replace(header, method=bitstream.Method.PALETTE), (5000, 5000, 256, 256)).width == 20_000
+
+
+@pytest.mark.parametrize("tile", [64, 128, 1024])
+def test_the_margin_of_a_region_is_within_its_limits(tile):
+    header = bitstream.Header(4000, 4000, 0, b"abcd", bitstream.Method.CONDITIONAL, tile=tile)
+    for left, side in itertools.product((2001, 2015, 2016), (1, 15, 16, 17, 300)):
+        area = grid.Region.around((left, left, side, side), stations.HALO * conditional.MARGIN_STEPS, 250, 250)
+        assert area.width * grid.STRIDE <= memory.decoded_part(header, (left, left, side, side)).width
+
+
+def test_what_is_read_whole_for_a_region_counts(data):
+    region = 0, 0, 8, 8
+    enough = memory.need(memory.decoded_part(bitstream.read_header(data), region), steps=1, torch=False)
+    mask = np.zeros(SHAPE, np.uint8)
+    assert decoded(data, region=region, steps=1, max_memory=enough).shape == (8, 8, 3)
+    with pytest.raises(regrain.LimitError, match="see --max-memory"):
+        regrain.decode(data, region=region, steps=1, realism_map=mask, max_memory=enough)

@@ -80,7 +80,7 @@ def test_columns_go_along_and_one_is_added(files):
         ({"threads": 0}, "^threads is 0; allowed is a whole number from 1"),
         ({"threads": True}, "^threads is True"),
         ({"keep": "icc"}, "^keep is 'icc'; allowed are any of exif, icc, xmp"),
-        ({"keep": ["gps"]}, "^keep is .'gps'.; allowed"),
+        ({"keep": ["gps"]}, "^keep is gps; allowed"),
         ({"errors": "ignore"}, "^errors is 'ignore'; allowed are raise, column"),
         ({"model": np}, "^model is a loaded module; allowed is its path"),
     ],
@@ -128,6 +128,25 @@ def test_networks_have_the_threads_that_were_asked_for(monkeypatch):
     regrain.Encoder().encode(PIXELS[0])
     regrain.Encoder(threads=None).encode(PIXELS[0])
     assert asked == [3, 1, 7]
+
+
+def test_the_first_call_on_a_device_of_torch_has_these_threads_too():
+    pytest.importorskip("torch")
+    code = """
+import numpy, sys, regrain
+from regrain import codec
+codec.encode = lambda *_, **__: print(sys.modules["torch"].get_num_threads())
+regrain.Encoder(device="cpu", threads=3).encode(numpy.zeros((8, 8, 3), numpy.uint8))
+"""
+    env = os.environ | {"OMP_NUM_THREADS": "2"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert run.stdout.strip() == "3"
+
+
+@pytest.mark.parametrize("output", ["array ", "pgn"])
+def test_an_output_that_is_no_format_is_refused_when_the_decoder_is_made(output):
+    with pytest.raises(regrain.UsageError, match=r"picture format is .*; allowed are png"):
+        regrain.Decoder(output=output)
 
 
 def test_torch_has_its_threads_back_afterwards():

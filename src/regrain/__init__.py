@@ -29,6 +29,9 @@ from regrain.files import read_file as _read
 from regrain.options import check_arguments, check_names
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from regrain.types import Decoder, Encoder, Info, Model, Picturelike
 else:
 
@@ -150,10 +153,11 @@ def decode(
     `eta`, "ancestral" (as with eta 1), or "second-order", which is deterministic (DPM-Solver++(2M)). `realism_map`,
     whatever `encode` takes and of the size of the picture, scales realism by place in the default method: black stays
     faithful, white is drawn. The same `seed` and number of steps give the same pixels on the same machine and threads.
-    `partial` decodes what is whole of a damaged file. `region` (left, top, width, height) decodes this part of the
-    picture and no other, equal to a crop of the whole to one level. `max_size` fits the picture into a square of so
-    many pixels; where an eighth of it is no smaller, it comes from the latents alone, faithful and in a fraction of the
-    time. `max_memory`, `model` and `device` are as in `encode`.
+    `partial` decodes what is whole of a damaged file. `region` (left, top, width, height) gives this part of the
+    picture, equal to a crop of the whole to one level; the default method decodes no more than it needs, the others all
+    of it. `max_size` fits the picture into a square of so many pixels; in the default method, where an eighth of it is
+    no smaller, it comes from the latents alone, faithful and in a fraction of the time. `max_memory`, `model` and
+    `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -191,8 +195,9 @@ def deviation_map(
     """Where a decoded picture was drawn by chance: the standard deviation over `seeds` (2 to 1000), from `seed` on.
 
     float32 (height, width), in levels of 255, the root mean square over the channels: 0 where the file says it all.
-    `options` are those of `decode`, but that steps are 2 where none are given. With realism 0 it is 0 throughout, as
-    it is for the progressive method unless eta is above 0. Raises what `decode` raises.
+    `options` are those of `decode`, but that steps are 2 where none are given; a `budget` is that of the first seed,
+    whose steps all others take. With realism 0 it is 0 throughout, and for the progressive method, too, unless several
+    steps add noise (`eta`, or the sampler "ancestral"). Raises what `decode` raises.
 
     >>> import numpy, regrain
     >>> data = regrain.encode(numpy.zeros((24, 32, 3), numpy.uint8))
@@ -204,9 +209,18 @@ def deviation_map(
     defaults = {"max_pixels": 250_000_000, "steps": 2}
     knobs = check_arguments(seeds=seeds, seed=seed, **defaults | options)
     from regrain import codec
+    from regrain.diffusion.budget import Budget
 
     file, count, first = _read(data, knobs["max_pixels"]), knobs.pop("seeds"), knobs.pop("seed")
-    return codec.deviation_map(lambda chosen: codec.decode(file, seed=chosen, **knobs).pixels, count, first)
+
+    def pixels_of(chosen: int) -> "NDArray[np.uint8]":
+        """The picture of a seed; all take the steps that the first one had time for."""
+        pixels = codec.decode(file, seed=chosen, **knobs).pixels
+        if isinstance(knobs["steps"], Budget):
+            knobs["steps"] = knobs["steps"].steps
+        return pixels
+
+    return codec.deviation_map(pixels_of, count, first)
 
 
 def inspect(data: str | os.PathLike[str] | bytes | BinaryIO) -> "types.Info":

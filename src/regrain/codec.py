@@ -185,7 +185,13 @@ def decode(
     bitstream.check_pixels(header, max_pixels, partial=partial)
     most = STEPS[-1] if isinstance(steps, Budget) else steps or 1
     memory.check(
-        "decoding", _header_of(region, header), steps=most, limit=max_memory, torch=registry.needs_torch(model, device)
+        "decoding",
+        memory.decoded_part(header, region),
+        steps=most,
+        limit=max_memory,
+        torch=registry.needs_torch(model, device),
+        second_order=sampler == "second-order",
+        beside=0 if region is None else memory.whole_planes(header, mask=realism_map is not None),
     )
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
@@ -196,7 +202,7 @@ def decode(
         _check_fingerprint(wanted, given.fingerprint)
     from regrain.image import Metadata, Picture, fit
 
-    mask = None if realism_map is None else _realism_map(realism_map, header)
+    mask = None if realism_map is None else _realism_map(realism_map, header, max_pixels)
     model = registry.model_for(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
     steps = model.default_steps(realism) if steps is None else steps
@@ -235,13 +241,13 @@ def deviation_map(
     return deviation
 
 
-def _realism_map(source: object, header: bitstream.Header) -> "NDArray[np.uint8]":
+def _realism_map(source: object, header: bitstream.Header, max_pixels: int) -> "NDArray[np.uint8]":
     """The mask of a file's size. Raises UsageError where it has another size or the method has no realism by place."""
     from regrain.image import read_mask
 
     if header.method is not bitstream.Method.CONDITIONAL:
         raise UsageError(f"realism_map is for the conditional method; the file is {header.method.name.lower()}")
-    return read_mask(source, header.width, header.height)
+    return read_mask(source, header.width, header.height, max_pixels=max_pixels)
 
 
 def default_steps(header: bitstream.Header, realism: float, model: "Codec | None", device: str | None) -> int:
@@ -264,17 +270,6 @@ def _check_region(region: Box, header: bitstream.Header) -> None:
         raise UsageError(
             f"region is {left},{top},{width},{height}; allowed is a box within {header.width} x {header.height} pixels"
         )
-
-
-def _header_of(region: Box | None, header: bitstream.Header) -> bitstream.Header:
-    """The header of as much of a picture as decoding a region of the default method holds: it, and whole tiles."""
-    if region is None or header.method is not bitstream.Method.CONDITIONAL:
-        return header
-    width, height = (
-        min(side + 2 * header.tile, whole)
-        for side, whole in zip(region[2:], (header.width, header.height), strict=True)
-    )
-    return replace(header, width=width, height=height)
 
 
 def _alpha(stream: bitstream.Stream, *, partial: bool) -> "NDArray[np.uint8] | None":

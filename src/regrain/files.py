@@ -1,6 +1,7 @@
 """The bytes of a .rgn file, from a path, a URL, bytes or a stream.
 
-Invariant: no more is read than the pixels that the header names can take, and nothing after a header that is none.
+Invariant: of a file or a stream no more is read than the pixels that the header names can take, and nothing after a
+header that is none; what a URL names is read whole, by one request.
 """
 
 import os

@@ -8,12 +8,13 @@ Figures are peaks of fresh processes. Networks run in windows, so that what they
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from regrain.bitstream import Header, Method
 from regrain.errors import LimitError
 
-__all__ = ["allowance", "check", "need"]
+__all__ = ["allowance", "check", "decoded_part", "need", "whole_planes"]
 
 LIBRARIES = {True: 420_000_000, False: 230_000_000}
 """Interpreter, libraries and weights: with torch, and with ONNX Runtime alone. A picture of 96 x 80 pixels is decoded
@@ -26,13 +27,28 @@ SYMBOL_BYTES = 80
 """What a value of the tile that is coded takes; 256 of them a square of 16 pixels."""
 WALK_BYTES = 110
 """What the progressive method takes a pixel: states of three channels, their noise, the order of the values."""
+REGION_MARGIN = 272
+"""Pixels on each side of a region that are decoded along: the most that halos of several steps reach, and a latent."""
 UNKNOWN = 8_000_000_000
 """Bytes of memory to go by where the system does not say how many it has."""
 
 
-def check(work: str, header: Header, *, steps: int = 1, limit: int | None = None, torch: bool = True) -> None:
-    """Raise LimitError if `work`, encoding or decoding, may need more than `limit` bytes (None: `allowance()`)."""
-    wanted, allowed = need(header, steps, torch=torch), allowance() if limit is None else limit
+def check(
+    work: str,
+    header: Header,
+    *,
+    steps: int = 1,
+    limit: int | None = None,
+    torch: bool = True,
+    second_order: bool = False,
+    beside: int = 0,
+) -> None:
+    """Raise LimitError if `work`, encoding or decoding, may need more than `limit` bytes (None: `allowance()`).
+
+    `beside` are bytes that are held beside what `need` counts.
+    """
+    wanted = need(header, steps, torch=torch, second_order=second_order) + beside
+    allowed = allowance() if limit is None else limit
     if wanted > allowed:
         taken = f" in {steps} steps" if steps > 1 else ""
         raise LimitError(
@@ -41,14 +57,35 @@ def check(work: str, header: Header, *, steps: int = 1, limit: int | None = None
         )
 
 
-def need(header: Header, steps: int = 1, *, torch: bool = True) -> int:
+def decoded_part(header: Header, region: tuple[int, int, int, int] | None) -> Header:
+    """The header of as much of a picture as is held while a region (left, top, width, height) is decoded.
+
+    It is the region with its margin and whole tiles in the default method; the others decode the whole picture.
+    """
+    if region is None or header.method is not Method.CONDITIONAL:
+        return header
+    margin = max(header.tile, REGION_MARGIN)
+    width, height = (
+        min(side + 2 * margin, whole) for side, whole in zip(region[2:], (header.width, header.height), strict=True)
+    )
+    return replace(header, width=width, height=height)
+
+
+def whole_planes(header: Header, *, mask: bool) -> int:
+    """Bytes of what is read whole though a region alone is decoded: alpha, and a map of realism while it is read."""
+    return header.width * header.height * (3 * header.alpha + 8 * mask)
+
+
+def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bool = False) -> int:
     """Bytes to encode or decode, with torch or without; the picture is held as bytes, twice; latents and x_t as floats.
 
-    Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide.
+    Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide. Steps of
+    second order keep the estimates of the step before, too.
     """
     squares = (-(-header.width // 16)) * -(-header.height // 16)
     values = 256 * squares
-    bytes_a_value = 8 + (24 if steps > 1 else 0) + WALK_BYTES * (header.method == Method.PROGRESSIVE)
+    states = 24 + 12 * second_order if steps > 1 else 0
+    bytes_a_value = 8 + states + WALK_BYTES * (header.method == Method.PROGRESSIVE)
     return (
         LIBRARIES[torch]
         + WINDOW_BYTES * min(values, WINDOW)

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
 
 __all__ = [
+    "BLOCKS",
     "METHODS",
     "RANGES",
     "RATES",
     "SAMPLERS",
+    "STRIPPED",
     "DecodeOptions",
     "Sampler",
     "check_arguments",
+    "check_blocks",
     "check_names",
 ]
 
@@ -80,6 +83,10 @@ class DecodeOptions:
 
 METHODS = ("conditional", "progressive", "palette")
 """The names of `bitstream.Method`, in small letters and in its order."""
+BLOCKS = ("exif", "icc", "xmp")
+"""The names of all blocks of metadata, which are kept unless somebody says otherwise."""
+STRIPPED = ("icc",)
+"""What is kept of a picture that is stripped."""
 RANGES: dict[str, tuple[int, int, type]] = {
     "quality": (0, 100, float),
     "target_size": (1, 2**62, int),
@@ -133,6 +140,18 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
     if values.get("eta") and values.get("sampler", "ddim") != "ddim":
         raise UsageError(f"eta is {values['eta']:g} and the sampler {values['sampler']}; eta goes with ddim alone")
     return _with_budget(values) if "steps" in values else values
+
+
+def check_blocks(keep: Collection[str]) -> tuple[str, ...]:
+    """The names of blocks of metadata in a fixed order; raises UsageError for another name.
+
+    >>> check_blocks(["xmp", "icc"])
+    ('icc', 'xmp')
+    """
+    if isinstance(keep, str) or (unknown := sorted(set(keep) - set(BLOCKS))):
+        wrong = repr(keep) if isinstance(keep, str) else unknown[0]
+        raise UsageError(f"keep is {wrong}; allowed are any of {', '.join(BLOCKS)}")
+    return tuple(block for block in BLOCKS if block in keep)
 
 
 def check_names(given: Iterable[str], allowed: Collection[str], function: str) -> None:

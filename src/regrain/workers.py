@@ -12,12 +12,13 @@ import io
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast, overload
 
 from regrain.errors import RegrainError, UsageError
-from regrain.loading import threads_at_most
-from regrain.options import check_arguments
+from regrain.loading import TURN, threads_at_most
+from regrain.options import BLOCKS, check_arguments, check_blocks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Decoder", "Encoder"]
 
-_BLOCKS = ("exif", "icc", "xmp")
 _ERRORS = ("raise", "column")
 _MOST_THREADS = 1024
 
@@ -47,18 +47,19 @@ class _Worker:
             raise UsageError(f"errors is {errors!r}; allowed are {', '.join(_ERRORS)}")
         if threads is not None and (isinstance(threads, bool) or threads not in range(1, _MOST_THREADS + 1)):
             raise UsageError(f"threads is {threads!r}; allowed is a whole number from 1 to {_MOST_THREADS}, or None")
-        if isinstance(keep, str) or not set(keep) <= set(_BLOCKS):
-            raise UsageError(f"keep is {keep!r}; allowed are any of {', '.join(_BLOCKS)}")
         self._column, self._into, self._errors, self._threads = column, into, errors, threads
-        self._keep = tuple(block for block in _BLOCKS if block in keep)
+        self._keep = check_blocks(keep)
 
     def _one(self, item: object) -> object:
         """What becomes of one item of a batch."""
         raise NotImplementedError("a worker says what becomes of one item")
 
     @contextmanager
-    def _capped(self) -> Iterator[None]:
+    def _capped(self, device: str | None) -> Iterator[None]:
         """Networks of ONNX Runtime and of torch on the CPU have so many threads, whatever the process had before."""
+        if device not in (None, "onnx"):
+            with suppress(ImportError), TURN:  # the first call imports it, and is to have so many, too
+                import_module("torch")
         torch = sys.modules.get("torch")
         before = torch.get_num_threads() if torch and self._threads else None
         try:
@@ -85,8 +86,8 @@ class _Worker:
                     raise
                 results.append(None)
                 failures.append(f"{type(error).__name__}: {error}")
-        told = {"error": failures} if self._errors == "column" else {}
-        return {**batch, self._into: results, **told}
+        errors = {"error": failures} if self._errors == "column" else {}
+        return {**batch, self._into: results, **errors}
 
 
 def _whole(item: object) -> object:
@@ -135,7 +136,7 @@ class Encoder(_Worker):
         device: str | None = None,
         max_pixels: int = 250_000_000,
         max_memory: int | None = None,
-        keep: Collection[str] = _BLOCKS,
+        keep: Collection[str] = BLOCKS,
         threads: int | None = 1,
         column: str = "image",
         into: str = "rgn",
@@ -174,7 +175,7 @@ class Encoder(_Worker):
 
         knobs = dict(self._knobs)
         picture = image.read(item, max_pixels=knobs.pop("max_pixels"))
-        with self._capped():
+        with self._capped(self._knobs["device"]):
             return codec.encode(image.select_metadata(picture, self._keep), **knobs)
 
 
@@ -186,6 +187,8 @@ class Decoder(_Worker):
     `column` (bytes, paths, URLs), and gets pictures in `into`. What they are is `output`: "array" is uint8 (H, W, C),
     of 1 to 4 channels, grey or RGB and perhaps alpha; "pillow" is Pillow's image; the name of a format, such as "png"
     or "webp", is the bytes of such a file.
+
+    Raises UsageError for an option out of range, when it is made; calls raise what `regrain.decode` raises.
 
     >>> import numpy, regrain
     >>> file = regrain.encode(numpy.zeros((24, 32, 3), numpy.uint8), quality=30)
@@ -210,7 +213,7 @@ class Decoder(_Worker):
         device: str | None = None,
         max_pixels: int = 250_000_000,
         max_memory: int | None = None,
-        keep: Collection[str] = _BLOCKS,
+        keep: Collection[str] = BLOCKS,
         threads: int | None = 1,
         column: str = "rgn",
         into: str = "image",
@@ -219,6 +222,10 @@ class Decoder(_Worker):
     ) -> None:
         """Check the options; nothing is loaded."""
         super().__init__(column, into, errors, threads, keep)
+        if output not in ("array", "pillow"):
+            from regrain import image
+
+            image.format_of("", output)
         self._output = output
         self._time = {"steps": steps, "budget": budget}
         check_arguments(**self._time)
@@ -256,7 +263,7 @@ class Decoder(_Worker):
         from regrain.files import read_file
 
         data = read_file(cast("Filelike", item), self._knobs["max_pixels"])
-        with self._capped():
+        with self._capped(self._knobs["device"]):
             picture = codec.decode(data, **check_arguments(**self._time), **self._knobs)
         return self._as_output(image.select_metadata(picture, self._keep))
 

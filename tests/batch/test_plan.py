@@ -36,6 +36,10 @@ def test_a_folder_is_mirrored_by_name(tree):
     assert not Path("out").exists()
 
 
+def test_a_folder_of_this_machine_may_have_colons(tree):
+    assert targets(plan_of(["in"], "./a::b"))[0] == ("in/0/0.png", "./a::b/0/0.rgn")
+
+
 def test_several_folders_keep_their_names_and_files_need_no_suffix(tree):
     write_picture(Path("more/x.png"))
     Path("more/x.png").rename("plain")

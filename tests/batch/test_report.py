@@ -45,7 +45,7 @@ def test_a_manifest_goes_on_after_its_last_whole_line(tmp_path):
     assert set(lines[0]) == {"source", "target", "input_bytes", "bytes", "seconds", "sha256", "error", "worker"}
 
 
-@pytest.mark.parametrize("content", [b"words\n", b"\xff\xfe\n", b"[1]\n", b'{"target": 3}\n'])
+@pytest.mark.parametrize("content", [b"words\n", b"\xff\xfe\n", b"[1]\n", b'{"target": 3}\n', b"one line", b'{"a": 1}'])
 def test_a_file_that_is_no_manifest_stays_as_it_is(tmp_path, content):
     path = tmp_path / "photo.png"
     path.write_bytes(content)

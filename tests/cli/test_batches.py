@@ -16,6 +16,8 @@ from PIL import Image
 import regrain
 from batch.pictures import EXIF_TURNED, make_tree, write_picture
 from regrain import image, output
+from regrain.batch import processes, ray_data
+from regrain.batch.work import Outcome
 from regrain.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,3 +247,18 @@ def test_metadata_as_told_and_times_kept(tree, many, flags, kept):
     with Image.open("back/a.png") as picture:
         assert picture.getexif()[0x0112] == 6
         assert "xmp" not in picture.info
+
+
+def test_memory_is_shared_among_the_processes_of_this_machine_alone(tree, monkeypatch):
+    limits = []
+
+    def run(tasks, work, *_):
+        limits.append(work.coder._knobs["max_memory"])
+        yield from (Outcome(task.source, task.target) for task in tasks)
+
+    monkeypatch.setattr("regrain.memory.allowance", lambda: 40 * 10**9)
+    monkeypatch.setattr(processes, "run", run)
+    monkeypatch.setattr(ray_data, "run", run)
+    for flags in ([], ["--engine", "ray"], ["--engine", "ray", "--max-memory", "3G"], ["--max-memory", "3G"]):
+        assert main(["encode", "in", "out", "--jobs", "4", "--quiet", *flags]) == 0
+    assert limits == [10 * 10**9, None, 3 * 10**9, 3 * 10**9]

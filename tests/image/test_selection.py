@@ -12,6 +12,7 @@ from regrain import image
 from regrain.errors import UsageError
 from regrain.image import profiles
 from regrain.image.formats import orientation
+from regrain.options import BLOCKS, STRIPPED, check_blocks
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='r'/></x:xmpmeta>"
@@ -34,11 +35,11 @@ def picture(**blocks):
 
 def test_everything_is_kept_unless_somebody_says_otherwise():
     full = picture(exif=gps_block(), icc=SRGB, xmp=XMP)
-    assert image.select_metadata(full, image.BLOCKS).metadata == full.metadata
+    assert image.select_metadata(full, BLOCKS).metadata == full.metadata
 
 
 def test_stripped_of_all_but_profile_and_orientation():
-    stripped = image.select_metadata(picture(exif=gps_block(), icc=SRGB, xmp=XMP), image.STRIPPED)
+    stripped = image.select_metadata(picture(exif=gps_block(), icc=SRGB, xmp=XMP), STRIPPED)
     meta = stripped.metadata
     assert (meta.icc, meta.xmp) == (SRGB, None)
     assert (stripped.pixels == PIXELS).all()
@@ -51,7 +52,7 @@ def test_stripped_of_all_but_profile_and_orientation():
 
 
 def test_a_picture_that_lies_upright_keeps_no_exif_at_all():
-    assert image.select_metadata(picture(exif=gps_block(1)), image.STRIPPED).metadata == image.Metadata()
+    assert image.select_metadata(picture(exif=gps_block(1)), STRIPPED).metadata == image.Metadata()
 
 
 @pytest.mark.parametrize("lie", range(1, 9))
@@ -75,10 +76,10 @@ def test_without_its_profile_the_colours_are_those_of_srgb():
 
 
 def test_other_names_are_refused():
-    assert image.check_blocks(("xmp", "exif")) == ("exif", "xmp")
+    assert check_blocks(("xmp", "exif")) == ("exif", "xmp")
     for wrong in ("icc", ["gps"]):
         with pytest.raises(UsageError, match="allowed are any of exif, icc, xmp"):
-            image.check_blocks(wrong)
+            check_blocks(wrong)
 
 
 def test_the_block_reads_back_from_a_file():

@@ -1,6 +1,7 @@
 """Outcomes -> a file of JSON lines, one a picture, which a run that starts again goes on with.
 
-Invariant: every line is whole but perhaps the last, which is cut off when the file is opened again.
+Invariant: every line is whole but perhaps the last, which is cut off when the file is opened again. A file that is no
+manifest stays as it is.
 """
 
 import json
@@ -13,6 +14,8 @@ from regrain.errors import OutputError, UsageError, escape
 
 __all__ = ["Manifest"]
 
+_START = b'{"source": '
+"""How every line begins."""
 _KEYS = ("source", "target", "input_bytes", "bytes", "seconds", "sha256", "error", "worker")
 
 
@@ -61,12 +64,12 @@ class Manifest:
         self._file.seek(0)
         end = 0
         for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and _START.startswith(line[: len(_START)]):
                 self._file.truncate(end)
                 break
             end += len(line)
             try:
-                facts = json.loads(line)
+                facts = json.loads(line) if line.endswith(b"\n") else {}
                 target, error = str(facts["target"]), str(facts["error"])
             except (ValueError, LookupError, TypeError):
                 raise UsageError(f"{escape(self._path)} exists and is no manifest (line {number})") from None

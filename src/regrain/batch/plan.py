@@ -97,14 +97,14 @@ def make_plan(
     if not plan.pictures:
         others = f" among {plan.others} files" if plan.others else ""
         missing = ImageError if suffix == EXTENSION else BitstreamError
-        raise missing(f"{escape(', '.join(inputs))}: there is no {suffix_kind(suffix)}{others}")
+        raise missing(f"{escape(', '.join(inputs))}: there is no {_kind(suffix)}{others}")
     _settle(plan, existing, inodes)
     return plan
 
 
-def suffix_kind(suffix: str) -> str:
+def _kind(suffix: str) -> str:
     """What the inputs are, for which targets have this suffix."""
-    return "picture" if suffix == ".rgn" else ".rgn file"
+    return "picture" if suffix == EXTENSION else f"{EXTENSION} file"
 
 
 def _settle(plan: Plan, existing: Existing, inodes: set[tuple[int, int]]) -> None:
@@ -193,7 +193,7 @@ def _join(folder: str, relative: str) -> str:
 
 def _check_output(output: str) -> None:
     """Raise OutputError where the folder cannot be made or written to; a bucket says so at the first picture."""
-    if "::" in output:
+    if places.is_url(output) and "::" in output:
         raise OutputError(f"cannot write into {escape(output)}: archives and chains are read only")
     if places.is_url(output):
         return

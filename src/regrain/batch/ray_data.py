@@ -1,6 +1,6 @@
 """Tasks x work -> outcomes on a Ray cluster, by Ray Data.
 
-    from_items(tasks).map_batches(Worker, an actor pool).iter_batches()
+    from_items(tasks).map_batches(Worker, an actor pool).iter_rows()
 
 Invariants: weights are loaded once an actor; pictures go from their places to the actors and from there to their
 targets, and only tasks and outcomes through Ray's object store. Ray does again what an actor had in hand that died:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _BATCH = 4
-"""Pictures that are done again at most where an actor dies, for each that it had in hand."""
+"""Pictures that an actor is given at once: so many are done again where it dies."""
 _FIELDS = [field.name for field in fields(Outcome)]
 
 
@@ -92,7 +92,7 @@ def run(tasks: Sequence[Task], work: Work, jobs: int | None = None, address: str
         )
         for row in outcomes.iter_rows():
             yield _outcome(row)
-    except (ray.exceptions.RayError, ray.exceptions.RaySystemError) as error:
+    except ray.exceptions.RayError as error:
         raise LimitError(f"Ray gave up: {_last_line(error)}; the same command with --skip-existing goes on") from error
     finally:
         ray.shutdown()

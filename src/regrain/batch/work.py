@@ -73,8 +73,8 @@ class Work:
                 facts = self._do(task)
             except Exception as error:
                 facts = _failure(task, error)
-        seconds = round(perf_counter() - start, 4)
-        return Outcome(task.source, task.target, seconds=seconds, notes=tuple(notes), worker=worker, **facts)  # type: ignore[arg-type]
+        facts |= {"seconds": round(perf_counter() - start, 4), "notes": tuple(notes), "worker": worker}
+        return Outcome(task.source, task.target, **facts)  # type: ignore[arg-type]
 
     def _do(self, task: Task) -> dict[str, object]:
         """The sizes and the checksum of a target that is written now, or was before this process began."""

@@ -105,7 +105,9 @@ def _run(options: argparse.Namespace, suffix: str, accepts: Callable[[str], bool
         if options.dry_run:
             return say_plan(options, plan)
         jobs = job_count(options, plan)
-        share = options.max_memory or (jobs and memory.allowance() // jobs)
+        share = options.max_memory
+        if share is None and jobs is not None and options.engine == "processes":  # a cluster has memory of its own
+            share = memory.allowance() // jobs
         return run_many(options, plan, Work(coder(options, share), options.overwrite, options.preserve_times), jobs)
 
 

@@ -2,9 +2,10 @@
 
 import argparse
 
+from regrain.options import BLOCKS, STRIPPED
+
 __all__ = ["add_many", "add_metadata"]
 
-_BLOCKS, _STRIPPED = ("exif", "icc", "xmp"), ("icc",)
 _MOST_JOBS = 1024
 
 
@@ -16,7 +17,7 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
         "--strip",
         dest="keep",
         action="store_const",
-        const=_STRIPPED,
+        const=STRIPPED,
         help="leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation",
     )
     which.add_argument(
@@ -27,7 +28,7 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
         "without icc the colours become sRGB",
     )
     group.add_argument("--preserve-times", action="store_true", help="OUT gets the time of change of IN")
-    parser.set_defaults(keep=_BLOCKS)
+    parser.set_defaults(keep=BLOCKS)
 
 
 def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
@@ -50,9 +51,9 @@ def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
 
 def _blocks(text: str) -> tuple[str, ...]:
     names = set() if text == "none" else set(text.split(","))
-    if names - set(_BLOCKS):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; {', '.join(_BLOCKS)} with commas are, or none")
-    return tuple(name for name in _BLOCKS if name in names)
+    if names - set(BLOCKS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; {', '.join(BLOCKS)} with commas are, or none")
+    return tuple(name for name in BLOCKS if name in names)
 
 
 def _jobs(text: str) -> int:

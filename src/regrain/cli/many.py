@@ -15,7 +15,7 @@ from regrain import memory, places
 from regrain.batch.plan import Plan, Task
 from regrain.cli.terminal import escape, one_line, say
 from regrain.cli.work import seconds, silent_libraries
-from regrain.errors import LimitError, ModelError, OutputError, RegrainError, UsageError
+from regrain.errors import ModelError, OutputError, RegrainError, UsageError
 
 if TYPE_CHECKING:
     from regrain.batch.totals import Totals
@@ -25,7 +25,7 @@ __all__ = ["job_count", "run_many", "say_plan"]
 
 _WORKER_BYTES = 1_000_000_000
 """What a worker may want: by default there are no more of them than have as much."""
-_HOPELESS: dict[int, type[RegrainError]] = {5: ModelError, 6: LimitError, 7: OutputError}
+_HOPELESS: dict[int, type[RegrainError]] = {5: ModelError, 7: OutputError}
 
 
 def job_count(options: argparse.Namespace, plan: Plan) -> int | None:
@@ -137,7 +137,7 @@ def _engine(
 def _say_outcome(outcome: "Outcome", left: int) -> None:
     """A line for each thing to know; raises the error of one that says how all others will end."""
     for note in outcome.notes:
-        named = note if note.startswith(outcome.source) else f"{outcome.source}: {note}"
+        named = note if note.startswith(outcome.source) else f"{outcome.source}: {note.removeprefix('picture: ')}"
         say(f"regrain: warning: {one_line(named)}", aside=True)
     if outcome.hopeless:
         more = f"; {left:,} more are not done, --skip-existing goes on" if left else ""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regrain import checkpoint
-from regrain.bitstream import Method, Stream
+from regrain.bitstream import Header, Method, Stream
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.context_model import ContextModel
@@ -104,11 +104,16 @@ class ConditionalModel:
         with _quiet():
             if options.reduction > 1:
                 return self._reduced(stream, options)
+            header, area = stream.header, _area_of(stream.header, options)
+            size = header.height, header.width
+            y_hat = decode_latents(
+                self.latents, stream.tiles, size, header.quality, header.tile, partial=options.partial, area=area
+            )
+            pixels = self._draw(y_hat, area, header, options)
             if options.realism_map is None:
-                return self._region(stream, options)
-            pixels, faithful = (self._region(stream, one) for one in (options, replace(options, realism=0.0, steps=1)))
-            weights = options.cut(options.realism_map)[..., None].astype(np.uint16)
-            return ((pixels * weights + faithful * (255 - weights) + 127) // 255).astype(np.uint8)
+                return pixels
+            faithful = self._draw(y_hat, area, header, replace(options, realism=0.0, steps=1))
+            return _mix(pixels, faithful, options.cut(options.realism_map))
 
     def _reduced(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """A thumbnail, from the first channels of the latents alone."""
@@ -120,21 +125,33 @@ class ConditionalModel:
         height, width = (-(-side // options.reduction) for side in size)
         return to_bytes(reduced_picture(y_hat, options.reduction)[:, :height, :width], header.grey)
 
-    def _region(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
-        """The pixels of the region of the options, or of the whole picture, from the tiles and windows they need."""
-        header = stream.header
-        size, quality = (header.height, header.width), header.quality
-        left, top, width, height = options.region or (0, 0, header.width, header.height)
-        steps = options.steps if isinstance(options.steps, int) else MARGIN_STEPS
-        area = Region.around((left, top, width, height), HALO * min(steps, MARGIN_STEPS), *latent_size(*size))
-        y_hat = decode_latents(
-            self.latents, stream.tiles, size, quality, header.tile, partial=options.partial, area=area
-        )
+    def _draw(self, y_hat: Image, area: Region, header: Header, options: DecodeOptions) -> NDArray[np.uint8]:
+        """The pixels of the box of the options from y_hat of the area around it."""
+        left, top, width, height = _box(header, options)
         top, left = top - area.top * STRIDE, left - area.left * STRIDE
-        rows, columns = (min(end * STRIDE, side) for end, side in zip((area.bottom, area.right), size, strict=True))
-        size, origin = (rows - area.top * STRIDE, columns - area.left * STRIDE), (area.top, area.left)
-        pixels = reconstruct(self.denoiser, y_hat, size, quality, options, grey=header.grey, origin=origin)
+        bottom, right = min(area.bottom * STRIDE, header.height), min(area.right * STRIDE, header.width)
+        size, origin = (bottom - area.top * STRIDE, right - area.left * STRIDE), (area.top, area.left)
+        pixels = reconstruct(self.denoiser, y_hat, size, header.quality, options, grey=header.grey, origin=origin)
         return pixels[top : top + height, left : left + width]
+
+
+def _box(header: Header, options: DecodeOptions) -> tuple[int, int, int, int]:
+    """The region of the options, or the whole picture: left, top, width and height."""
+    return options.region or (0, 0, header.width, header.height)
+
+
+def _area_of(header: Header, options: DecodeOptions) -> Region:
+    """The latents that the box of the options is drawn from: its own, and those that its steps see around it."""
+    steps = options.steps if isinstance(options.steps, int) else MARGIN_STEPS
+    rows, columns = latent_size(header.height, header.width)
+    return Region.around(_box(header, options), HALO * min(steps, MARGIN_STEPS), rows, columns)
+
+
+def _mix(drawn: NDArray[np.uint8], faithful: NDArray[np.uint8], weights: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(w drawn + (255 - w) faithful) / 255, rounded, in the place of `drawn`, row by row, which takes little memory."""
+    for row, other, weight in zip(drawn, faithful, weights[..., None].astype(np.uint16), strict=True):
+        row[...] = (row * weight + other * (255 - weight) + 127) // 255
+    return drawn
 
 
 def _quiet() -> np.errstate:

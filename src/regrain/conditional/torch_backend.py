@@ -1,8 +1,7 @@
 """The conditional codec's networks on torch, for GPUs and for research: arrays in, arrays out."""
 
 import copy
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -41,6 +40,7 @@ class TorchNetworks:
     h_s: MeanBranch
     denoiser: Denoiser
     sampler: SamplingDenoiser | None
+    _samplers: dict[float, SamplingDenoiser] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def build(cls, arrays: Arrays, config: ModelConfig, device: str = "cpu") -> Self:
@@ -98,7 +98,7 @@ class TorchNetworks:
         if self.sampler is None or realism == 0:
             return None
         cond, (level, share) = self._batch(y_hat), self._scalars(quality, realism)
-        sampler = _sampler_at(self, realism)
+        sampler = self._sampler_at(realism)
         return Context(sampler.context(cond, level, share), _array(sampler.sketch(cond)))
 
     @torch.no_grad()
@@ -106,7 +106,25 @@ class TorchNetworks:
         """See `Networks`."""
         assert isinstance(context.features, Tensor)
         noisy, cond, (time, level, share) = self._batch(x_t), self._batch(y_hat), self._scalars(t, quality, realism)
-        return _array(_sampler_at(self, realism)(noisy, time, cond, level, share, context.features))
+        return _array(self._sampler_at(realism)(noisy, time, cond, level, share, context.features))
+
+    def _sampler_at(self, realism: float) -> SamplingDenoiser:
+        """The sampler at a realism above 0; the one between two networks that was asked for last is kept.
+
+        It lies between the faithful denoiser, at realism 0, and the sampler, at 1: every weight on the line between
+        theirs. Network interpolation (Wang et al. 2018, ESRGAN, sec. 3.4): the sampler was trained on from the
+        denoiser, and what lies between two such networks does what lies between their pictures, without mixing these.
+        """
+        assert self.sampler is not None
+        if realism == 1:
+            return self.sampler
+        if (between := self._samplers.get(realism)) is not None:
+            return between
+        between = copy.deepcopy(self.sampler)
+        faithful, drawn = sampler_state(self.denoiser.state_dict(), between), between.state_dict()
+        between.load_state_dict({name: torch.lerp(faithful[name], drawn[name], realism) for name in drawn})
+        self._samplers = {realism: between}
+        return between
 
     def _batch(self, array: Image) -> Tensor:
         """(C, H, W) -> (1, C, H, W) on the device."""
@@ -115,22 +133,6 @@ class TorchNetworks:
     def _scalars(self, *values: float) -> tuple[Tensor, ...]:
         """Each (1,), on the device."""
         return tuple(torch.tensor(values, dtype=torch.float32, device=self.target)[:, None])
-
-
-@lru_cache(maxsize=2)
-def _sampler_at(networks: TorchNetworks, realism: float) -> SamplingDenoiser:
-    """Between the faithful denoiser, at realism 0, and the sampler, at 1: every weight on the line between theirs.
-
-    Network interpolation (Wang et al. 2018, ESRGAN, sec. 3.4): the sampler was trained on from the denoiser, and what
-    lies between two such networks does what lies between their pictures, without mixing these.
-    """
-    assert networks.sampler is not None
-    if realism == 1:
-        return networks.sampler
-    between = copy.deepcopy(networks.sampler)
-    faithful = sampler_state(networks.denoiser.state_dict(), between)
-    between.load_state_dict({n: torch.lerp(faithful[n], tensor, realism) for n, tensor in between.state_dict().items()})
-    return between
 
 
 def _array(batch: Tensor) -> Image:

@@ -14,11 +14,11 @@ from regrain.image.maps import draw_map, fit, read_mask
 from regrain.image.picture import Metadata, Picture
 from regrain.image.pixels import pad_edge, to_bytes, to_signed
 from regrain.image.reading import Picturelike, pillow_limited, read
-from regrain.image.selection import BLOCKS, STRIPPED, check_blocks, select_metadata
+from regrain.image.selection import select_metadata
 from regrain.image.writing import write
 
 __all__ = [
-    "BLOCKS", "STRIPPED", "Metadata", "Picture", "Picturelike", "check_blocks", "check_format", "decode_alpha",
+    "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha",
     "draw_map", "encode_alpha", "fill_hidden", "fit", "format_of", "is_picture_suffix", "is_readable_suffix",
     "pad_edge", "pillow_limited", "read", "read_mask", "select_metadata", "to_bytes", "to_signed", "upright", "write",
 ]  # fmt: skip

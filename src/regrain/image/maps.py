@@ -18,12 +18,12 @@ _NARROWEST = 96
 """Pixels that the figures below the bar need."""
 
 
-def read_mask(source: object, width: int, height: int) -> NDArray[np.uint8]:
+def read_mask(source: object, width: int, height: int, *, max_pixels: int = 250_000_000) -> NDArray[np.uint8]:
     """A mask, uint8 (height, width): anything that `regrain.encode` takes, in grey by its luma (ITU-R BT.601).
 
-    Raises UsageError where its size is another one, ImageError where it is no picture.
+    Raises UsageError where its size is another one, ImageError where it is no picture, LimitError above `max_pixels`.
     """
-    picture = read(source)
+    picture = read(source, max_pixels=max_pixels)
     if (picture.width, picture.height) != (width, height):
         raise UsageError(
             f"realism_map is {picture.width} x {picture.height}; allowed is the size of the picture, {width} x {height}"

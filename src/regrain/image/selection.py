@@ -7,31 +7,14 @@ XMP      titles, ratings, a history of edits; GPS too
 
 import struct
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from regrain.errors import UsageError
 from regrain.image.formats import in_srgb, orientation
 from regrain.image.picture import Metadata, Picture
 
-__all__ = ["BLOCKS", "STRIPPED", "check_blocks", "select_metadata"]
+__all__ = ["select_metadata"]
 
-BLOCKS = ("exif", "icc", "xmp")
-"""The names of all blocks, which are kept unless somebody says otherwise."""
-STRIPPED = ("icc",)
-"""What is kept of a picture that is stripped."""
 _ORIENTATION, _SHORT = 0x0112, 3
-
-
-def check_blocks(keep: Collection[str]) -> tuple[str, ...]:
-    """The names of blocks in a fixed order; raises UsageError for another name.
-
-    >>> check_blocks(["xmp", "icc"])
-    ('icc', 'xmp')
-    """
-    if isinstance(keep, str) or (unknown := sorted(set(keep) - set(BLOCKS))):
-        wrong = repr(keep) if isinstance(keep, str) else unknown[0]
-        raise UsageError(f"keep is {wrong}; allowed are any of {', '.join(BLOCKS)}")
-    return tuple(block for block in BLOCKS if block in keep)
 
 
 def select_metadata(picture: Picture, keep: Collection[str], name: str = "picture") -> Picture:
@@ -42,8 +25,8 @@ def select_metadata(picture: Picture, keep: Collection[str], name: str = "pictur
     before, lie = picture.metadata, orientation(picture.metadata)
     if before.icc and "icc" not in keep:
         picture = in_srgb(picture, before.icc, name)
-    kept = {block: getattr(picture.metadata, block) if block in keep else None for block in BLOCKS}
-    metadata = Metadata(**kept)
+    left_out = {block.name: None for block in fields(Metadata) if block.name not in keep}
+    metadata = replace(picture.metadata, **left_out)
     if orientation(metadata) != lie:
         metadata = replace(metadata, exif=_orientation_alone(lie))
     return replace(picture, metadata=metadata)

@@ -1,4 +1,4 @@
-"""A graph that runs: ONNX Runtime on the CPU, with as many threads as --threads says, none of which spins.
+"""A graph that runs: ONNX Runtime on the CPU, with as many threads as the caller says, none of which spins.
 
 Weights of wrong shapes end in ModelError, where the graph is made or where it runs; no memory left is a MemoryError.
 Invariants: ONNX Runtime sends nothing and keeps nothing of its own; a process may fork when no network is running.
@@ -30,7 +30,7 @@ class Network:
     def __init__(self, write: Callable[[], bytes], inputs: Sequence[str]) -> None:
         """Take what writes the graph, and the names of its inputs."""
         self._write, self._inputs = write, inputs
-        self._session: onnxruntime.InferenceSession | None = None
+        self._sessions: dict[int | None, onnxruntime.InferenceSession] = {}
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Images (C, H, W) or matrices (M, N), as many as the graph takes, to those that it gives.
@@ -46,18 +46,19 @@ class Network:
             raise MemoryError(text) if "alloc" in text else ModelError(f"the weights do not fit: {text}") from None
 
     def close(self) -> None:
-        """End the session and its threads; the next call makes another."""
-        self._session = None
+        """End the sessions and their threads; the next call makes another."""
+        self._sessions = {}
 
     def _running(self) -> onnxruntime.InferenceSession:
-        """The session; a new one where the last was closed."""
-        if (session := self._session) is not None:  # closed meanwhile or not: it runs as long as it is held here
+        """The session of so many threads as `threads_at_most` says; a new one where there is none, or it was closed."""
+        cap = thread_cap()
+        if (session := self._sessions.get(cap)) is not None:  # closed meanwhile or not: it runs as long as it is held
             return session
         with TURN:
-            if self._session is None:
-                self._session = _session(self._write())
+            if (session := self._sessions.get(cap)) is None:
+                session = self._sessions[cap] = _session(self._write())
                 _networks.add(self)
-            return self._session
+            return session
 
 
 @cache
