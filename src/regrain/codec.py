@@ -186,9 +186,10 @@ def decode(
         _check_region(region, header)
     bitstream.check_pixels(header, max_pixels, partial=partial)
     most = STEPS[-1] if isinstance(steps, Budget) else steps or DEFAULT_STEPS_MOST
-    memory.check(
-        "decoding", _header_of(region, header), steps=most, limit=max_memory, torch=registry.needs_torch(model, device)
-    )
+    held = _header_of(region, header)
+    alpha_bytes = memory.ALPHA_BYTES * header.width * header.height if header.alpha and held is not header else 0
+    torch = registry.needs_torch(model, device)
+    memory.check("decoding", held, steps=most, limit=max_memory, torch=torch, more=alpha_bytes)
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
@@ -223,15 +224,17 @@ def deviation_map(
     """
     import numpy as np
 
-    mean, squares = np.zeros((), np.float32), np.zeros((), np.float32)
     for number in range(seeds):
         pixels = decode_seed((seed + number) % 2**64)
-        apart = pixels - mean  # Welford's update (Technometrics 4, 1962): no large sums that cancel
-        mean = mean + apart / np.float32(number + 1)
-        squares = squares + apart * (pixels - mean)
+        if not number:
+            means, squares = np.zeros(pixels.shape, np.float32), np.zeros(pixels.shape[:2], np.float32)
+        for row, mean, square in zip(pixels, means, squares, strict=True):  # so that nothing else is held of a picture
+            apart = row - mean  # Welford's update (Technometrics 4, 1962): no large sums that cancel
+            mean += apart / np.float32(number + 1)
+            square += (apart * (row - mean)).mean(axis=1)
         if progress is not None:
             progress(number + 1)
-    deviation: NDArray[np.float32] = np.sqrt(squares.mean(axis=2) / np.float32(seeds - 1))
+    deviation: NDArray[np.float32] = np.sqrt(squares / np.float32(seeds - 1))
     if not deviation.any():
         log.warning("all %d seeds give one picture: realism, steps, eta or init_noise leave nothing to chance", seeds)
     return deviation

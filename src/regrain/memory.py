@@ -26,13 +26,20 @@ SYMBOL_BYTES = 80
 """What a value of the tile that is coded takes; 256 of them a square of 16 pixels."""
 WALK_BYTES = 110
 """What the progressive method takes a pixel: states of three channels, their noise, the order of the values."""
+ALPHA_BYTES = 3
+"""What a pixel of alpha takes while it is unpacked: that of the whole picture for a region, too, in one stream."""
 UNKNOWN = 8_000_000_000
 """Bytes of memory to go by where the system does not say how many it has."""
 
 
-def check(work: str, header: Header, *, steps: int = 1, limit: int | None = None, torch: bool = True) -> None:
-    """Raise LimitError if `work`, encoding or decoding, may need more than `limit` bytes (None: `allowance()`)."""
-    wanted, allowed = need(header, steps, torch=torch), allowance() if limit is None else limit
+def check(
+    work: str, header: Header, *, steps: int = 1, limit: int | None = None, torch: bool = True, more: int = 0
+) -> None:
+    """Raise LimitError if `work`, encoding or decoding, may need more than `limit` bytes (None: `allowance()`).
+
+    It needs so many `more` than the picture of this header takes by itself.
+    """
+    wanted, allowed = need(header, steps, torch=torch) + more, allowance() if limit is None else limit
     if wanted > allowed:
         taken = f" in {steps} steps" if steps > 1 else ""
         raise LimitError(

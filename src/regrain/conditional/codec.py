@@ -107,8 +107,10 @@ class ConditionalModel:
             if options.realism_map is None:
                 return self._region(stream, options)
             pixels, faithful = (self._region(stream, one) for one in (options, replace(options, realism=0.0, steps=1)))
-            weights = options.cut(options.realism_map)[..., None].astype(np.uint16)
-            return ((pixels * weights + faithful * (255 - weights) + 127) // 255).astype(np.uint8)
+            for drawn, row, mask in zip(pixels, faithful, options.cut(options.realism_map), strict=True):
+                weights = mask[:, None].astype(np.uint16)
+                drawn[...] = (drawn * weights + row * (255 - weights) + 127) // 255
+            return pixels
 
     def _reduced(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """A thumbnail, from the first channels of the latents alone."""
