@@ -141,19 +141,19 @@ def decode(
 ) -> "types.Image":
     """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
 
-    `realism` 0 is the faithful picture, and 1 has its texture drawn; `steps` (1 to 1000, None: as many as the weights
-    are made for) trade time for quality. `eta` adds fresh noise in each step after the first: 0 follows the probability
-    flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32 steps, the most that should end within `budget`
-    seconds (None: 5) of the call on this machine, where the first step is timed. `init_noise` in [0, 1] is the standard
-    deviation of the noise that the default method starts from, in units of the schedule's: at 0 all seeds are alike.
-    `sampler` is the rule of a step: "ddim" with its `eta`, "ancestral" (as with eta 1), or "second-order", which is
-    deterministic (DPM-Solver++(2M)). `realism_map`, whatever `encode` takes and of the size of the picture, scales
-    realism by place in the default method: black stays faithful, white is drawn.
-    The same `seed` and number of steps give the same pixels on the same machine and threads. `partial` decodes what is
-    whole of a damaged file. `region` (left, top, width, height) decodes this part of the picture and no other, equal to
-    a crop of the whole to one level. `max_size` fits the picture into a square of so many pixels; where an eighth of
-    it is no smaller, it comes from the latents alone, faithful and in a fraction of the time. `max_memory`, `model` and
-    `device` are as in `encode`.
+    `realism` 0 is the faithful picture, and 1 has its texture drawn; one of `steps` (1 to 1000, None: one) is a fixed
+    picture in the default method, whatever the seed, two and more are drawn from the noise of the seed. `eta` adds
+    fresh noise in each step after the first: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes 1,
+    2, 4, 8, 16 or 32 steps, the most that should end within `budget` seconds (None: 5) of the call on this machine,
+    where the first step is timed. `init_noise` in [0, 1] is the standard deviation of the noise that the default method
+    starts from, in units of the schedule's: at 0 all seeds are alike. `sampler` is the rule of a step: "ddim" with its
+    `eta`, "ancestral" (as with eta 1), or "second-order", which is deterministic (DPM-Solver++(2M)). `realism_map`,
+    whatever `encode` takes and of the size of the picture, scales realism by place in the default method: black stays
+    faithful, white is drawn. The same `seed` and number of steps give the same pixels on the same machine and threads.
+    `partial` decodes what is whole of a damaged file. `region` (left, top, width, height) decodes this part of the
+    picture and no other, equal to a crop of the whole to one level. `max_size` fits the picture into a square of so
+    many pixels; where an eighth of it is no smaller, it comes from the latents alone, faithful and in a fraction of the
+    time. `max_memory`, `model` and `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -191,8 +191,8 @@ def deviation_map(
     """Where a decoded picture was drawn by chance: the standard deviation over `seeds` (2 to 1000), from `seed` on.
 
     float32 (height, width), in levels of 255, the root mean square over the channels: 0 where the file says it all.
-    `options` are those of `decode`; with realism 0 it is 0 throughout, as it is for the progressive method unless
-    steps are above 1 and eta above 0. Raises what `decode` raises.
+    `options` are those of `decode`, but that steps are 2 where none are given. With realism 0 it is 0 throughout, as
+    it is for the progressive method unless eta is above 0. Raises what `decode` raises.
 
     >>> import numpy, regrain
     >>> data = regrain.encode(numpy.zeros((24, 32, 3), numpy.uint8))
@@ -201,7 +201,7 @@ def deviation_map(
     """
     allowed = [name for name in signature(decode).parameters if name not in ("data", "seed")]
     check_names(options, allowed, "deviation_map")
-    defaults = {"max_pixels": 250_000_000}
+    defaults = {"max_pixels": 250_000_000, "steps": 2}
     knobs = check_arguments(seeds=seeds, seed=seed, **defaults | options)
     from regrain import codec
 

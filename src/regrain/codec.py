@@ -30,8 +30,6 @@ DEFAULT_QUALITY = 50.0
 QUALITY_UNIT = 256
 REDUCTIONS = (16, 8)
 """How much smaller a picture is that comes from latents alone."""
-DEFAULT_STEPS_MOST = 2
-"""The most steps that weights take where nobody names a number."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ def decode(
     if region is not None:
         _check_region(region, header)
     bitstream.check_pixels(header, max_pixels, partial=partial)
-    most = STEPS[-1] if isinstance(steps, Budget) else steps or DEFAULT_STEPS_MOST
+    most = STEPS[-1] if isinstance(steps, Budget) else steps or 1
     held = _header_of(region, header)
     alpha_bytes = memory.ALPHA_BYTES * header.width * header.height if header.alpha and held is not header else 0
     torch = registry.needs_torch(model, device)

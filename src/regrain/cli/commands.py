@@ -84,6 +84,8 @@ def decode(options: argparse.Namespace) -> None:
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
     map_kind = _map_format(options, target)
+    if map_kind is not None and options.steps is None:
+        options.steps = 2  # the fewest that are drawn
     with working(options, f"decoding {display_name(options.input)}") as progress:
         data = _file(options.input, options.max_pixels)
         with about(options.input):

@@ -167,7 +167,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     add_realism(
         drawing,
         _steps,
-        "denoising steps, 1 to 1000 (default: as many as the weights are made for); auto is as many as end in --budget",
+        "denoising steps, 1 to 1000 (default: 1, which looks alike for all seeds); auto is as many as end in --budget",
     )
     drawing.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
     drawing.add_argument(
@@ -198,7 +198,8 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     drawing.add_argument(
         "--map",
         metavar="PICTURE",
-        help="write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar",
+        help="write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar; "
+        "takes 2 steps where --steps says nothing",
     )
     drawing.add_argument(
         "--map-seeds", type=int, default=8, metavar="N", help="seeds for --map, 2 to 1000 (default: 8)"
@@ -230,7 +231,7 @@ def add_rate(parser: Parser, *, default: str) -> None:
 def add_realism(
     parser: argparse._ActionsContainer,
     steps: Callable[[str], int | str] = int,
-    what: str = "denoising steps, 1 to 1000 (default: as many as the weights are made for)",
+    what: str = "denoising steps, 1 to 1000 (default: 1)",
 ) -> None:
     """For a command that decodes: steps, read by `steps` and described by `what`, realism and seed."""
     parser.add_argument("--steps", type=steps, metavar="N", help=what)

@@ -8,7 +8,7 @@ Sampling steps are the outer loop and windows the inner one, each window reading
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self, TypeAlias
 
@@ -111,6 +111,8 @@ def reconstruct(
     latents that the networks see at once. Nothing of a whole picture but its pixels is held where there is one step:
     x_1 is drawn, and read, window by window.
     """
+    if isinstance(options.steps, int):
+        denoiser = denoiser.for_steps(options.steps)
     rows, columns = y_hat.shape[1:]
     windows = list(grid.windows(rows, columns, window, HALO))
     out = np.empty((*size, 1 if grey else 3), np.uint8)
@@ -137,6 +139,8 @@ def reconstruct(
 
     read: Reader = start
     steps, step = choose_steps(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
+    if steps == 1 and denoiser.samples(realism):  # a budget has time for no more: not the sampler's work, then
+        return reconstruct(denoiser, y_hat, size, quality, replace(options, steps=1), grey=grey, origin=origin)
     rule = _StepRule.of(options, steps, denoiser.schedule(realism), (3, rows * STRIDE, columns * STRIDE))
     for number, (t, s) in enumerate(pairwise(rule.times), start=1):
         fresh = _noise_reader(std, options.seed, number, origin)

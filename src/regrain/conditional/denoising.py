@@ -1,6 +1,6 @@
 """One step of decoding: where sampling starts, and what the networks estimate of the picture at a noise level."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,10 @@ class Denoiser:
 
     config: ModelConfig
     networks: Networks
+
+    def for_steps(self, steps: int) -> "Denoiser":
+        """What decodes in so many steps: one step is the faithful network's, whose picture is then the better one."""
+        return replace(self, config=replace(self.config, sampler=False)) if steps == 1 else self
 
     def samples(self, realism: float) -> bool:
         """Whether pictures at this realism are drawn by the sampler; without one the denoiser makes them all."""

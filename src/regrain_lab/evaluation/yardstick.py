@@ -142,7 +142,8 @@ def read(model: ConditionalModel, original: Reference, quality: float, options: 
 
 def gain(sample: Sample, pixels: Pixels, options: DecodeOptions) -> float:
     """The first fence, in dB: what the estimate gains where x_t holds the true picture with a little noise."""
-    denoiser, quality, realism = sample.model.denoiser, sample.header.quality, options.realism
+    quality, realism = sample.header.quality, options.realism
+    denoiser = sample.model.denoiser.for_steps(options.steps if isinstance(options.steps, int) else 2)
     x_0 = pad_edge(to_signed(pixels), STRIDE)
     normal = noise.normal(options.seed, 0, 0, 0, x_0.shape[1], x_0.shape[2])
     level = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
