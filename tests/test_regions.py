@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 import regrain
 import regrain.pillow
-from regrain import bitstream, memory
+from regrain import bitstream, framing, memory
 from regrain.cli import main
 from regrain.conditional import codec as conditional
 from regrain.conditional import decode as stations
@@ -131,6 +132,39 @@ def test_alpha_goes_along(pixels):
 def test_a_region_outside_is_refused(data, region):
     with pytest.raises(regrain.UsageError, match=r"^region is .*; allowed is a box within 330 x 200 pixels$"):
         regrain.decode(data, region=region)
+
+
+@pytest.mark.parametrize("box", [tuple(np.array([5, 6, 7, 8])), [5, 6, 7, 8]])
+def test_a_region_may_be_of_numbers_of_numpy(data, box):
+    assert regrain.decode(data, region=box, realism=0).size == (7, 8)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 10**5000, 1), (True, 0, 1, 1), (0.0, 0, 1, 1), "0,0,1,1", (0, 0, 1)])
+def test_what_is_no_box_is_refused_in_one_short_line(data, box):
+    with pytest.raises(regrain.UsageError, match=r"^region is .{1,80}; allowed are four whole numbers"):
+        regrain.decode(data, region=box)
+
+
+def test_a_region_of_a_huge_picture_takes_what_the_region_does(data):
+    """Of a claim of a million tiles, of which one is there, no more than that one is looked at."""
+    stream, side = bitstream.read(data), 2**16
+    claim = replace(stream.header, width=side, height=side)
+    tile = bitstream.read(regrain.encode(np.zeros((64, 64, 3), np.uint8), quality=30, tile=64)).tiles[0]
+    file = bitstream._pack_header(claim) + framing.frame_section(16, b"\0" + tile)
+    tracemalloc.start()
+    try:
+        part = decoded(file, region=(0, 0, 32, 32), partial=True, max_pixels=2**36, realism=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert part.shape == (32, 32, 3)
+    assert peak < 100_000_000
+
+
+def test_the_alpha_of_a_region_is_counted_whole(data):
+    header = replace(bitstream.read_header(data), width=20_000, height=20_000, alpha=True, tile=1024)
+    with pytest.raises(regrain.LimitError, match=r"needs about 2\.0 GB of memory"):
+        regrain.decode(bitstream._pack_header(header), region=(0, 0, 9, 9), max_pixels=10**9, max_memory=10**9)
 
 
 def test_a_mask_is_cut_as_the_picture_is(data):

@@ -227,15 +227,17 @@ def deviation_map(
     """
     import numpy as np
 
-    mean, squares = np.zeros((), np.float32), np.zeros((), np.float32)
     for number in range(seeds):
         pixels = decode_seed((seed + number) % 2**64)
-        apart = pixels - mean  # Welford's update (Technometrics 4, 1962): no large sums that cancel
-        mean = mean + apart / np.float32(number + 1)
-        squares = squares + apart * (pixels - mean)
+        if not number:
+            means, squares = np.zeros(pixels.shape, np.float32), np.zeros(pixels.shape[:2], np.float32)
+        for row, mean, square in zip(pixels, means, squares, strict=True):  # so that nothing else is held of a picture
+            apart = row - mean  # Welford's update (Technometrics 4, 1962): no large sums that cancel
+            mean += apart / np.float32(number + 1)
+            square += (apart * (row - mean)).mean(axis=1)
         if progress is not None:
             progress(number + 1)
-    deviation: NDArray[np.float32] = np.sqrt(squares.mean(axis=2) / np.float32(seeds - 1))
+    deviation: NDArray[np.float32] = np.sqrt(squares / np.float32(seeds - 1))
     if not deviation.any():
         log.warning("all %d seeds give one picture: realism, steps, eta or init_noise leave nothing to chance", seeds)
     return deviation

@@ -108,10 +108,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
     "realism_map": (lambda value: True, "is a grey picture of the size of the decoded one"),
-    "region": (
-        lambda value: isinstance(value, tuple | list) and len(value) == 4 and all(type(side) is int for side in value),
-        "are four whole numbers: left, top, width, height",
-    ),
+    "region": (lambda value: _is_box(value), "are four whole numbers: left, top, width, height"),
     "method": (lambda value: isinstance(value, str) and value in METHODS, f"are {', '.join(METHODS)}"),
     "device": (lambda value: isinstance(value, str), "is a name such as cpu, cuda or onnx"),
     "model": (
@@ -173,7 +170,17 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a caller pa
     allows, allowed = _CHOICES[name]
     if not allows(value):
         raise UsageError(f"{name} is {_quote(value)}; allowed {allowed}")
-    return value
+    return tuple(map(operator.index, value)) if name == "region" else value
+
+
+def _is_box(value: object) -> bool:
+    """Whether this is a row of four whole numbers, NumPy's too, none of them larger than any picture."""
+    if not isinstance(value, tuple | list) or len(value) != 4:
+        return False
+    try:
+        return all(not isinstance(side, bool) and abs(operator.index(side)) < 2**62 for side in value)
+    except TypeError:
+        return False
 
 
 def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a caller passes

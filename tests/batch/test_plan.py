@@ -75,6 +75,23 @@ def test_two_inputs_with_one_target_are_refused_with_both_names(tree, names):
         plan_of(["in"])
 
 
+def test_names_that_differ_in_case_alone_are_two_where_the_folder_says_so(tree):
+    for name in ("case/A.png", "case/a.png", "out/.keep"):
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert [task.target for task in plan_of(["case"]).tasks] == ["out/A.rgn", "out/a.rgn"]
+    Path("OUT").symlink_to("out")  # as if both names were one
+    with pytest.raises(UsageError, match=r"^case/A\.png and case/a\.png would both become out/new/a\.rgn"):
+        plan_of(["case"], "out/new")
+
+
+def test_a_target_that_is_a_folder_is_not_one_that_is_done(tree):
+    Path("out/0.rgn").mkdir(parents=True)
+    Path("0.png").touch()
+    assert plan_of(["0.png"], existing="skip").skipped == []
+
+
 def test_a_tree_without_a_picture_and_an_empty_one(tree):
     Path("empty/below").mkdir(parents=True)
     with pytest.raises(ImageError, match=r"^empty: there is no picture$"):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -45,13 +46,22 @@ def test_a_manifest_goes_on_after_its_last_whole_line(tmp_path):
     assert set(lines[0]) == {"source", "target", "input_bytes", "bytes", "seconds", "sha256", "error", "worker"}
 
 
-@pytest.mark.parametrize("content", [b"words\n", b"\xff\xfe\n", b"[1]\n", b'{"target": 3}\n', b"one line", b'{"a": 1}'])
+FOREIGN = [b"words\n", b"\xff\xfe\n", b"[1]\n", b'{"target": 3}\n', b"no end of a line", b'{"a": 1}', b"[" * 10**5]
+
+
+@pytest.mark.parametrize("content", [*FOREIGN, b'{"source": "' + b"x" * 2**20])
 def test_a_file_that_is_no_manifest_stays_as_it_is(tmp_path, content):
     path = tmp_path / "photo.png"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="exists and is no manifest"):
         Manifest(str(path))
     assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="has no /dev/zero")
+def test_a_manifest_without_an_end_is_none():
+    with pytest.raises(UsageError, match="exists and is no manifest"):
+        Manifest("/dev/zero")
 
 
 def test_a_manifest_that_cannot_be_written(tmp_path):

@@ -180,6 +180,20 @@ def test_a_file_in_the_way_of_a_folder_costs_its_pictures_alone(tree, capsys):
     assert len(files("out")) == 4
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_in_the_way_of_a_picture_costs_that_alone(tree, capsys, make):
+    Path("out/1").mkdir(parents=True)
+    make("out/1/3.rgn")
+    assert main(["encode", "in", "out", "--jobs", "1", "--skip-existing"]) == 1
+    assert "in/1/3.png: out/1/3.rgn: cannot be written: what has this name is no file\n" in capsys.readouterr().err
+    assert len(files("out")) == 4
+
+
+def test_a_file_that_is_no_manifest_keeps_its_bytes(tree, capsys):
+    Path("notes.txt").write_text("no end of a line")
+    fails(capsys, ["encode", "in", "out", "--jobs", "1", "--manifest", "notes.txt"], 2, "exists and is no manifest")
+
+
 def test_killed_again_and_again_it_ends_with_the_files_of_an_unbroken_run(tree):
     make_tree(Path("many"), 24)
     command = [sys.executable, "-m", "regrain", "encode", "many", "out", "--jobs", "2", "--skip-existing", "--quiet"]

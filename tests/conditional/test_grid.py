@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrain.conditional.grid import Region, latent_size, tiles, windows
+from regrain.conditional.grid import Region, latent_size, tiles, tiles_below, windows
 
 SIZES = st.integers(1, 40)
 
@@ -15,6 +15,17 @@ def test_tiles_cover_every_latent_once(rows, columns, side):
     for region in tiles(rows, columns, side):
         seen[region.latents] += 1
     assert (seen == 1).all()
+
+
+@given(SIZES, SIZES, st.integers(1, 12), st.data())
+def test_tiles_below_an_area_are_those_that_meet_it(rows, columns, side, data):
+    top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+    area = Region(top, data.draw(st.integers(top + 1, rows)), left, data.draw(st.integers(left + 1, columns)))
+    parts = {index: region.intersection(area) for index, region in enumerate(tiles(rows, columns, side))}
+    meeting = {index for index, part in parts.items() if part.height > 0 and part.width > 0}
+    below = tiles_below(area, rows, columns, side)
+    assert set(below) == meeting
+    assert all(tiles(rows, columns, side)[index] == region for index, region in below.items())
 
 
 @given(SIZES, SIZES, st.integers(1, 12), st.integers(0, 5))

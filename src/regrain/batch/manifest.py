@@ -16,6 +16,8 @@ __all__ = ["Manifest"]
 
 _START = b'{"source": '
 """How every line begins."""
+_LONGEST = 2**20
+"""Bytes that no line has: two paths and an error are far shorter. A device may give bytes without an end."""
 _KEYS = ("source", "target", "input_bytes", "bytes", "seconds", "sha256", "error", "worker")
 
 
@@ -59,19 +61,22 @@ class Manifest:
         self._file.close()
 
     def _read(self) -> set[str]:
-        """The targets of the lines that are there; what follows the last whole line is cut off."""
+        """The targets of the lines that are there; what a run that was killed left of its last line is cut off.
+
+        Raises UsageError for any other line that is none of a manifest's, and the file stays as it is.
+        """
         targets: set[str] = set()
         self._file.seek(0)
         end = 0
-        for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n") and _START.startswith(line[: len(_START)]):
+        for number, line in enumerate(iter(lambda: self._file.readline(_LONGEST), b""), 1):
+            if line[-1:] != b"\n" and len(line) < _LONGEST and (line.startswith(_START) or _START.startswith(line)):
                 self._file.truncate(end)
                 break
             end += len(line)
             try:
                 facts = json.loads(line) if line.endswith(b"\n") else {}
                 target, error = str(facts["target"]), str(facts["error"])
-            except (ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError, RecursionError):
                 raise UsageError(f"{escape(self._path)} exists and is no manifest (line {number})") from None
             (targets.discard if error else targets.add)(target)
         self._file.seek(0, os.SEEK_END)

@@ -9,6 +9,8 @@ Invariant: no two tasks have the same target, and no target is an input.
 import glob
 import os
 import posixpath
+import stat
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -78,19 +80,20 @@ def make_plan(
     plan = Plan()
     _check_output(output)
     targets: dict[str, str] = {}
-    here = _list_targets(output)
+    here, folds = _list_targets(output), _ignores_case(output)
     inodes: set[tuple[int, int]] = set()
     for entry in _entries(inputs, accepts, plan):
         if not _is_safe(entry.relative):
             plan.failures.append((entry.name, "its name leads out of the folder"))
             continue
         target = _join(output, str(PurePosixPath(entry.relative).with_suffix(suffix)))
-        if target in targets:
+        key = unicodedata.normalize("NFC", target).casefold() if folds else target
+        if key in targets:
             raise UsageError(
-                f"{escape(targets[target])} and {escape(entry.name)} would both become {escape(target)}: rename one of "
+                f"{escape(targets[key])} and {escape(entry.name)} would both become {escape(target)}: rename one of "
                 "them, or name another output for it"
             )
-        targets[target] = entry.name
+        targets[key] = entry.name
         task = Task(entry.name, target, entry.size)
         inodes |= _inode(entry.name)
         (plan.skipped if _is_whole(target, here) else plan.tasks).append(task)
@@ -208,6 +211,21 @@ def _check_output(output: str) -> None:
         raise OutputError(f"cannot write into {escape(output)}: permission denied")
 
 
+def _ignores_case(output: str) -> bool:
+    """Whether `A` and `a` are one file below a folder of this machine, by the name of the nearest part that exists."""
+    if places.is_url(output):
+        return False
+    place = os.path.abspath(output)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    for part in (place, *_parents(place)):
+        folder, name = os.path.split(part)
+        if name.swapcase() != name:
+            other = os.path.join(folder, name.swapcase())
+            return os.path.exists(other) and os.path.samefile(part, other)
+    return False
+
+
 def _list_targets(output: str) -> dict[str, int] | None:
     """All that lies below a URL already, with sizes, by one listing; None for a folder of this machine."""
     if not places.is_url(output):
@@ -222,13 +240,14 @@ def _list_targets(output: str) -> dict[str, int] | None:
 
 
 def _is_whole(target: str, here: dict[str, int] | None) -> bool:
-    """Whether a target is there and not empty: a crash of the machine may leave a name without its bytes."""
+    """Whether a target is there, a file, and not empty: a crash of the machine may leave a name without its bytes."""
     if here is not None:
         return here.get(target, 0) > 0
     try:
-        return os.stat(target).st_size > 0
+        facts = os.stat(target)
     except OSError:
         return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size > 0
 
 
 def _inode(name: str) -> set[tuple[int, int]]:

@@ -18,7 +18,7 @@ from time import perf_counter
 
 from regrain import Decoder, Encoder, places
 from regrain.batch.plan import Task
-from regrain.errors import ModelError, OutputError, RegrainError
+from regrain.errors import ModelError, OutputError, RegrainError, escape
 from regrain.output import write_bytes
 
 __all__ = ["WRITING", "Outcome", "Work"]
@@ -103,13 +103,15 @@ class Work:
                 os.makedirs(os.path.dirname(task.target) or ".", exist_ok=True)
             except OSError as error:
                 raise OutputError(f"{task.target}: its folder cannot be made: {error.strerror}") from error
+            if os.path.exists(task.target) and not os.path.isfile(task.target):
+                raise OutputError(f"{task.target}: cannot be written: what has this name is no file")
         with WRITING:
             write_bytes(data, task.target, modified=modified)
 
 
 def _present(target: str) -> bytes:
     """A target that is there, b"" where there is none: another worker wrote it and died before it could say so."""
-    there = places.exists(target) if places.is_url(target) else os.path.exists(target)
+    there = places.exists(target) if places.is_url(target) else os.path.isfile(target)
     if not there:
         return b""
     with places.open_binary(target) as file:
@@ -130,7 +132,7 @@ def _failure(task: Task, error: Exception) -> dict[str, object]:
         text, code = f"cannot be read: {error.strerror or error}", 3
     else:
         text, code = f"internal error, please report it: {type(error).__name__}: {error}", 1
-    for start in (f"{task.source}: ", f"cannot read {task.source}: ", "picture: "):
+    for start in (f"{task.source}: ", f"{escape(task.source)}: ", f"cannot read {task.source}: ", "picture: "):
         text = text.removeprefix(start)
     hopeless = isinstance(error, ModelError) or (isinstance(error, OutputError) and _is_hopeless(error, task.target))
     return {"error": " ".join(text.split()), "exit_code": code, "hopeless": hopeless}

@@ -61,7 +61,7 @@ def decode_latents(
     area = area or grid.Region(0, rows, 0, columns)
     channels = model.channels if channels is None else channels
     y_hat = np.zeros((channels, area.height, area.width), np.float32)
-    regions = grid.tiles(rows, columns, tile // STRIDE)
+    regions = grid.tiles_below(area, rows, columns, tile // STRIDE)
 
     def decode(index: int, payload: bytes) -> None:
         """One tile."""
@@ -69,8 +69,7 @@ def decode_latents(
         part = regions[index].intersection(area)
         y_hat[:, *part.within(area).latents] = latents[:channels, *part.within(regions[index]).latents]
 
-    needed = {index: payloads[index] for index, region in enumerate(regions) if region.touches(area)}
-    decode_each(needed, decode, partial=partial)
+    decode_each({index: payloads[index] for index in regions}, decode, partial=partial)
     return y_hat
 
 

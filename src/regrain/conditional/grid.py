@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from regrain.conditional.config import STRIDE
 
-__all__ = ["STRIDE", "Region", "Window", "latent_size", "tiles", "windows", "work"]
+__all__ = ["STRIDE", "Region", "Window", "latent_size", "tiles", "tiles_below", "windows", "work"]
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,6 @@ class Region:
             min(columns, -(-(left + width) // STRIDE) + margin),
         )
 
-    def touches(self, other: "Region") -> bool:
-        """Whether the two have a place in common."""
-        part = self.intersection(other)
-        return part.height > 0 and part.width > 0
-
     def intersection(self, other: "Region") -> "Region":
         """The places that are in both; of negative size where there are none."""
         return Region(
@@ -91,6 +86,18 @@ def tiles(rows: int, columns: int, side: int) -> list[Region]:
         for top in range(0, rows, side)
         for left in range(0, columns, side)
     ]
+
+
+def tiles_below(area: Region, rows: int, columns: int, side: int) -> dict[int, Region]:
+    """Those of `tiles` that have a place in common with an area of the grid, by their index, and no others made."""
+    across = -(-columns // side)
+    return {
+        row * across + column: Region(
+            row * side, min((row + 1) * side, rows), column * side, min((column + 1) * side, columns)
+        )
+        for row in range(area.top // side, -(-area.bottom // side))
+        for column in range(area.left // side, -(-area.right // side))
+    }
 
 
 def windows(rows: int, columns: int, side: int, halo: int) -> Iterator[Window]:
