@@ -380,7 +380,7 @@ def test_ctrl_c(fails, monkeypatch, arguments, where):
         monkeypatch.setattr(Full, "write", interrupted)
         monkeypatch.setattr(output, "open", Full, raising=False)
     elif arguments[0] == "decode":
-        monkeypatch.setattr("regrain.conditional.onnx_backend.OnnxNetworks.denoise", interrupted)
+        monkeypatch.setattr("regrain.conditional.onnx_backend.OnnxNetworks.sample", interrupted)
     else:
         monkeypatch.setattr("regrain.conditional.encode.to_signed", interrupted)
     fails([*arguments, *(["--steps", "3"] if arguments[0] == "decode" else [])], 130, "interrupted")

@@ -96,7 +96,7 @@ def stored() -> tuple[dict[str, torch.Tensor], dict]:
         ({"latents.mean.share.weight": torch.zeros(2, 2, 2)}, {}, "share.weight"),
         ({"latents.mean.contexts.0.0.weight": torch.zeros(48, 3, 3, 3)}, {}, "0.weight"),
         ({"latents.mean.contexts.9.0.weight": torch.zeros(48, 3, 3, 3)}, {}, "contexts.9"),
-        ({}, {"sampler": True}, "missing|no "),
+        ({"sampler.enter_x.weight": None}, {}, "missing|no |enter_x"),
         ({}, {"schedule": "linea"}, "linea"),
         ({}, {"guided": True}, "guided"),
         ({}, {"transform": {"slices": []}}, "contexts"),
