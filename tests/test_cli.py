@@ -122,9 +122,6 @@ class Codec(types.ModuleType):
             head.width, head.height, head.grey, head.alpha, head.quality / 256, "conditional", 0, *tail, sections
         )
 
-    def default_steps(self, header, realism, model, device):
-        return 1
-
     def load(self, path, device):
         if path is not None:
             raise regrain.ModelError(f"no weights at {path}")
@@ -792,7 +789,7 @@ def folder(photo, monkeypatch):
     (photo.parent / "photos").mkdir()
     photo.rename(photo.parent / "photos" / "photo.png")
     (photo.parent / "photos" / "notes.txt").write_text("no picture")
-    weights = {"fingerprint": b"\1\2\3\4", "device": "onnx", "recipe": "default", "default_steps": lambda realism: 1}
+    weights = {"fingerprint": b"\1\2\3\4", "device": "onnx", "recipe": "default"}
     stand_in = types.SimpleNamespace(**weights, method=bitstream.Method.CONDITIONAL)
     monkeypatch.setattr(regrain, "load", lambda path, name: stand_in)
     monkeypatch.setattr(charts, "draw", lambda panels, colours: {"png": b"png", "svg": b"<svg/>"})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regrain.image import Picture
     from regrain.registry import Codec
 
-__all__ = ["REDUCTIONS", "Info", "decode", "default_steps", "deviation_map", "encode", "inspect"]
+__all__ = ["REDUCTIONS", "Info", "decode", "deviation_map", "encode", "inspect"]
 
 log = logging.getLogger(__name__)
 DEFAULT_QUALITY = 50.0
@@ -205,8 +205,7 @@ def decode(
     mask = None if realism_map is None else _realism_map(realism_map, header, max_pixels)
     model = registry.model_for(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
-    steps = model.default_steps(realism) if steps is None else steps
-    options = DecodeOptions(steps, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
+    options = DecodeOptions(steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
     with registry.torch_defaults():
         pixels = model.decode(stream, options)
     alpha = None if alpha is None else options.cut(alpha)
@@ -250,11 +249,6 @@ def _realism_map(source: object, header: bitstream.Header, max_pixels: int) -> "
     if header.method is not bitstream.Method.CONDITIONAL:
         raise UsageError(f"realism_map is for the conditional method; the file is {header.method.name.lower()}")
     return read_mask(source, header.width, header.height, max_pixels=max_pixels)
-
-
-def default_steps(header: bitstream.Header, realism: float, model: "Codec | None", device: str | None) -> int:
-    """The steps that a file is decoded in, by this model or else the package's own, where nobody names a number."""
-    return registry.model_for(model, header.method, device, header.fingerprint).default_steps(realism)
 
 
 def _reduction(header: bitstream.Header, max_size: int | None) -> int:

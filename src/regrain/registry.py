@@ -72,9 +72,6 @@ class Codec(Protocol):
     def device(self) -> str:
         """Where the networks run: "onnx", or a device of torch's."""
 
-    def default_steps(self, realism: float) -> int:
-        """The sampling steps that the weights are made for at this realism."""
-
     def prepare(self, pixels: "NDArray[np.uint8]", tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); `tile` is the side of a tile in pixels."""
 

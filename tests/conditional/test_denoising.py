@@ -205,7 +205,6 @@ def test_one_step_is_the_faithful_networks_alone(tensors, y_hat, model):
     plain = {name: tensor for name, tensor in tensors.items() if not name.startswith(SAMPLER)}
     without = built(plain, FAITHFUL, model.device)
     for realism in (0.0, 0.4, 1.0):
-        assert model.default_steps(realism) == 1
         one = pixels(model, y_hat, realism=realism)
         assert np.array_equal(one, pixels(without, y_hat, realism=realism))
         assert np.array_equal(one, pixels(model, y_hat, realism=realism, steps=Budget(0)))

@@ -21,7 +21,6 @@ from regrain.files import read_file
 from regrain.options import check_arguments
 
 if TYPE_CHECKING:
-    from regrain.bitstream import Header
     from regrain.codec import Info
     from regrain.diffusion.budget import Budget
     from regrain.image import Picture
@@ -97,7 +96,7 @@ def decode(options: argparse.Namespace) -> None:
         arguments: dict[str, Any] = {name: getattr(options, name) for name in (*_KNOBS, *_DECODING)}
         with about(options.input):
             picture = codec.decode(data, model=model, **arguments)
-        steps, budget = _steps_taken(options, model, header)
+        steps, budget = _steps_taken(options)
         picture = image.select_metadata(picture, options.keep, display_name(options.input))
         written = _picture_bytes(picture, kind, target)
         if map_kind is not None:
@@ -154,14 +153,13 @@ def _file(name: str, max_pixels: int = 250_000_000) -> bytes:
         return read_file(source(name), max_pixels)
 
 
-def _steps_taken(options: argparse.Namespace, model: "Codec | None", header: "Header") -> "tuple[int, Budget | None]":
+def _steps_taken(options: argparse.Namespace) -> "tuple[int, Budget | None]":
     """How many steps were taken, and the budget that they were chosen by."""
-    from regrain import codec
     from regrain.diffusion.budget import Budget
 
     if isinstance(options.steps, Budget):
         return options.steps.steps, options.steps
-    return options.steps or codec.default_steps(header, options.realism, model, options.device), None
+    return options.steps or 1, None
 
 
 def inspect(options: argparse.Namespace) -> None:

@@ -90,10 +90,6 @@ class ConditionalModel:
             denoiser=Denoiser(shape, networks),
         )
 
-    def default_steps(self, realism: float) -> int:
-        """One, at any realism: the faithful network's, where the sampler takes two or more."""
-        return 1
-
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""
         with _quiet():

@@ -68,10 +68,6 @@ class PaletteModel:
         own = {name: array for name, array in arrays.items() if not name.startswith("denoiser.")}
         return cls(space, denoiser, checkpoint.text(about, "recipe"), checkpoint.fingerprint(own), device or ONNX)
 
-    def default_steps(self, realism: float) -> int:
-        """One, at any realism."""
-        return 1
-
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""
         levels = to_levels(analyse(self.space, pixels))

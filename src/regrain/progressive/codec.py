@@ -74,10 +74,6 @@ class ProgressiveModel:
             raise ModelError(f"{path}: not weights of this prior: {error}") from None
         return cls(denoiser, checkpoint.text(about, "recipe"), checkpoint.fingerprint(arrays), device or "onnx")
 
-    def default_steps(self, realism: float) -> int:
-        """One, at any realism."""
-        return 1
-
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Begin to encode. pixels (H, W, 1 or 3); tile in pixels."""
         return Prepared(step.payload for step in encoded_steps(self.denoiser, pixels, tile))

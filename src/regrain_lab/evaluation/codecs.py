@@ -129,9 +129,6 @@ class _TimedModel:
     recipe: str
     device: str
 
-    def default_steps(self, realism: float) -> int:
-        return self.model.default_steps(realism)
-
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> registry.Prepared:
         start = perf_counter()
         prepared = self.model.prepare(pixels, tile)

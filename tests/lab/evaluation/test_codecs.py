@@ -17,7 +17,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
 
 
 def model(recipe: str = "default", device: str = "onnx") -> types.SimpleNamespace:
-    about = {"fingerprint": b"\1\2\3\4", "method": Method.CONDITIONAL, "default_steps": lambda realism: 1}
+    about = {"fingerprint": b"\1\2\3\4", "method": Method.CONDITIONAL}
     return types.SimpleNamespace(**about, device=device, recipe=recipe)
 
 

@@ -47,7 +47,7 @@ def test_other_names_and_settings_are_refused(name, message):
 def loads(monkeypatch):
     """The weights that are asked for; nothing is loaded."""
     calls = []
-    about = {"fingerprint": b"\1\2\3\4", "method": Method.CONDITIONAL, "default_steps": lambda realism: 1}
+    about = {"fingerprint": b"\1\2\3\4", "method": Method.CONDITIONAL}
     weights = types.SimpleNamespace(**about, device="onnx", recipe="default")
     monkeypatch.setattr(regrain, "load", lambda path, device: calls.append(path) or weights)
     return calls
