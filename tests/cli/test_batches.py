@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 
 import regrain
 from batch.pictures import EXIF_TURNED, make_tree, write_picture
-from regrain import image, output
+from regrain import bitstream, image, output
 from regrain.batch import processes, ray_data
 from regrain.batch.work import Outcome
 from regrain.cli import main
@@ -78,6 +79,18 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(tree, capsys):
     assert not Path("out").exists()
     assert main(["encode", "in", "out/", "--dry-run", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["tasks"]) == 5
+
+
+def test_a_file_that_needs_other_weights_fails_alone(tree, capsys):
+    assert main(["encode", "in", "rgn", "-q", "30", "--jobs", "1", "--quiet"]) == 0
+    first = min(Path("rgn").rglob("*.rgn"))
+    stream = bitstream.read(first.read_bytes())
+    first.write_bytes(bitstream.write(replace(stream, header=replace(stream.header, fingerprint=b"abcd"))))
+    assert main(["decode", "rgn", "back", "--realism", "0", "--jobs", "1"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith(f"regrain: error: {first}: ") and b"abcd".hex() in line for line in lines)
+    assert lines[-1] == "regrain: error: 1 of 5 failed"
+    assert len(files("back")) == 4
 
 
 def test_a_picture_that_fails_is_a_line_and_the_exit_status(tree, capsys):

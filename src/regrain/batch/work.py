@@ -18,6 +18,7 @@ from time import perf_counter
 
 from regrain import Decoder, Encoder, places
 from regrain.batch.plan import Task
+from regrain.bitstream import EXTENSION
 from regrain.errors import ModelError, OutputError, RegrainError, escape
 from regrain.output import write_bytes
 
@@ -134,7 +135,8 @@ def _failure(task: Task, error: Exception) -> dict[str, object]:
         text, code = f"internal error, please report it: {type(error).__name__}: {error}", 1
     for start in (f"{task.source}: ", f"{escape(task.source)}: ", f"cannot read {task.source}: ", "picture: "):
         text = text.removeprefix(start)
-    hopeless = isinstance(error, ModelError) or (isinstance(error, OutputError) and _is_hopeless(error, task.target))
+    without_weights = isinstance(error, ModelError) and task.target.endswith(EXTENSION)  # each file names its own
+    hopeless = without_weights or (isinstance(error, OutputError) and _is_hopeless(error, task.target))
     return {"error": " ".join(text.split()), "exit_code": code, "hopeless": hopeless}
 
 
