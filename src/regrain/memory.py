@@ -25,7 +25,7 @@ WINDOW_BYTES = 250
 """What a network takes a pixel of its window."""
 SYMBOL_BYTES = 80
 """What a value of the tile that is coded takes; 256 of them a square of 16 pixels."""
-WALK_BYTES = 110
+PROGRESSIVE_BYTES = 110
 """What the progressive method takes a pixel: states of three channels, their noise, the order of the values."""
 REGION_MARGIN = 272
 """Pixels on each side of a region that are decoded along: the most that halos of several steps reach, and a latent."""
@@ -85,7 +85,7 @@ def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bo
     squares = (-(-header.width // 16)) * -(-header.height // 16)
     values = 256 * squares
     states = 24 + 12 * second_order if steps > 1 else 0
-    bytes_a_value = 8 + states + WALK_BYTES * (header.method == Method.PROGRESSIVE)
+    bytes_a_value = 8 + states + PROGRESSIVE_BYTES * (header.method == Method.PROGRESSIVE)
     return (
         LIBRARIES[torch]
         + WINDOW_BYTES * min(values, WINDOW)

@@ -6,7 +6,6 @@
 Invariant: no two tasks have the same target, and no target is an input.
 """
 
-import glob
 import os
 import posixpath
 import stat
@@ -18,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from regrain import places
-from regrain.batch.walk import walk
+from regrain.batch.folders import list_files, match_files
 from regrain.bitstream import EXTENSION
 from regrain.errors import BitstreamError, ImageError, OutputError, UsageError, escape
 from regrain.places import Entry
@@ -147,22 +146,13 @@ def _files(name: str, plan: Plan) -> Iterator[Entry] | None:
             found = places.tree(name)
             return found and (entry for entry in found if not _is_hidden(entry.relative))
         if has_pattern(name):
-            return _matches(name)
+            return match_files(name, plan.failures, plan.notes)
         if os.path.isdir(name):
-            return walk(name, plan.failures, plan.notes)
+            return list_files(name, plan.failures, plan.notes)
         os.stat(name)
     except OSError as error:
         raise ImageError(f"{escape(name)}: {error.strerror or error}") from error
     return None
-
-
-def _matches(pattern: str) -> Iterator[Entry]:
-    """The files of a pattern by name, relative to the folder before its first wildcard."""
-    root = next(part for part in _parents(pattern) if not glob.has_magic(part))
-    for name in sorted(glob.iglob(pattern, recursive=True)):
-        if os.path.isfile(name):
-            relative = os.path.relpath(name, root or ".")
-            yield Entry(name, relative.replace(os.sep, "/"), os.stat(name).st_size)
 
 
 def _parents(path: str) -> Iterator[str]:
