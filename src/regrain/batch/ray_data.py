@@ -72,6 +72,8 @@ def run(tasks: Sequence[Task], work: Work, jobs: int | None = None, address: str
     cluster at the address, LimitError where workers keep on dying.
     """
     check_installed("--engine ray", ("ray", "ray.data"), "ray")
+    if not tasks:
+        return
     ray, data = import_module("ray"), import_module("ray.data")
     _connect(jobs, address)
     try:

@@ -2,11 +2,12 @@
 
 import argparse
 
-from regrain.options import BLOCKS, STRIPPED
+from regrain.options import BLOCKS, RANGES, STRIPPED
 
-__all__ = ["add_many", "add_metadata"]
+__all__ = ["add_many", "add_metadata", "whole_number"]
 
-_MOST_JOBS = 1024
+_MOST = RANGES["threads"][1]
+"""Threads of a process, and processes."""
 
 
 def add_metadata(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,9 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
 def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
     """What is for many pictures alone; `formats` where they can be written in several."""
     group = parser.add_argument_group("many pictures", "where IN is a folder or a pattern, or OUT ends in /")
-    group.add_argument("--jobs", metavar="N", type=_jobs, help="pictures at once, a thread each (default: one a core)")
+    group.add_argument(
+        "--jobs", metavar="N", type=whole_number, help="pictures at once, a thread each (default: one a core)"
+    )
     group.add_argument("--skip-existing", action="store_true", help="go on: what is written already stays")
     group.add_argument("--dry-run", action="store_true", help="say what would be written where, and write nothing")
     what = "add a line of JSON a picture: source, target, bytes, seconds, sha256, error"
@@ -56,7 +59,8 @@ def _blocks(text: str) -> tuple[str, ...]:
     return tuple(name for name in BLOCKS if name in names)
 
 
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_JOBS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST_JOBS} is")
+def whole_number(text: str) -> int:
+    """How many threads, or processes: from 1 to 1024."""
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST} is")
     return int(text)

@@ -13,7 +13,7 @@ from typing import NoReturn
 import regrain
 from regrain.cli.batches import decode, encode
 from regrain.cli.commands import inspect
-from regrain.cli.flags import add_many, add_metadata
+from regrain.cli.flags import add_many, add_metadata, whole_number
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
@@ -38,7 +38,6 @@ ENTRY_POINTS = "regrain.commands"
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
-_MAX_THREADS = 1024
 COMMON = "common"
 """The group of the flags that no command has alone."""
 
@@ -125,7 +124,7 @@ def command(
     if devices:
         common.add_argument("--device", metavar="NAME", help=devices)
     threads = "threads to compute with (default: $OMP_NUM_THREADS, or all cores)"
-    common.add_argument("--threads", metavar="N", type=_threads, help=threads)
+    common.add_argument("--threads", metavar="N", type=whole_number, help=threads)
     return parser
 
 
@@ -277,9 +276,3 @@ def _region(text: str) -> tuple[int, ...]:
     if len(sides) != 4 or not all(side.strip().isdecimal() for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; left, top, width and height are, as 0,0,256,256")
     return tuple(int(side) for side in sides)
-
-
-def _threads(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_THREADS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MAX_THREADS} is")
-    return int(text)

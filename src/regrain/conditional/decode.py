@@ -26,6 +26,7 @@ from regrain.diffusion.schedule import Schedule
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.image import to_bytes
+from regrain.memory import CONTEXTS_MOST
 from regrain.options import DecodeOptions
 from regrain.tiles import decode_each
 
@@ -35,8 +36,6 @@ Symbols = NDArray[np.int32]
 Reader: TypeAlias = Callable[[grid.Region], Image]
 """Gives x_t, (3, H, W), of a region."""
 WINDOW, HALO = 64, 4
-KEPT_MOST = 2**25
-"""Bytes of pictures whose contexts are kept from step to step, 20 bytes a pixel; those of larger ones are made anew."""
 
 
 def decode_latents(
@@ -147,7 +146,7 @@ def reconstruct(
         x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)
         for place in windows:
             x_t, x_0 = step(place, t, read)
-            if s == 0 or out.nbytes > KEPT_MOST:
+            if s == 0 or out.nbytes > CONTEXTS_MOST:
                 contexts.pop(place.outer, None)
             core = place.core.within(place.outer).pixels
             z = fresh(place.core) if rule.eta and s else None

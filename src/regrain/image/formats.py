@@ -142,7 +142,7 @@ def _turn(plane: U8, orientation: int) -> U8:
     return np.ascontiguousarray(plane[:: -1 if rows else 1, :: -1 if columns else 1])
 
 
-def fit(picture: Picture, format: str, name: str) -> Picture:
+def as_held_by(picture: Picture, format: str, name: str) -> Picture:
     """The picture as a format holds it: upright and in sRGB where EXIF or ICC profile have no place, colour for grey.
 
     Raises `OutputError` as `check_format`. What cannot be kept is one line of the log that begins with `name`.
