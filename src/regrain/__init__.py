@@ -41,29 +41,10 @@ else:
 
 
 __all__ = [
-    "BitstreamError",
-    "Corrupt",
-    "Decoder",
-    "Encoder",
-    "ImageError",
-    "Info",
-    "LimitError",
-    "Model",
-    "ModelError",
-    "NotRegrain",
-    "OutputError",
-    "Picturelike",
-    "RegrainError",
-    "Truncated",
-    "UnsupportedVersion",
-    "UsageError",
-    "__version__",
-    "decode",
-    "deviation_map",
-    "encode",
-    "inspect",
-    "load",
-]
+    "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "LimitError", "Model", "ModelError",
+    "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion", "UsageError",
+    "__version__", "decode", "deviation_map", "encode", "inspect", "load",
+]  # fmt: skip
 
 __version__ = "0.1.0"
 

@@ -21,21 +21,9 @@ if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
 
 __all__ = [
-    "BLOCKS",
-    "DECODING",
-    "ENCODING",
-    "METHODS",
-    "RANGES",
-    "RATES",
-    "SAMPLERS",
-    "STRIPPED",
-    "DecodeOptions",
-    "Sampler",
-    "check_arguments",
-    "check_blocks",
-    "check_named",
-    "check_names",
-]
+    "BLOCKS", "DECODING", "ENCODING", "METHODS", "RANGES", "RATES", "SAMPLERS", "STRIPPED", "DecodeOptions",
+    "Sampler", "check_arguments", "check_blocks", "check_named", "check_names",
+]  # fmt: skip
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
@@ -181,7 +169,6 @@ def check_names(given: Iterable[str], allowed: Collection[str], function: str) -
 
 
 def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a caller passes
-    """One argument, checked."""
     if value is None and name in _OPTIONAL:
         return None
     if getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's

@@ -178,7 +178,6 @@ def _as_os_errors() -> Iterator[None]:
 
 
 def _accept(prefix: bytes) -> bool:
-    """Whether a file that begins so is ours."""
     return prefix.startswith(bitstream.MAGIC)
 
 

@@ -52,7 +52,6 @@ class _Worker:
         self._knobs = check_named(options, {**given, "model": _plain(given["model"])})
 
     def _one(self, item: object) -> object:
-        """What becomes of one item of a batch."""
         raise NotImplementedError("a worker says what becomes of one item")
 
     @contextmanager
@@ -244,7 +243,6 @@ class Decoder(_Worker):
         return self._as_output(image.select_metadata(picture, self._keep))
 
     def _as_output(self, picture: "Picture") -> "Decoded":
-        """The picture as an array, an image of Pillow's or a file."""
         if self._output == "pillow":
             return picture.to_pillow()
         if self._output == "array":

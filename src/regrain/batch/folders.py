@@ -86,7 +86,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _scan(folder: str, failures: list[tuple[str, str]]) -> list[os.DirEntry[str]]:
-    """What lies in a folder, by name."""
     try:
         with os.scandir(folder) as entries:
             return sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)

@@ -105,7 +105,6 @@ def make_plan(
 
 
 def _kind(suffix: str) -> str:
-    """What the inputs are, for which targets have this suffix."""
     return "picture" if suffix == EXTENSION else f"{EXTENSION} file"
 
 
@@ -164,7 +163,6 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _base(folder: str) -> str:
-    """The last part of a folder's name."""
     if places.is_url(folder):
         return posixpath.basename(folder.partition("::")[0].rstrip("/").partition("://")[2]) or "root"
     return os.path.basename(os.path.abspath(folder)) or "root"
@@ -180,7 +178,6 @@ def _is_safe(relative: str) -> bool:
 
 
 def _join(folder: str, relative: str) -> str:
-    """A place below a folder."""
     return f"{folder.rstrip('/')}/{relative}" if places.is_url(folder) else os.path.join(folder, *relative.split("/"))
 
 

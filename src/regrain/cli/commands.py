@@ -139,7 +139,6 @@ def _map_format(options: argparse.Namespace, target: str) -> str | None:
 
 
 def _picture_bytes(picture: "Picture", kind: str, target: str) -> bytes:
-    """A picture as the bytes of a file."""
     from regrain import image
 
     buffer = io.BytesIO()

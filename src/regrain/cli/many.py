@@ -123,7 +123,6 @@ def _outcomes(
 def _engine(
     options: argparse.Namespace, tasks: list[Task], work: "Work", jobs: int | None
 ) -> "Generator[Outcome, None, None]":
-    """The outcomes of tasks by the engine that was asked for."""
     if options.engine == "ray":
         from regrain.batch import ray_data
 

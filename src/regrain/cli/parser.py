@@ -20,18 +20,9 @@ from regrain.errors import UsageError
 from regrain.options import RANGES, SAMPLERS, check_arguments
 
 __all__ = [
-    "Parser",
-    "Subparsers",
-    "add_max_pixels",
-    "add_model",
-    "add_overwrite",
-    "add_rate",
-    "add_realism",
-    "command",
-    "common",
-    "parse",
-    "size",
-]
+    "Parser", "Subparsers", "add_max_pixels", "add_model", "add_overwrite", "add_rate", "add_realism", "command",
+    "common", "parse", "size",
+]  # fmt: skip
 
 ENTRY_POINTS = "regrain.commands"
 """The group of entry points through which other packages add commands: functions of the subparsers."""
@@ -271,7 +262,6 @@ def _steps(text: str) -> int | str:
 
 
 def _region(text: str) -> tuple[int, ...]:
-    """A box of pixels."""
     sides = text.split(",")
     if len(sides) != 4 or not all(side.strip().isdecimal() for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; left, top, width and height are, as 0,0,256,256")

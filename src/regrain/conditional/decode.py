@@ -63,7 +63,6 @@ def decode_latents(
     regions = grid.tiles_below(area, rows, columns, tile // STRIDE)
 
     def decode(index: int, payload: bytes) -> None:
-        """One tile."""
         *_, latents = decode_tile(model, payload, index, regions[index], quality, channels)
         part = regions[index].intersection(area)
         y_hat[:, *part.within(area).latents] = latents[:channels, *part.within(regions[index]).latents]
@@ -128,11 +127,9 @@ def reconstruct(
         return context
 
     def start(region: grid.Region) -> Image:
-        """x_1."""
         return denoiser.start(initial(region), context_of(region), realism)
 
     def estimate(place: grid.Window, t: float, read: Reader) -> tuple[Image, Image]:
-        """x_t in a window, and the estimate of x_0."""
         x_t, context = read(place.outer), context_of(place.outer)
         return x_t, denoiser.estimate(x_t, t, y_hat[:, *place.outer.latents], quality, realism, context)
 
@@ -191,7 +188,6 @@ def _noise_reader(std: float, seed: int, number: int, origin: tuple[int, int]) -
     """Noise of this standard deviation, image `number` of the seed, from `origin` on in latents."""
 
     def read(region: grid.Region) -> Image:
-        """The noise of a region."""
         height, width = region.height * STRIDE, region.width * STRIDE
         if std == 0:
             return np.zeros((3, height, width), np.float32)

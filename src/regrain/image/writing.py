@@ -79,7 +79,6 @@ def _without(picture: Picture, blocks: tuple[str, ...]) -> Picture:
 
 
 def _save(picture: Picture, format: str, options: dict[str, object]) -> bytes:
-    """What Pillow's writer makes of a picture."""
     buffer = io.BytesIO()
     chosen: dict[str, Any] = _metadata_options(picture, format) | (options or _DEFAULTS.get(format, {}))
     picture.to_pillow().save(buffer, format=format, **chosen)

@@ -20,22 +20,9 @@ from regrain_lab.evaluation import hevc, mozjpeg
 from regrain_lab.evaluation.codecs import AS_STORED, BenchmarkCodec, DecodeSetting, Pixels
 
 __all__ = [
-    "ALL",
-    "AVIF",
-    "AVIF_420",
-    "AVIF_SSIM",
-    "BASELINES",
-    "HEVC",
-    "JPEG",
-    "JPEG_2000",
-    "JPEG_XL",
-    "MOZJPEG",
-    "WEBP",
-    "Encoded",
-    "at_equal_bytes",
-    "at_size",
-    "available",
-]
+    "ALL", "AVIF", "AVIF_420", "AVIF_SSIM", "BASELINES", "HEVC", "JPEG", "JPEG_2000", "JPEG_XL", "MOZJPEG", "WEBP",
+    "Encoded", "at_equal_bytes", "at_size", "available",
+]  # fmt: skip
 
 Options = Callable[[int], dict[str, object]]
 _JXL, _JXL_MODULE = "pillow-jxl-plugin", "pillow_jxl"

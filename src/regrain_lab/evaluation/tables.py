@@ -29,16 +29,8 @@ from regrain_lab.evaluation.timing import reference_of
 from regrain_lab.metrics.registry import SCALES
 
 __all__ = [
-    "bd_rates",
-    "codecs",
-    "distributions",
-    "extreme_gains",
-    "failures",
-    "means",
-    "smallest_gains",
-    "stages",
-    "times",
-]
+    "bd_rates", "codecs", "distributions", "extreme_gains", "failures", "means", "smallest_gains", "stages", "times",
+]  # fmt: skip
 
 _SHORT = 0.5
 
@@ -178,7 +170,6 @@ def distributions(records: Sequence[Distribution]) -> Table:
 
 
 def _distance(value: float | None, error: float | None) -> str:
-    """A thousand times a distance, and its error."""
     return "" if value is None else f"{1000 * value:.3f}" + ("" if error is None else f" ± {1000 * error:.3f}")
 
 
@@ -205,7 +196,6 @@ def _by_series(rows: Sequence[Row]) -> dict[Series, list[Row]]:
 
 
 def _bd_cell(comparison: Comparison, pictures: int) -> str:
-    """The cell of one BD-rate, with its marks."""
     if not comparison.images:
         return "no common picture"
     delta = comparison.delta

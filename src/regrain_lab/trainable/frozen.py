@@ -103,7 +103,6 @@ def quantized_latents(codec: FrozenCodec, x: Tensor, quality: Tensor) -> Tensor:
         z_hat = hyper_analysis(y).round().clamp(-HYPER_MAX, HYPER_MAX)
 
         def symbols(step: CodingStep, mean: Tensor, _index: Tensor) -> Tensor:
-            """The symbols that an encoder writes."""
             residual: Tensor = y[:, step.channels] - mean
             return residual.round()
 

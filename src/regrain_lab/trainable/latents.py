@@ -128,7 +128,6 @@ class EntropyModel(nn.Module):
         gained = gain * y
 
         def rounded(part: CodingStep, mean: Tensor, _index: Tensor) -> Tensor:
-            """The symbols that an encoder would write."""
             return torch.round(gained[:, part.channels] - mean)
 
         size = (y.shape[2], y.shape[3])
