@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from regrain.errors import escape
 from regrain.places import Entry
 
-__all__ = ["list_files", "match_files"]
+__all__ = ["inode", "list_files", "match_files"]
 
 _Inode = tuple[int, int]
 
@@ -68,13 +68,13 @@ def _folders(
     waiting: list[tuple[str, str, tuple[_Inode, ...]]] = [(root, "", ())]
     while waiting:
         folder, relative, above = waiting.pop()
-        inode = _inode(folder)
-        if inode is None or inode in above:
+        number = inode(folder)
+        if number is None or number in above:
             notes.append(f"{escape(folder)}: this link leads back to a folder that it lies in, and is not followed")
             continue
         entries = _scan(folder, failures)
         yield relative, entries
-        below = [(one.path, f"{relative}{one.name}/", (*above, inode)) for one in entries if _is_folder(one)]
+        below = [(one.path, f"{relative}{one.name}/", (*above, number)) for one in entries if _is_folder(one)]
         waiting.extend(reversed(below))
 
 
@@ -94,10 +94,10 @@ def _scan(folder: str, failures: list[tuple[str, str]]) -> list[os.DirEntry[str]
         return []
 
 
-def _inode(folder: str) -> _Inode | None:
-    """What tells a folder from all others; None where a link leads in a circle."""
+def inode(name: str) -> _Inode | None:
+    """What tells a file or folder from all others; None where there is none, or a link leads in a circle."""
     try:
-        facts = os.stat(folder)
+        facts = os.stat(name)
     except OSError:
         return None
     return facts.st_dev, facts.st_ino

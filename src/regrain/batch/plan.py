@@ -13,11 +13,11 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from regrain import places
-from regrain.batch.folders import list_files, match_files
+from regrain.batch.folders import inode, list_files, match_files
 from regrain.bitstream import EXTENSION
 from regrain.errors import BitstreamError, ImageError, OutputError, UsageError, escape
 from regrain.places import Entry
@@ -154,12 +154,12 @@ def _files(name: str, plan: Plan) -> Iterator[Entry] | None:
     return None
 
 
-def _parents(path: str) -> Iterator[str]:
-    """The folders above a path, from below."""
-    while (parent := os.path.dirname(path)) != path:
-        yield parent
-        path = parent
-    yield path
+def _existing_part(path: str) -> str:
+    """The nearest part of a path that exists, itself or a folder above it."""
+    place = os.path.abspath(path)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    return place
 
 
 def _base(folder: str) -> str:
@@ -189,9 +189,7 @@ def _check_output(output: str) -> None:
         return
     if "\0" in output:
         raise OutputError("cannot write there: no name may hold a zero")
-    place = os.path.abspath(output)
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)
+    place = _existing_part(output)
     if not os.path.isdir(place):
         raise OutputError(f"cannot write into {escape(output)}: {escape(place)} is no folder")
     if not os.access(place, os.W_OK | os.X_OK):
@@ -202,14 +200,11 @@ def _ignores_case(output: str) -> bool:
     """Whether `A` and `a` are one file below a folder of this machine, by the name of the nearest part that exists."""
     if places.is_url(output):
         return False
-    place = os.path.abspath(output)
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)
-    for part in (place, *_parents(place)):
-        folder, name = os.path.split(part)
-        if name.swapcase() != name:
-            other = os.path.join(folder, name.swapcase())
-            return os.path.exists(other) and os.path.samefile(part, other)
+    place = Path(_existing_part(output))
+    for part in (place, *place.parents):
+        if part.name.swapcase() != part.name:
+            other = part.with_name(part.name.swapcase())
+            return other.exists() and part.samefile(other)
     return False
 
 
@@ -239,10 +234,5 @@ def _is_whole(target: str, here: dict[str, int] | None) -> bool:
 
 def _inode(name: str) -> set[tuple[int, int]]:
     """What tells one file of this machine from all others."""
-    if places.is_url(name):
-        return set()
-    try:
-        facts = os.stat(name)
-    except OSError:
-        return set()
-    return {(facts.st_dev, facts.st_ino)}
+    number = None if places.is_url(name) else inode(name)
+    return set() if number is None else {number}

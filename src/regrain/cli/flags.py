@@ -14,20 +14,10 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
     """What goes along with a picture; `keep` among the options are names of blocks."""
     group = parser.add_argument_group("metadata", "what is left out changes neither colours nor orientation")
     which = group.add_mutually_exclusive_group()
-    which.add_argument(
-        "--strip",
-        dest="keep",
-        action="store_const",
-        const=STRIPPED,
-        help="leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation",
-    )
-    which.add_argument(
-        "--keep",
-        type=_blocks,
-        metavar="BLOCKS",
-        help="any of exif (GPS among it), icc, xmp (may hold GPS, too) with commas, or none (default: all three); "
-        "without icc the colours become sRGB",
-    )
+    what = "leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation"
+    which.add_argument("--strip", dest="keep", action="store_const", const=STRIPPED, help=what)
+    what = "any of exif (GPS among it), icc, xmp (may hold GPS, too) with commas, or none (default: all three); "
+    which.add_argument("--keep", type=_blocks, metavar="BLOCKS", help=f"{what}without icc the colours become sRGB")
     group.add_argument("--preserve-times", action="store_true", help="OUT gets the time of change of IN")
     parser.set_defaults(keep=BLOCKS)
 
@@ -35,9 +25,8 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
 def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
     """What is for many pictures alone; `formats` where they can be written in several."""
     group = parser.add_argument_group("many pictures", "where IN is a folder or a pattern, or OUT ends in /")
-    group.add_argument(
-        "--jobs", metavar="N", type=whole_number, help="pictures at once, a thread each (default: one a core)"
-    )
+    what = "pictures at once, a thread each (default: one a core)"
+    group.add_argument("--jobs", metavar="N", type=whole_number, help=what)
     group.add_argument("--skip-existing", action="store_true", help="go on: what is written already stays")
     group.add_argument("--dry-run", action="store_true", help="say what would be written where, and write nothing")
     what = "add a line of JSON a picture: source, target, bytes, seconds, sha256, error"

@@ -153,20 +153,12 @@ def distributions(records: Sequence[Distribution]) -> Table:
     """A line for each codec, setting and way to decode: mean bpp, patches, and a thousand times both distances."""
     names = labels(record.series for record in records)
     head = ["codec", "setting", "bpp", "patches", "1000 KID", "1000 Gram"]
-    return Table(
-        head,
-        [
-            [
-                names[record.series],
-                record.setting,
-                "" if record.bpp is None else f"{record.bpp:.3f}",
-                str(record.patches),
-                _distance(record.kid, record.kid_error),
-                _distance(record.gram, record.gram_error),
-            ]
-            for record in records
-        ],
-    )
+    lines = []
+    for record in records:
+        rate = "" if record.bpp is None else f"{record.bpp:.3f}"
+        distances = _distance(record.kid, record.kid_error), _distance(record.gram, record.gram_error)
+        lines.append([names[record.series], record.setting, rate, str(record.patches), *distances])
+    return Table(head, lines)
 
 
 def _distance(value: float | None, error: float | None) -> str:
