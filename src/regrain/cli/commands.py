@@ -80,8 +80,9 @@ def decode(options: argparse.Namespace) -> None:
             )
         model = _weights_for(data, options)
         arguments: dict[str, Any] = {name: getattr(options, name) for name in (*_KNOBS, *_DECODING)}
+        arguments |= {} if map_kind is None else {"for_map": True}
         with about(options.input):
-            picture = codec.decode(data, model=model, for_map=map_kind is not None, **arguments)
+            picture = codec.decode(data, model=model, **arguments)
         steps, budget = _steps_taken(options)
         picture = image.select_metadata(picture, options.keep, display_name(options.input))
         written = _picture_bytes(picture, kind, target)

@@ -15,9 +15,9 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.conditional import grid, tile_payload
+from regrain.conditional import grid
 from regrain.conditional.config import STRIDE
-from regrain.conditional.context_model import ContextModel
+from regrain.conditional.context_model import ContextModel, checksum, hyper_size, hyper_table_ids
 from regrain.conditional.denoising import Denoiser
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
@@ -78,9 +78,9 @@ def decode_tile(
 
     The steps that the first `channels` do not need are left out, and with them the check of the whole payload.
     """
-    shape = (model.hyper, *tile_payload.hyper_size(region))
+    shape = (model.hyper, *hyper_size(region))
     decoder = coder.Decoder(payload)
-    z_hat = decoder.take(tile_payload.hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
+    z_hat = decoder.take(hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):
         if channels is not None and step.first >= channels:
@@ -88,7 +88,7 @@ def decode_tile(
         mean, scale_index, mask = state.predict(number, step)
         symbols = decoder.take(scale_index.reshape(-1), gaussian_tables()).reshape(mean.shape)
         state.update(step, symbols, mean, mask)
-    decoder.finish(tile_payload.checksum(index, z_hat, state.symbols))
+    decoder.finish(checksum(index, z_hat, state.symbols))
     return z_hat, state.symbols, state.y_hat
 
 
