@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from regrain.errors import RegrainError, UsageError
 from regrain.loading import TURN, threads_at_most
-from regrain.options import BLOCKS, DECODING, ENCODING, check_blocks, check_named
+from regrain.options import BLOCKS, DECODING, ENCODING, check_blocks, check_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,9 +47,9 @@ class _Worker:
         self._column, self._into, self._errors = given["column"], given["into"], given["errors"]
         if self._errors not in _ERRORS:
             raise UsageError(f"errors is {self._errors!r}; allowed are {', '.join(_ERRORS)}")
-        self._threads: int | None = check_named(["threads"], given)["threads"]
+        self._threads: int | None = check_options(["threads"], given)["threads"]
         self._keep = check_blocks(given["keep"])
-        self._knobs = check_named(options, {**given, "model": _plain(given["model"])})
+        self._knobs = check_options(options, {**given, "model": _plain(given["model"])})
 
     @contextmanager
     def _capped(self, device: str | None) -> Iterator[None]:
@@ -205,7 +205,7 @@ class Decoder(_Worker):
         output: str = "array",
     ) -> None:
         """Check the options; nothing is loaded."""
-        check_named(_TIME, locals())
+        check_options(_TIME, locals())
         super().__init__([name for name in DECODING if name not in (*_TIME, "realism_map")], locals())
         self._time = {"steps": steps, "budget": budget}
         if output not in ("array", "pillow"):
@@ -231,7 +231,7 @@ class Decoder(_Worker):
 
         file = read_file(data, self._knobs["max_pixels"])
         with self._capped(self._knobs["device"]):
-            picture = codec.decode(file, **check_named(_TIME, self._time), **self._knobs)
+            picture = codec.decode(file, **check_options(_TIME, self._time), **self._knobs)
         return self._as_output(image.select_metadata(picture, self._keep))
 
     def _as_output(self, picture: "Picture") -> "Decoded":

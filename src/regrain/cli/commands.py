@@ -18,7 +18,7 @@ from regrain.cli.terminal import STANDARD, about, display_name, say
 from regrain.cli.work import seconds, working
 from regrain.errors import UsageError
 from regrain.files import read_file
-from regrain.options import ENCODING, RATES, check_arguments, check_named
+from regrain.options import ENCODING, RATES, check_arguments, check_options
 
 if TYPE_CHECKING:
     from regrain.codec import Info
@@ -43,7 +43,7 @@ def encode(options: argparse.Namespace) -> None:
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
         with about(options.input):
-            knobs = check_named(ENCODING, {**vars(options), "tile": 1024, "model": model})
+            knobs = check_options(ENCODING, {**vars(options), "tile": 1024, "model": model})
             del knobs["max_pixels"]
             pixels = image.read(picture, max_pixels=options.max_pixels)
             data = codec.encode(image.select_metadata(pixels, options.keep, display_name(options.input)), **knobs)
