@@ -8,7 +8,6 @@ pixels do not depend on how many there are.
               columns by name, such as Ray's       -> the same columns and one more
 """
 
-import io
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -244,6 +243,4 @@ class Decoder(_Worker):
             return np.concatenate(planes, axis=2)
         from regrain import image
 
-        buffer = io.BytesIO()
-        image.write(picture, buffer, format=self._output, name="picture")
-        return buffer.getvalue()
+        return image.to_file(picture, self._output, "picture")
