@@ -1,4 +1,4 @@
-"""Every link of the Markdown files leads somewhere, and of the site that is built of them; nothing comes from elsewhere."""
+"""Every link leads somewhere, in Markdown and in the site that is built of it; no page fetches from elsewhere."""
 
 import os
 import subprocess
