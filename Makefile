@@ -119,7 +119,7 @@ docs: $(VENV)/.demo-stamp
 site: site-docs site-how
 
 $(VENV)/.docs-stamp: pyproject.toml | $(BIN)/pip
-	$(PIP) -e '.[docs,serve]'
+	$(PIP) -e '.[docs,serve,torch]'
 	@touch $@
 
 site-docs: $(VENV)/.docs-stamp
@@ -127,7 +127,7 @@ site-docs: $(VENV)/.docs-stamp
 	$(PY) scripts/links.py
 	$(PY) scripts/links.py site
 
-site-how: $(VENV)/.demo-stamp
+site-how: $(VENV)/.docs-stamp
 	$(PY) scripts/how_it_works.py
 
 wheel: $(VENV)/.dev-stamp

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 FACE = {
@@ -38,6 +39,7 @@ REFERENCE = {
 GUIDE = ["docs/how-it-works.md", "docs/batch.md", "docs/FORMAT.md", "docs/NOTATION.md"]
 WEIGHTS = ["docs/MODEL_CARD.md", "docs/FAILURES.md", "docs/LOG.md"]
 PROJECT = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/README.md", "benchmarks/README.md"]
+INTERACTIVE = "docs/how-it-works.md"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -53,6 +55,17 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Project": _titled(PROJECT)},
     ]
     return config
+
+
+def on_page_markdown(markdown: str, page: Page, **kwargs: object) -> str:
+    """How it works has a page of figures with sliders, which is no page of this tool."""
+    if page.file.src_uri != INTERACTIVE:
+        return markdown
+    link = (
+        '<p><a href="../../how-it-works/">The same with sliders</a>: eight figures, each computed from one photo.</p>'
+    )
+    heading, _, rest = markdown.partition("\n\n")
+    return f"{heading}\n\n{link}\n\n{rest}"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
