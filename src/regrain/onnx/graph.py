@@ -71,12 +71,6 @@ class Graph:
         shape = {"kernel_shape": [kernel] * 2, "pads": [kernel // 2] * 4, "strides": [stride] * 2}
         return self.node("Conv", x, *values, **shape)
 
-    def conv(self, x: str, name: str, stride: int = 1) -> str:
-        """The convolution of that name; a linear layer is one of a single pixel."""
-        weight = self.weight(f"{name}.weight")
-        images = weight.reshape(*weight.shape, 1, 1) if weight.ndim == 2 else weight
-        return self.convolve(x, images, self.weight(f"{name}.bias"), stride)
-
     def silu(self, x: str) -> str:
         """Swish, x times its sigmoid."""
         return self.node("Mul", x, self.node("Sigmoid", x))
