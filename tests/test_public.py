@@ -299,6 +299,9 @@ EXAMPLES = [
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_examples_of_docstrings_run(name):
     """Of the public functions, and of others whose use one line shows."""
+    if name == "regrain.server.site":
+        pytest.importorskip("starlette", reason="needs Starlette, of regrain[serve]")
+        pytest.importorskip("httpx2", reason="needs httpx2, which Starlette tests with")
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.attempted
     assert not outcome.failed

@@ -1,13 +1,15 @@
-"""The flags that `encode` and `decode` have alike: metadata, and many pictures at once."""
+"""The flags that `encode` and `decode` have alike: metadata, and many pictures at once; and those of `serve`."""
 
 import argparse
 
 from regrain.options import BLOCKS, RANGES, STRIPPED
 
-__all__ = ["add_many", "add_metadata", "whole_number"]
+__all__ = ["add_address", "add_many", "add_metadata", "whole_number"]
 
 _MOST = RANGES["threads"][1]
 """Threads of a process, and processes."""
+_MOST_PORT = 65535
+_MOST_SECONDS = 86400.0
 
 
 def add_metadata(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,18 @@ def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
     parser.set_defaults(inputs=[])
 
 
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Where a server listens, and how much it does at once."""
+    what = "the name or address to listen at (default: localhost, which other machines cannot reach)"
+    parser.add_argument("--host", metavar="NAME", default="localhost", help=what)
+    what = "the port to listen at; 0 is any that is free (default: 8000)"
+    parser.add_argument("--port", metavar="N", type=_port, default=8000, help=what)
+    what = "pictures to decode at once (default: 2)"
+    parser.add_argument("--decodes", metavar="N", type=whole_number, default=2, help=what)
+    what = "end the decoding of a picture that takes longer (default: 60)"
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=60.0, help=what)
+
+
 def _blocks(text: str) -> tuple[str, ...]:
     names = set() if text == "none" else set(text.split(","))
     if names - set(BLOCKS):
@@ -53,3 +67,19 @@ def whole_number(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST} is")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 0 to {_MOST_PORT} is")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; seconds up to {_MOST_SECONDS:g} are")
+    return seconds

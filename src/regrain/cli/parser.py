@@ -13,7 +13,8 @@ from typing import NoReturn
 import regrain
 from regrain.cli.batches import decode, encode
 from regrain.cli.commands import inspect
-from regrain.cli.flags import add_many, add_metadata, whole_number
+from regrain.cli.flags import add_address, add_many, add_metadata, whole_number
+from regrain.cli.serve import serve
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
@@ -57,7 +58,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    own = {"encode": _add_encode, "decode": _add_decode, "inspect": _add_inspect}
+    own = {"encode": _add_encode, "decode": _add_decode, "inspect": _add_inspect, "serve": _add_serve}
     for add in own.values():
         add(commands)
     if not own.keys() & set(arguments[:1]):
@@ -188,6 +189,14 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
 def _add_inspect(commands: "Subparsers[Parser]") -> None:
     parser = command(commands, "inspect", "Say what a .rgn file holds, without decoding it.", inspect, None)
     parser.add_argument("input", metavar="FILE", help="a .rgn file; - is stdin")
+
+
+def _add_serve(commands: "Subparsers[Parser]") -> None:
+    what = "Show a folder over HTTP, its .rgn files as pictures too: FILE.rgn?format=png; needs regrain[serve]."
+    parser = command(commands, "serve", what, serve, None)
+    parser.add_argument("input", metavar="DIR", nargs="?", default=".", help="the folder (default: the current one)")
+    add_address(parser)
+    _add_limits(parser)
 
 
 def add_rate(parser: Parser, *, default: str) -> None:

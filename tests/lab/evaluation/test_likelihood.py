@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from experiments.progressive import likelihood
-from experiments.progressive.likelihood import bound, decoder_bits, prior_bits, step_bits
-from experiments.progressive.linear_beta import LinearBeta
-from regrain.diffusion import schedule as schedules
 from regrain.diffusion.sampler import ancestral_step, posterior, time_grid
+from regrain.diffusion.schedule import get
 from regrain.errors import UsageError
+from regrain_lab.evaluation import likelihood
+from regrain_lab.evaluation.likelihood import bound, decoder_bits, prior_bits, step_bits
 
 NAMES = ["cosine", "linear"]
 M, S, LAST = 0.1, 0.2, 0.08
@@ -25,10 +24,6 @@ LEVELS = (torch.arange(256, dtype=torch.float64) * BIN - 1).reshape(-1, 1, 1, 1)
 light = settings(max_examples=20, deadline=None)
 between = st.lists(st.integers(1, 99), unique=True, max_size=6)
 grids = between.map(lambda ns: [1.0, *(LAST + (1 - LAST) * n / 100 for n in sorted(ns, reverse=True)), LAST])
-
-
-def get(name):
-    return LinearBeta() if name == "linear" else schedules.get(name)
 
 
 def _pixels(*values):

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from experiments.progressive.linear_beta import LinearBeta
-from regrain.diffusion.schedule import LOG_SNR_MAX, STEPS
+from regrain.diffusion.schedule import LOG_SNR_MAX, STEPS, LinearBeta
 from regrain.errors import UsageError
 
 
