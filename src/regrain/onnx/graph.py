@@ -8,6 +8,7 @@ the same weights gives.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Graph:
         """The network that gives these. Raises ModelError where the weights hold what no layer has asked for."""
         if self.unused:
             raise ModelError(f"the weights hold {quote(min(self.unused))}, which this network has no layer for")
-        return Network(lambda: wire.model(self.nodes, self.constants, self.inputs, outputs), self.inputs)
+        return Network(partial(wire.model, self.nodes, self.constants, self.inputs, outputs), self.inputs)
 
     def weight(self, name: str) -> NDArray[np.float32]:
         """The stored numbers of that name."""
