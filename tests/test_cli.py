@@ -47,6 +47,7 @@ FLAGS = {
         "--max-memory",
     },
     "inspect": set(),
+    "sample": {"--grid", "--size", "--steps", "--eta", "--sampler", "--schedule", "--seed", "--max-memory"},
     "compare": {
         "--quality",
         "--target-size",
@@ -57,6 +58,7 @@ FLAGS = {
         "--lpips",
         "--max-pixels",
     },
+    "explain": {"--quality", "--target-size", "--target-bpp", "--size", "--steps", "--seed", "--max-pixels"},
     "train": {"--out"},
     "distill": {"--out"},
     "evaluate": {
@@ -636,10 +638,10 @@ def test_flags_are_exactly_these(command, capsys):
         parse([command, "--help"])
     assert leaving.value.code == 0
     words = capsys.readouterr().out.replace(",", " ").replace("]", " ").replace("[", " ").split()
-    common = COMMON - ({"--device"} if command == "inspect" else set())
-    common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate") else set()
+    common = COMMON - ({"--device"} if command in ("inspect", "explain") else set())
+    common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate", "sample") else set()
     common |= {"--no-overwrite"} if command != "inspect" else set()
-    common |= {"--overwrite"} if command in ("encode", "decode", "compare") else set()
+    common |= {"--overwrite"} if command in ("encode", "decode", "compare", "sample", "explain") else set()
     common |= METADATA | MANY if command in ("encode", "decode") else set()
     common |= {"--format"} if command == "decode" else set()
     assert {word for word in words if word.startswith("--")} == FLAGS[command] | common

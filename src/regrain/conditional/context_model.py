@@ -22,7 +22,7 @@ from regrain.entropy import tables
 from regrain.entropy.integer import QUALITY_TOP, Product, ScaleBranch, Whole, interpolate_offsets, scale_index
 from regrain.errors import ModelError
 
-__all__ = ["ContextModel", "State", "check_anchors", "interpolate_gain"]
+__all__ = ["ContextModel", "State", "Symbols", "check_anchors", "interpolate_gain"]
 
 Symbols = NDArray[np.int32]
 

@@ -67,13 +67,15 @@ Point = tuple[float, float]
 class Line:
     """Points (x, y) of one label, in order; points that are not finite are left out.
 
-    `partial` says of each whether pictures are missing, `texts` is written beside each; `joined` draws the line.
+    `partial` says of each whether pictures are missing, `texts` is written beside each; `joined` draws the line, and
+    `marked` a sign at each point.
     """
 
     label: str
     points: Sequence[Point]
     kind: Kind = "other"
     joined: bool = True
+    marked: bool = True
     dashed: bool = False
     partial: Sequence[bool] = ()
     texts: Sequence[str] = ()
@@ -257,7 +259,7 @@ def _draw_line(axes: "Axes", line: Line, colour: str, marker: str) -> None:
         color=colour,
         linestyle=("--" if hollow or line.dashed else "-") if line.joined else "none",
         linewidth=2.2 if ours else 1.2,
-        marker="o" if ours else marker,
+        marker=("o" if ours else marker) if line.marked else "",
         markersize=5,
         markerfacecolor="white" if hollow else colour,
         zorder=3 if ours else 2,
