@@ -1,4 +1,4 @@
-"""Pictures from noise alone: every knob turns something, a picture does not depend on its neighbours, errors are early."""
+"""Pictures from noise alone: every knob turns something, a picture is that of its seed alone, errors are early."""
 
 import io
 import json
@@ -79,7 +79,7 @@ def test_one_pixel_and_odd_sides():
     ],
 )
 def test_what_is_out_of_range_is_refused(wrong):
-    with pytest.raises(UsageError, match="allowed|are for palette|goes with ddim alone"):
+    with pytest.raises(UsageError, match=r"allowed|are for palette|goes with ddim alone"):
         regrain.sample(**{"steps": 1, **wrong})
 
 

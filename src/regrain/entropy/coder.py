@@ -63,9 +63,8 @@ def ideal_bits(part: Part) -> NDArray[np.float64]:
     coded = np.empty(slots.size, np.float64)
     for table, run in plan.runs:
         coded[run] = table.bits()[slots[run]]
-    coded[slots == plan.size] += 8 * (
-        1 + sum((excess >> 7 * place > 0).astype(int) for place in range(1, ESCAPE_BYTES))
-    )
+    more = sum((excess >> 7 * place > 0).astype(int) for place in range(1, ESCAPE_BYTES))
+    coded[slots == plan.size] += 8 * (1 + more)
     bits = np.empty_like(coded)
     bits[plan.order] = coded
     return bits

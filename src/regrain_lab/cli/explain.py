@@ -35,16 +35,16 @@ def explain(options: argparse.Namespace) -> None:
     if there is not None and not options.overwrite:
         raise OutputError(f"{escape(str(folder / there))} exists; --overwrite replaces it")
     name = display_name(options.input)
-    with working(options, f"explaining {name}") as progress, image.pillow_limited(options.max_pixels):
-        with about(options.input):
-            photo = image.read(seekable(options.input, options.max_pixels), max_pixels=options.max_pixels)
-            files = explain_photo(
-                Subject(os.path.basename(name), photo, options.side),
-                steps=options.steps,
-                seed=options.seed,
-                progress=lambda message: progress(f"{name}: {message}"),
-                **rate(options, quality=_DEFAULT_QUALITY),
-            )
+    limited = image.pillow_limited(options.max_pixels)
+    with working(options, f"explaining {name}") as progress, limited, about(options.input):
+        photo = image.read(seekable(options.input, options.max_pixels), max_pixels=options.max_pixels)
+        files = explain_photo(
+            Subject(os.path.basename(name), photo, options.side),
+            steps=options.steps,
+            seed=options.seed,
+            progress=lambda message: progress(f"{name}: {message}"),
+            **rate(options, quality=_DEFAULT_QUALITY),
+        )
     write_folder(files, folder)
     waited = seconds(options)
     report(

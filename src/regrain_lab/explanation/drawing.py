@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from regrain_lab.evaluation import charts
-from regrain_lab.evaluation.charts import Line, Panel
+from regrain_lab.evaluation.charts import Kind, Line, Panel
 from regrain_lab.evaluation.contact_sheet import Box, Column, Strip, draw, file_of
 from regrain_lab.explanation.reverse import Estimate
 from regrain_lab.explanation.subject import Subject
@@ -29,9 +29,9 @@ def chart(panels: Sequence[Panel]) -> bytes:
     return charts.draw(panels, {})["png"]
 
 
-def curve(label: str, points: Iterable[tuple[float, float]], *, formula: bool = False) -> Line:
+def curve(label: str, points: Iterable[tuple[float, float]], *, kind: Kind = "ours", formula: bool = False) -> Line:
     """A line without marks; what a formula says is dashed and thin."""
-    return Line(label, list(points), "other" if formula else "ours", marked=False, dashed=formula)
+    return Line(label, list(points), "other" if formula else kind, marked=False, dashed=formula)
 
 
 def choose(states: Sequence[Estimate], count: int) -> list[Estimate]:

@@ -55,15 +55,14 @@ def _chain(page: Page) -> None:
     scaled = [(one.n, float(one.x.var(dtype=float))) for one in states]
     unscaled = [(one.n, float(one.unscaled.var(dtype=float))) for one in states]
     formula = [(one.n, one.unscaled_variance) for one in states]
-    lines = [
-        curve("with scaling", scaled),
-        curve("without", unscaled),
-        curve("without, formula", formula, formula=True),
-    ]
+    lines = [curve("with scaling", scaled), curve("without", unscaled), curve("by formula", formula, formula=True)]
     shown = [one for one in states if one.n in SHOWN]
-    wide = [curve(f"without, n = {one.n}", forward.histogram(one.unscaled, _WIDE)) for one in shown]
+    wide = [curve(f"n = {one.n}", forward.histogram(one.unscaled, _WIDE), kind="other") for one in shown]
     axes = "value", "density"
-    page.add("variance", chart([Panel("Variance", "step n", "variance of x_n", lines), Panel("Without", *axes, wide)]))
+    page.add(
+        "variance",
+        chart([Panel("Variance", "step n", "variance of x_n", lines), Panel("Without scaling", *axes, wide)]),
+    )
     columns = [Column(f"n = {one.n}", page.subject.shown(one.unscaled), ["without scaling"]) for one in shown]
     page.add("unscaled", sheet({"": columns}))
     page.values |= {
@@ -77,15 +76,15 @@ def _chain(page: Page) -> None:
 
 
 def _jump(page: Page, states: list[forward.State]) -> None:
-    x_0, schedule, ways = page.subject.x_0, get("linear"), {"chain": [], "jump": []}
+    x_0, schedule = page.subject.x_0, get("linear")
+    ways: dict[str, list[tuple[float, float, float]]] = {"chain": [], "jump": []}
     for one in states[1:]:
         jump = forward.jump(x_0, schedule, one.n, page.seed)
         ways["chain"].append((one.n, *one.measure(one.x, x_0)))
         ways["jump"].append((one.n, *one.measure(jump, x_0)))
     panels = []
-    for column, (title, symbol) in enumerate(
-        (("Weight of the picture", "alpha"), ("Deviation of the noise", "sigma")), 1
-    ):
+    titles = ("Weight of the picture", "alpha"), ("Deviation of the noise", "sigma")
+    for column, (title, symbol) in enumerate(titles, 1):
         exact = [(one.n, getattr(one, symbol)) for one in states]
         lines = [curve(f"{way}", [(row[0], row[column]) for row in rows]) for way, rows in ways.items()]
         panels.append(Panel(title, "step n", symbol, [*lines, curve("formula", exact, formula=True)]))

@@ -67,7 +67,7 @@ def measure_bound(denoiser: Denoiser, x_0: Image, steps: int, seed: int, done: S
 def descend(
     denoiser: Denoiser, x_0: Image, log_snr: float | None, steps: int, seed: int, done: Step
 ) -> tuple[list[Estimate], Image]:
-    """From x_0 under noise, of a log-SNR or None for noise alone, to a picture by ancestral steps: states, and its end."""
+    """From x_0 at a log-SNR, or from noise alone where it is None, back by ancestral steps: the states, and the end."""
     alpha, sigma = (0.0, 1.0) if log_snr is None else levels_at(log_snr)
     start = np.float32(alpha) * x_0 + np.float32(sigma) * noise.normal(seed, 0, 0, 0, *x_0.shape[1:])
     states: list[Estimate] = []

@@ -31,6 +31,7 @@ def add_reverse(page: Page) -> None:
     page.add("estimates", sheet({"x_t": noisy, "what the model takes x_0 to be": clean}))
     page.values |= {
         "first_log_snr": f"{errors[0][0]:g}",
+        "worst_rmse": f"{max(error for _, error in errors):.1f}",
         "first_rmse": f"{errors[0][1]:.1f}",
         "last_log_snr": f"{errors[-1][0]:g}",
         "last_rmse": f"{errors[-1][1]:.1f}",

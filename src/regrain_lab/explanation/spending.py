@@ -55,7 +55,7 @@ def spend(photo: image.Picture, **rate: Any) -> Spending:  # noqa: ANN401 - what
     order = model.latents.order
     names = [f"channels {step.first + 1} to {step.last}{_PARITIES[step.parity]}" for step in order]
     totals = np.zeros((1 + len(order), 3))
-    for region in grid.tiles(*y.shape[1:], header.tile // STRIDE):
+    for region in grid.tiles(y.shape[1], y.shape[2], header.tile // STRIDE):
         parts = tile_parts(model.latents, region, y[:, *region.latents], header.quality)[0]
         size = region.height, region.width
         for number, part in enumerate(parts):

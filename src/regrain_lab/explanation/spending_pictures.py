@@ -28,12 +28,7 @@ def add_spending(page: Page, **rate: Any) -> None:  # noqa: ANN401 - whatever `r
         "bits a symbol": [(float(n), one.bits / max(1, one.symbols)) for n, one in enumerate(spending.groups)],
     }
     panels = [
-        Panel(
-            f"{name[:1].upper()}{name[1:]} of each coding step",
-            "coding step, 0 is z",
-            name,
-            [Line("latents", own, "ours")],
-        )
+        Panel(f"{name.capitalize()} by coding step", "coding step, 0 is z", name, [Line("latents", own, "ours")])
         for name, own in points.items()
     ]
     page.add("groups", chart(panels))
