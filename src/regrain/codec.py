@@ -172,11 +172,13 @@ def decode(
     device: str | None = None,
     max_pixels: int = 250_000_000,
     max_memory: int | None = None,
+    for_map: bool = False,
 ) -> "Picture":
-    """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens.
+    """The picture of a file; `for_map` leaves memory for `deviation_map`.
 
-    Raises UsageError for a realism map of another size, or for one where the method has no realism by place, and for a
-    region that is not within the picture.
+    Raises BitstreamError, ModelError, LimitError, each before anything large happens, and UsageError for a realism map
+    of another size, or for one where the method has no realism by place, and for a region that is not within the
+    picture.
     """
     header = bitstream.read_header(data)
     reduction = _reduction(header, max_size)
@@ -191,7 +193,8 @@ def decode(
         limit=max_memory,
         torch=registry.needs_torch(model, device),
         second_order=sampler == "second-order",
-        beside=0 if region is None else memory.whole_planes(header, mask=realism_map is not None),
+        beside=(0 if region is None else memory.whole_planes(header, mask=realism_map is not None))
+        + (memory.map_bytes(header, region) if for_map else 0),
     )
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
@@ -200,7 +203,7 @@ def decode(
     given = registry.resolve_model(model, device, wanted)
     if given:
         _check_fingerprint(wanted, given.fingerprint)
-    from regrain.image import Metadata, Picture, fit
+    from regrain.image import Metadata, Picture, shrink
 
     mask = None if realism_map is None else _realism_map(realism_map, header, max_pixels)
     model = registry.model_for(given, header.method, device, wanted)
@@ -210,7 +213,7 @@ def decode(
         pixels = model.decode(stream, options)
     alpha = None if alpha is None else options.cut(alpha)
     picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
-    return picture if max_size is None else fit(picture, max_size)
+    return picture if max_size is None else shrink(picture, max_size)
 
 
 def deviation_map(

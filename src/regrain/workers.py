@@ -11,14 +11,14 @@ pixels do not depend on how many there are.
 import io
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast, overload
 
 from regrain.errors import RegrainError, UsageError
 from regrain.loading import TURN, threads_at_most
-from regrain.options import BLOCKS, check_arguments, check_blocks
+from regrain.options import BLOCKS, DECODING, ENCODING, check_blocks, check_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 __all__ = ["Decoder", "Encoder"]
 
 _ERRORS = ("raise", "column")
-_MOST_THREADS = 1024
+_TIME = ("steps", "budget")
+"""Options that are checked anew for each picture: the clock of a budget starts with it."""
 
 
 class _Worker:
     """What both have: a column in, a column out, threads, and what becomes of errors."""
 
-    def __init__(self, column: str, into: str, errors: str, threads: int | None, keep: Collection[str]) -> None:
-        """Check what `Encoder` and `Decoder` say of these."""
-        if errors not in _ERRORS:
-            raise UsageError(f"errors is {errors!r}; allowed are {', '.join(_ERRORS)}")
-        if threads is not None and (isinstance(threads, bool) or threads not in range(1, _MOST_THREADS + 1)):
-            raise UsageError(f"threads is {threads!r}; allowed is a whole number from 1 to {_MOST_THREADS}, or None")
-        self._column, self._into, self._errors, self._threads = column, into, errors, threads
-        self._keep = check_blocks(keep)
+    def __init__(self, options: Iterable[str], given: Mapping[str, Any]) -> None:
+        """Check what `Encoder` and `Decoder` are given, the `options` of their function among it."""
+        self._column, self._into, self._errors = given["column"], given["into"], given["errors"]
+        if self._errors not in _ERRORS:
+            raise UsageError(f"errors is {self._errors!r}; allowed are {', '.join(_ERRORS)}")
+        self._threads: int | None = check_named(["threads"], given)["threads"]
+        self._keep = check_blocks(given["keep"])
+        self._knobs = check_named(options, {**given, "model": _plain(given["model"])})
 
     def _one(self, item: object) -> object:
-        """What becomes of one item of a batch."""
         raise NotImplementedError("a worker says what becomes of one item")
 
     @contextmanager
@@ -143,18 +143,7 @@ class Encoder(_Worker):
         errors: Literal["raise", "column"] = "raise",
     ) -> None:
         """Check the options; nothing is loaded."""
-        super().__init__(column, into, errors, threads, keep)
-        self._knobs = check_arguments(
-            quality=quality,
-            target_size=target_size,
-            target_bpp=target_bpp,
-            tile=tile,
-            method=method,
-            model=_plain(model),
-            device=device,
-            max_pixels=max_pixels,
-            max_memory=max_memory,
-        )
+        super().__init__(ENCODING, locals())
 
     @overload
     def __call__(self, batch: "Batch") -> dict[str, object]: ...
@@ -221,28 +210,14 @@ class Decoder(_Worker):
         output: str = "array",
     ) -> None:
         """Check the options; nothing is loaded."""
-        super().__init__(column, into, errors, threads, keep)
+        check_named(_TIME, locals())
+        super().__init__([name for name in DECODING if name not in (*_TIME, "realism_map")], locals())
+        self._time = {"steps": steps, "budget": budget}
         if output not in ("array", "pillow"):
             from regrain import image
 
             image.format_of("", output)
         self._output = output
-        self._time = {"steps": steps, "budget": budget}
-        check_arguments(**self._time)
-        self._knobs = check_arguments(
-            realism=realism,
-            eta=eta,
-            seed=seed,
-            init_noise=init_noise,
-            sampler=sampler,
-            partial=partial,
-            region=region,
-            max_size=max_size,
-            model=_plain(model),
-            device=device,
-            max_pixels=max_pixels,
-            max_memory=max_memory,
-        )
 
     @overload
     def __call__(self, batch: "Batch") -> dict[str, object]: ...
@@ -264,11 +239,10 @@ class Decoder(_Worker):
 
         data = read_file(cast("Filelike", item), self._knobs["max_pixels"])
         with self._capped(self._knobs["device"]):
-            picture = codec.decode(data, **check_arguments(**self._time), **self._knobs)
+            picture = codec.decode(data, **check_named(_TIME, self._time), **self._knobs)
         return self._as_output(image.select_metadata(picture, self._keep))
 
     def _as_output(self, picture: "Picture") -> "Decoded":
-        """The picture as an array, an image of Pillow's or a file."""
         if self._output == "pillow":
             return picture.to_pillow()
         if self._output == "array":

@@ -18,7 +18,7 @@ from regrain.cli.terminal import STANDARD, about, display_name, say
 from regrain.cli.work import seconds, working
 from regrain.errors import UsageError
 from regrain.files import read_file
-from regrain.options import check_arguments
+from regrain.options import ENCODING, RATES, check_arguments, check_named
 
 if TYPE_CHECKING:
     from regrain.codec import Info
@@ -43,16 +43,8 @@ def encode(options: argparse.Namespace) -> None:
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
         with about(options.input):
-            knobs = check_arguments(
-                quality=options.quality,
-                target_size=options.target_size,
-                target_bpp=options.target_bpp,
-                tile=1024,
-                method=options.method,
-                model=model,
-                device=options.device,
-                max_memory=options.max_memory,
-            )
+            knobs = check_named(ENCODING, {**vars(options), "tile": 1024, "model": model})
+            del knobs["max_pixels"]
             pixels = image.read(picture, max_pixels=options.max_pixels)
             data = codec.encode(image.select_metadata(pixels, options.keep, display_name(options.input)), **knobs)
     put(data, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
@@ -61,13 +53,7 @@ def encode(options: argparse.Namespace) -> None:
     before = places.size(picture) if isinstance(picture, str) else picture.seek(0, io.SEEK_END)
     report(
         options,
-        {
-            "input": options.input,
-            "output": target,
-            **_facts(info),
-            "input_bytes": before,
-            "seconds": round(waited, 3),
-        },
+        {"input": options.input, "output": target, **_facts(info), "input_bytes": before, "seconds": round(waited, 3)},
         f"{display_name(options.input)} -> {display_name(target, 'stdout')}: {info.size:,} bytes, {info.bpp:.3f} bpp, "
         f"{before / info.size:.0f}:1, {waited:.1f} s",
         more=_describe(info),
@@ -94,6 +80,7 @@ def decode(options: argparse.Namespace) -> None:
             )
         model = _weights_for(data, options)
         arguments: dict[str, Any] = {name: getattr(options, name) for name in (*_KNOBS, *_DECODING)}
+        arguments |= {} if map_kind is None else {"for_map": True}
         with about(options.input):
             picture = codec.decode(data, model=model, **arguments)
         steps, budget = _steps_taken(options)
@@ -183,7 +170,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def rate(options: argparse.Namespace, **default: float) -> dict[str, Any]:
     """The one of `quality`, `target_size` and `target_bpp` that was given, else `default`."""
-    given = {name: getattr(options, name) for name in ("quality", "target_size", "target_bpp")}
+    given = {name: getattr(options, name) for name in RATES}
     return {name: value for name, value in given.items() if value is not None} or dict(default)
 
 

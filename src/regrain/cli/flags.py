@@ -5,14 +5,15 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from regrain.options import BLOCKS, SAMPLERS, STRIPPED
+from regrain.options import BLOCKS, RANGES, SAMPLERS, STRIPPED
 
 __all__ = [
     "add_limits", "add_many", "add_max_memory", "add_max_pixels", "add_metadata", "add_rate", "add_realism",
-    "add_sampler", "add_seed", "size",
+    "add_sampler", "add_seed", "size", "whole_number",
 ]  # fmt: skip
 
-_MOST_JOBS = 1024
+_MOST = RANGES["threads"][1]
+"""Threads of a process, and processes."""
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
 
@@ -91,20 +92,10 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
     """What goes along with a picture; `keep` among the options are names of blocks."""
     group = parser.add_argument_group("metadata", "what is left out changes neither colours nor orientation")
     which = group.add_mutually_exclusive_group()
-    which.add_argument(
-        "--strip",
-        dest="keep",
-        action="store_const",
-        const=STRIPPED,
-        help="leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation",
-    )
-    which.add_argument(
-        "--keep",
-        type=_blocks,
-        metavar="BLOCKS",
-        help="any of exif (GPS among it), icc, xmp (may hold GPS, too) with commas, or none (default: all three); "
-        "without icc the colours become sRGB",
-    )
+    what = "leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation"
+    which.add_argument("--strip", dest="keep", action="store_const", const=STRIPPED, help=what)
+    what = "any of exif (GPS among it), icc, xmp (may hold GPS, too) with commas, or none (default: all three); "
+    which.add_argument("--keep", type=_blocks, metavar="BLOCKS", help=f"{what}without icc the colours become sRGB")
     group.add_argument("--preserve-times", action="store_true", help="OUT gets the time of change of IN")
     parser.set_defaults(keep=BLOCKS)
 
@@ -112,7 +103,8 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
 def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
     """What is for many pictures alone; `formats` where they can be written in several."""
     group = parser.add_argument_group("many pictures", "where IN is a folder or a pattern, or OUT ends in /")
-    group.add_argument("--jobs", metavar="N", type=_jobs, help="pictures at once, a thread each (default: one a core)")
+    what = "pictures at once, a thread each (default: one a core)"
+    group.add_argument("--jobs", metavar="N", type=whole_number, help=what)
     group.add_argument("--skip-existing", action="store_true", help="go on: what is written already stays")
     group.add_argument("--dry-run", action="store_true", help="say what would be written where, and write nothing")
     what = "add a line of JSON a picture: source, target, bytes, seconds, sha256, error"
@@ -134,7 +126,8 @@ def _blocks(text: str) -> tuple[str, ...]:
     return tuple(name for name in BLOCKS if name in names)
 
 
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_JOBS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST_JOBS} is")
+def whole_number(text: str) -> int:
+    """How many threads, or processes: from 1 to 1024."""
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST} is")
     return int(text)

@@ -21,6 +21,7 @@ from regrain.cli.flags import (
     add_sampler,
     add_seed,
     size,
+    whole_number,
 )
 from regrain.cli.sampling import pair, sample
 from regrain.cli.terminal import say
@@ -29,20 +30,12 @@ from regrain.errors import UsageError
 from regrain.options import RANGES, SCHEDULES, check_arguments
 
 __all__ = [
-    "Parser",
-    "Subparsers",
-    "add_model",
-    "add_overwrite",
-    "command",
-    "common",
-    "parse",
-    "size",
-]
+    "Parser", "Subparsers", "add_model", "add_overwrite", "command", "common", "parse", "size",
+]  # fmt: skip
 
 ENTRY_POINTS = "regrain.commands"
 """The group of entry points through which other packages add commands: functions of the subparsers."""
 
-_MAX_THREADS = 1024
 COMMON = "common"
 """The group of the flags that no command has alone."""
 
@@ -123,7 +116,7 @@ def command(
     if devices:
         common.add_argument("--device", metavar="NAME", help=devices)
     threads = "threads to compute with (default: $OMP_NUM_THREADS, or all cores)"
-    common.add_argument("--threads", metavar="N", type=_threads, help=threads)
+    common.add_argument("--threads", metavar="N", type=whole_number, help=threads)
     return parser
 
 
@@ -162,34 +155,23 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     what = "default: IN with the suffix .png; - is stdout (PNG). For many pictures a folder, OUT/, or its URL"
     parser.add_argument("output", metavar="OUT", nargs="?", help=what)
     drawing = parser.add_argument_group("how the picture is drawn")
-    add_realism(
-        drawing,
-        _steps,
-        "denoising steps, 1 to 1000 (default: 1, which looks alike for all seeds); auto is as many as end in --budget",
+    what = (
+        "denoising steps, 1 to 1000 (default: 1, which looks alike for all seeds); auto is as many as end in --budget"
     )
+    add_realism(drawing, _steps, what)
     drawing.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
-    drawing.add_argument(
-        "--init-noise",
-        type=float,
-        default=1.0,
-        metavar="GAMMA",
-        help="noise that the default method starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike",
-    )
+    what = "noise that the default method starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike"
+    drawing.add_argument("--init-noise", type=float, default=1.0, metavar="GAMMA", help=what)
     add_sampler(drawing)
-    drawing.add_argument(
-        "--realism-map",
-        metavar="MASK",
-        help="a grey picture of the same size that scales realism by place: black stays faithful, white is drawn",
+    what = "a grey picture of the same size that scales realism by place: black stays faithful, white is drawn"
+    drawing.add_argument("--realism-map", metavar="MASK", help=what)
+    what = (
+        "write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar; "
+        "takes 2 steps where --steps says nothing"
     )
-    drawing.add_argument(
-        "--map",
-        metavar="PICTURE",
-        help="write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar; "
-        "takes 2 steps where --steps says nothing",
-    )
-    drawing.add_argument(
-        "--map-seeds", type=int, default=8, metavar="N", help="seeds for --map, 2 to 1000 (default: 8)"
-    )
+    drawing.add_argument("--map", metavar="PICTURE", help=what)
+    what = "seeds for --map, 2 to 1000 (default: 8)"
+    drawing.add_argument("--map-seeds", type=int, default=8, metavar="N", help=what)
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")
     part.add_argument("--max-size", metavar="N", type=size, help="fit into N x N pixels; quick where N is small")
@@ -226,11 +208,8 @@ def _add_sample(commands: "Subparsers[Parser]") -> None:
 
 def add_model(parser: Parser) -> None:
     """For a command that needs weights."""
-    common(parser).add_argument(
-        "--model",
-        metavar="WEIGHTS",
-        help="a .safetensors file, or a method's name for the package's own (default: the package's)",
-    )
+    what = "a .safetensors file, or a method's name for the package's own (default: the package's)"
+    common(parser).add_argument("--model", metavar="WEIGHTS", help=what)
 
 
 def _steps(text: str) -> int | str:
@@ -242,14 +221,7 @@ def _steps(text: str) -> int | str:
 
 
 def _region(text: str) -> tuple[int, ...]:
-    """A box of pixels."""
     sides = text.split(",")
     if len(sides) != 4 or not all(side.strip().isdecimal() for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; left, top, width and height are, as 0,0,256,256")
     return tuple(int(side) for side in sides)
-
-
-def _threads(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_THREADS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MAX_THREADS} is")
-    return int(text)

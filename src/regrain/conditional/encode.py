@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.conditional import dct, grid, tile_payload
+from regrain.conditional import dct, grid
 from regrain.conditional.config import HYPER_FACTOR, HYPER_MAX, STRIDE
-from regrain.conditional.context_model import ContextModel, Symbols
+from regrain.conditional.context_model import ContextModel, Symbols, checksum, hyper_table_ids
 from regrain.conditional.networks import Image, Networks
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
@@ -90,7 +90,7 @@ def encode_tiles(model: ContextModel, y: Image, quality: int, tile: int) -> list
 
 def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image, quality: int) -> bytes:
     parts, z_hat, symbols = tile_parts(model, region, y, quality)
-    return coder.encode(parts, tile_payload.checksum(index, z_hat, symbols))
+    return coder.encode(parts, checksum(index, z_hat, symbols))
 
 
 def tile_parts(
@@ -100,7 +100,7 @@ def tile_parts(
     gained = model.gain(quality) * y
     z = model.networks.hyper_analysis(pad_edge(gained, HYPER_FACTOR))
     z_hat = _round(z, HYPER_MAX)
-    table_ids = tile_payload.hyper_table_ids(*z_hat.shape)
+    table_ids = hyper_table_ids(*z_hat.shape)
     parts: list[coder.Part] = [(z_hat.reshape(-1), table_ids, model.hyper_tables(quality))]
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from PIL import Image, PngImagePlugin
 
 from regrain.errors import RegrainError, reason
-from regrain.image.formats import fit, format_of, upright
+from regrain.image.formats import as_held_by, format_of, upright
 from regrain.image.picture import Picture
 from regrain.output import PathName, as_output_errors, printable_path, write_bytes
 
@@ -54,7 +54,7 @@ def write(
 
 def _encode(picture: Picture, format: str, options: dict[str, object], name: str) -> bytes:
     """The bytes of a picture file, without those of its blocks that the writer refuses: the picture comes first."""
-    picture = fit(picture, format, name)
+    picture = as_held_by(picture, format, name)
     present = tuple(block for block in ("exif", "xmp", "icc") if getattr(picture.metadata, block))
     refusal: Exception | None = None
     for blocks in ((), *((block,) for block in present), present):
@@ -79,7 +79,6 @@ def _without(picture: Picture, blocks: tuple[str, ...]) -> Picture:
 
 
 def _save(picture: Picture, format: str, options: dict[str, object]) -> bytes:
-    """What Pillow's writer makes of a picture."""
     buffer = io.BytesIO()
     chosen: dict[str, Any] = _metadata_options(picture, format) | (options or _DEFAULTS.get(format, {}))
     picture.to_pillow().save(buffer, format=format, **chosen)

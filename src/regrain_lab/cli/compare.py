@@ -175,7 +175,6 @@ def _load_lpips(path: str | Path | None) -> "Metric":
 
 
 def _rgb(picture: "Image.Image") -> "Pixels":
-    """A Pillow image as uint8 (h, w, 3)."""
     import numpy as np
 
     return np.asarray(picture.convert("RGB"))

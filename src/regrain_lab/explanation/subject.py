@@ -26,7 +26,7 @@ class Subject:
         """The pixels of the copy, (H, W, 1 or 3); what alpha hides is filled as the codec fills it."""
         photo = self.photo
         pixels = photo.pixels if photo.alpha is None else image.fill_hidden(photo.pixels, photo.alpha)
-        return image.fit(image.Picture(pixels), self.side).pixels
+        return image.shrink(image.Picture(pixels), self.side).pixels
 
     @cached_property
     def x_0(self) -> Image:

@@ -104,7 +104,6 @@ def ssimulacra2(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> floa
 
 
 def _file(picture: NDArray[np.uint8]) -> io.BytesIO:
-    """The picture as a file that is open in memory."""
     file = io.BytesIO()
     write(Picture(picture), file, format="PNG", compress_level=0)
     return file

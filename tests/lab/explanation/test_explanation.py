@@ -56,7 +56,8 @@ def test_every_knob_turns_something(no_charts, knobs):
 
 
 @pytest.mark.parametrize(
-    "photo", [photo_of(1, 1), photo_of(1, 90), photo_of(30, 20, 1), photo_of(9, 17, alpha=np.eye(9, 17, dtype=np.uint8))]
+    "photo",
+    [photo_of(1, 1), photo_of(1, 90), photo_of(30, 20, 1), photo_of(9, 17, alpha=np.eye(9, 17, dtype=np.uint8))],
 )
 def test_photos_of_any_kind(no_charts, photo):
     page = words(explain(Subject("b", photo, 16), steps=1))

@@ -15,10 +15,10 @@ from regrain.conditional.dct import LATENT_MAX
 from regrain.conditional.transform import MeanBranch
 from regrain_lab.trainable.wall import ScaleBranch, scale_index
 
-__all__ = ["Read", "Walked", "walk"]
+__all__ = ["Coded", "Read", "code_steps"]
 
 
-class Walked(NamedTuple):
+class Coded(NamedTuple):
     """All passes together, each (B, C, H, W): symbols and means of gained y, and scale indices."""
 
     symbols: Tensor
@@ -30,9 +30,9 @@ Read = Callable[[CodingStep, Tensor, Tensor], Tensor]
 """Gives a pass's symbols, (B, last - first, H, W), from its means and indices; they count in its places alone."""
 
 
-def walk(
+def code_steps(
     scale: ScaleBranch, mean: MeanBranch, z_hat: Tensor, gain: Tensor, offset: Tensor, size: tuple[int, int], read: Read
-) -> Walked:
+) -> Coded:
     """Take all passes in order.
 
     z_hat: integers (B, Z, ceil(H/4), ceil(W/4)); gain (B, C, 1, 1); offset: integers (B, C), in 1/16 of an index;
@@ -59,7 +59,7 @@ def walk(
             symbols[:, chosen] = torch.where(place, found, symbols[:, chosen])
             latent = ((found + centre) / gain[:, chosen]).clamp(-LATENT_MAX, LATENT_MAX)
             y_hat[:, chosen] = torch.where(place, latent, y_hat[:, chosen])
-    return Walked(symbols, torch.cat([*means.values()], 1), torch.cat([*indices.values()], 1))
+    return Coded(symbols, torch.cat([*means.values()], 1), torch.cat([*indices.values()], 1))
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Training takes the coding order as a decoder does: a walk never looks ahead."""
+"""Training takes the coding order as a decoder does: no step looks ahead."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from regrain.conditional.coding_order import coding_order
 from regrain.conditional.config import TransformConfig
 from regrain.conditional.transform import MeanBranch
-from regrain_lab.trainable.walk import walk
+from regrain_lab.trainable.context_model import code_steps
 from regrain_lab.trainable.wall import build_scale
 
 CONFIG = TransformConfig(latent=12, hyper=6, hyper_width=8, anchors=3, slices=(2, 5))
@@ -21,7 +21,7 @@ def symbols() -> torch.Tensor:
 @pytest.fixture(scope="module")
 @torch.no_grad()
 def taken():
-    """The walk of random networks over symbols that are known."""
+    """What random networks make over symbols that are known."""
     torch.manual_seed(0)
     scale, mean = build_scale(CONFIG), MeanBranch(CONFIG)
     for parameter in (*scale.parameters(), *mean.parameters()):
@@ -31,12 +31,12 @@ def taken():
 
     @torch.no_grad()
     def take(known):
-        return walk(scale, mean, z_hat, gain, offset, SIZE, lambda step, *_: known[:, step.channels])
+        return code_steps(scale, mean, z_hat, gain, offset, SIZE, lambda step, *_: known[:, step.channels])
 
     return take
 
 
-def test_a_walk_returns_the_symbols_that_it_was_given(taken, symbols):
+def test_code_steps_returns_the_symbols_that_it_was_given(taken, symbols):
     torch.testing.assert_close(taken(symbols).symbols, symbols)
 
 

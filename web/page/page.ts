@@ -1,0 +1,2 @@
+import { Regrain } from "../src/index.ts";
+Object.assign(globalThis, { Regrain });
