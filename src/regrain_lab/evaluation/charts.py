@@ -1,10 +1,11 @@
 """Rows -> panels of lines -> charts: rate against a metric, and, at one fixed rate, distortion against perception and
 time against quality.
 
-Measured points are solid, published ones are hollow, and a point that misses pictures is crossed. At the fixed rate
-(`curves.comparison_rate`) the ways to decode regrain's files form a path at equal bytes to the byte; every other codec
-is read off its curve (PCHIP over log-rate), and has no point where its curve does not reach that rate. Charts are drawn
-without a display, and repeatably: the same points give the same bytes of SVG with the same version of matplotlib.
+Points of this run are solid, those that are published or measured elsewhere are hollow, and a point that misses
+pictures is crossed. At the fixed rate (`curves.comparison_rate`) the ways to decode regrain's files form a path at
+equal bytes to the byte; every other codec is read off its curve (PCHIP over log-rate), and has no point where its curve
+does not reach that rate. Charts are drawn without a display, and repeatably: the same points give the same bytes of SVG
+with the same version of matplotlib.
 """
 
 import io
@@ -26,7 +27,7 @@ from regrain_lab.evaluation.curves import (
     pictures_with,
     without_single_settings,
 )
-from regrain_lab.evaluation.published import MARK, Published
+from regrain_lab.evaluation.published import ELSEWHERE, MARK, Published
 from regrain_lab.evaluation.table import Row, Series, Timing
 from regrain_lab.evaluation.timing import timing_of
 from regrain_lab.metrics.registry import SCALES
@@ -87,7 +88,9 @@ class Panel:
 
 def kind_of(series: Series) -> Kind:
     """How the series is drawn."""
-    return "ours" if learned(series) else "published" if series.codec.endswith(f"({MARK})") else "other"
+    if learned(series):
+        return "ours"
+    return "published" if series.codec.endswith((f"({MARK})", f"({ELSEWHERE})")) else "other"
 
 
 def rate_panel(rows: Sequence[Row], metric: str, published: Sequence[Published]) -> Panel:

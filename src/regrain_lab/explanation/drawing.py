@@ -48,9 +48,9 @@ def estimate_columns(
     subject: Subject, states: Sequence[Estimate], figures: Sequence[str]
 ) -> tuple[list[Column], list[Column]]:
     """The states x_t as columns, and the estimates from them with a figure each."""
-    noisy = [Column(f"log-SNR {one.log_snr:.1f}", subject.shown(one.x_t), ["x_t"]) for one in states]
+    noisy = [Column(f"log-SNR {one.log_snr:.1f}", subject.to_pixels(one.x_t), ["x_t"]) for one in states]
     clean = [
-        Column(f"log-SNR {one.log_snr:.1f}", subject.shown(one.x_0), ["estimate of x_0", text])
+        Column(f"log-SNR {one.log_snr:.1f}", subject.to_pixels(one.x_0), ["estimate of x_0", text])
         for one, text in zip(states, figures, strict=True)
     ]
     return noisy, clean

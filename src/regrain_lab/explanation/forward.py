@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regrain.diffusion.schedule import STEPS, Schedule
 from regrain.progressive.reverse_process import Image
 
-__all__ = ["EVERY", "State", "histogram", "jump", "walk"]
+__all__ = ["EVERY", "State", "chain", "histogram", "jump"]
 
 EVERY: Final = 50
 """Steps from one measured state of the chain to the next."""
@@ -44,7 +44,7 @@ class State:
         return weight, float((x - self.alpha * x_0).std(dtype=np.float64))
 
 
-def walk(x_0: Image, schedule: Schedule, seed: int) -> Iterator[State]:
+def chain(x_0: Image, schedule: Schedule, seed: int) -> Iterator[State]:
     """The chain over all 1,000 steps: every EVERY-th state, the first one x_0 itself."""
     generator = np.random.default_rng(seed)
     x, unscaled, variance, last = x_0, x_0, float(x_0.var(dtype=np.float64)), 1.0

@@ -32,7 +32,7 @@ def _noise(page: Page) -> None:
         for n in SHOWN:
             x, (alpha, sigma) = forward.jump(x_0, schedule, n, page.seed), schedule.at(n / STEPS)
             caption = [f"alpha {alpha:.3f}", f"sigma {sigma:.3f}", f"log-SNR {schedule.log_snr_at(n / STEPS):.1f}"]
-            columns.append(Column(f"n = {n}", page.subject.shown(x), caption))
+            columns.append(Column(f"n = {n}", page.subject.to_pixels(x), caption))
             lines.append(curve(f"n = {n}", forward.histogram(x)))
         centres = [centre for centre, _ in lines[0].points]
         bell = [(v, float(np.exp(-v * v / 2) / np.sqrt(2 * np.pi))) for v in centres]
@@ -51,19 +51,19 @@ def _moments(prefix: str, x: Image) -> dict[str, str]:
 
 def _chain(page: Page) -> None:
     x_0, schedule = page.subject.x_0, get("linear")
-    states = list(forward.walk(x_0, schedule, page.seed))
+    states = list(forward.chain(x_0, schedule, page.seed))
     scaled = [(one.n, float(one.x.var(dtype=float))) for one in states]
     unscaled = [(one.n, float(one.unscaled.var(dtype=float))) for one in states]
     formula = [(one.n, one.unscaled_variance) for one in states]
     lines = [curve("with scaling", scaled), curve("without", unscaled), curve("by formula", formula, formula=True)]
-    shown = [one for one in states if one.n in SHOWN]
-    wide = [curve(f"n = {one.n}", forward.histogram(one.unscaled, _WIDE), kind="other") for one in shown]
+    few = [one for one in states if one.n in SHOWN]
+    wide = [curve(f"n = {one.n}", forward.histogram(one.unscaled, _WIDE), kind="other") for one in few]
     axes = "value", "density"
     page.add(
         "variance",
         chart([Panel("Variance", "step n", "variance of x_n", lines), Panel("Without scaling", *axes, wide)]),
     )
-    columns = [Column(f"n = {one.n}", page.subject.shown(one.unscaled), ["without scaling"]) for one in shown]
+    columns = [Column(f"n = {one.n}", page.subject.to_pixels(one.unscaled), ["without scaling"]) for one in few]
     page.add("unscaled", sheet({"": columns}))
     page.values |= {
         "first_variance": f"{scaled[0][1]:.3f}",

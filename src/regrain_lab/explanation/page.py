@@ -18,7 +18,7 @@ PICTURES = {
     "estimates": "Estimates of x_0",
     "reverse": "The reverse process",
     "bound": "The bound, step by step",
-    "sent": "What the progressive method writes",
+    "stream": "What the progressive method writes",
     "groups": "Bytes by coding step",
     "places": "Bits by place",
 }
@@ -43,5 +43,5 @@ class Page:
 
     def counter(self, what: str, total: int) -> Callable[[], None]:
         """A function that says how many passes of `total` are made."""
-        made = iter(range(1, total + 1))
-        return lambda: self.progress(f"{what}: pass {next(made)} of {total}")
+        numbers = iter(range(1, total + 1))
+        return lambda: self.progress(f"{what}: pass {next(numbers)} of {total}")

@@ -20,7 +20,7 @@ from regrain.progressive.reverse_process import Denoiser, Image
 from regrain_lab.evaluation.likelihood import Bound, bound
 from regrain_lab.explanation.subject import Subject
 
-__all__ = ["TILE", "Estimate", "Sent", "descend", "measure_bound", "rmse", "stream"]
+__all__ = ["TILE", "Estimate", "StreamPoint", "descend", "measure_bound", "rmse", "stream"]
 
 TILE = 1024
 Step = Callable[[], object]
@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
     x_0: Image
 
 
-class Sent(NamedTuple):
+class StreamPoint(NamedTuple):
     """The stream up to a step: log-SNR there, bits written and bits of divergence so far."""
 
     log_snr: float
@@ -84,12 +84,12 @@ def descend(
     return states, sampler.descend(denoise, start, levels, steps=steps, eta=1.0, noise=fresh)
 
 
-def stream(denoiser: Denoiser, subject: Subject, done: Step) -> Sequence[Sent]:
+def stream(denoiser: Denoiser, subject: Subject, done: Step) -> Sequence[StreamPoint]:
     """What the progressive method writes for the copy, step by step."""
-    sent, bits, divergence = list[Sent](), 0.0, 0.0
+    points, bits, divergence = list[StreamPoint](), 0.0, 0.0
     steps = reverse_process.steps(MOST_STEPS)
     for step, coded in zip(steps, encode.stream(denoiser, subject.copy, TILE), strict=True):
         bits, divergence = bits + 8 * len(coded.payload), divergence + coded.divergence
-        sent.append(Sent(step.log_snr_after, bits, divergence))
+        points.append(StreamPoint(step.log_snr_after, bits, divergence))
         done()
-    return sent
+    return points

@@ -12,13 +12,13 @@ from regrain_lab.explanation.reverse import rmse
 
 __all__ = ["add_reverse"]
 
-WALKS = {"free": None, "middle": -4.0, "late": 0.0}
+STARTS = {"free": None, "middle": -4.0, "late": 0.0}
 """Log-SNR where the reverse process begins; None is noise alone."""
-WALK_STEPS, COLUMNS = 20, 5
+PATH_STEPS, COLUMNS = 20, 5
 
 
 def add_reverse(page: Page) -> None:
-    """Add the estimates, the walks back, the bound and the stream."""
+    """Add the estimates, the way back, the bound and the stream."""
     denoiser, x_0 = samples.prior_of(), page.subject.x_0
     bound, estimates = reverse.measure_bound(
         denoiser, x_0, page.steps, page.seed, page.counter("estimating", page.steps)
@@ -36,23 +36,23 @@ def add_reverse(page: Page) -> None:
         "last_log_snr": f"{errors[-1][0]:g}",
         "last_rmse": f"{errors[-1][1]:.1f}",
     }
-    _walks(page)
-    _sent(page, errors)
+    _paths(page)
+    _stream(page, errors)
 
 
-def _walks(page: Page) -> None:
+def _paths(page: Page) -> None:
     denoiser, x_0, strips = samples.prior_of(), page.subject.x_0, {}
-    done = page.counter("walking back", WALK_STEPS * len(WALKS))
-    for name, log_snr in WALKS.items():
-        states, end = reverse.descend(denoiser, x_0, log_snr, WALK_STEPS, page.seed, done)
+    done = page.counter("going back", PATH_STEPS * len(STARTS))
+    for name, log_snr in STARTS.items():
+        states, end = reverse.descend(denoiser, x_0, log_snr, PATH_STEPS, page.seed, done)
         few = choose(states, COLUMNS - 1)
         columns, _ = estimate_columns(page.subject, few, [""] * len(few))
         error = rmse(end, x_0)
-        columns.append(Column("the end", page.subject.shown(end), [f"error {error:.1f} levels"]))
+        columns.append(Column("the end", page.subject.to_pixels(end), [f"error {error:.1f} levels"]))
         strips["from noise alone" if log_snr is None else f"from the photo at log-SNR {log_snr:g}"] = columns
         page.values |= {f"{name}_rmse": f"{error:.1f}", f"{name}_log_snr": f"{few[0].log_snr:g}"}
     page.add("reverse", sheet(strips))
-    page.values["walk_steps"] = str(WALK_STEPS)
+    page.values["path_steps"] = str(PATH_STEPS)
 
 
 def _bound(page: Page, bound: Bound, errors: list[tuple[float, float]]) -> None:
@@ -83,17 +83,17 @@ def _bound(page: Page, bound: Bound, errors: list[tuple[float, float]]) -> None:
     }
 
 
-def _sent(page: Page, errors: list[tuple[float, float]]) -> None:
+def _stream(page: Page, errors: list[tuple[float, float]]) -> None:
     size = page.subject.x_0.size
-    sent = reverse.stream(samples.prior_of(), page.subject, page.counter("sending", MOST_STEPS))
-    written = [(one.log_snr, one.bits / size) for one in sent]
-    carried = [(one.log_snr, one.divergence / size) for one in sent]
+    points = reverse.stream(samples.prior_of(), page.subject, page.counter("sending", MOST_STEPS))
+    written = [(one.log_snr, one.bits / size) for one in points]
+    carried = [(one.log_snr, one.divergence / size) for one in points]
     lines = [curve("written", written), curve("divergence", carried, formula=True)]
-    page.add("sent", chart([Panel("The progressive stream", "log-SNR after a step", "bits a value so far", lines)]))
-    last = sent[-1]
+    page.add("stream", chart([Panel("The progressive stream", "log-SNR after a step", "bits a value so far", lines)]))
+    last = points[-1]
     page.values |= {
-        "sent_bits": f"{last.bits / size:.3f}",
-        "sent_log_snr": f"{last.log_snr:g}",
+        "stream_bits": f"{last.bits / size:.3f}",
+        "stream_log_snr": f"{last.log_snr:g}",
         "over": f"{last.bits / max(1.0, last.divergence):.2f}",
-        "sent_rmse": f"{min(errors, key=lambda one: abs(one[0] - last.log_snr))[1]:.1f}",
+        "stream_rmse": f"{min(errors, key=lambda one: abs(one[0] - last.log_snr))[1]:.1f}",
     }

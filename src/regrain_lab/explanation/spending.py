@@ -57,13 +57,13 @@ def spend(photo: image.Picture, **rate: Any) -> Spending:  # noqa: ANN401 - what
     totals = np.zeros((1 + len(order), 3))
     for region in grid.tiles(y.shape[1], y.shape[2], header.tile // STRIDE):
         parts = tile_parts(model.latents, region, y[:, *region.latents], header.quality)[0]
-        size = region.height, region.width
         for number, part in enumerate(parts):
             bits = ideal_bits(part)
             totals[number] += part[0].size, np.count_nonzero(part[0]), bits.sum()
             if number:
-                mask = order[number - 1].mask(*size)
-                places[region.latents][mask] += bits.reshape(-1, int(mask.sum())).sum(0)
+                step = order[number - 1]
+                mask = step.mask(region.height, region.width)
+                places[region.latents][mask] += bits.reshape(step.last - step.first, mask.sum()).sum(0)
     lasts = [0, *(step.last for step in order)]
     groups = [
         Group(name, last, int(count), int(nonzero), float(bits))

@@ -33,6 +33,6 @@ class Subject:
         """The copy as the model sees it: (3, H, W) in [-1, 1], its edges repeated up to multiples of 8."""
         return image.pad_edge(image.to_signed(self.copy), STRIDE)
 
-    def shown(self, x: Image) -> NDArray[np.uint8]:
+    def to_pixels(self, x: Image) -> NDArray[np.uint8]:
         """An x_t or an estimate as uint8 pixels (H, W, 3) of the copy's size; what is beyond [-1, 1] is clipped."""
         return image.to_bytes(x[:, : self.copy.shape[0], : self.copy.shape[1]], grey=False)
