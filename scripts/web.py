@@ -42,9 +42,9 @@ from regrain.onnx.network import Network
 Array = NDArray[Any]
 
 FOLDER = Path(__file__).resolve().parents[1] / "web" / "model"
-LARGE: Final = 60000
-"""Weights of a denoiser have 8 bits where a tensor has more numbers than these: no pixel of the pictures that this was
-tried on moves by more than one level. With all of them in 8 bits some move by three."""
+LARGE: Final = 70000
+"""Weights of a denoiser have 8 bits where a tensor has more numbers than these, which are those at 1/8 and 1/16 of the
+resolution. With the layers that pixels enter and leave by in 8 bits, too, pixels move by up to four levels."""
 SHRINKS: Final = np.linspace(0.7, 1, 13)
 
 

@@ -29,7 +29,7 @@ LAYERS = [
     {"workers"},
     {"types"},
     {"__init__"},
-    {"batch"},
+    {"batch", "server"},
     {"cli", "pillow"},
     {"__main__"},
     {"lab.metrics"},

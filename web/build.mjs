@@ -1,9 +1,9 @@
 /**
- * node build.mjs FOLDER          the package: modules, types, the WebAssembly of ONNX Runtime, and the model beside them
- * node build.mjs --site FOLDER   the page, and the package in FOLDER/codec
- * node build.mjs --test          the tests of the package, into dist-test, for node --test
+ * node build.mjs FOLDER [MODEL]          the package: modules, types, the WebAssembly of ONNX Runtime, the model
+ * node build.mjs --site FOLDER [MODEL]   the page, and the package in FOLDER/codec
+ * node build.mjs --test                  the tests of the package, into dist-test, for node --test
  *
- * The model is what `python scripts/web.py` has written to web/model.
+ * MODEL is what `python scripts/web.py` has written, to web/model unless said.
  */
 import { createHash } from "node:crypto";
 import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -27,7 +27,7 @@ async function runtime(folder, name) {
   return { script: `${name}.mjs`, file, bytes: packed.length, unpacked: plain.length };
 }
 
-async function buildPackage(folder) {
+async function buildPackage(folder, model = here("model")) {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   await build({ ...shared, entryPoints: [here("src/index.ts")], outfile: `${folder}/index.js`, minify: true });
@@ -44,11 +44,11 @@ async function buildPackage(folder) {
       define: { RUNTIME: JSON.stringify(await runtime(folder, name)) },
     });
   }
-  await cp(here("model"), `${folder}/model`, { recursive: true });
+  await cp(model, `${folder}/model`, { recursive: true });
 }
 
-async function buildSite(folder) {
-  await buildPackage(`${folder}/codec`);
+async function buildSite(folder, model) {
+  await buildPackage(`${folder}/codec`, model);
   await build({
     ...shared,
     entryPoints: [here("page/page.ts")],
@@ -74,10 +74,10 @@ async function buildTests() {
   });
 }
 
-const [first, second] = process.argv.slice(2);
+const [first, second, third] = process.argv.slice(2);
 if (first === "--test") await buildTests();
-else if (first === "--site" && second) await buildSite(second);
+else if (first === "--site" && second) await buildSite(second, third);
 else if (first) {
-  await buildPackage(first);
+  await buildPackage(first, second);
   execFileSync(here("node_modules/.bin/tsc"), ["-p", here("tsconfig.json"), "--noEmit", "false", "--emitDeclarationOnly", "--declaration", "--outDir", `${first}/types`, "--rootDir", here("src")]);
 } else throw new Error("which folder? see the head of build.mjs");

@@ -25,7 +25,7 @@ from regrain.errors import (
     UsageError,
 )
 from regrain.files import read_file as _read
-from regrain.options import DECODING, ENCODING, check_arguments, check_named, check_names
+from regrain.options import DECODING, ENCODING, check_arguments, check_names, check_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +85,7 @@ def encode(
     >>> data[:4], len(data) < 100
     (b'\\x9fRGN', True)
     """
-    knobs = check_named(ENCODING, locals())
+    knobs = check_options(ENCODING, locals())
     from regrain import codec
     from regrain.image import read
 
@@ -137,7 +137,7 @@ def decode(
     >>> picture.size, picture.mode
     ((32, 24), 'RGB')
     """
-    knobs = check_named(DECODING, locals())
+    knobs = check_options(DECODING, locals())
     from regrain import codec
 
     return codec.decode(_read(data, knobs["max_pixels"]), **knobs).to_pillow()

@@ -21,8 +21,21 @@ if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
 
 __all__ = [
-    "BLOCKS", "DECODING", "ENCODING", "METHODS", "RANGES", "RATES", "SAMPLERS", "SCHEDULES", "STRIPPED",
-    "DecodeOptions", "Sampler", "check_arguments", "check_blocks", "check_named", "check_names",
+    "BLOCKS",
+    "DECODING",
+    "ENCODING",
+    "METHODS",
+    "RANGES",
+    "RATES",
+    "SAMPLERS",
+    "SCHEDULES",
+    "STRIPPED",
+    "DecodeOptions",
+    "Sampler",
+    "check_arguments",
+    "check_blocks",
+    "check_names",
+    "check_options",
 ]  # fmt: skip
 
 SIDE_MOST = 2**20
@@ -148,10 +161,10 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
     return _with_budget(values) if "steps" in values else values
 
 
-def check_named(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that are named, as `check_arguments` returns them: the others are not looked at.
 
-    >>> check_named(["seed"], {"seed": 7, "name": "photo.png"})
+    >>> check_options(["seed"], {"seed": 7, "name": "photo.png"})
     {'seed': 7}
     """
     return check_arguments(**{name: values[name] for name in names})

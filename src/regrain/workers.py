@@ -8,17 +8,16 @@ pixels do not depend on how many there are.
               columns by name, such as Ray's       -> the same columns and one more
 """
 
-import io
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from regrain.errors import RegrainError, UsageError
 from regrain.loading import TURN, threads_at_most
-from regrain.options import BLOCKS, DECODING, ENCODING, check_blocks, check_named
+from regrain.options import BLOCKS, DECODING, ENCODING, check_blocks, check_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,12 +46,9 @@ class _Worker:
         self._column, self._into, self._errors = given["column"], given["into"], given["errors"]
         if self._errors not in _ERRORS:
             raise UsageError(f"errors is {self._errors!r}; allowed are {', '.join(_ERRORS)}")
-        self._threads: int | None = check_named(["threads"], given)["threads"]
+        self._threads: int | None = check_options(["threads"], given)["threads"]
         self._keep = check_blocks(given["keep"])
-        self._knobs = check_named(options, {**given, "model": _plain(given["model"])})
-
-    def _one(self, item: object) -> object:
-        raise NotImplementedError("a worker says what becomes of one item")
+        self._knobs = check_options(options, {**given, "model": _plain(given["model"])})
 
     @contextmanager
     def _capped(self, device: str | None) -> Iterator[None]:
@@ -71,7 +67,7 @@ class _Worker:
             if torch and before:
                 torch.set_num_threads(before)
 
-    def _columns(self, batch: "Batch") -> dict[str, object]:
+    def _columns(self, batch: "Batch", work: Callable[[Any], object]) -> dict[str, object]:
         """The batch with a column more, and a column `error` where failures are to go there."""
         if self._column not in batch:
             raise UsageError(f"column is {self._column!r}; the batch has {', '.join(sorted(batch))}")
@@ -79,7 +75,7 @@ class _Worker:
         failures: list[str | None] = []
         for item in batch[self._column]:
             try:
-                results.append(self._one(_whole(item)))
+                results.append(work(_whole(item)))
                 failures.append(None)
             except RegrainError as error:
                 if self._errors == "raise":
@@ -152,20 +148,18 @@ class Encoder(_Worker):
     def __call__(self, batch: "Batch | Sequence[Picturelike]") -> dict[str, object] | list[bytes]:
         """The batch with a column of files, or the files of a list of pictures."""
         if isinstance(batch, Mapping):
-            return self._columns(batch)
+            return self._columns(batch, self.encode)
         return [self.encode(image) for image in batch]
 
     def encode(self, image: "Picturelike") -> bytes:
         """The .rgn file of one picture, as `regrain.encode` writes it."""
-        return self._one(image)
-
-    def _one(self, item: object) -> bytes:
-        from regrain import codec, image
+        from regrain import codec
+        from regrain.image import read, select_metadata
 
         knobs = dict(self._knobs)
-        picture = image.read(item, max_pixels=knobs.pop("max_pixels"))
+        picture = read(image, max_pixels=knobs.pop("max_pixels"))
         with self._capped(self._knobs["device"]):
-            return codec.encode(image.select_metadata(picture, self._keep), **knobs)
+            return codec.encode(select_metadata(picture, self._keep), **knobs)
 
 
 class Decoder(_Worker):
@@ -210,7 +204,7 @@ class Decoder(_Worker):
         output: str = "array",
     ) -> None:
         """Check the options; nothing is loaded."""
-        check_named(_TIME, locals())
+        check_options(_TIME, locals())
         super().__init__([name for name in DECODING if name not in (*_TIME, "realism_map")], locals())
         self._time = {"steps": steps, "budget": budget}
         if output not in ("array", "pillow"):
@@ -226,20 +220,17 @@ class Decoder(_Worker):
     def __call__(self, batch: "Batch | Sequence[Filelike]") -> "dict[str, object] | list[Decoded]":
         """The batch with a column of pictures, or the pictures of a list of files."""
         if isinstance(batch, Mapping):
-            return self._columns(batch)
+            return self._columns(batch, self.decode)
         return [self.decode(data) for data in batch]
 
     def decode(self, data: "Filelike") -> "Decoded":
         """One picture, as `output` says."""
-        return self._one(data)
-
-    def _one(self, item: object) -> "Decoded":
         from regrain import codec, image
         from regrain.files import read_file
 
-        data = read_file(cast("Filelike", item), self._knobs["max_pixels"])
+        file = read_file(data, self._knobs["max_pixels"])
         with self._capped(self._knobs["device"]):
-            picture = codec.decode(data, **check_named(_TIME, self._time), **self._knobs)
+            picture = codec.decode(file, **check_options(_TIME, self._time), **self._knobs)
         return self._as_output(image.select_metadata(picture, self._keep))
 
     def _as_output(self, picture: "Picture") -> "Decoded":
@@ -252,6 +243,4 @@ class Decoder(_Worker):
             return np.concatenate(planes, axis=2)
         from regrain import image
 
-        buffer = io.BytesIO()
-        image.write(picture, buffer, format=self._output, name="picture")
-        return buffer.getvalue()
+        return image.to_file(picture, self._output, "picture")

@@ -1,15 +1,16 @@
 /** The codec in a worker: what a page uses. */
 
-import type { DecodeOptions, Encoded, EncodeOptions, Picture, ProgressEvent } from "./codec.ts";
+import type { DecodeOptions, Encoded, EncodeOptions, Picture, ProgressEvent } from "./options.ts";
 import { type ErrorName, RegrainError } from "./errors.ts";
 import type { Symbols } from "./latents.ts";
 import type { Job } from "./worker.ts";
 
 export type { Header, Method, Section } from "./bitstream.ts";
-export { inspect, MAX_PIXELS } from "./codec.ts";
-export type { DecodeOptions, Encoded, EncodeOptions, Info, Metadata, Picture, ProgressEvent } from "./codec.ts";
+export { inspect } from "./inspect.ts";
+export { MAX_PIXELS } from "./options.ts";
+export type { DecodeOptions, Encoded, EncodeOptions, Info, Metadata, Picture, ProgressEvent } from "./options.ts";
 export { type ErrorName, RegrainError } from "./errors.ts";
-export { readPicture } from "./picture.ts";
+export { type ReadOptions, readPicture } from "./picture.ts";
 export { encodePng } from "./png.ts";
 
 export interface Options {

@@ -1,21 +1,29 @@
 /** A picture file that the browser can show -> pixels as the file has them, upright, and its metadata. */
 
 import { concatenate, equal } from "./bytes.ts";
-import type { Metadata, Picture } from "./codec.ts";
+import { MAX_PIXELS, type Metadata, type Picture } from "./options.ts";
 import { inflate } from "./deflate.ts";
 import { fail, reason } from "./errors.ts";
 
 const PROFILE_MOST = 2 ** 22;
 const ORIENTATION = 0x0112;
 
+export interface ReadOptions {
+  /** A picture of more pixels than this is refused; 2^25 unless said. */
+  maxPixels?: number;
+  /** A picture of more pixels than this is scaled down. */
+  fit?: number;
+}
+
 /** Reads PNG, JPEG, WebP and what else the browser knows; of the three the profile, EXIF and XMP are kept. */
-export async function readPicture(file: Blob, maxPixels = 2 ** 25): Promise<Picture> {
+export async function readPicture(file: Blob, { maxPixels = MAX_PIXELS, fit = Infinity }: ReadOptions = {}): Promise<Picture> {
   const metadata = await metadataOf(new Uint8Array(await file.arrayBuffer())).catch((): Metadata => ({}));
-  const bitmap = await createImageBitmap(file, {
+  const whole = await createImageBitmap(file, {
     colorSpaceConversion: metadata.icc ? "none" : "default",
     premultiplyAlpha: "none",
     imageOrientation: "from-image",
   }).catch((error) => fail("ImageError", `the browser cannot read this picture: ${reason(error)}`));
+  const bitmap = await scaledDown(whole, fit);
   const { width, height } = bitmap;
   if (width * height > maxPixels) fail("LimitError", `${width} x ${height} pixels; allowed are ${maxPixels}`);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
@@ -24,6 +32,15 @@ export async function readPicture(file: Blob, maxPixels = 2 ** 25): Promise<Pict
   bitmap.close();
   const { data } = context.getImageData(0, 0, width, height);
   return { width, height, data: data as Uint8ClampedArray<ArrayBuffer>, metadata };
+}
+
+async function scaledDown(bitmap: ImageBitmap, most: number): Promise<ImageBitmap> {
+  const share = Math.sqrt(most / (bitmap.width * bitmap.height));
+  if (share >= 1) return bitmap;
+  const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * share))) as [number, number];
+  const smaller = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high", premultiplyAlpha: "none", colorSpaceConversion: "none" });
+  bitmap.close();
+  return smaller;
 }
 
 async function metadataOf(bytes: Uint8Array): Promise<Metadata> {
@@ -86,13 +103,6 @@ function upright(exif: Uint8Array): Uint8Array {
   const entry = orientationEntry(copy);
   if (entry) viewOf(copy).setUint16(entry.at, 1, entry.little);
   return copy;
-}
-
-/** How the pixels of a picture stand, 1 to 8, as its EXIF has it. */
-export function orientationOf(exif: Uint8Array): number {
-  const entry = orientationEntry(exif);
-  const value = entry ? viewOf(exif).getUint16(entry.at, entry.little) : 1;
-  return value >= 1 && value <= 8 ? value : 1;
 }
 
 /** Where the value of the orientation stands in a TIFF block. */

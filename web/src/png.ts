@@ -1,7 +1,7 @@
 /** A picture as a PNG with its profile, EXIF and XMP, which a canvas would drop. */
 
 import { concatenate } from "./bytes.ts";
-import type { Picture } from "./codec.ts";
+import type { Picture } from "./options.ts";
 import { crc32 } from "./crc32.ts";
 import { deflate } from "./deflate.ts";
 

@@ -2,9 +2,10 @@
 
 import * as ort from "onnxruntime-web/wasm";
 
-import { Codec, type DecodeOptions, type EncodeOptions, type Picture } from "./codec.ts";
+import { Codec } from "./codec.ts";
 import { fail, reason, RegrainError } from "./errors.ts";
 import { unpack } from "./model.ts";
+import type { DecodeOptions, EncodeOptions, Picture } from "./options.ts";
 
 /** The WebAssembly of ONNX Runtime as this build has it, gzipped; esbuild puts it here. */
 declare const RUNTIME: { script: string; file: string; bytes: number; unpacked: number };

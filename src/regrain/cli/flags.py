@@ -1,4 +1,4 @@
-"""The flags that several commands have alike: rate, realism, limits, metadata, and many pictures at once."""
+"""The flags that several commands have alike: rate, realism, limits, metadata, many pictures; and those of `serve`."""
 
 import argparse
 import re
@@ -8,12 +8,14 @@ from fractions import Fraction
 from regrain.options import BLOCKS, RANGES, SAMPLERS, STRIPPED
 
 __all__ = [
-    "add_limits", "add_many", "add_max_memory", "add_max_pixels", "add_metadata", "add_rate", "add_realism",
-    "add_sampler", "add_seed", "size", "whole_number",
+    "add_address", "add_limits", "add_many", "add_max_memory", "add_max_pixels", "add_metadata", "add_rate",
+    "add_realism", "add_sampler", "add_seed", "size", "whole_number",
 ]  # fmt: skip
 
 _MOST = RANGES["threads"][1]
 """Threads of a process, and processes."""
+_MOST_PORT = 65535
+_MOST_SECONDS = 86400.0
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
 
@@ -119,6 +121,18 @@ def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
     parser.set_defaults(inputs=[])
 
 
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Where a server listens, and how much it does at once."""
+    what = "the name or address to listen at (default: localhost, which other machines cannot reach)"
+    parser.add_argument("--host", metavar="NAME", default="localhost", help=what)
+    what = "the port to listen at; 0 is any that is free (default: 8000)"
+    parser.add_argument("--port", metavar="N", type=_port, default=8000, help=what)
+    what = "pictures to decode at once (default: 2)"
+    parser.add_argument("--decodes", metavar="N", type=whole_number, default=2, help=what)
+    what = "end the decoding of a picture that takes longer (default: 60)"
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=60.0, help=what)
+
+
 def _blocks(text: str) -> tuple[str, ...]:
     names = set() if text == "none" else set(text.split(","))
     if names - set(BLOCKS):
@@ -131,3 +145,19 @@ def whole_number(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST} is")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 0 to {_MOST_PORT} is")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; seconds up to {_MOST_SECONDS:g} are")
+    return seconds

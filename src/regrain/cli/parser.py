@@ -12,6 +12,7 @@ import regrain
 from regrain.cli.batches import decode, encode
 from regrain.cli.commands import inspect
 from regrain.cli.flags import (
+    add_address,
     add_limits,
     add_many,
     add_max_memory,
@@ -24,6 +25,7 @@ from regrain.cli.flags import (
     whole_number,
 )
 from regrain.cli.sampling import pair, sample
+from regrain.cli.serve import serve
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
@@ -64,7 +66,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    own = {"encode": _add_encode, "decode": _add_decode, "inspect": _add_inspect, "sample": _add_sample}
+    own = {
+        "encode": _add_encode,
+        "decode": _add_decode,
+        "inspect": _add_inspect,
+        "sample": _add_sample,
+        "serve": _add_serve,
+    }
     for add in own.values():
         add(commands)
     if not own.keys() & set(arguments[:1]):
@@ -204,6 +212,14 @@ def _add_sample(commands: "Subparsers[Parser]") -> None:
     add_max_memory(parser)
     add_model(parser)
     add_overwrite(parser)
+
+
+def _add_serve(commands: "Subparsers[Parser]") -> None:
+    what = "Show a folder over HTTP, its .rgn files as pictures too: FILE.rgn?format=png; needs regrain[serve]."
+    parser = command(commands, "serve", what, serve, None)
+    parser.add_argument("input", metavar="DIR", nargs="?", default=".", help="the folder (default: the current one)")
+    add_address(parser)
+    add_limits(parser)
 
 
 def add_model(parser: Parser) -> None:

@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from regrain.cli.commands import picture_bytes, report, weights
+from regrain.cli.commands import report, weights
 from regrain.cli.streams import check_target, picture_format, put
 from regrain.cli.terminal import STANDARD, display_name
 from regrain.cli.work import seconds, working
@@ -57,7 +57,7 @@ def sample(options: argparse.Namespace) -> None:
             step_done=lambda done: progress(f"{what}: step {done:,} of {steps:,}"),
         )
         sheet = image.Picture(_sheet(pictures, rows, columns))
-        data = picture_bytes(sheet, kind, target)
+        data = image.to_file(sheet, kind, display_name(target, "stdout"))
     put(data, target, overwrite=options.overwrite)
     knobs = {name: getattr(options, name) for name in (*_DRAWING, "schedule")}
     waited = seconds(options)

@@ -21,10 +21,10 @@ from regrain.image.maps import draw_map, read_mask, shrink
 from regrain.image.picture import Metadata, Picture
 from regrain.image.pixels import pad_edge, to_bytes, to_signed
 from regrain.image.reading import Picturelike, pillow_limited, read
-from regrain.image.writing import write
+from regrain.image.writing import to_file, write
 
 __all__ = [
     "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha", "draw_map", "encode_alpha", "fill_hidden",
     "format_of", "is_picture_suffix", "is_readable_suffix", "pad_edge", "pillow_limited", "read", "read_mask",
-    "select_metadata", "shrink", "to_bytes", "to_signed", "upright", "write",
+    "select_metadata", "shrink", "to_bytes", "to_file", "to_signed", "upright", "write",
 ]  # fmt: skip

@@ -43,13 +43,19 @@ def write(
     Raises `OutputError` (also when the format cannot hold the picture), or `UsageError` for an unknown format.
     """
     name = name or (printable_path(target) if isinstance(target, str | os.PathLike) else "output")
+    data = to_file(picture, format_of(target, format), name, **options)
     with as_output_errors(name):
-        data = _encode(picture, format_of(target, format), options, name)
         if isinstance(target, str | os.PathLike):
             write_bytes(data, target)
         else:
             target.write(data)
             target.flush()
+
+
+def to_file(picture: Picture, format: str, name: str = "output", **options: object) -> bytes:
+    """The bytes of the file that `write` writes in a format, by its suffix or Pillow's name; raises as `write`."""
+    with as_output_errors(name):
+        return _encode(picture, format_of("", format), options, name)
 
 
 def _encode(picture: Picture, format: str, options: dict[str, object], name: str) -> bytes:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from regrain import image
 from regrain_lab.evaluation import charts
 from regrain_lab.evaluation.charts import Kind, Line, Panel
-from regrain_lab.evaluation.contact_sheet import Box, Column, Strip, draw, file_of
+from regrain_lab.evaluation.contact_sheet import Box, Column, Strip, draw
 from regrain_lab.explanation.reverse import Estimate
 from regrain_lab.explanation.subject import Subject
 
@@ -16,7 +17,8 @@ _WIDEST = 230
 
 def sheet(strips: Mapping[str, Sequence[Column]]) -> bytes:
     """A PNG of rows of whole pictures, each below its heading."""
-    return file_of(draw([_strip(heading, columns) for heading, columns in strips.items()]), "PNG")
+    drawn = draw([_strip(heading, columns) for heading, columns in strips.items()])
+    return image.to_file(image.Picture(drawn), "PNG", "sheet")
 
 
 def _strip(heading: str, columns: Sequence[Column]) -> Strip:

@@ -6,7 +6,6 @@ import numpy as np
 
 from regrain import image
 from regrain_lab.evaluation.charts import Line, Panel
-from regrain_lab.evaluation.contact_sheet import file_of
 from regrain_lab.evaluation.page import Table
 from regrain_lab.explanation.drawing import chart
 from regrain_lab.explanation.page import Page
@@ -67,7 +66,7 @@ def _percent(part: float, whole: float) -> str:
 def _add_places(page: Page, spending: Spending) -> None:
     places = spending.places
     zoom = max(1, min(16, _WIDTH // max(places.shape)))
-    page.add("places", file_of(image.draw_map(places.repeat(zoom, 0).repeat(zoom, 1), "bits").pixels, "PNG"))
+    page.add("places", image.to_file(image.draw_map(places.repeat(zoom, 0).repeat(zoom, 1), "bits"), "PNG", "map"))
     ordered = np.sort(places, None)
     page.values |= {
         "least": f"{ordered[0]:.0f} bits",
