@@ -25,7 +25,7 @@ LAYERS = [
     {"files", "memory", "options", "onnx"},
     {"conditional", "progressive", "palette"},
     {"registry"},
-    {"codec"},
+    {"codec", "samples"},
     {"workers"},
     {"types"},
     {"__init__"},
@@ -34,12 +34,13 @@ LAYERS = [
     {"__main__"},
     {"lab.metrics"},
     {"lab.evaluation"},
+    {"lab.explanation"},
     {"lab.trainable"},
     {"lab.training"},
     {"lab.cli"},
 ]
 """The rooms of both houses, from the ground up; those of the laboratory stand on the whole codec."""
-LAB = {"lab", "lab.metrics", "lab.evaluation", "lab.trainable", "lab.training", "lab.cli"}
+LAB = {"lab", "lab.metrics", "lab.evaluation", "lab.explanation", "lab.trainable", "lab.training", "lab.cli"}
 
 
 def short(module: str) -> str:
