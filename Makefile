@@ -117,6 +117,7 @@ docs: $(VENV)/.demo-stamp
 
 # The site, of parts that need nothing of each other: the documentation, and how it works as an interactive page.
 site: site-docs site-how
+	$(PY) scripts/links.py site
 
 $(VENV)/.docs-stamp: pyproject.toml | $(BIN)/pip
 	$(PIP) -e '.[docs,serve,torch]'
@@ -125,7 +126,7 @@ $(VENV)/.docs-stamp: pyproject.toml | $(BIN)/pip
 site-docs: $(VENV)/.docs-stamp
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
 	$(PY) scripts/links.py
-	$(PY) scripts/links.py site
+	$(PY) scripts/links.py site/docs
 
 site-how: $(VENV)/.docs-stamp
 	$(PY) scripts/how_it_works.py
