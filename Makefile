@@ -1,7 +1,7 @@
 # make demo: set up the codec alone, encode and decode a photo.   make test: set up everything, run the tests.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint docs site site-docs site-how wheel clean distclean
+.PHONY: help demo test lint docs site site-docs site-how site-web wheel clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
