@@ -25,6 +25,7 @@ LAYERS = [
     {"files", "options", "onnx"},
     {"conditional", "progressive", "palette"},
     {"registry", "memory"},
+    {"repair"},
     {"codec"},
     {"workers"},
     {"types"},

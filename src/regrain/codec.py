@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from regrain import bitstream, memory, registry
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
-from regrain.options import Box, DecodeOptions, Sampler
+from regrain.options import Box, DecodeOptions, Repaired, Sampler
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,6 +168,8 @@ def decode(
     partial: bool = False,
     region: Box | None = None,
     max_size: int | None = None,
+    repair: Repaired | None = None,
+    repair_strength: float | None = None,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -179,6 +181,10 @@ def decode(
     region that is not within the picture.
     """
     header = bitstream.read_header(data)
+    given_repair = {"repair": repair, "repair_strength": repair_strength}
+    chosen = {name: value for name, value in given_repair.items() if value is not None}
+    if chosen and header.method is not bitstream.Method.PALETTE:
+        raise UsageError(f"{next(iter(chosen))} is for the palette method; the file is {header.method.name.lower()}")
     reduction = _reduction(header, max_size)
     if region is not None:
         _check_region(region, header)
@@ -206,11 +212,24 @@ def decode(
     model = registry.model_for(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
     options = DecodeOptions(steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
+    options = replace(options, **chosen)
     with registry.torch_defaults():
-        pixels = model.decode(stream, options)
+        pixels = _repaired(model, stream, options, device) if chosen else model.decode(stream, options)
     alpha = None if alpha is None else options.cut(alpha)
     picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
     return picture if max_size is None else fit(picture, max_size)
+
+
+def _repaired(
+    model: "Codec", stream: bitstream.Stream, options: DecodeOptions, device: str | None
+) -> "NDArray[np.uint8]":
+    """The pixels of a palette file of which the latents, the picture or both are repaired."""
+    if options.repair == "latent":
+        return model.decode(stream, options)
+    from regrain.repair.picture import repair_decoded
+
+    pixels = model.decode(stream, replace(options, region=None, reduction=1))
+    return options.cut(repair_decoded(pixels, options, device))
 
 
 def deviation_map(

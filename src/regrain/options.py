@@ -25,9 +25,11 @@ __all__ = [
     "METHODS",
     "RANGES",
     "RATES",
+    "REPAIRED",
     "SAMPLERS",
     "STRIPPED",
     "DecodeOptions",
+    "Repaired",
     "Sampler",
     "check_arguments",
     "check_blocks",
@@ -39,6 +41,9 @@ Box = tuple[int, int, int, int]
 Sampler = Literal["ddim", "ancestral", "second-order"]
 SAMPLERS: tuple[Sampler, ...] = ("ddim", "ancestral", "second-order")
 """DDIM with its eta (Song et al. 2021), DDPM's ancestral steps (Ho et al. 2020), DPM-Solver++(2M) (Lu et al. 2022)."""
+Repaired = Literal["latent", "image", "both"]
+REPAIRED: tuple[Repaired, ...] = ("latent", "image", "both")
+"""What of a palette file is denoised: its latents, the picture that they decode to, or one after the other."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class DecodeOptions:
     `sampler` is the rule of a step: second-order steps and ancestral ones take no eta.
     `realism_map`, uint8 (height, width), scales realism by place: 0 is the faithful picture, 255 the sample.
     `partial` decodes what is whole of a damaged file. `region` is a box (left, top, width, height) within the picture,
-    None all of it, and `reduction` 8 or 16 gives the means of squares of so many pixels.
+    None all of it, and `reduction` 8 or 16 gives the means of squares of so many pixels. `repair` says what is repaired
+    of a palette file, and `repair_strength` how much, in [0, 4].
     """
 
     steps: "int | Budget" = 1
@@ -62,6 +68,8 @@ class DecodeOptions:
     partial: bool = False
     region: "Box | None" = None
     reduction: int = 1
+    repair: Repaired = "latent"
+    repair_strength: float = 0.5
 
     @property
     def step_noise(self) -> float:
@@ -99,6 +107,8 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "seed": (0, 2**64 - 1, int),
     "seeds": (2, 1000, int),
     "init_noise": (0, 1, float),
+    "repair_strength": (0, 4, float),
+    "strength": (0, 4, float),
     "max_size": (1, 2**31, int),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
@@ -107,6 +117,7 @@ RATES = ("quality", "target_size", "target_bpp")
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
+    "repair": (lambda value: isinstance(value, str) and value in REPAIRED, f"are {', '.join(REPAIRED)}"),
     "realism_map": (lambda value: True, "is a grey picture of the size of the decoded one"),
     "region": (lambda value: _is_box(value), "are four whole numbers: left, top, width, height"),
     "method": (lambda value: isinstance(value, str) and value in METHODS, f"are {', '.join(METHODS)}"),
@@ -119,6 +130,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = {
     *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",
+    "repair", "repair_strength",
 }  # fmt: skip
 
 

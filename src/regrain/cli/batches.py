@@ -142,6 +142,8 @@ def _decoder(options: argparse.Namespace, max_memory: int | None) -> "Decoder":
         partial=options.partial,
         region=options.region,
         max_size=options.max_size,
+        repair=options.repair,
+        repair_strength=options.repair_strength,
         model=options.model,
         device=options.device,
         max_pixels=options.max_pixels,

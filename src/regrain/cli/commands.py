@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from regrain.image import Picture
     from regrain.registry import Codec
 
-_KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map")
+_KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map", "repair", "repair_strength")
 _DECODING = ("steps", "partial", "region", "max_size", "device", "max_pixels", "max_memory")
 
-__all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights"]
+__all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights", "write_picture"]
 
 
 def encode(options: argparse.Namespace) -> None:
@@ -98,7 +98,7 @@ def decode(options: argparse.Namespace) -> None:
             picture = codec.decode(data, model=model, **arguments)
         steps, budget = _steps_taken(options)
         picture = image.select_metadata(picture, options.keep, display_name(options.input))
-        written = _picture_bytes(picture, kind, target)
+        written = write_picture(picture, kind, target)
         if map_kind is not None:
             progress(f"drawing {options.map_seeds} seeds of {display_name(options.input)}")
             deviation = codec.deviation_map(
@@ -107,7 +107,7 @@ def decode(options: argparse.Namespace) -> None:
                 options.seed,
                 lambda done: progress(f"seed {done} of {options.map_seeds} of {display_name(options.input)} is drawn"),
             )
-            map_written = _picture_bytes(image.draw_map(deviation, "levels"), map_kind, options.map)
+            map_written = write_picture(image.draw_map(deviation, "levels"), map_kind, options.map)
     put(written, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
     if map_kind is not None:
         put(map_written, options.map, overwrite=options.overwrite)
@@ -138,7 +138,7 @@ def _map_format(options: argparse.Namespace, target: str) -> str | None:
     return picture_format(options.map)
 
 
-def _picture_bytes(picture: "Picture", kind: str, target: str) -> bytes:
+def write_picture(picture: "Picture", kind: str, target: str) -> bytes:
     """A picture as the bytes of a file."""
     from regrain import image
 

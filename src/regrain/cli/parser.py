@@ -14,6 +14,7 @@ import regrain
 from regrain.cli.batches import decode, encode
 from regrain.cli.commands import inspect
 from regrain.cli.flags import add_many, add_metadata
+from regrain.cli.repair import add_decoded_repair, add_repair, repair
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
@@ -67,7 +68,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    own = {"encode": _add_encode, "decode": _add_decode, "inspect": _add_inspect}
+    own = {"encode": _add_encode, "decode": _add_decode, "inspect": _add_inspect, "repair": _add_repair}
     for add in own.values():
         add(commands)
     if not own.keys() & set(arguments[:1]):
@@ -204,6 +205,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     drawing.add_argument(
         "--map-seeds", type=int, default=8, metavar="N", help="seeds for --map, 2 to 1000 (default: 8)"
     )
+    add_decoded_repair(drawing)
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")
     part.add_argument("--max-size", metavar="N", type=size, help="fit into N x N pixels; quick where N is small")
@@ -218,6 +220,18 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
 def _add_inspect(commands: "Subparsers[Parser]") -> None:
     parser = command(commands, "inspect", "Say what a .rgn file holds, without decoding it.", inspect, None)
     parser.add_argument("input", metavar="FILE", help="a .rgn file; - is stdin")
+
+
+def _add_repair(commands: "Subparsers[Parser]") -> None:
+    parser = command(commands, "repair", "Write a picture with less of what compression or noise did to it.", repair)
+    parser.add_argument("input", metavar="IN", help="a picture in any format that Pillow reads, or its URL; - is stdin")
+    what = "default: IN with the suffix .repaired.png; - is stdout (PNG)"
+    parser.add_argument("output", metavar="OUT", nargs="?", help=what)
+    add_repair(parser)
+    _add_limits(parser)
+    add_model(parser)
+    add_overwrite(parser)
+    add_metadata(parser)
 
 
 def add_rate(parser: Parser, *, default: str) -> None:

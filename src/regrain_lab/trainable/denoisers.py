@@ -8,6 +8,7 @@ bias; w = 0 changes nothing in a student that has not learned. Tests hold both.
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -17,12 +18,13 @@ from regrain import torch_checkpoint
 from regrain.conditional.torch_backend import TorchNetworks
 from regrain.conditional.transform import build_sampler, sampler_state
 from regrain.diffusion import parametrize, schedule
+from regrain.diffusion.prior import Prior
 from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.layers import Embedding, FilmBlock
 from regrain_lab.trainable.discriminator import Discriminator
 from regrain_lab.trainable.frozen import FrozenCodec
 
-__all__ = ["GuidanceEmbedding", "Sampler", "Student", "initial_sampler"]
+__all__ = ["GuidanceEmbedding", "Sampler", "Student", "initial_sampler", "widened"]
 
 
 class GuidanceEmbedding(nn.Module):
@@ -120,3 +122,14 @@ def initial_sampler(networks: TorchNetworks) -> SamplingDenoiser:
     entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
     sampler.load_state_dict(sampler_state(networks.denoiser.state_dict(), sampler) | entry)
     return sampler.to(networks.target)
+
+
+@torch.no_grad()
+def widened(prior: Prior) -> Prior:
+    """A prior that takes leaps and, untrained, heeds none: it estimates what the given one does, to the bit."""
+    with torch.random.fork_rng(devices=[]):
+        student, name = Prior(replace(prior.config, leaps=True)), "embed.mlp.0.weight"
+    state, weight = dict(prior.state_dict()), prior.state_dict()[name]
+    state[name] = torch.cat([weight, weight.new_zeros(len(weight), Embedding.FREQUENCIES)], 1)
+    student.load_state_dict(state)
+    return student
