@@ -25,7 +25,7 @@ LAYERS = [
     {"files", "options", "onnx"},
     {"conditional", "progressive", "palette"},
     {"registry", "memory"},
-    {"repair"},
+    {"restoration"},
     {"codec"},
     {"workers"},
     {"types"},

@@ -159,9 +159,10 @@ def decode(
     `partial` decodes what is whole of a damaged file. `region` (left, top, width, height) gives this part of the
     picture, equal to a crop of the whole to one level; the default method decodes no more than it needs, the others all
     of it. `max_size` fits the picture into a square of so many pixels; in the default method, where an eighth of it is
-    no smaller, it comes from the latents alone, faithful and in a fraction of the time. In the palette method `repair` says what is denoised in so many steps, "latent"
-    (None too), "image" or "both", and `repair_strength` in [0, 4] (None: 0.5) how much of the error is taken to be
-    noise, which realism scales. `max_memory`, `model` and `device` are as in `encode`.
+    no smaller, it comes from the latents alone, faithful and in a fraction of the time. In the palette method `repair`
+    says what is denoised in so many steps, "latent" (None too), "image" or "both", and `repair_strength` in [0, 4]
+    (None: 0.5) how much of the error is taken to be noise, which realism scales. `max_memory`, `model` and `device` are
+    as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -267,8 +268,8 @@ def repair(
     )
     count = check_arguments(steps=steps)["steps"]
     from regrain.image import read
-    from regrain.repair.denoise import Repair
-    from regrain.repair.picture import repair_picture
+    from regrain.restoration.denoise import Repair
+    from regrain.restoration.picture import repair_picture
 
     how = Repair(knobs.pop("strength"), count, knobs.pop("eta"), knobs.pop("seed"))
     picture = read(image, max_pixels=knobs.pop("max_pixels"))

@@ -226,7 +226,7 @@ def _repaired(
     """The pixels of a palette file of which the latents, the picture or both are repaired."""
     if options.repair == "latent":
         return model.decode(stream, options)
-    from regrain.repair.picture import repair_decoded
+    from regrain.restoration.picture import repair_decoded
 
     pixels = model.decode(stream, replace(options, region=None, reduction=1))
     return options.cut(repair_decoded(pixels, options, device))

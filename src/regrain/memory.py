@@ -101,7 +101,7 @@ def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bo
 
 
 def repair_need(width: int, height: int, *, alpha: bool, torch: bool) -> int:
-    """Bytes to repair a picture: tiles run alone, so that the picture is held as bytes, before and after, and no more."""
+    """Bytes to repair a picture: tiles run alone, so that a picture is held as bytes alone, before and after."""
     return LIBRARIES[torch] + WINDOW_BYTES * WINDOW + 2 * width * height * (3 + alpha)
 
 

@@ -10,7 +10,7 @@ from regrain.cli.work import seconds, working
 from regrain.options import REPAIRED
 
 if TYPE_CHECKING:
-    from regrain.repair.denoise import Repair
+    from regrain.restoration.denoise import Repair
 
 __all__ = ["add_decoded_repair", "add_repair", "repair"]
 
@@ -40,7 +40,7 @@ def add_decoded_repair(group: argparse._ArgumentGroup) -> None:
 def repair(options: argparse.Namespace) -> None:
     """Picture to picture, in the format of OUT's suffix; raises what `regrain.repair` raises, or OutputError."""
     from regrain import image
-    from regrain.repair.picture import repair_picture
+    from regrain.restoration.picture import repair_picture
 
     target = options.output or default_output(options.input, _SUFFIX)
     kind = picture_format(target)
@@ -52,7 +52,11 @@ def repair(options: argparse.Namespace) -> None:
         with about(options.input):
             picture = image.read(source, max_pixels=options.max_pixels)
             image.check_format(
-                kind, picture.width, picture.height, alpha=picture.alpha is not None, name=display_name(target, "stdout")
+                kind,
+                picture.width,
+                picture.height,
+                alpha=picture.alpha is not None,
+                name=display_name(target, "stdout"),
             )
             repaired, error = repair_picture(
                 picture,
@@ -68,7 +72,9 @@ def repair(options: argparse.Namespace) -> None:
     knobs = {name: getattr(options, name) for name in ("strength", "steps", "eta", "seed")}
     facts = {"input": options.input, "output": target, "width": picture.width, "height": picture.height}
     facts |= {"jpeg": picture.luma_steps is not None, "error": round(error, 3), **knobs, "seconds": round(waited, 3)}
-    line = f"{name} -> {display_name(target, 'stdout')}: {picture.width} x {picture.height}, error of about {error:.1f} "
+    line = (
+        f"{name} -> {display_name(target, 'stdout')}: {picture.width} x {picture.height}, error of about {error:.1f} "
+    )
     report(
         options,
         facts,
@@ -78,6 +84,6 @@ def repair(options: argparse.Namespace) -> None:
 
 
 def _how(options: argparse.Namespace) -> "Repair":
-    from regrain.repair.denoise import Repair
+    from regrain.restoration.denoise import Repair
 
     return Repair(options.strength, options.steps, options.eta, options.seed)

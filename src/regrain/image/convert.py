@@ -95,7 +95,11 @@ def from_pillow(image: Image.Image, name: str = "picture") -> Picture:
 
 def _luma_steps(image: Image.Image) -> npt.NDArray[np.float32] | None:
     """The quantisation table of the first component of a JPEG, where that is brightness, natural order; None else."""
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB") or not image.info.get("adobe_transform", 1):
+    if (
+        image.format not in ("JPEG", "MPO")
+        or image.mode not in ("L", "RGB")
+        or not image.info.get("adobe_transform", 1)
+    ):
         return None
     with suppress(AttributeError, LookupError, TypeError, ValueError):
         table = image.quantization[image.layer[0][3]]  # type: ignore[attr-defined]

@@ -35,8 +35,9 @@ class Denoiser:
     def denoise(self, x_t: Image, log_snr: float, leap: float = 0.0) -> Image:
         """The estimate of x_0 (C, H, W), not clamped, from x_t (C, H, W), whose sides are multiples of 4 patches.
 
-        `leap` is how far a network that takes leaps goes in log-SNR. `log_snr` is log(alpha_t^2 / sigma_t^2), within +-20 (what lies beyond counts as the nearest of them). Broken
-        weights give infinity or NaN without a warning of NumPy's.
+        `leap` is how far a network that takes leaps goes in log-SNR. `log_snr` is log(alpha_t^2 / sigma_t^2), within
+        +-20 (what lies beyond counts as the nearest of them). Broken weights give infinity or NaN without a warning of
+        NumPy's.
         """
         scalars = [0.5 + log_snr / (2 * LOG_SNR_MAX), min(leap / REACH, 1.0)][: 1 + self.config.leaps]
         (output,) = self._network(x_t, np.array(scalars, np.float32)[:, None, None])

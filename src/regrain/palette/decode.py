@@ -12,6 +12,7 @@ The sender tells gain and r, so the noise level is matched and not guessed; stre
 import math
 from collections.abc import Sequence
 from statistics import fmean
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,9 +77,7 @@ def reconstruct(
     return np.ascontiguousarray(whole[:, top : top + size[0], left : left + size[1]].transpose(1, 2, 0))
 
 
-def repair(
-    denoiser: LatentDenoiser, latents: Image, channel: Channel, options: DecodeOptions
-) -> Image:
+def repair(denoiser: LatentDenoiser, latents: Image, channel: Channel, options: DecodeOptions) -> Image:
     """Latents (C, h, w) as they came through `channel`, repaired; one step is the estimate of least square error.
 
     At full strength pictures are smoother than at half of it, which is the default, and no nearer to the original.

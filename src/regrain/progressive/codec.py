@@ -46,7 +46,8 @@ class Prepared:
 class ProgressiveModel:
     """Weights ready for use, as `regrain.load` returns them; the fingerprint, 4 bytes, covers all but the student.
 
-    The `student` is the denoiser of few steps, None where the weights have none. `device` is "onnx" or the name of one of torch's devices.
+    The `student` is the denoiser of few steps, None where the weights have none. `device` is "onnx" or the name of one
+    of torch's devices.
     """
 
     denoiser: Denoiser

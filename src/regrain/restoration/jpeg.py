@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "LUMA", "error", "keep_to_steps", "laplace_error"]
+__all__ = ["BLOCK", "LUMA", "coefficients", "error", "keep_to_steps", "laplace_error"]
 
 Image = NDArray[np.float32]
 Figures = NDArray[np.float64]
@@ -38,13 +38,13 @@ _MOST_ZEROS, _FEWEST = 0.97, 3
 """Frequencies of which more are 0 say little; so many are asked at least."""
 
 
-def _coefficients(x: Image) -> Image:
+def coefficients(x: Image) -> Image:
     """Brightness of x (3, 8 h, 8 w) in [-1, 1] as coefficients in levels, (h, w, 8, 8)."""
     luma = np.tensordot(LUMA * HALF_LEVEL, x, 1)
     rows, columns = luma.shape[0] // BLOCK, luma.shape[1] // BLOCK
     blocks = luma.reshape(rows, BLOCK, columns, BLOCK).transpose(0, 2, 1, 3)
-    coefficients: Image = COSINES @ blocks @ COSINES.T
-    return coefficients
+    spectra: Image = COSINES @ blocks @ COSINES.T
+    return spectra
 
 
 def error(x: Image, steps: Image) -> float:
@@ -52,15 +52,15 @@ def error(x: Image, steps: Image) -> float:
 
     x (3, h, w) is the decoded picture in [-1, 1], from the corner of a block on; `steps` (8, 8) are its quantisation
     table. Coefficients are taken to follow Laplace's law (Lam and Goodman 2000), one width a frequency, which the share
-    of those that became 0 tells: share = 1 - exp(-step / 2 width). Where nearly all did, the width is what FALL makes
-    of those of the other frequencies.
+    of those that became 0 tells: share = 1 - exp(-step / 2 width). Where nearly all did, the width is at most what
+    those of the other frequencies and their law say.
     """
     height, width = (side // BLOCK * BLOCK for side in x.shape[1:])
     if not height or not width:
         return 0.0
-    coefficients = _coefficients(x[:, :height, :width])
-    zeros = (np.abs(coefficients) <= steps / 2).mean((0, 1))
-    half, count = steps.astype(np.float64) / 2, coefficients.shape[0] * coefficients.shape[1]
+    stored = coefficients(x[:, :height, :width])
+    zeros = (np.abs(stored) <= steps / 2).mean((0, 1))
+    half, count = steps.astype(np.float64) / 2, stored.shape[0] * stored.shape[1]
     widths = half / -np.log1p(-zeros.clip(1 / (2 * count), 1 - 1 / (2 * count)))
     known = zeros <= max(_MOST_ZEROS, np.sort(zeros, None)[_FEWEST])
     known[0, 0] = False
@@ -87,7 +87,7 @@ def keep_to_steps(x: Image, decoded: Image, steps: Image) -> Image:
     """
     height, width = (side // BLOCK * BLOCK for side in x.shape[1:])
     inner = x[:, :height, :width]
-    change = _coefficients(inner - decoded[:, :height, :width])
+    change = coefficients(inner - decoded[:, :height, :width])
     allowed = steps / 2 + _ROUNDING
     excess = change - change.clip(-allowed, allowed)
     blocks = COSINES.T @ excess @ COSINES / HALF_LEVEL

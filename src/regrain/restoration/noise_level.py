@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.repair import jpeg
+from regrain.restoration import jpeg
 
 __all__ = ["noise_level"]
 

@@ -12,8 +12,8 @@ from regrain.image import Picture, to_signed
 from regrain.options import DecodeOptions
 from regrain.progressive.codec import ProgressiveModel
 from regrain.registry import Codec
-from regrain.repair.denoise import Pixels, Repair, repair
-from regrain.repair.noise_level import noise_level
+from regrain.restoration.denoise import Pixels, Repair, repair
+from regrain.restoration.noise_level import noise_level
 
 __all__ = ["DECODED_ERROR", "repair_decoded", "repair_picture"]
 
@@ -61,7 +61,9 @@ def _prior(given: Codec | None, device: str | None) -> ProgressiveModel:
     """The model given, or the package's prior. Raises UsageError for one of another method."""
     model = registry.model_for(given, Method.PROGRESSIVE, device)
     if not isinstance(model, ProgressiveModel):
-        raise UsageError(f"a picture is repaired by weights of the progressive method, these are {model.method.name.lower()}")
+        raise UsageError(
+            f"a picture is repaired by weights of the progressive method, these are {model.method.name.lower()}"
+        )
     return model
 
 

@@ -23,7 +23,7 @@ from regrain.diffusion.unconditional_config import STRIDE
 from regrain.image import pad_edge, to_bytes, to_signed
 from regrain.progressive.codec import ProgressiveModel
 from regrain.progressive.reverse_process import for_steps
-from regrain.repair import jpeg
+from regrain.restoration import jpeg
 from regrain.tiles import Place, places
 
 __all__ = ["Repair", "repair"]
@@ -54,7 +54,7 @@ def repair(
     luma_steps: Image | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pixels:
-    """Pixels (h, w, 1 or 3) repaired, whose error has this deviation in [-1, 1]; the same where there is none to speak of.
+    """Pixels (h, w, 1 or 3) repaired, whose error has this deviation in [-1, 1]; the same where it is below a level.
 
     `luma_steps` (8, 8) are those of the JPEG that they come from, whose blocks begin at the corner. `progress` hears
     after each tile how many are done, and of how many.
