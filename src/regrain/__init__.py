@@ -267,6 +267,8 @@ def repair(
         max_memory=max_memory,
     )
     count = check_arguments(steps=steps)["steps"]
+    if not isinstance(count, int):
+        raise UsageError(f"steps is {steps!r}; allowed is a whole number from 1 to 1000")
     from regrain.image import read
     from regrain.restoration.denoise import Repair
     from regrain.restoration.picture import repair_picture

@@ -52,7 +52,17 @@ def test_alpha_and_metadata_stay(photo):
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"strength": -0.1}, {"strength": 4.1}, {"steps": 0}, {"eta": 2}, {"seed": -1}, {"model": "palette"}]
+    "knobs",
+    [
+        {"strength": -0.1},
+        {"strength": 4.1},
+        {"steps": 0},
+        {"steps": "auto"},
+        {"steps": None},
+        {"eta": 2},
+        {"seed": -1},
+        {"model": "palette"},
+    ],
 )
 def test_what_is_out_of_range_is_refused(knobs, photo):
     with pytest.raises(regrain.UsageError, match=next(iter(knobs)) if "model" not in knobs else "progressive"):
