@@ -1,7 +1,7 @@
 # make demo: set up the codec alone, encode and decode a photo.   make test: set up everything, run the tests.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint docs wheel clean distclean
+.PHONY: help demo test lint docs site site-docs site-how wheel clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,7 @@ help:
 	@echo "make test-many   the tests of buckets, clusters and loaders        (installs Ray, moto and others first)"
 	@echo "make lint   ruff and mypy;  make clean | distclean"
 	@echo "make docs   share/: the man page and the completions of shells, from the parser of the flags"
+	@echo "make site   site/: the documentation and its interactive pages;  regrain serve site   shows them"
 	@echo "make wheel   the source distribution and the wheel, into dist/"
 	@echo "make bench   time and memory (some twenty minutes);  experiments/NAME/run.sh   each measurement of its own"
 	@echo "make results   results/0.1/RESULTS.md: every codec that is installed, by every metric (hours; resumable)"
@@ -114,12 +115,27 @@ lint: $(VENV)/.dev-stamp
 docs: $(VENV)/.demo-stamp
 	$(PY) scripts/manual.py
 
+# The site, of parts that need nothing of each other: the documentation, and how it works as an interactive page.
+site: site-docs site-how
+
+$(VENV)/.docs-stamp: pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[docs,serve,torch]'
+	@touch $@
+
+site-docs: $(VENV)/.docs-stamp
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
+	$(PY) scripts/links.py
+	$(PY) scripts/links.py site
+
+site-how: $(VENV)/.docs-stamp
+	$(PY) scripts/how_it_works.py
+
 wheel: $(VENV)/.dev-stamp
 	$(PY) -m build
 	$(PY) -m twine check --strict dist/*
 
 clean:
-	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist site demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

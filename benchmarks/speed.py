@@ -71,7 +71,7 @@ def encode_stages(networks: type) -> Stopwatch:
 def decode_stages(networks: type) -> Stopwatch:
     """The stages of a decode on these networks, in the order in which they run."""
     from regrain import bitstream
-    from regrain.conditional import decode, tile_payload
+    from regrain.conditional import decode
     from regrain.diffusion import noise
     from regrain.entropy import coder, integer
 
@@ -79,7 +79,7 @@ def decode_stages(networks: type) -> Stopwatch:
     return Stopwatch(
         {
             "read the file": [(bitstream, "read")],
-            "entropy coder": [*decoder, (tile_payload, "checksum")],
+            "entropy coder": [*decoder, (decode, "checksum")],
             "h_s and contexts, scale indices": [(integer.ScaleBranch, "__call__"), (integer.ScaleBranch, "context")],
             "h_s and contexts, means": [(networks, "hyper_synthesis"), (networks, "context")],
             "noise": [(noise, "normal")],

@@ -12,7 +12,6 @@ import threading
 import time
 import types
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from PIL import Image
 
 import regrain
 from regrain import bitstream, image
+from regrain import codec as real_codec
 from regrain.cli import main
 from regrain.cli.parser import parse, size
 
@@ -28,68 +28,21 @@ COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
 METADATA = {"--strip", "--keep", "--preserve-times"}
 MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--ray-address"}
 FLAGS = {
-    "encode": {"--quality", "--target-size", "--target-bpp", "--method", "--max-pixels", "--max-memory"},
-    "decode": {
-        "--steps",
-        "--budget",
-        "--realism",
-        "--eta",
-        "--seed",
-        "--init-noise",
-        "--sampler",
-        "--realism-map",
-        "--map",
-        "--map-seeds",
-        "--region",
-        "--max-size",
-        "--partial",
-        "--max-pixels",
-        "--max-memory",
-    },
-    "inspect": set(),
-    "compare": {
-        "--quality",
-        "--target-size",
-        "--target-bpp",
-        "--steps",
-        "--realism",
-        "--seed",
-        "--lpips",
-        "--max-pixels",
-    },
-    "train": {"--out"},
-    "distill": {"--out"},
-    "evaluate": {
-        "--codecs",
-        "--qualities",
-        "--realism",
-        "--steps",
-        "--weights",
-        "--jobs",
-        "--reference",
-    },
+    "encode": "--quality --target-size --target-bpp --method --max-pixels --max-memory",
+    "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
+    "--max-size --partial --max-pixels --max-memory",
+    "inspect": "",
+    "compare": "--quality --target-size --target-bpp --steps --realism --seed --lpips --max-pixels",
+    "train": "--out",
+    "distill": "--out",
+    "evaluate": "--codecs --qualities --realism --steps --weights --jobs --reference",
 }
-
-
-@dataclass(frozen=True)
-class Info:
-    width: int
-    height: int
-    grey: bool
-    alpha: bool
-    quality: float
-    method: str
-    format_version: int
-    tile: int
-    fingerprint: str
-    tiles: int
-    size: int
-    bpp: float
-    sections: list = field(default_factory=list)
 
 
 class Codec(types.ModuleType):
     """Real files whose latents are empty; they decode to grey. `calls` are the arguments of each call in turn."""
+
+    inspect = staticmethod(real_codec.inspect)
 
     def __init__(self):
         super().__init__("regrain.codec")
@@ -113,14 +66,6 @@ class Codec(types.ModuleType):
             rest["steps"].steps = self.chosen
         header = bitstream.read(data, partial=partial, max_pixels=max_pixels).header
         return image.Picture(np.full((header.height, header.width, 3), 128, np.uint8))
-
-    def inspect(self, data):
-        head = bitstream.read_header(data)
-        pixels, sections = head.width * head.height, [vars(part) | {"psnr": None} for part in bitstream.layout(data)]
-        tail = (head.tile, head.fingerprint.hex(), bitstream.tile_count(head), len(data), 8 * len(data) / pixels)
-        return Info(
-            head.width, head.height, head.grey, head.alpha, head.quality / 256, "conditional", 0, *tail, sections
-        )
 
     def load(self, path, device):
         if path is not None:
@@ -323,14 +268,14 @@ def test_a_closed_pipe_is_quiet(photo, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("arguments", [["encode", "photo.png", "-"], ["encode", "photo.png", "--json"]])
+@pytest.mark.parametrize("arguments", [["photo.png", "-"], ["photo.png", "--json"], ["--help"]])
 def test_a_full_disk_behind_stdout_is_an_output_error(photo, monkeypatch, capsys, arguments):
     class Full(Stream):
         def write(self, data):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sys, "stdout", Full())
-    assert main(arguments) == 7
+    assert main(["encode", *arguments]) == 7
     assert "No space left" in capsys.readouterr().err
 
 
@@ -353,16 +298,6 @@ def test_a_report_on_a_closed_stdout_is_an_error(photo, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["inspect", "photo.rgn"]) == 7
     assert capsys.readouterr().err == "regrain: error: cannot write stdout: it is closed\n"
-
-
-def test_help_fails_where_it_cannot_be_written(photo, monkeypatch, capsys):
-    class Full(Stream):
-        def write(self, data):
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(sys, "stdout", Full())
-    assert main(["encode", "--help"]) == 7
-    assert "No space left" in capsys.readouterr().err
 
 
 NAMES = ["two\nlines", "a\x1b[31mred", "right\u202eleft", "be\x07ep", "back\rover"]
@@ -654,9 +589,10 @@ def test_flags_are_exactly_these(command, capsys):
     common |= {"--overwrite"} if command in ("encode", "decode", "compare") else set()
     common |= METADATA | MANY if command in ("encode", "decode") else set()
     common |= {"--format"} if command == "decode" else set()
-    assert {word for word in words if word.startswith("--")} == FLAGS[command] | common
+    own = FLAGS[command].split()
+    assert {word for word in words if word.startswith("--")} == {*own} | common
     # beside the common ones, such as --model; those of decode stand in groups of the help
-    assert len(FLAGS[command]) <= 9 + 8 * (command == "decode")
+    assert len(own) <= 9 + 8 * (command == "decode")
 
 
 def test_version(capsys):

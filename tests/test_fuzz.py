@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import scripts.fuzz
 from regrain import bitstream, codec, registry
 from regrain.bitstream import Header, Method, Stream, _pack_header
-from regrain.conditional import grid, tile_payload
+from regrain.conditional import context_model, grid
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.errors import BitstreamError, RegrainError
@@ -222,7 +222,7 @@ def test_symbols_of_any_value_that_are_coded_as_they_should_be(draw):
     model = registry.load()
     tiles = []
     for index, region in enumerate(grid.tiles(*grid.latent_size(height, width), tile // grid.STRIDE)):
-        z = some(random, pool, (model.config.transform.hyper, *tile_payload.hyper_size(region)))
+        z = some(random, pool, (model.config.transform.hyper, *context_model.hyper_size(region)))
         y = some(random, pool, (model.config.transform.latent, region.height, region.width))
         tiles.append(forged(model, index, z, y, quality))
     header = Header(width, height, quality, model.fingerprint, tile=tile, grey=draw.draw(st.booleans()))
@@ -239,14 +239,14 @@ def some(random, pool, shape):
 def forged(model, index, z, y, quality):
     """The latents of a tile as an encoder would write them that chose these symbols."""
     latents = model.latents
-    parts = [(z.reshape(-1), tile_payload.hyper_table_ids(*z.shape), latents.hyper_tables(quality))]
+    parts = [(z.reshape(-1), context_model.hyper_table_ids(*z.shape), latents.hyper_tables(quality))]
     state = latents.start(z, quality, y.shape[1:])
     for number, step in enumerate(latents.order):
         mean, scale_index, mask = state.predict(number, step)
         chosen = y[step.channels, mask]
         parts.append((chosen.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
         state.update(step, chosen, mean, mask)
-    return coder.encode(parts, tile_payload.checksum(index, z, y))
+    return coder.encode(parts, context_model.checksum(index, z, y))
 
 
 @pytest.mark.parametrize("first", range(0, 150, 50))

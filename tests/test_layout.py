@@ -22,15 +22,15 @@ LAYERS = [
     {"image", "bitstream", "checkpoint"},
     {"torch_checkpoint", "layers"},
     {"entropy", "diffusion"},
-    {"files", "options", "onnx"},
+    {"files", "memory", "options", "onnx"},
     {"conditional", "progressive", "palette"},
-    {"registry", "memory"},
+    {"registry"},
     {"restoration"},
     {"codec"},
     {"workers"},
     {"types"},
     {"__init__"},
-    {"batch"},
+    {"batch", "server"},
     {"cli", "pillow"},
     {"__main__"},
     {"lab.metrics"},
@@ -202,7 +202,7 @@ def test_torch_is_imported_where_training_and_gpus_need_it_and_nowhere_else():
 
 ROAD = existing(
     "registry", "conditional.codec", "conditional.encode", "conditional.decode", "conditional.context_model",
-    "conditional.denoising", "conditional.networks", "conditional.coding_order", "conditional.tile_payload",
+    "conditional.denoising", "conditional.networks", "conditional.coding_order",
     "conditional.grid", "conditional.onnx_backend", "progressive.codec", "progressive.encode", "progressive.decode",
     "palette.codec", "palette.encode", "palette.decode",
 )  # fmt: skip

@@ -1,7 +1,11 @@
 """What a picture needs and what a process may have, against a machine and control groups made of files."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+import regrain
 from regrain import memory
 from regrain.bitstream import Header, Method
 from regrain.errors import LimitError
@@ -27,12 +31,32 @@ def test_more_of_anything_needs_more():
     assert least < memory.need(header(8000, 6000, method=Method.PROGRESSIVE))
     assert least + 3 * GB < memory.need(header(8000, 6000, tile=8192))
     assert memory.need(header(1, 60000)) < memory.need(header(16, 60000))
+    assert memory.map_bytes(header(100, 100), (0, 0, 50, 20)) * 10 == memory.map_bytes(header(100, 100), None)
 
 
-@pytest.mark.parametrize(("steps", "peak"), [(1, 0.734), (2, 0.878)])
-def test_a_large_picture_needs_no_more_than_is_said_and_not_much_less(steps, peak):
-    """The peaks of `regrain decode` on ONNX Runtime, 2 threads, 4000 x 3000 pixels at quality 50."""
-    assert peak * GB < memory.need(header(4000, 3000), steps, torch=False) < 1.3 * peak * GB
+def test_contexts_of_the_sampler_are_counted_as_long_as_they_are_kept():
+    kept, anew = header(3300, 3200), header(3300, 3600)
+    apart = [memory.need(kept, steps) - memory.need(replace(kept, method=Method.PALETTE), steps) for steps in (1, 2)]
+    assert apart == [0, 42 * 256 * 207 * 200]
+    assert memory.need(anew, 2) == memory.need(replace(anew, method=Method.PALETTE), 2)
+    assert memory.need(replace(anew, grey=True), 2) > memory.need(anew, 2)
+
+
+def test_a_map_of_chance_is_counted():
+    data = regrain.encode(np.zeros((80, 96, 3), np.uint8), quality=0)
+    enough = memory.need(header(96, 80), 2, torch=False) + 16 * 96 * 80
+    assert regrain.deviation_map(data, seeds=2, realism=0, max_memory=enough).shape == (80, 96)
+    with pytest.raises(LimitError, match=r"^decoding 96 x 80 in 2 steps needs"):
+        regrain.deviation_map(data, seeds=2, realism=0, max_memory=enough - 1)
+    regrain.decode(data, steps=2, realism=0, max_memory=enough - 1)
+
+
+@pytest.mark.parametrize(
+    ("side", "steps", "peak"), [((4000, 3000), 1, 0.734), ((4000, 3000), 2, 0.878), ((3200, 3200), 2, 1.370)]
+)
+def test_a_large_picture_needs_no_more_than_is_said_and_not_much_less(side, steps, peak):
+    """The peaks of decoding on ONNX Runtime, 1 or 2 threads, at quality 50."""
+    assert peak * GB < memory.need(header(*side), steps, torch=False) < 1.3 * peak * GB
 
 
 def test_the_message_says_the_figures_and_the_flag():

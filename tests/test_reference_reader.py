@@ -24,7 +24,7 @@ from regrain.entropy import integer
 from regrain.errors import RegrainError
 from regrain.image import decode_alpha
 from regrain_lab.trainable import wall
-from regrain_lab.trainable.walk import walk
+from regrain_lab.trainable.context_model import code_steps
 
 FOLDER = Path(__file__).parent / "golden"
 ENTRIES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
@@ -165,8 +165,8 @@ def test_the_scale_indices_are_the_same_for_any_weights_quality_z_and_y():
         offset = torch.from_numpy(integer.interpolate_offsets(weights.offsets, quality))[None]
         known, gain = torch.from_numpy(y)[None].float(), torch.ones(1, 6, 1, 1)
         z_hat = torch.from_numpy(z)[None].float()
-        walked = walk(branch, mean, z_hat, gain, offset, (7, 10), lambda part, *_, y=known: y[:, part.channels])
-        index = walked.scale_index[0].detach().numpy()
+        coded = code_steps(branch, mean, z_hat, gain, offset, (7, 10), lambda part, *_, y=known: y[:, part.channels])
+        index = coded.scale_index[0].detach().numpy()
         assert len(np.unique(index)) > 20
         np.testing.assert_array_equal(codec_indices(weights, z, y, quality), index)
         found = np.full(y.shape, -1)

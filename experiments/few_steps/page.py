@@ -11,7 +11,9 @@ from regrain_lab.evaluation.page import Table, fill
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER.parents[1] / "results" / "0.1"
-TEACHER, STUDENT = "teacher", "shipped"
+FIGURES = {"psnr": ".2f", "lpips": ".4f", "gram": ".1f", "kid": ".1f", "spread": ".2f"}
+"""Of a way to sample, in the order of a cell."""
+Rows = list[dict[str, str]]
 
 
 def main() -> None:
@@ -21,52 +23,54 @@ def main() -> None:
 
 def page() -> str:
     """The whole page."""
-    tables = {name: _rows(name) for name in ("steps", "methods", "guidance")}
-    values = {name: str(_table(rows)) for name, rows in tables.items()} | _verdict(tables["steps"])
-    values |= {"least_lpips": _best(tables["methods"])} | _predicted(_rows("predictions"))
-    return fill((FOLDER / "page.md").read_text(encoding="utf-8"), values)
+    students, predictions = _rows("students"), _rows("predictions")
+    return fill((FOLDER / "page.md").read_text(encoding="utf-8"), _taught(students) | _predicted(predictions))
 
 
-def _rows(name: str) -> list[dict[str, str]]:
+def _rows(name: str) -> Rows:
     with (FOLDER / f"{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def _names(rows: list[dict[str, str]]) -> list[str]:
+def _names(rows: Rows) -> list[str]:
     return list(dict.fromkeys(row["weights"] for row in rows))
 
 
-def _counts(rows: list[dict[str, str]]) -> list[int]:
+def _counts(rows: Rows) -> list[int]:
     return sorted({int(row["steps"]) for row in rows})
 
 
-def _mean(rows: list[dict[str, str]], weights: str, steps: int, metric: str) -> float:
+def _mean(rows: Rows, weights: str, steps: int, metric: str) -> float:
     return fmean(float(row[metric]) for row in rows if row["weights"] == weights and int(row["steps"]) == steps)
 
 
-def _table(rows: list[dict[str, str]]) -> Table:
+def _table(rows: Rows, figures: dict[str, str]) -> Table:
+    """A line a network, a column a number of steps, the figures of a cell one after another."""
     counts, lines = _counts(rows), []
     for name in _names(rows):
-        pairs = [(_mean(rows, name, n, "psnr"), _mean(rows, name, n, "lpips")) for n in counts]
-        lines.append([name, *(f"{psnr:.2f} / {lpips:.4f}" for psnr, lpips in pairs)])
+        cells = (" / ".join(f"{_mean(rows, name, n, k):{form}}" for k, form in figures.items()) for n in counts)
+        lines.append([name, *cells])
     return Table(["steps", *map(str, counts)], lines)
 
 
-def _verdict(rows: list[dict[str, str]]) -> dict[str, str]:
-    teacher, student = ({n: _mean(rows, name, n, "lpips") for n in _counts(rows)} for name in (TEACHER, STUDENT))
-    best = min(teacher, key=teacher.__getitem__)
-    values = {"teacher_best": str(best)}
-    for name, least in (("over", teacher[best]), ("own", min(student.values()))):
-        values |= {f"{name}_{n}": f"{100 * (student[n] / least - 1):+.1f} %" for n in (1, 4)}
-    return values
+def _taught(rows: Rows) -> dict[str, str]:
+    """The teacher's steps, and what each student makes of few of them."""
+    teacher = [row | {"weights": row["sampler"]} for row in rows if row["weights"] == "teacher"]
+    few = _counts([row for row in rows if row["weights"] != "teacher"])
+    students = [row for row in rows if row["sampler"] == "ddim" and int(row["steps"]) in few]
+    for row in students:
+        row["weights"] += f", w = {float(row['guidance']):g}" if row["weights"] == "guided" else ""
+    updates = {row["weights"]: int(row["updates"]) for row in rows}
+    values = {f"teacher_{name}": str(_table(teacher, {name: form})) for name, form in FIGURES.items()}
+    values |= {f"students_{name}": str(_table(students, {name: form})) for name, form in FIGURES.items()}
+    return values | {
+        "crops": rows[0]["pictures"],
+        "updates_teacher": f"{updates.pop('teacher'):,}",
+        "updates_students": ", ".join(f"{count:,} ({name})" for name, count in updates.items()),
+    }
 
 
-def _best(rows: list[dict[str, str]]) -> str:
-    wins = [f"{n} by {min(_names(rows), key=lambda name: _mean(rows, name, n, 'lpips'))}" for n in _counts(rows)]
-    return ", ".join(wins)
-
-
-def _predicted(predictions: list[dict[str, str]]) -> dict[str, str]:
+def _predicted(predictions: Rows) -> dict[str, str]:
     """What the network predicts, as a table and in the figures that the words around it name."""
     sketch, *rows = (row | {"weights": row["prediction"]} for row in predictions)
     end, last = rows[-1], _counts(rows)[-1]
@@ -79,7 +83,7 @@ def _predicted(predictions: list[dict[str, str]]) -> dict[str, str]:
         "crop": end["crop"],
         "held_out": end["pictures"],
         "sketch": f"{float(sketch['psnr']):.2f} / {float(sketch['lpips']):.4f}",
-        "predictions": str(_table(rows)),
+        "predictions": str(_table(rows, {name: FIGURES[name] for name in ("psnr", "lpips")})),
         "losses": ", ".join(f"{loss:.4f} ({name})" for name, loss in losses.items()),
         "x0_one": f"{psnr['x0', 1]:.2f}",
         "x0_least": str(min(_counts(rows), key=lambda steps: _mean(rows, "x0", steps, "lpips"))),

@@ -13,15 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import likelihood
 import numpy as np
 import torch
-from linear_beta import LinearBeta
 from prior import CIFAR
 from torch import Tensor, nn
 
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.prior import Prior, PriorConfig
+from regrain_lab.evaluation import likelihood
 from regrain_lab.training.data import Crops, members
 from regrain_lab.training.loop import Position, learning_rate
 from regrain_lab.training.losses.codec import StageWeights
@@ -37,7 +36,7 @@ PRIORS: Final = (
     *(replace(SMALL, prediction=prediction) for prediction in ("eps", "x0", "v")),
     replace(SMALL, prediction="v", learned_variance=True),
 )
-SCHEDULES: Final = {"linear": LinearBeta()} | {name: schedule.get(name) for name in ("cosine", "log-linear")}
+SCHEDULES: Final = {name: schedule.get(name) for name in ("linear", "cosine", "log-linear")}
 COLUMNS: Final = [(name, count) for name in SCHEDULES for count in (100, 20)]
 
 

@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-import likelihood
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from regrain.bitstream import Method
 from regrain.diffusion import sampler
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.schedule import LogLinear
+from regrain_lab.evaluation import likelihood
 
 CIFAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10" / "cifar10_1000.npy"
 SHIPPED = Path(str(registry.shipped_weights(Method.PROGRESSIVE)))

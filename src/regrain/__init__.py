@@ -8,7 +8,6 @@ the errors are the whole public face. Importing it imports neither torch nor num
 """
 
 import os
-from inspect import signature
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from regrain import types
@@ -26,7 +25,7 @@ from regrain.errors import (
     UsageError,
 )
 from regrain.files import read_file as _read
-from regrain.options import check_arguments, check_names
+from regrain.options import DECODING, ENCODING, check_arguments, check_names, check_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,30 +41,10 @@ else:
 
 
 __all__ = [
-    "BitstreamError",
-    "Corrupt",
-    "Decoder",
-    "Encoder",
-    "ImageError",
-    "Info",
-    "LimitError",
-    "Model",
-    "ModelError",
-    "NotRegrain",
-    "OutputError",
-    "Picturelike",
-    "RegrainError",
-    "Truncated",
-    "UnsupportedVersion",
-    "UsageError",
-    "__version__",
-    "decode",
-    "deviation_map",
-    "encode",
-    "inspect",
-    "load",
-    "repair",
-]
+    "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "LimitError", "Model", "ModelError",
+    "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion", "UsageError",
+    "__version__", "decode", "deviation_map", "encode", "inspect", "load", "repair",
+]  # fmt: skip
 
 __version__ = "0.1.0"
 
@@ -106,17 +85,7 @@ def encode(
     >>> data[:4], len(data) < 100
     (b'\\x9fRGN', True)
     """
-    knobs = check_arguments(
-        quality=quality,
-        target_size=target_size,
-        target_bpp=target_bpp,
-        tile=tile,
-        method=method,
-        model=model,
-        device=device,
-        max_pixels=max_pixels,
-        max_memory=max_memory,
-    )
+    knobs = check_options(ENCODING, locals())
     from regrain import codec
     from regrain.image import read
 
@@ -172,25 +141,7 @@ def decode(
     >>> picture.size, picture.mode
     ((32, 24), 'RGB')
     """
-    knobs = check_arguments(
-        steps=steps,
-        budget=budget,
-        realism=realism,
-        eta=eta,
-        seed=seed,
-        init_noise=init_noise,
-        sampler=sampler,
-        realism_map=realism_map,
-        partial=partial,
-        region=region,
-        max_size=max_size,
-        repair=repair,
-        repair_strength=repair_strength,
-        model=model,
-        device=device,
-        max_pixels=max_pixels,
-        max_memory=max_memory,
-    )
+    knobs = check_options(DECODING, locals())
     from regrain import codec
 
     return codec.decode(_read(data, knobs["max_pixels"]), **knobs).to_pillow()
@@ -211,8 +162,7 @@ def deviation_map(
     >>> regrain.deviation_map(data, seeds=2).shape
     (24, 32)
     """
-    allowed = [name for name in signature(decode).parameters if name not in ("data", "seed")]
-    check_names(options, allowed, "deviation_map")
+    check_names(options, {*DECODING} - {"seed"}, "deviation_map")
     defaults = {"max_pixels": 250_000_000, "steps": 2}
     knobs = check_arguments(seeds=seeds, seed=seed, **defaults | options)
     from regrain import codec
@@ -222,7 +172,7 @@ def deviation_map(
 
     def pixels_of(chosen: int) -> "NDArray[np.uint8]":
         """The picture of a seed; all take the steps that the first one had time for."""
-        pixels = codec.decode(file, seed=chosen, **knobs).pixels
+        pixels = codec.decode(file, seed=chosen, for_map=True, **knobs).pixels
         if isinstance(knobs["steps"], Budget):
             knobs["steps"] = knobs["steps"].steps
         return pixels
@@ -257,17 +207,8 @@ def repair(
     >>> regrain.repair(numpy.zeros((24, 32, 3), numpy.uint8)).size
     (32, 24)
     """
-    knobs = check_arguments(
-        strength=strength,
-        eta=eta,
-        seed=seed,
-        model=model,
-        device=device,
-        max_pixels=max_pixels,
-        max_memory=max_memory,
-    )
-    count = check_arguments(steps=steps)["steps"]
-    if not isinstance(count, int):
+    knobs = check_options(("strength", "steps", "eta", "seed", "model", "device", "max_pixels", "max_memory"), locals())
+    if not isinstance(count := knobs.pop("steps"), int):
         raise UsageError(f"steps is {steps!r}; allowed is a whole number from 1 to 1000")
     from regrain.image import read
     from regrain.restoration.denoise import Repair

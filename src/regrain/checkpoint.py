@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from regrain.output import write_bytes
 
 __all__ = ["Arrays", "fingerprint", "load", "load_metadata", "part", "save", "text"]
 
+T = TypeVar("T")
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 KEY, CHECK = "regrain", "checksum"
@@ -101,8 +102,8 @@ def fingerprint(arrays: Arrays) -> bytes:
     return digest.digest()[:4]
 
 
-def part(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
-    """A network's arrays, whose names begin with `prefix`, without it; a graph turns them into float32 when it runs."""
+def part(arrays: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """A network's arrays, or tensors, whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 

@@ -174,17 +174,17 @@ def decode(
     device: str | None = None,
     max_pixels: int = 250_000_000,
     max_memory: int | None = None,
+    for_map: bool = False,
 ) -> "Picture":
-    """The picture of a file. Raises BitstreamError, ModelError, LimitError, each before anything large happens.
+    """The picture of a file; `for_map` leaves memory for `deviation_map`.
 
-    Raises UsageError for a realism map of another size, or for one where the method has no realism by place, and for a
-    region that is not within the picture.
+    Raises BitstreamError, ModelError, LimitError, each before anything large happens, and UsageError for a realism map
+    of another size, or for one where the method has no realism by place, and for a region that is not within the
+    picture.
     """
     header = bitstream.read_header(data)
-    given_repair = {"repair": repair, "repair_strength": repair_strength}
-    chosen = {name: value for name, value in given_repair.items() if value is not None}
-    if chosen and header.method is not bitstream.Method.PALETTE:
-        raise UsageError(f"{next(iter(chosen))} is for the palette method; the file is {header.method.name.lower()}")
+    if (repair, repair_strength) != (None, None) and header.method is not bitstream.Method.PALETTE:
+        raise UsageError(f"repair is for the palette method; the file is {header.method.name.lower()}")
     reduction = _reduction(header, max_size)
     if region is not None:
         _check_region(region, header)
@@ -197,7 +197,8 @@ def decode(
         limit=max_memory,
         torch=registry.needs_torch(model, device),
         second_order=sampler == "second-order",
-        beside=0 if region is None else memory.whole_planes(header, mask=realism_map is not None),
+        beside=(0 if region is None else memory.whole_planes(header, mask=realism_map is not None))
+        + (memory.map_bytes(header, region) if for_map else 0),
     )
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
@@ -206,30 +207,24 @@ def decode(
     given = registry.resolve_model(model, device, wanted)
     if given:
         _check_fingerprint(wanted, given.fingerprint)
-    from regrain.image import Metadata, Picture, fit
+    from regrain.image import Metadata, Picture, shrink
 
     mask = None if realism_map is None else _realism_map(realism_map, header, max_pixels)
     model = registry.model_for(given, header.method, device, wanted)
     alpha = _alpha(stream, partial=partial)
     options = DecodeOptions(steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
-    options = replace(options, **chosen)
+    strength = options.repair_strength if repair_strength is None else repair_strength
+    options = replace(options, repair=repair or "latent", repair_strength=strength)
     with registry.torch_defaults():
-        pixels = _repaired(model, stream, options, device) if chosen else model.decode(stream, options)
+        if options.repair == "latent":
+            pixels = model.decode(stream, options)
+        else:
+            from regrain.restoration.picture import decode_repaired
+
+            pixels = decode_repaired(model, stream, options, device)
     alpha = None if alpha is None else options.cut(alpha)
     picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
-    return picture if max_size is None else fit(picture, max_size)
-
-
-def _repaired(
-    model: "Codec", stream: bitstream.Stream, options: DecodeOptions, device: str | None
-) -> "NDArray[np.uint8]":
-    """The pixels of a palette file of which the latents, the picture or both are repaired."""
-    if options.repair == "latent":
-        return model.decode(stream, options)
-    from regrain.restoration.picture import repair_decoded
-
-    pixels = model.decode(stream, replace(options, region=None, reduction=1))
-    return options.cut(repair_decoded(pixels, options, device))
+    return picture if max_size is None else shrink(picture, max_size)
 
 
 def deviation_map(

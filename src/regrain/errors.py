@@ -16,18 +16,9 @@ Whatever else escapes is a fault of this program.
 """
 
 __all__ = [
-    "BitstreamError",
-    "Corrupt",
-    "ImageError",
-    "LimitError",
-    "ModelError",
-    "NotRegrain",
-    "OutputError",
-    "RegrainError",
-    "Truncated",
-    "UnsupportedVersion",
-    "UsageError",
-]
+    "BitstreamError", "Corrupt", "ImageError", "LimitError", "ModelError", "NotRegrain", "OutputError",
+    "RegrainError", "Truncated", "UnsupportedVersion", "UsageError",
+]  # fmt: skip
 
 _SHOWN_MOST = 80
 

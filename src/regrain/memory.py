@@ -14,7 +14,10 @@ from pathlib import Path
 from regrain.bitstream import Header, Method
 from regrain.errors import LimitError
 
-__all__ = ["allowance", "check", "check_bytes", "decoded_part", "need", "repair_need", "whole_planes"]
+__all__ = [
+    "CONTEXTS_MOST", "allowance", "check", "check_bytes", "decoded_part", "map_bytes", "need", "repair_need",
+    "whole_planes",
+]  # fmt: skip
 
 LIBRARIES = {True: 420_000_000, False: 230_000_000}
 """Interpreter, libraries and weights: with torch, and with ONNX Runtime alone. A picture of 96 x 80 pixels is decoded
@@ -25,8 +28,14 @@ WINDOW_BYTES = 250
 """What a network takes a pixel of its window."""
 SYMBOL_BYTES = 80
 """What a value of the tile that is coded takes; 256 of them a square of 16 pixels."""
-WALK_BYTES = 110
+PROGRESSIVE_BYTES = 110
 """What the progressive method takes a pixel: states of three channels, their noise, the order of the values."""
+CONTEXT_BYTES = 42
+"""What the sampler computes of the latents of a pixel once for all steps, the halos of its windows included."""
+CONTEXTS_MOST = 2**25
+"""Bytes of pictures for which this is kept from step to step; that of larger ones is made anew."""
+MAP_BYTES = 16
+"""What the means and squares of a map of chance take a pixel."""
 REGION_MARGIN = 272
 """Pixels on each side of a region that are decoded along: the most that halos of several steps reach, and a latent."""
 UNKNOWN = 8_000_000_000
@@ -81,16 +90,24 @@ def whole_planes(header: Header, *, mask: bool) -> int:
     return header.width * header.height * (3 * header.alpha + 8 * mask)
 
 
+def map_bytes(header: Header, region: tuple[int, int, int, int] | None) -> int:
+    """Bytes of a map of chance, which is held while picture after picture of as much is decoded."""
+    width, height = (header.width, header.height) if region is None else region[2:]
+    return MAP_BYTES * width * height
+
+
 def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bool = False) -> int:
     """Bytes to encode or decode, with torch or without; the picture is held as bytes, twice; latents and x_t as floats.
 
     Latents and x_t cover whole squares of 16 pixels: much more than the picture where that is one pixel wide. Steps of
-    second order keep the estimates of the step before, too.
+    second order keep the estimates of the step before, too, and the sampler what it computes once for all steps.
     """
     squares = (-(-header.width // 16)) * -(-header.height // 16)
     values = 256 * squares
     states = 24 + 12 * second_order if steps > 1 else 0
-    bytes_a_value = 8 + states + WALK_BYTES * (header.method == Method.PROGRESSIVE)
+    if steps > 1 and header.method is Method.CONDITIONAL:
+        states += CONTEXT_BYTES * (header.width * header.height * (1 if header.grey else 3) <= CONTEXTS_MOST)
+    bytes_a_value = 8 + states + PROGRESSIVE_BYTES * (header.method == Method.PROGRESSIVE)
     return (
         LIBRARIES[torch]
         + WINDOW_BYTES * min(values, WINDOW)

@@ -8,7 +8,7 @@ None stands for "not given" where it is a default, and is refused everywhere els
 import operator
 import os
 import reprlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCKS",
+    "DECODING",
+    "ENCODING",
     "METHODS",
     "RANGES",
     "RATES",
@@ -34,7 +36,8 @@ __all__ = [
     "check_arguments",
     "check_blocks",
     "check_names",
-]
+    "check_options",
+]  # fmt: skip
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
@@ -89,6 +92,15 @@ class DecodeOptions:
         return pixels if self.reduction == 1 else _reduce(pixels, self.reduction)
 
 
+ENCODING = (
+    "quality", "target_size", "target_bpp", "tile", "method", "model", "device", "max_pixels", "max_memory",
+)  # fmt: skip
+"""What `encode` takes, in `regrain`, in `Encoder` and in Pillow's `save`."""
+DECODING = (
+    "steps", "budget", "realism", "eta", "seed", "init_noise", "sampler", "realism_map", "partial", "region",
+    "max_size", "repair", "repair_strength", "model", "device", "max_pixels", "max_memory",
+)  # fmt: skip
+"""What `decode` takes, in `regrain`, in Pillow's `load` and, but for the map of realism, in `Decoder`."""
 METHODS = ("conditional", "progressive", "palette")
 """The names of `bitstream.Method`, in small letters and in its order."""
 BLOCKS = ("exif", "icc", "xmp")
@@ -112,6 +124,7 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "max_size": (1, 2**31, int),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
+    "threads": (1, 1024, int),
 }
 RATES = ("quality", "target_size", "target_bpp")
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -130,7 +143,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = {
     *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",
-    "repair", "repair_strength",
+    "repair", "repair_strength", "threads",
 }  # fmt: skip
 
 
@@ -149,6 +162,15 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
     if values.get("eta") and values.get("sampler", "ddim") != "ddim":
         raise UsageError(f"eta is {values['eta']:g} and the sampler {values['sampler']}; eta goes with ddim alone")
     return _with_budget(values) if "steps" in values else values
+
+
+def check_options(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that are named, as `check_arguments` returns them: the others are not looked at.
+
+    >>> check_options(["seed"], {"seed": 7, "name": "photo.png"})
+    {'seed': 7}
+    """
+    return check_arguments(**{name: values[name] for name in names})
 
 
 def check_blocks(keep: Collection[str]) -> tuple[str, ...]:
@@ -170,7 +192,6 @@ def check_names(given: Iterable[str], allowed: Collection[str], function: str) -
 
 
 def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a caller passes
-    """One argument, checked."""
     if value is None and name in _OPTIONAL:
         return None
     if getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's

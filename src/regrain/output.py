@@ -5,17 +5,19 @@ in the same folder is removed.
 """
 
 import os
-import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from time import time
 
 from regrain import places
 from regrain.errors import OutputError, RegrainError, escape, reason
 
-__all__ = ["PathName", "as_output_errors", "printable_path", "write_bytes"]
+__all__ = ["PathName", "as_output_errors", "printable_path", "remove_leftovers", "write_bytes"]
 
 PathName = str | os.PathLike[str]
+_AGE = 60.0
+"""Seconds: a temporary file that is younger may be another run's."""
 
 
 def write_bytes(
@@ -79,7 +81,7 @@ def as_output_errors(name: str) -> Iterator[None]:
 
 def _replace(data: bytes, path: str, overwrite: bool, modified: float | None, flush: bool) -> None:
     """Write to a neighbour, then rename it; or link it, which fails when the name was taken meanwhile."""
-    neighbour = os.path.join(os.path.dirname(path), f".regrain-{secrets.token_hex(8)}.tmp")
+    neighbour = os.path.join(os.path.dirname(path), places.temporary_name())
     exists = os.path.exists(path)
     if exists and not os.access(path, os.W_OK):
         raise PermissionError("not writable")
@@ -109,3 +111,12 @@ def _link(neighbour: str, path: str) -> bool:
     except (OSError, AttributeError):
         return False
     return True
+
+
+def remove_leftovers(targets: Iterable[str]) -> None:
+    """Remove what a run that was killed has left in the folders of these targets, on this machine; raises nothing."""
+    for folder in {os.path.dirname(target) or "." for target in targets if not places.is_url(target)}:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if places.TEMPORARY.fullmatch(entry.name) and time() - entry.stat().st_mtime > _AGE:
+                    os.unlink(entry.path)

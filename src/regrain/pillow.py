@@ -28,7 +28,7 @@ from regrain.codec import REDUCTIONS
 from regrain.errors import RegrainError, UsageError
 from regrain.image import Metadata, read
 from regrain.image.picture import EXIF_MARK
-from regrain.options import check_arguments, check_names
+from regrain.options import ENCODING, check_arguments, check_names
 from regrain.varint import get_varint
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ FORMAT, SHORT = "REGRAIN", "RGN"
 """The format's names: either will do for `save` and `open`."""
 _MODES = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}
 _METADATA = ("icc_profile", "exif", "xmp")
-_ENCODING = [name for name in signature(regrain.encode).parameters if name != "image"]
 _DECODING = {name: knob.default for name, knob in signature(regrain.decode).parameters.items() if name != "data"}
 _PILLOWS = {"partial": None, "max_pixels": None}
 """Settings that follow Pillow where nobody gives them: LOAD_TRUNCATED_IMAGES, and the size that `open` let pass."""
@@ -179,7 +178,6 @@ def _as_os_errors() -> Iterator[None]:
 
 
 def _accept(prefix: bytes) -> bool:
-    """Whether a file that begins so is ours."""
     return prefix.startswith(bitstream.MAGIC)
 
 
@@ -188,8 +186,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     from regrain import codec
 
     options = image.encoderinfo
-    check_names(options, [*_ENCODING, *_METADATA], "save")
-    knobs = check_arguments(**{name: options[name] for name in _ENCODING if options.get(name) is not None})
+    check_names(options, [*ENCODING, *_METADATA], "save")
+    knobs = check_arguments(**{name: options[name] for name in ENCODING if options.get(name) is not None})
     with _as_os_errors():
         picture = read(image, max_pixels=knobs.pop("max_pixels", image.width * image.height))
         picture = replace(picture, metadata=_metadata(picture.metadata, options))

@@ -18,8 +18,12 @@ from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from regrain.errors import UsageError, reason
 
-__all__ = ["Entry", "check_installed", "exists", "is_url", "modified", "open_binary", "put", "size", "tree"]
+__all__ = [
+    "TEMPORARY", "Entry", "check_installed", "exists", "is_url", "modified", "open_binary", "put", "size",
+    "temporary_name", "tree",
+]  # fmt: skip
 
+TEMPORARY = re.compile(r"\.regrain-[0-9a-f]{16}\.tmp")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:://|::)")
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "hf", "memory"})
 """Stores in which an object appears whole or not at all, so that no second name is needed."""
@@ -60,6 +64,11 @@ def is_url(name: object) -> bool:
     (True, False, False)
     """
     return isinstance(name, str) and _SCHEME.match(name) is not None
+
+
+def temporary_name() -> str:
+    """A name, which TEMPORARY matches, that a file has while it is written."""
+    return f".regrain-{secrets.token_hex(8)}.tmp"
 
 
 def check_installed(deed: str, packages: tuple[str, ...], extra: str) -> None:
@@ -145,7 +154,7 @@ def tree(url: str) -> Iterator[Entry] | None:
 def _replace(system: _FileSystem, path: str, data: bytes) -> None:
     """Write beside, then rename: for file systems that show what is half-written."""
     folder = path.rpartition("/")[0]
-    beside = f"{folder}/.regrain-{secrets.token_hex(8)}.tmp" if folder else f".regrain-{secrets.token_hex(8)}.tmp"
+    beside = f"{folder}/{temporary_name()}" if folder else temporary_name()
     if folder:
         with suppress(NotImplementedError):
             system.makedirs(folder, exist_ok=True)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache
 from importlib.resources import as_file, files
@@ -27,18 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "Codec",
-    "Prepared",
-    "expected_psnr",
-    "load",
-    "method_of",
-    "model_for",
-    "needs_torch",
-    "resolve_model",
-    "shipped_fingerprint",
-    "shipped_weights",
-    "torch_defaults",
-]
+    "Codec", "Prepared", "expected_psnr", "load", "method_of", "model_for", "needs_torch", "resolve_model",
+    "shipped_fingerprint", "shipped_weights", "torch_defaults",
+]  # fmt: skip
 
 DEFAULT_METHOD = "conditional"
 ONNX = "onnx"
@@ -79,29 +70,19 @@ class Codec(Protocol):
         """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile, or step, that does not decode."""
 
 
-def _conditional(path: Path, device: str | None) -> Codec:
-    from regrain.conditional.codec import ConditionalModel
+def _load(method: Method, path: Path, device: str) -> Codec:
+    """The model of a file, by the room of its method, which is imported now."""
+    if method is Method.CONDITIONAL:
+        from regrain.conditional.codec import ConditionalModel
 
-    return ConditionalModel.load(path, device)
+        return ConditionalModel.load(path, device)
+    if method is Method.PROGRESSIVE:
+        from regrain.progressive.codec import ProgressiveModel
 
-
-def _progressive(path: Path, device: str | None) -> Codec:
-    from regrain.progressive.codec import ProgressiveModel
-
-    return ProgressiveModel.load(path, device)
-
-
-def _palette(path: Path, device: str | None) -> Codec:
+        return ProgressiveModel.load(path, device)
     from regrain.palette.codec import PaletteModel
 
     return PaletteModel.load(path, device)
-
-
-_LOADERS: dict[Method, Callable[[Path, str | None], Codec]] = {
-    Method.CONDITIONAL: _conditional,
-    Method.PROGRESSIVE: _progressive,
-    Method.PALETTE: _palette,
-}
 
 
 def load(path: str | os.PathLike[str] | None = None, device: str | None = None, method: str = DEFAULT_METHOD) -> Codec:
@@ -114,7 +95,7 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None, 
         if _is_pipeline(where):
             _check_pipeline(where)
             device = device or "cpu"
-        return _LOADERS[_method_at(where)](where, _device(device))
+        return _load(_method_at(where), where, _device(device))
 
 
 def _method_at(path: Path) -> Method:
@@ -161,7 +142,6 @@ def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:
 
 
 def _folder() -> Traversable:
-    """Where weights and their index lie."""
     return files("regrain") / "weights"
 
 

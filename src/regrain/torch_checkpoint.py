@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regrain import checkpoint
-from regrain.checkpoint import load_metadata
+from regrain.checkpoint import load_metadata, part
 from regrain.errors import ModelError, escape
 
-__all__ = ["fingerprint", "load", "load_metadata", "mismatch", "network", "save"]
+__all__ = ["fingerprint", "load", "load_metadata", "mismatch", "network", "part", "save"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -44,7 +44,7 @@ def network(build: Callable[[], M], tensors: Mapping[str, Tensor], prefix: str =
     weights to replace. Raises ModelError where one is missing, of another shape or has no place, and where fewer
     are there than the network has `layers`, before those are built.
     """
-    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    found = part(tensors, prefix)
     if layers > len(found):
         raise ModelError(f"{layers} layers, and {len(found)} tensors for them")
     with torch.device("meta"):

@@ -8,17 +8,16 @@ pixels do not depend on how many there are.
               columns by name, such as Ray's       -> the same columns and one more
 """
 
-import io
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from regrain.errors import RegrainError, UsageError
 from regrain.loading import TURN, threads_at_most
-from regrain.options import BLOCKS, check_arguments, check_blocks
+from regrain.options import BLOCKS, DECODING, ENCODING, check_blocks, check_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,24 +34,21 @@ if TYPE_CHECKING:
 __all__ = ["Decoder", "Encoder"]
 
 _ERRORS = ("raise", "column")
-_MOST_THREADS = 1024
+_TIME = ("steps", "budget")
+"""Options that are checked anew for each picture: the clock of a budget starts with it."""
 
 
 class _Worker:
     """What both have: a column in, a column out, threads, and what becomes of errors."""
 
-    def __init__(self, column: str, into: str, errors: str, threads: int | None, keep: Collection[str]) -> None:
-        """Check what `Encoder` and `Decoder` say of these."""
-        if errors not in _ERRORS:
-            raise UsageError(f"errors is {errors!r}; allowed are {', '.join(_ERRORS)}")
-        if threads is not None and (isinstance(threads, bool) or threads not in range(1, _MOST_THREADS + 1)):
-            raise UsageError(f"threads is {threads!r}; allowed is a whole number from 1 to {_MOST_THREADS}, or None")
-        self._column, self._into, self._errors, self._threads = column, into, errors, threads
-        self._keep = check_blocks(keep)
-
-    def _one(self, item: object) -> object:
-        """What becomes of one item of a batch."""
-        raise NotImplementedError("a worker says what becomes of one item")
+    def __init__(self, options: Iterable[str], given: Mapping[str, Any]) -> None:
+        """Check what `Encoder` and `Decoder` are given, the `options` of their function among it."""
+        self._column, self._into, self._errors = given["column"], given["into"], given["errors"]
+        if self._errors not in _ERRORS:
+            raise UsageError(f"errors is {self._errors!r}; allowed are {', '.join(_ERRORS)}")
+        self._threads: int | None = check_options(["threads"], given)["threads"]
+        self._keep = check_blocks(given["keep"])
+        self._knobs = check_options(options, {**given, "model": _plain(given["model"])})
 
     @contextmanager
     def _capped(self, device: str | None) -> Iterator[None]:
@@ -71,7 +67,7 @@ class _Worker:
             if torch and before:
                 torch.set_num_threads(before)
 
-    def _columns(self, batch: "Batch") -> dict[str, object]:
+    def _columns(self, batch: "Batch", work: Callable[[Any], object]) -> dict[str, object]:
         """The batch with a column more, and a column `error` where failures are to go there."""
         if self._column not in batch:
             raise UsageError(f"column is {self._column!r}; the batch has {', '.join(sorted(batch))}")
@@ -79,7 +75,7 @@ class _Worker:
         failures: list[str | None] = []
         for item in batch[self._column]:
             try:
-                results.append(self._one(_whole(item)))
+                results.append(work(_whole(item)))
                 failures.append(None)
             except RegrainError as error:
                 if self._errors == "raise":
@@ -143,18 +139,7 @@ class Encoder(_Worker):
         errors: Literal["raise", "column"] = "raise",
     ) -> None:
         """Check the options; nothing is loaded."""
-        super().__init__(column, into, errors, threads, keep)
-        self._knobs = check_arguments(
-            quality=quality,
-            target_size=target_size,
-            target_bpp=target_bpp,
-            tile=tile,
-            method=method,
-            model=_plain(model),
-            device=device,
-            max_pixels=max_pixels,
-            max_memory=max_memory,
-        )
+        super().__init__(ENCODING, locals())
 
     @overload
     def __call__(self, batch: "Batch") -> dict[str, object]: ...
@@ -163,20 +148,18 @@ class Encoder(_Worker):
     def __call__(self, batch: "Batch | Sequence[Picturelike]") -> dict[str, object] | list[bytes]:
         """The batch with a column of files, or the files of a list of pictures."""
         if isinstance(batch, Mapping):
-            return self._columns(batch)
+            return self._columns(batch, self.encode)
         return [self.encode(image) for image in batch]
 
     def encode(self, image: "Picturelike") -> bytes:
         """The .rgn file of one picture, as `regrain.encode` writes it."""
-        return self._one(image)
-
-    def _one(self, item: object) -> bytes:
-        from regrain import codec, image
+        from regrain import codec
+        from regrain.image import read, select_metadata
 
         knobs = dict(self._knobs)
-        picture = image.read(item, max_pixels=knobs.pop("max_pixels"))
+        picture = read(image, max_pixels=knobs.pop("max_pixels"))
         with self._capped(self._knobs["device"]):
-            return codec.encode(image.select_metadata(picture, self._keep), **knobs)
+            return codec.encode(select_metadata(picture, self._keep), **knobs)
 
 
 class Decoder(_Worker):
@@ -223,30 +206,14 @@ class Decoder(_Worker):
         output: str = "array",
     ) -> None:
         """Check the options; nothing is loaded."""
-        super().__init__(column, into, errors, threads, keep)
+        check_options(_TIME, locals())
+        super().__init__([name for name in DECODING if name not in (*_TIME, "realism_map")], locals())
+        self._time = {"steps": steps, "budget": budget}
         if output not in ("array", "pillow"):
             from regrain import image
 
             image.format_of("", output)
         self._output = output
-        self._time = {"steps": steps, "budget": budget}
-        check_arguments(**self._time)
-        self._knobs = check_arguments(
-            realism=realism,
-            eta=eta,
-            seed=seed,
-            init_noise=init_noise,
-            sampler=sampler,
-            partial=partial,
-            region=region,
-            max_size=max_size,
-            repair=repair,
-            repair_strength=repair_strength,
-            model=_plain(model),
-            device=device,
-            max_pixels=max_pixels,
-            max_memory=max_memory,
-        )
 
     @overload
     def __call__(self, batch: "Batch") -> dict[str, object]: ...
@@ -255,24 +222,20 @@ class Decoder(_Worker):
     def __call__(self, batch: "Batch | Sequence[Filelike]") -> "dict[str, object] | list[Decoded]":
         """The batch with a column of pictures, or the pictures of a list of files."""
         if isinstance(batch, Mapping):
-            return self._columns(batch)
+            return self._columns(batch, self.decode)
         return [self.decode(data) for data in batch]
 
     def decode(self, data: "Filelike") -> "Decoded":
         """One picture, as `output` says."""
-        return self._one(data)
-
-    def _one(self, item: object) -> "Decoded":
         from regrain import codec, image
         from regrain.files import read_file
 
-        data = read_file(cast("Filelike", item), self._knobs["max_pixels"])
+        file = read_file(data, self._knobs["max_pixels"])
         with self._capped(self._knobs["device"]):
-            picture = codec.decode(data, **check_arguments(**self._time), **self._knobs)
+            picture = codec.decode(file, **check_options(_TIME, self._time), **self._knobs)
         return self._as_output(image.select_metadata(picture, self._keep))
 
     def _as_output(self, picture: "Picture") -> "Decoded":
-        """The picture as an array, an image of Pillow's or a file."""
         if self._output == "pillow":
             return picture.to_pillow()
         if self._output == "array":
@@ -282,6 +245,4 @@ class Decoder(_Worker):
             return np.concatenate(planes, axis=2)
         from regrain import image
 
-        buffer = io.BytesIO()
-        image.write(picture, buffer, format=self._output, name="picture")
-        return buffer.getvalue()
+        return image.to_file(picture, self._output, "picture")

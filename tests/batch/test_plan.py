@@ -123,6 +123,20 @@ def test_links_are_followed_and_a_loop_is_a_note(tree):
     assert plan.notes == ["in/1/up: this link leads back to a folder that it lies in, and is not followed"]
 
 
+def test_a_pattern_follows_links_and_no_loop(tree):
+    for name in "ab":
+        os.symlink("../../in", f"in/1/{name}")
+    os.symlink("0", "in/same")
+    assert len(plan_of(["in/**/*.png"]).tasks) == 7
+    assert len(plan_of(["in/**"]).tasks) == 7
+    assert targets(plan_of(["**/same/?.png"])) == [(f"in/same/{i}.png", f"out/in/same/{i}.rgn") for i in range(2)]
+    assert len(plan_of(["*/**/1/*.png"]).tasks) == 2
+    with pytest.raises(ImageError, match="there is no picture"):
+        plan_of(["in/**/"])
+    notes = [f"in/1/{name}: this link leads back to a folder that it lies in, and is not followed" for name in "ab"]
+    assert plan_of(["in/**/*.png"]).notes == notes
+
+
 def test_a_folder_that_cannot_be_read_is_a_failure(tree, monkeypatch):
     real = os.scandir
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from batch.pictures import make_tree
+from regrain import Encoder
+from regrain.batch import ray_data
+from regrain.batch.work import Work
 from regrain.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +30,12 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch, capsys
     words = "--engine ray needs ray; install it with: pip install 'regrain[ray]'"
     assert capsys.readouterr().err == f"regrain: error: {words}\n"
     assert not Path("out").exists()
+
+
+def test_with_nothing_to_do_no_cluster_is_started(monkeypatch):
+    monkeypatch.setattr(ray_data, "check_installed", lambda *_: None)
+    monkeypatch.setattr(ray_data, "_connect", lambda *_: pytest.fail("a cluster was asked for"))
+    assert list(ray_data.run([], Work(Encoder()))) == []
 
 
 @needs_ray

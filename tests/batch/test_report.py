@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from regrain.batch.manifest import Manifest
-from regrain.batch.totals import Totals
 from regrain.batch.work import Outcome
-from regrain.cli.progress import Progress, describe
+from regrain.cli.progress import Progress, Totals, describe
 from regrain.errors import OutputError, UsageError
 
 

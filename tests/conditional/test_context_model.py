@@ -1,4 +1,4 @@
-"""The context model gives, on either backend, the indices of torch's walk to the last, and never looks ahead."""
+"""The context model gives, on either backend, the indices of torch's code_steps to the last, and never looks ahead."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from regrain.diffusion.unet_config import DenoiserConfig
 from regrain.entropy.integer import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError
 from regrain_lab.trainable.codec import freeze
-from regrain_lab.trainable.walk import Walked, walk
+from regrain_lab.trainable.context_model import Coded, code_steps
 from regrain_lab.trainable.wall import ScaleBranch, build_scale
 
 Latents = tuple[ContextModel, ScaleBranch, MeanBranch]
@@ -38,14 +38,14 @@ def coded(model: ContextModel, z_hat: np.ndarray, known: np.ndarray, quality: in
 
 
 @torch.no_grad()
-def walked(latents: Latents, z_hat: np.ndarray, known: np.ndarray, quality: int) -> Walked:
-    """The same by the walk of training, with the shipped integers in float64."""
+def coded_on_torch(latents: Latents, z_hat: np.ndarray, known: np.ndarray, quality: int) -> Coded:
+    """The same by the steps of training, with the shipped integers in float64."""
     z = torch.from_numpy(z_hat)[None].clamp(-HYPER_MAX, HYPER_MAX).float()
     symbols = torch.from_numpy(known)[None].float()
     model, scale, mean = latents
     offset = torch.from_numpy(interpolate_offsets(model.offset, quality))[None]
     gain = torch.from_numpy(model.gain(quality))[None]
-    return walk(scale, mean, z, gain, offset, known.shape[1:], lambda step, *_: symbols[:, step.channels])
+    return code_steps(scale, mean, z, gain, offset, known.shape[1:], lambda step, *_: symbols[:, step.channels])
 
 
 def trainable(model: ConditionalModel, tensors: dict[str, torch.Tensor]) -> Latents:
@@ -63,13 +63,13 @@ def latents(torch_model) -> Latents:
 
 @few
 @given(st.integers(0, 2**32), QUALITIES, st.sampled_from([(1, 1), (4, 4), (5, 9), (7, 2)]))
-def test_the_indices_are_those_of_the_walk(torch_model, onnx_model, latents, seed, quality, size):
+def test_the_indices_are_those_of_training(torch_model, onnx_model, latents, seed, quality, size):
     """Random z and random symbols of every size, far beyond what occurs."""
     draw = np.random.default_rng(seed)
     z_hat = draw.integers(-140, 141, (48, *(-(-side // 4) for side in size)), dtype=np.int32)
     known = np.rint(draw.standard_cauchy((256, *size)) * draw.choice([0.3, 3, 300])).clip(-(2**24), 2**24)
     known = known.astype(np.int32)
-    wanted = walked(latents, z_hat, known, quality).scale_index[0].numpy()
+    wanted = coded_on_torch(latents, z_hat, known, quality).scale_index[0].numpy()
     for model in (torch_model, onnx_model):
         index, _, state = coded(model.latents, z_hat, known, quality)
         assert np.array_equal(index, wanted)
@@ -89,7 +89,7 @@ def test_a_context_model_of_any_shape(latent, hyper, slices, anchors, quality, s
     torch_model, onnx_model = both(trained)
     draw = np.random.default_rng(seed)
     z_hat, known = (draw.integers(-99, 100, shape, dtype=np.int32) for shape in ((hyper, 2, 2), (latent, *SIZE)))
-    wanted = walked(trainable(torch_model, freeze(trained)), z_hat, known, quality)
+    wanted = coded_on_torch(trainable(torch_model, freeze(trained)), z_hat, known, quality)
     y_hat = (known + wanted.mean[0].numpy()) / torch_model.latents.gain(quality)
     for model in (torch_model, onnx_model):
         index, _, state = coded(model.latents, z_hat, known, quality)

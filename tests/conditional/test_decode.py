@@ -16,9 +16,9 @@ from regrain import bitstream, image
 from regrain import codec as files
 from regrain.conditional import grid
 from regrain.conditional.codec import ConditionalModel
+from regrain.conditional.context_model import checksum, hyper_table_ids
 from regrain.conditional.dct import LATENT_MAX
 from regrain.conditional.decode import decode_latents, decode_tile, reconstruct
-from regrain.conditional.tile_payload import checksum, hyper_table_ids
 from regrain.diffusion.budget import Budget
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables

@@ -139,7 +139,7 @@ def test_windows_give_what_the_whole_gives(model, y_hat, window):
 
 def test_contexts_that_are_not_kept_change_nothing(model, y_hat, monkeypatch):
     kept = pixels(model, y_hat, steps=2, window=4)
-    monkeypatch.setattr("regrain.conditional.decode.KEPT_MOST", 0)
+    monkeypatch.setattr("regrain.conditional.decode.CONTEXTS_MOST", 0)
     assert np.array_equal(pixels(model, y_hat, steps=2, window=4), kept)
 
 

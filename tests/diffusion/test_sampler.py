@@ -9,10 +9,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from experiments.progressive.linear_beta import LinearBeta
-from regrain.diffusion import schedule as schedules
 from regrain.diffusion.parametrize import target, to_x0
 from regrain.diffusion.sampler import ancestral_step, ddim_step, descend, sample, second_order, time_grid
+from regrain.diffusion.schedule import LinearBeta, get
 from regrain.errors import UsageError
 
 NAMES = ["cosine", "linear"]
@@ -20,10 +19,6 @@ PREDICTIONS = ["x0", "eps", "v"]
 M, S = 0.4, 0.3
 times = st.floats(0.01, 1)
 light = settings(max_examples=50, deadline=None)
-
-
-def get(name):
-    return LinearBeta() if name == "linear" else schedules.get(name)
 
 
 def _normal(shape, seed):

@@ -65,7 +65,7 @@ def test_time_out_of_range(t):
 
 
 def test_unknown_name():
-    with pytest.raises(UsageError, match="cosine, log-linear, truncated are allowed"):
+    with pytest.raises(UsageError, match="log-linear, cosine, linear, truncated are allowed"):
         get("karras")
 
 

@@ -54,7 +54,7 @@ def test_an_operation(add, module):
 def test_a_convolution(kernel, stride):
     module = scrambled(nn.Sequential(layers.conv(5, 7, kernel, stride)))
     x, graph = image(5, 6, 8), Graph(weights(module), "x")
-    close(graph.network(graph.conv("x", "0", stride))(x[0].numpy())[0], module(x))
+    close(graph.network(blocks.conv(graph, "x", "0", (5, 7), kernel=kernel, stride=stride))(x[0].numpy())[0], module(x))
 
 
 def test_a_block_of_another_shape_is_refused():
@@ -75,7 +75,7 @@ def test_weights_that_do_not_fit_are_refused():
         Graph(weights(module), "x").network("x")
     graph = Graph({"0.weight": np.zeros((4, 5, 3, 3), np.float32), "0.bias": np.zeros(6, np.float32)}, "x")
     with pytest.raises(ModelError, match="biases"):
-        graph.conv("x", "0")
+        graph.convolve("x", graph.weight("0.weight"), graph.weight("0.bias"))
     graph = Graph({}, "x")
     narrow = graph.convolve("x", np.zeros((4, 5, 1, 1), np.float32))
     network = graph.network(graph.convolve(narrow, np.zeros((4, 5, 1, 1), np.float32)))
@@ -93,7 +93,8 @@ def test_the_bytes_are_onnx():
     weight = np.arange(12, dtype=np.float32).reshape(1, 12, 1, 1)
     graph = Graph({"0.weight": weight, "0.bias": np.array([-1.5], np.float32)}, "x", "y")
     both = graph.node("Concat", "x", "y", axis=1)
-    data = graph.network(graph.conv(both, "0"), graph.shuffle(both))._write()
+    mixed = graph.convolve(both, graph.weight("0.weight"), graph.weight("0.bias"))
+    data = graph.network(mixed, graph.shuffle(both))._write()
     model = ModelProto.FromString(data)
     checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Concat", "Conv", "DepthToSpace"]

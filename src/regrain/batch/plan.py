@@ -6,7 +6,6 @@
 Invariant: no two tasks have the same target, and no target is an input.
 """
 
-import glob
 import os
 import posixpath
 import stat
@@ -14,11 +13,11 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from regrain import places
-from regrain.batch.walk import walk
+from regrain.batch.folders import inode, list_files, match_files
 from regrain.bitstream import EXTENSION
 from regrain.errors import BitstreamError, ImageError, OutputError, UsageError, escape
 from regrain.places import Entry
@@ -106,7 +105,6 @@ def make_plan(
 
 
 def _kind(suffix: str) -> str:
-    """What the inputs are, for which targets have this suffix."""
     return "picture" if suffix == EXTENSION else f"{EXTENSION} file"
 
 
@@ -147,34 +145,24 @@ def _files(name: str, plan: Plan) -> Iterator[Entry] | None:
             found = places.tree(name)
             return found and (entry for entry in found if not _is_hidden(entry.relative))
         if has_pattern(name):
-            return _matches(name)
+            return match_files(name, plan.failures, plan.notes)
         if os.path.isdir(name):
-            return walk(name, plan.failures, plan.notes)
+            return list_files(name, plan.failures, plan.notes)
         os.stat(name)
     except OSError as error:
         raise ImageError(f"{escape(name)}: {error.strerror or error}") from error
     return None
 
 
-def _matches(pattern: str) -> Iterator[Entry]:
-    """The files of a pattern by name, relative to the folder before its first wildcard."""
-    root = next(part for part in _parents(pattern) if not glob.has_magic(part))
-    for name in sorted(glob.iglob(pattern, recursive=True)):
-        if os.path.isfile(name):
-            relative = os.path.relpath(name, root or ".")
-            yield Entry(name, relative.replace(os.sep, "/"), os.stat(name).st_size)
-
-
-def _parents(path: str) -> Iterator[str]:
-    """The folders above a path, from below."""
-    while (parent := os.path.dirname(path)) != path:
-        yield parent
-        path = parent
-    yield path
+def _existing_part(path: str) -> str:
+    """The nearest part of a path that exists, itself or a folder above it."""
+    place = os.path.abspath(path)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    return place
 
 
 def _base(folder: str) -> str:
-    """The last part of a folder's name."""
     if places.is_url(folder):
         return posixpath.basename(folder.partition("::")[0].rstrip("/").partition("://")[2]) or "root"
     return os.path.basename(os.path.abspath(folder)) or "root"
@@ -190,7 +178,6 @@ def _is_safe(relative: str) -> bool:
 
 
 def _join(folder: str, relative: str) -> str:
-    """A place below a folder."""
     return f"{folder.rstrip('/')}/{relative}" if places.is_url(folder) else os.path.join(folder, *relative.split("/"))
 
 
@@ -202,9 +189,7 @@ def _check_output(output: str) -> None:
         return
     if "\0" in output:
         raise OutputError("cannot write there: no name may hold a zero")
-    place = os.path.abspath(output)
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)
+    place = _existing_part(output)
     if not os.path.isdir(place):
         raise OutputError(f"cannot write into {escape(output)}: {escape(place)} is no folder")
     if not os.access(place, os.W_OK | os.X_OK):
@@ -215,14 +200,11 @@ def _ignores_case(output: str) -> bool:
     """Whether `A` and `a` are one file below a folder of this machine, by the name of the nearest part that exists."""
     if places.is_url(output):
         return False
-    place = os.path.abspath(output)
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)
-    for part in (place, *_parents(place)):
-        folder, name = os.path.split(part)
-        if name.swapcase() != name:
-            other = os.path.join(folder, name.swapcase())
-            return os.path.exists(other) and os.path.samefile(part, other)
+    place = Path(_existing_part(output))
+    for part in (place, *place.parents):
+        if part.name.swapcase() != part.name:
+            other = part.with_name(part.name.swapcase())
+            return other.exists() and part.samefile(other)
     return False
 
 
@@ -252,10 +234,5 @@ def _is_whole(target: str, here: dict[str, int] | None) -> bool:
 
 def _inode(name: str) -> set[tuple[int, int]]:
     """What tells one file of this machine from all others."""
-    if places.is_url(name):
-        return set()
-    try:
-        facts = os.stat(name)
-    except OSError:
-        return set()
-    return {(facts.st_dev, facts.st_ino)}
+    number = None if places.is_url(name) else inode(name)
+    return set() if number is None else {number}

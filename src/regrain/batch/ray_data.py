@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 from regrain.batch.plan import Task
 from regrain.batch.work import Outcome, Work
@@ -30,24 +30,6 @@ _BATCH = 4
 _FIELDS = [field.name for field in fields(Outcome)]
 
 
-class _Dataset(Protocol):
-    """What is asked of a dataset of Ray Data."""
-
-    def map_batches(
-        self,
-        fn: type,
-        *,
-        fn_constructor_args: tuple[object, ...],
-        batch_size: int,
-        compute: object,
-        num_cpus: float,
-    ) -> "_Dataset":
-        """A lazy map by a pool of actors."""
-
-    def iter_rows(self) -> "Iterator[Mapping[str, object]]":
-        """Run it, row by row."""
-
-
 class Worker:
     """One actor: it holds the work, and with it, from the first batch on, the weights."""
 
@@ -57,10 +39,8 @@ class Worker:
 
     def __call__(self, batch: "Mapping[str, NDArray[np.object_]]") -> dict[str, list[object]]:
         """The outcomes of a batch of tasks, a column a field."""
-        tasks = [
-            Task(str(source), str(target)) for source, target in zip(batch["source"], batch["target"], strict=True)
-        ]
-        rows = [asdict(self._work(task)) for task in tasks]
+        places = zip(batch["source"], batch["target"], strict=True)
+        rows = [asdict(self._work(Task(str(source), str(target)))) for source, target in places]
         return {name: ["\n".join(row[name]) if name == "notes" else row[name] for row in rows] for name in _FIELDS}
 
 
@@ -72,6 +52,8 @@ def run(tasks: Sequence[Task], work: Work, jobs: int | None = None, address: str
     cluster at the address, LimitError where workers keep on dying.
     """
     check_installed("--engine ray", ("ray", "ray.data"), "ray")
+    if not tasks:
+        return
     ray, data = import_module("ray"), import_module("ray.data")
     _connect(jobs, address)
     try:
@@ -81,17 +63,10 @@ def run(tasks: Sequence[Task], work: Work, jobs: int | None = None, address: str
         count = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
         blocks = max(1, -(-len(tasks) // _BATCH))
         items = [{"source": task.source, "target": task.target} for task in tasks]
-        dataset = cast(_Dataset, data.from_items(items, override_num_blocks=min(blocks, 10_000)))
+        dataset = data.from_items(items, override_num_blocks=min(blocks, 10_000))
         pool = data.ActorPoolStrategy(size=min(count, blocks))
-        outcomes = dataset.map_batches(
-            Worker,
-            fn_constructor_args=(work,),
-            batch_size=_BATCH,
-            compute=pool,
-            num_cpus=1,
-        )
-        for row in outcomes.iter_rows():
-            yield _outcome(row)
+        outcomes = dataset.map_batches(Worker, fn_constructor_args=(work,), batch_size=_BATCH, compute=pool, num_cpus=1)
+        yield from map(_outcome, outcomes.iter_rows())
     except ray.exceptions.RayError as error:
         raise LimitError(f"Ray gave up: {_last_line(error)}; the same command with --skip-existing goes on") from error
     finally:

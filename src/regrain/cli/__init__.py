@@ -1,4 +1,4 @@
-"""The command line: `regrain encode | decode | inspect | compare | train | distill | evaluate`.
+"""The command line: `regrain encode | decode | inspect | serve | compare | train | distill | evaluate`.
 
 Every failure is one line on stderr, `regrain: error: ...`, and the exit code of its class in `regrain.errors`; 130
 after Ctrl-C, 143 after SIGTERM and 141 after a closed pipe, as a shell has them. Whatever the end, no half-written

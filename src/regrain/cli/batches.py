@@ -5,9 +5,9 @@ Many are: a folder, a pattern, several inputs, or an output whose name ends in `
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regrain import memory
 from regrain.batch.plan import has_pattern, is_folder, make_plan
@@ -17,6 +17,7 @@ from regrain.cli.many import job_count, run_many, say_plan
 from regrain.cli.terminal import STANDARD, escape
 from regrain.cli.work import silent_libraries
 from regrain.errors import BitstreamError, ImageError, UsageError
+from regrain.options import DECODING, ENCODING
 
 if TYPE_CHECKING:
     from regrain import Decoder, Encoder
@@ -114,44 +115,24 @@ def _run(options: argparse.Namespace, suffix: str, accepts: Callable[[str], bool
 def _encoder(options: argparse.Namespace, max_memory: int | None) -> "Encoder":
     from regrain import Encoder
 
-    return Encoder(
-        **commands.rate(options),
-        method=options.method,
-        model=options.model,
-        device=options.device,
-        max_pixels=options.max_pixels,
-        max_memory=max_memory,
-        keep=options.keep,
-        threads=options.threads or 1,
-    )
+    return Encoder(**_options_of(options, ENCODING, max_memory))
 
 
 def _decoder(options: argparse.Namespace, max_memory: int | None) -> "Decoder":
     from regrain import Decoder
     from regrain.diffusion.budget import Budget
 
+    arguments = _options_of(options, DECODING, max_memory)
+    del arguments["realism_map"]
     timed = isinstance(options.steps, Budget)
-    return Decoder(
-        steps="auto" if timed else options.steps,
-        budget=options.steps.seconds if timed else None,
-        realism=options.realism,
-        eta=options.eta,
-        seed=options.seed,
-        init_noise=options.init_noise,
-        sampler=options.sampler,
-        partial=options.partial,
-        region=options.region,
-        max_size=options.max_size,
-        repair=options.repair,
-        repair_strength=options.repair_strength,
-        model=options.model,
-        device=options.device,
-        max_pixels=options.max_pixels,
-        max_memory=max_memory,
-        keep=options.keep,
-        threads=options.threads or 1,
-        output=options.format,
-    )
+    arguments |= {"steps": "auto", "budget": options.steps.seconds} if timed else {"budget": None}
+    return Decoder(**arguments, output=options.format)
+
+
+def _options_of(options: argparse.Namespace, names: Collection[str], max_memory: int | None) -> dict[str, Any]:
+    """What `Encoder` and `Decoder` take: the options of these names, and what both have in common."""
+    own = {name: value for name, value in vars(options).items() if name in names}
+    return own | {"max_memory": max_memory, "keep": options.keep, "threads": options.threads or 1}
 
 
 @contextmanager

@@ -18,18 +18,17 @@ from regrain.cli.terminal import STANDARD, about, display_name, say
 from regrain.cli.work import seconds, working
 from regrain.errors import UsageError
 from regrain.files import read_file
-from regrain.options import check_arguments
+from regrain.options import ENCODING, RATES, check_arguments, check_options
 
 if TYPE_CHECKING:
     from regrain.codec import Info
     from regrain.diffusion.budget import Budget
-    from regrain.image import Picture
     from regrain.registry import Codec
 
 _KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map", "repair", "repair_strength")
 _DECODING = ("steps", "partial", "region", "max_size", "device", "max_pixels", "max_memory")
 
-__all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights", "write_picture"]
+__all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights"]
 
 
 def encode(options: argparse.Namespace) -> None:
@@ -43,16 +42,8 @@ def encode(options: argparse.Namespace) -> None:
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
         with about(options.input):
-            knobs = check_arguments(
-                quality=options.quality,
-                target_size=options.target_size,
-                target_bpp=options.target_bpp,
-                tile=1024,
-                method=options.method,
-                model=model,
-                device=options.device,
-                max_memory=options.max_memory,
-            )
+            knobs = check_options(ENCODING, {**vars(options), "tile": 1024, "model": model})
+            del knobs["max_pixels"]
             pixels = image.read(picture, max_pixels=options.max_pixels)
             data = codec.encode(image.select_metadata(pixels, options.keep, display_name(options.input)), **knobs)
     put(data, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
@@ -61,13 +52,7 @@ def encode(options: argparse.Namespace) -> None:
     before = places.size(picture) if isinstance(picture, str) else picture.seek(0, io.SEEK_END)
     report(
         options,
-        {
-            "input": options.input,
-            "output": target,
-            **_facts(info),
-            "input_bytes": before,
-            "seconds": round(waited, 3),
-        },
+        {"input": options.input, "output": target, **_facts(info), "input_bytes": before, "seconds": round(waited, 3)},
         f"{display_name(options.input)} -> {display_name(target, 'stdout')}: {info.size:,} bytes, {info.bpp:.3f} bpp, "
         f"{before / info.size:.0f}:1, {waited:.1f} s",
         more=_describe(info),
@@ -94,11 +79,12 @@ def decode(options: argparse.Namespace) -> None:
             )
         model = _weights_for(data, options)
         arguments: dict[str, Any] = {name: getattr(options, name) for name in (*_KNOBS, *_DECODING)}
+        arguments |= {} if map_kind is None else {"for_map": True}
         with about(options.input):
             picture = codec.decode(data, model=model, **arguments)
         steps, budget = _steps_taken(options)
         picture = image.select_metadata(picture, options.keep, display_name(options.input))
-        written = write_picture(picture, kind, target)
+        written = image.to_file(picture, kind, display_name(target, "stdout"))
         if map_kind is not None:
             progress(f"drawing {options.map_seeds} seeds of {display_name(options.input)}")
             deviation = codec.deviation_map(
@@ -107,7 +93,7 @@ def decode(options: argparse.Namespace) -> None:
                 options.seed,
                 lambda done: progress(f"seed {done} of {options.map_seeds} of {display_name(options.input)} is drawn"),
             )
-            map_written = write_picture(image.draw_map(deviation, "levels"), map_kind, options.map)
+            map_written = image.to_file(image.draw_map(deviation, "levels"), map_kind, display_name(options.map))
     put(written, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
     if map_kind is not None:
         put(map_written, options.map, overwrite=options.overwrite)
@@ -136,15 +122,6 @@ def _map_format(options: argparse.Namespace, target: str) -> str | None:
     check_arguments(seeds=options.map_seeds)
     check_target(options.map, overwrite=options.overwrite, source=options.input)
     return picture_format(options.map)
-
-
-def write_picture(picture: "Picture", kind: str, target: str) -> bytes:
-    """A picture as the bytes of a file."""
-    from regrain import image
-
-    buffer = io.BytesIO()
-    image.write(picture, buffer, format=kind, name=display_name(target, "stdout"))
-    return buffer.getvalue()
 
 
 def _file(name: str, max_pixels: int = 250_000_000) -> bytes:
@@ -183,7 +160,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def rate(options: argparse.Namespace, **default: float) -> dict[str, Any]:
     """The one of `quality`, `target_size` and `target_bpp` that was given, else `default`."""
-    given = {name: getattr(options, name) for name in ("quality", "target_size", "target_bpp")}
+    given = {name: getattr(options, name) for name in RATES}
     return {name: value for name, value in given.items() if value is not None} or dict(default)
 
 

@@ -1,32 +1,25 @@
-"""The flags that `encode` and `decode` have alike: metadata, and many pictures at once."""
+"""The flags that `encode` and `decode` have alike: metadata, and many pictures at once; and those of `serve`."""
 
 import argparse
 
-from regrain.options import BLOCKS, STRIPPED
+from regrain.options import BLOCKS, RANGES, STRIPPED
 
-__all__ = ["add_many", "add_metadata"]
+__all__ = ["add_address", "add_many", "add_metadata", "whole_number"]
 
-_MOST_JOBS = 1024
+_MOST = RANGES["threads"][1]
+"""Threads of a process, and processes."""
+_MOST_PORT = 65535
+_MOST_SECONDS = 86400.0
 
 
 def add_metadata(parser: argparse.ArgumentParser) -> None:
     """What goes along with a picture; `keep` among the options are names of blocks."""
     group = parser.add_argument_group("metadata", "what is left out changes neither colours nor orientation")
     which = group.add_mutually_exclusive_group()
-    which.add_argument(
-        "--strip",
-        dest="keep",
-        action="store_const",
-        const=STRIPPED,
-        help="leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation",
-    )
-    which.add_argument(
-        "--keep",
-        type=_blocks,
-        metavar="BLOCKS",
-        help="any of exif (GPS among it), icc, xmp (may hold GPS, too) with commas, or none (default: all three); "
-        "without icc the colours become sRGB",
-    )
+    what = "leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation"
+    which.add_argument("--strip", dest="keep", action="store_const", const=STRIPPED, help=what)
+    what = "any of exif (GPS among it), icc, xmp (may hold GPS, too) with commas, or none (default: all three); "
+    which.add_argument("--keep", type=_blocks, metavar="BLOCKS", help=f"{what}without icc the colours become sRGB")
     group.add_argument("--preserve-times", action="store_true", help="OUT gets the time of change of IN")
     parser.set_defaults(keep=BLOCKS)
 
@@ -34,7 +27,8 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
 def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
     """What is for many pictures alone; `formats` where they can be written in several."""
     group = parser.add_argument_group("many pictures", "where IN is a folder or a pattern, or OUT ends in /")
-    group.add_argument("--jobs", metavar="N", type=_jobs, help="pictures at once, a thread each (default: one a core)")
+    what = "pictures at once, a thread each (default: one a core)"
+    group.add_argument("--jobs", metavar="N", type=whole_number, help=what)
     group.add_argument("--skip-existing", action="store_true", help="go on: what is written already stays")
     group.add_argument("--dry-run", action="store_true", help="say what would be written where, and write nothing")
     what = "add a line of JSON a picture: source, target, bytes, seconds, sha256, error"
@@ -49,6 +43,18 @@ def add_many(parser: argparse.ArgumentParser, *, formats: bool = False) -> None:
     parser.set_defaults(inputs=[])
 
 
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Where a server listens, and how much it does at once."""
+    what = "the name or address to listen at (default: localhost, which other machines cannot reach)"
+    parser.add_argument("--host", metavar="NAME", default="localhost", help=what)
+    what = "the port to listen at; 0 is any that is free (default: 8000)"
+    parser.add_argument("--port", metavar="N", type=_port, default=8000, help=what)
+    what = "pictures to decode at once (default: 2)"
+    parser.add_argument("--decodes", metavar="N", type=whole_number, default=2, help=what)
+    what = "end the decoding of a picture that takes longer (default: 60)"
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=60.0, help=what)
+
+
 def _blocks(text: str) -> tuple[str, ...]:
     names = set() if text == "none" else set(text.split(","))
     if names - set(BLOCKS):
@@ -56,7 +62,24 @@ def _blocks(text: str) -> tuple[str, ...]:
     return tuple(name for name in BLOCKS if name in names)
 
 
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_JOBS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST_JOBS} is")
+def whole_number(text: str) -> int:
+    """How many threads, or processes: from 1 to 1024."""
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MOST} is")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 0 to {_MOST_PORT} is")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; seconds up to {_MOST_SECONDS:g} are")
+    return seconds

@@ -16,10 +16,11 @@ from regrain.batch.plan import Plan, Task
 from regrain.cli.terminal import escape, one_line, say
 from regrain.cli.work import seconds, silent_libraries
 from regrain.errors import ModelError, OutputError, RegrainError, UsageError
+from regrain.output import remove_leftovers
 
 if TYPE_CHECKING:
-    from regrain.batch.totals import Totals
     from regrain.batch.work import Outcome, Work
+    from regrain.cli.progress import Totals
 
 __all__ = ["job_count", "run_many", "say_plan"]
 
@@ -66,8 +67,7 @@ def run_many(options: argparse.Namespace, plan: Plan, work: "Work", jobs: int | 
     Raises RegrainError, whose exit code is 1, where some fail; OutputError or ModelError at the first one that fails in
     a way in which all others would, such as on a full disk; what the engines raise.
     """
-    from regrain.batch.totals import Totals
-    from regrain.cli.progress import Progress
+    from regrain.cli.progress import Progress, Totals
 
     totals, progress = Totals(), Progress(plan.pictures, visible=not (options.quiet or options.json))
     for note in plan.notes:
@@ -93,7 +93,6 @@ def _outcomes(
     options: argparse.Namespace, plan: Plan, work: "Work", jobs: int | None
 ) -> "Generator[Outcome, None, None]":
     """The outcome of every picture of a plan; each of this run is a line of the manifest before it is seen here."""
-    from regrain.batch.leftovers import remove_leftovers
     from regrain.batch.manifest import Manifest
     from regrain.batch.work import Outcome
 
@@ -123,7 +122,6 @@ def _outcomes(
 def _engine(
     options: argparse.Namespace, tasks: list[Task], work: "Work", jobs: int | None
 ) -> "Generator[Outcome, None, None]":
-    """The outcomes of tasks by the engine that was asked for."""
     if options.engine == "ray":
         from regrain.batch import ray_data
 

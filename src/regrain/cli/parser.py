@@ -13,33 +13,24 @@ from typing import NoReturn
 import regrain
 from regrain.cli.batches import decode, encode
 from regrain.cli.commands import inspect
-from regrain.cli.flags import add_many, add_metadata
+from regrain.cli.flags import add_address, add_many, add_metadata, whole_number
 from regrain.cli.repair import add_decoded_repair, add_repair, repair
+from regrain.cli.serve import serve
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
 from regrain.options import RANGES, SAMPLERS, check_arguments
 
 __all__ = [
-    "Parser",
-    "Subparsers",
-    "add_max_pixels",
-    "add_model",
-    "add_overwrite",
-    "add_rate",
-    "add_realism",
-    "command",
-    "common",
-    "parse",
-    "size",
-]
+    "Parser", "Subparsers", "add_max_pixels", "add_model", "add_overwrite", "add_rate", "add_realism", "command",
+    "common", "parse", "size",
+]  # fmt: skip
 
 ENTRY_POINTS = "regrain.commands"
 """The group of entry points through which other packages add commands: functions of the subparsers."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
-_MAX_THREADS = 1024
 COMMON = "common"
 """The group of the flags that no command has alone."""
 
@@ -69,6 +60,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     own = {"encode": _add_encode, "decode": _add_decode, "inspect": _add_inspect, "repair": _add_repair}
+    own |= {"serve": _add_serve}
     for add in own.values():
         add(commands)
     if not own.keys() & set(arguments[:1]):
@@ -126,7 +118,7 @@ def command(
     if devices:
         common.add_argument("--device", metavar="NAME", help=devices)
     threads = "threads to compute with (default: $OMP_NUM_THREADS, or all cores)"
-    common.add_argument("--threads", metavar="N", type=_threads, help=threads)
+    common.add_argument("--threads", metavar="N", type=whole_number, help=threads)
     return parser
 
 
@@ -165,46 +157,26 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     what = "default: IN with the suffix .png; - is stdout (PNG). For many pictures a folder, OUT/, or its URL"
     parser.add_argument("output", metavar="OUT", nargs="?", help=what)
     drawing = parser.add_argument_group("how the picture is drawn")
-    add_realism(
-        drawing,
-        _steps,
-        "denoising steps, 1 to 1000 (default: 1, which looks alike for all seeds); auto is as many as end in --budget",
+    what = (
+        "denoising steps, 1 to 1000 (default: 1, which looks alike for all seeds); auto is as many as end in --budget"
     )
+    add_realism(drawing, _steps, what)
     drawing.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
-    drawing.add_argument(
-        "--eta",
-        type=float,
-        default=0.0,
-        metavar="E",
-        help="fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)",
+    what = "fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)"
+    drawing.add_argument("--eta", type=float, default=0.0, metavar="E", help=what)
+    what = "noise that the default method starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike"
+    drawing.add_argument("--init-noise", type=float, default=1.0, metavar="GAMMA", help=what)
+    what = "rule of a step: ddim with --eta (default), ancestral (DDPM) or second-order (DPM-Solver++)"
+    drawing.add_argument("--sampler", choices=SAMPLERS, default="ddim", help=what)
+    what = "a grey picture of the same size that scales realism by place: black stays faithful, white is drawn"
+    drawing.add_argument("--realism-map", metavar="MASK", help=what)
+    what = (
+        "write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar; "
+        "takes 2 steps where --steps says nothing"
     )
-    drawing.add_argument(
-        "--init-noise",
-        type=float,
-        default=1.0,
-        metavar="GAMMA",
-        help="noise that the default method starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike",
-    )
-    drawing.add_argument(
-        "--sampler",
-        choices=SAMPLERS,
-        default="ddim",
-        help="rule of a step: ddim with --eta (default), ancestral (DDPM) or second-order (DPM-Solver++)",
-    )
-    drawing.add_argument(
-        "--realism-map",
-        metavar="MASK",
-        help="a grey picture of the same size that scales realism by place: black stays faithful, white is drawn",
-    )
-    drawing.add_argument(
-        "--map",
-        metavar="PICTURE",
-        help="write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar; "
-        "takes 2 steps where --steps says nothing",
-    )
-    drawing.add_argument(
-        "--map-seeds", type=int, default=8, metavar="N", help="seeds for --map, 2 to 1000 (default: 8)"
-    )
+    drawing.add_argument("--map", metavar="PICTURE", help=what)
+    what = "seeds for --map, 2 to 1000 (default: 8)"
+    drawing.add_argument("--map-seeds", type=int, default=8, metavar="N", help=what)
     add_decoded_repair(drawing)
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")
@@ -234,6 +206,14 @@ def _add_repair(commands: "Subparsers[Parser]") -> None:
     add_metadata(parser)
 
 
+def _add_serve(commands: "Subparsers[Parser]") -> None:
+    what = "Show a folder over HTTP, its .rgn files as pictures too: FILE.rgn?format=png; needs regrain[serve]."
+    parser = command(commands, "serve", what, serve, None)
+    parser.add_argument("input", metavar="DIR", nargs="?", default=".", help="the folder (default: the current one)")
+    add_address(parser)
+    _add_limits(parser)
+
+
 def add_rate(parser: Parser, *, default: str) -> None:
     """Quality, or a target of bytes or bits a pixel; `default` is what the help says of none."""
     rate = parser.add_mutually_exclusive_group()
@@ -256,25 +236,20 @@ def add_realism(
 
 def add_model(parser: Parser) -> None:
     """For a command that needs weights."""
-    common(parser).add_argument(
-        "--model",
-        metavar="WEIGHTS",
-        help="a .safetensors file, or a method's name for the package's own (default: the package's)",
-    )
+    what = "a .safetensors file, or a method's name for the package's own (default: the package's)"
+    common(parser).add_argument("--model", metavar="WEIGHTS", help=what)
 
 
 def add_max_pixels(parser: Parser) -> None:
     """For a command that reads a picture."""
-    parser.add_argument(
-        "--max-pixels", metavar="N", type=size, default=250_000_000, help="refuse larger ones (default: 250M)"
-    )
+    what = "refuse larger ones (default: 250M)"
+    parser.add_argument("--max-pixels", metavar="N", type=size, default=250_000_000, help=what)
 
 
 def _add_limits(parser: Parser) -> None:
     add_max_pixels(parser)
-    parser.add_argument(
-        "--max-memory", metavar="BYTES", type=size, help="refuse to need more (default: half of what there is)"
-    )
+    what = "refuse to need more (default: half of what there is)"
+    parser.add_argument("--max-memory", metavar="BYTES", type=size, help=what)
 
 
 def _steps(text: str) -> int | str:
@@ -286,14 +261,7 @@ def _steps(text: str) -> int | str:
 
 
 def _region(text: str) -> tuple[int, ...]:
-    """A box of pixels."""
     sides = text.split(",")
     if len(sides) != 4 or not all(side.strip().isdecimal() for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; left, top, width and height are, as 0,0,256,256")
     return tuple(int(side) for side in sides)
-
-
-def _threads(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_THREADS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 to {_MAX_THREADS} is")
-    return int(text)

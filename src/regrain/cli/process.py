@@ -10,7 +10,6 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import TextIO
 
 from regrain.cli.parser import parse
 from regrain.cli.terminal import one_line, say
@@ -127,14 +126,7 @@ def _signals_that_stop() -> Iterator[None]:
 def _one_line_warnings() -> Iterator[None]:
     """Show each warning of a library as one line of ours."""
 
-    def _show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def _show(message: Warning | str, *_: object, **__: object) -> None:
         with contextlib.suppress(OSError):
             say(f"regrain: warning: {one_line(' '.join(str(message).split()))}", aside=True)
 

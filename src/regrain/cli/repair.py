@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from regrain.cli.commands import report, weights, write_picture
+from regrain.cli.commands import report, weights
 from regrain.cli.streams import check_target, default_output, picture_format, put, seekable
 from regrain.cli.terminal import STANDARD, about, display_name
 from regrain.cli.work import seconds, working
@@ -66,7 +66,9 @@ def repair(options: argparse.Namespace) -> None:
                 max_memory=options.max_memory,
                 progress=lambda done, all_of_them: progress(f"tile {done} of {all_of_them} of {name} is repaired"),
             )
-        written = write_picture(image.select_metadata(repaired, options.keep, name), kind, target)
+        written = image.to_file(
+            image.select_metadata(repaired, options.keep, name), kind, display_name(target, "stdout")
+        )
     put(written, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
     waited = seconds(options)
     knobs = {name: getattr(options, name) for name in ("strength", "steps", "eta", "seed")}

@@ -48,7 +48,6 @@ def seekable(name: str, max_pixels: int = 250_000_000) -> str | BinaryIO:
 
 
 def _buffer(stream: BinaryIO, name: str, max_pixels: int) -> io.BytesIO:
-    """A stream to its end."""
     most, held = _BYTES_A_PIXEL * max_pixels + _OTHER_BYTES, io.BytesIO()
     while piece := stream.read(_PIECE):
         held.write(piece)

@@ -12,12 +12,12 @@ from regrain.bitstream import Header, Method, Stream
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.context_model import ContextModel
+from regrain.conditional.dct import REDUCTION_CHANNELS, reduced_picture
 from regrain.conditional.decode import HALO, decode_latents, reconstruct
 from regrain.conditional.denoising import Denoiser
 from regrain.conditional.encode import analysis_transform, encode_tiles
 from regrain.conditional.grid import Region, latent_size
 from regrain.conditional.networks import Image, Networks
-from regrain.conditional.thumbnail import CHANNELS, reduced_picture
 from regrain.errors import ModelError, UsageError
 from regrain.image import to_bytes
 from regrain.onnx.network import matrix_product
@@ -113,7 +113,7 @@ class ConditionalModel:
 
     def _reduced(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """A thumbnail, from the first channels of the latents alone."""
-        header, channels = stream.header, min(CHANNELS[options.reduction], self.config.transform.latent)
+        header, channels = stream.header, min(REDUCTION_CHANNELS[options.reduction], self.config.transform.latent)
         size = header.height, header.width
         y_hat = decode_latents(
             self.latents, stream.tiles, size, header.quality, header.tile, partial=options.partial, channels=channels

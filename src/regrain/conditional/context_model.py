@@ -5,8 +5,11 @@
     y_hat   = (symbols + mean) / gain        networks see z within +-127, y_hat within +-LATENT_MAX
 
 Encoder and decoder take the same steps: `predict`, then code, then `update`. They differ in where symbols come from.
+A tile's payload has z with the tables of its channels, then y step by step with those of its scale indices, each in C
+order, and the check of both.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,14 +18,17 @@ from numpy.typing import NDArray
 
 from regrain.checkpoint import Arrays
 from regrain.conditional.coding_order import CodingStep, coding_order
-from regrain.conditional.config import HYPER_MAX, TransformConfig
+from regrain.conditional.config import HYPER_FACTOR, HYPER_MAX, TransformConfig
 from regrain.conditional.dct import LATENT_MAX
+from regrain.conditional.grid import Region
 from regrain.conditional.networks import Image, Networks
 from regrain.entropy import tables
 from regrain.entropy.integer import QUALITY_TOP, Product, ScaleBranch, Whole, interpolate_offsets, scale_index
 from regrain.errors import ModelError
 
-__all__ = ["ContextModel", "State", "check_anchors", "interpolate_gain"]
+__all__ = [
+    "ContextModel", "State", "check_anchors", "checksum", "hyper_size", "hyper_table_ids", "interpolate_gain",
+]  # fmt: skip
 
 Symbols = NDArray[np.int32]
 
@@ -127,3 +133,20 @@ def check_anchors(arrays: Arrays, shape: tuple[int, int]) -> None:
         raise ModelError(f"weights hold offsets that are no integers of 32 bits within {OFFSET_MOST}")
     if not (np.abs(log_gain.astype(np.float64)) <= LOG_GAIN_MOST).all():
         raise ModelError(f"weights hold gains out of range: exp(-{LOG_GAIN_MOST}) to exp({LOG_GAIN_MOST}) is allowed")
+
+
+def hyper_size(region: Region) -> tuple[int, int]:
+    """Rows and columns of hyper-latents that cover a tile of latents."""
+    return -(-region.height // HYPER_FACTOR), -(-region.width // HYPER_FACTOR)
+
+
+def hyper_table_ids(channels: int, rows: int, columns: int) -> NDArray[np.int64]:
+    """The table of every symbol of z, in C order: its channel."""
+    return np.repeat(np.arange(channels), rows * columns)
+
+
+def checksum(tile: int, z: Symbols, y: Symbols) -> int:
+    """CRC-32 that turns plausible but wrong symbols into an error."""
+    crc = zlib.crc32(np.array([tile], dtype="<i4").tobytes())
+    crc = zlib.crc32(np.ascontiguousarray(z, dtype="<i4").tobytes(), crc)
+    return zlib.crc32(np.ascontiguousarray(y, dtype="<i4").tobytes(), crc)

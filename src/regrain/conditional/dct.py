@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "LATENT_MAX", "dct_basis", "fine_blocks", "match_means"]
+__all__ = ["BLOCK", "LATENT_MAX", "REDUCTION_CHANNELS", "dct_basis", "fine_blocks", "match_means", "reduced_picture"]
 
 Image = NDArray[np.float32]
 
@@ -31,6 +31,9 @@ FINE_LEVELS: Final = 24.0
 block of a photo in the test sets is that fine."""
 MEAN_STEPS, LEAST_UNCLIPPED = 4, 0.25
 """Newton steps of `match_means`, and the least slope of a block's mean that they divide by."""
+
+REDUCTION_CHANNELS = {8: 40, 16: 6}
+"""By the reduction, how many of the first channels matter: together they have all waves whose mean is above a tenth."""
 
 
 @lru_cache(maxsize=4)
@@ -82,6 +85,24 @@ def match_means(y: Image, x: Image, blocks: NDArray[np.bool_]) -> Image:
     matched = y.copy()
     matched[:, blocks] = chosen
     return matched
+
+
+def reduced_picture(y_hat: Image, reduction: int) -> Image:
+    """Means over squares of so many pixels, x (3, 16 H / reduction, 16 W / reduction), not clipped.
+
+    They are those of the sketch of the first channels of latents, y_hat (C, H, W): no network runs for them. Low
+    frequencies are coded first, and what a mean over 8 x 8 or 16 x 16 pixels leaves of the other waves is little.
+
+    >>> import numpy
+    >>> reduced_picture(numpy.zeros((40, 2, 3), numpy.float32), 8).shape
+    (3, 4, 6)
+    """
+    basis, std = dct_basis(len(y_hat))
+    side = BLOCK // reduction
+    means = basis.reshape(-1, 3, side, reduction, side, reduction).mean((3, 5))
+    squares = np.einsum("cklm,chw->khlwm", means * std[:, None, None, None], y_hat)
+    rows, columns = y_hat.shape[1:]
+    return np.ascontiguousarray(squares.reshape(3, rows * side, columns * side), np.float32)
 
 
 def _block(x: Image) -> Image:

@@ -15,9 +15,9 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.conditional import grid, tile_payload
+from regrain.conditional import grid
 from regrain.conditional.config import STRIDE
-from regrain.conditional.context_model import ContextModel
+from regrain.conditional.context_model import ContextModel, checksum, hyper_size, hyper_table_ids
 from regrain.conditional.denoising import Denoiser
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
@@ -26,6 +26,7 @@ from regrain.diffusion.schedule import Schedule
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.image import to_bytes
+from regrain.memory import CONTEXTS_MOST
 from regrain.options import DecodeOptions
 from regrain.tiles import decode_each
 
@@ -35,8 +36,6 @@ Symbols = NDArray[np.int32]
 Reader: TypeAlias = Callable[[grid.Region], Image]
 """Gives x_t, (3, H, W), of a region."""
 WINDOW, HALO = 64, 4
-KEPT_MOST = 2**25
-"""Bytes of pictures whose contexts are kept from step to step, 20 bytes a pixel; those of larger ones are made anew."""
 
 
 def decode_latents(
@@ -64,7 +63,6 @@ def decode_latents(
     regions = grid.tiles_below(area, rows, columns, tile // STRIDE)
 
     def decode(index: int, payload: bytes) -> None:
-        """One tile."""
         *_, latents = decode_tile(model, payload, index, regions[index], quality, channels)
         part = regions[index].intersection(area)
         y_hat[:, *part.within(area).latents] = latents[:channels, *part.within(regions[index]).latents]
@@ -80,9 +78,9 @@ def decode_tile(
 
     The steps that the first `channels` do not need are left out, and with them the check of the whole payload.
     """
-    shape = (model.hyper, *tile_payload.hyper_size(region))
+    shape = (model.hyper, *hyper_size(region))
     decoder = coder.Decoder(payload)
-    z_hat = decoder.take(tile_payload.hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
+    z_hat = decoder.take(hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):
         if channels is not None and step.first >= channels:
@@ -90,7 +88,7 @@ def decode_tile(
         mean, scale_index, mask = state.predict(number, step)
         symbols = decoder.take(scale_index.reshape(-1), gaussian_tables()).reshape(mean.shape)
         state.update(step, symbols, mean, mask)
-    decoder.finish(tile_payload.checksum(index, z_hat, state.symbols))
+    decoder.finish(checksum(index, z_hat, state.symbols))
     return z_hat, state.symbols, state.y_hat
 
 
@@ -129,11 +127,9 @@ def reconstruct(
         return context
 
     def start(region: grid.Region) -> Image:
-        """x_1."""
         return denoiser.start(initial(region), context_of(region), realism)
 
     def estimate(place: grid.Window, t: float, read: Reader) -> tuple[Image, Image]:
-        """x_t in a window, and the estimate of x_0."""
         x_t, context = read(place.outer), context_of(place.outer)
         return x_t, denoiser.estimate(x_t, t, y_hat[:, *place.outer.latents], quality, realism, context)
 
@@ -147,7 +143,7 @@ def reconstruct(
         x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)
         for place in windows:
             x_t, x_0 = step(place, t, read)
-            if s == 0 or out.nbytes > KEPT_MOST:
+            if s == 0 or out.nbytes > CONTEXTS_MOST:
                 contexts.pop(place.outer, None)
             core = place.core.within(place.outer).pixels
             z = fresh(place.core) if rule.eta and s else None
@@ -192,7 +188,6 @@ def _noise_reader(std: float, seed: int, number: int, origin: tuple[int, int]) -
     """Noise of this standard deviation, image `number` of the seed, from `origin` on in latents."""
 
     def read(region: grid.Region) -> Image:
-        """The noise of a region."""
         height, width = region.height * STRIDE, region.width * STRIDE
         if std == 0:
             return np.zeros((3, height, width), np.float32)

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.conditional import dct, grid, tile_payload
+from regrain.conditional import dct, grid
 from regrain.conditional.config import HYPER_FACTOR, HYPER_MAX, STRIDE
-from regrain.conditional.context_model import ContextModel
+from regrain.conditional.context_model import ContextModel, checksum, hyper_table_ids
 from regrain.conditional.networks import Image, Networks
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
@@ -92,7 +92,7 @@ def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image,
     gained = model.gain(quality) * y
     z = model.networks.hyper_analysis(pad_edge(gained, HYPER_FACTOR))
     z_hat = _round(z, HYPER_MAX)
-    table_ids = tile_payload.hyper_table_ids(*z_hat.shape)
+    table_ids = hyper_table_ids(*z_hat.shape)
     parts: list[coder.Part] = [(z_hat.reshape(-1), table_ids, model.hyper_tables(quality))]
     state = model.start(z_hat, quality, (region.height, region.width))
     for number, step in enumerate(model.order):
@@ -100,7 +100,7 @@ def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image,
         symbols = _round(gained[step.channels, mask] - mean, SYMBOL_MAX)
         parts.append((symbols.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
         state.update(step, symbols, mean, mask)
-    return coder.encode(parts, tile_payload.checksum(index, z_hat, state.symbols))
+    return coder.encode(parts, checksum(index, z_hat, state.symbols))
 
 
 def _round(values: Image, most: int) -> NDArray[np.int32]:

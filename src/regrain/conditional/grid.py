@@ -81,11 +81,7 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 def tiles(rows: int, columns: int, side: int) -> list[Region]:
     """Squares of `side` latents in raster order, cut at the right and the bottom."""
-    return [
-        Region(top, min(top + side, rows), left, min(left + side, columns))
-        for top in range(0, rows, side)
-        for left in range(0, columns, side)
-    ]
+    return [*tiles_below(Region(0, rows, 0, columns), rows, columns, side).values()]
 
 
 def tiles_below(area: Region, rows: int, columns: int, side: int) -> dict[int, Region]:

@@ -60,22 +60,10 @@ class Analysis(nn.Sequential):
         last = conv(sixteenth, config.latent)
         nn.init.zeros_(last.weight)
         super().__init__(
-            nn.PixelUnshuffle(PATCH),
-            conv(3 * PATCH * PATCH, quarter),
-            ResidualBlock(quarter),
-            nn.SiLU(),
-            conv(quarter, eighth, stride=2),
-            PixelNorm(),
-            ResidualBlock(eighth),
-            ResidualBlock(eighth),
-            nn.SiLU(),
-            conv(eighth, sixteenth, stride=2),
-            PixelNorm(),
-            ResidualBlock(sixteenth),
-            PixelNorm(),
-            nn.SiLU(),
-            last,
-        )
+            nn.PixelUnshuffle(PATCH), conv(3 * PATCH * PATCH, quarter), ResidualBlock(quarter), nn.SiLU(),
+            conv(quarter, eighth, stride=2), PixelNorm(), ResidualBlock(eighth), ResidualBlock(eighth), nn.SiLU(),
+            conv(eighth, sixteenth, stride=2), PixelNorm(), ResidualBlock(sixteenth), PixelNorm(), nn.SiLU(), last,
+        )  # fmt: skip
         self.latent = config.latent
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,12 +86,10 @@ class HyperAnalysis(nn.Sequential):
         """Build from the widths."""
         width = config.hyper_width
         super().__init__(
-            conv(config.latent, width),
-            nn.SiLU(),
-            conv(width, width, stride=2),
-            nn.SiLU(),
+            conv(config.latent, width), nn.SiLU(),
+            conv(width, width, stride=2), nn.SiLU(),
             conv(width, config.hyper, stride=2),
-        )
+        )  # fmt: skip
 
     def forward(self, gained: Tensor) -> Tensor:
         """Compress the range, then the network."""

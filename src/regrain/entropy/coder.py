@@ -197,5 +197,4 @@ def _model(counts: NDArray[np.uint32]) -> Any:  # noqa: ANN401 - constriction ha
 
 @lru_cache(maxsize=1)
 def _byte_model() -> Any:  # noqa: ANN401
-    """Return the uniform model of a byte."""
     return _model(np.full(256, 256, dtype=np.uint32))

@@ -91,7 +91,6 @@ class ScaleBranch:
         def layer(
             index: int, inputs: int, shift: int, most: int = ACTIVATION_MAX, out: int | None = None
         ) -> IntegerConv:
-            """The stored layer."""
             weight, bias = (arrays[f"latents.scale.{index}.{kind}"] for kind in ("weight", "bias"))
             return IntegerConv(weight, bias, (bias.size if out is None else out, inputs), shift, most, product)
 

@@ -19,17 +19,8 @@ from numpy.typing import NDArray
 from regrain.errors import ModelError, UsageError
 
 __all__ = [
-    "LEVELS",
-    "PRECISION",
-    "SCALE_MAX",
-    "SCALE_MIN",
-    "Table",
-    "freeze",
-    "gaussian_tables",
-    "pack",
-    "scales",
-    "unpack",
-]
+    "LEVELS", "PRECISION", "SCALE_MAX", "SCALE_MIN", "Table", "freeze", "gaussian_tables", "pack", "scales", "unpack",
+]  # fmt: skip
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
@@ -135,7 +126,6 @@ def freeze(probabilities: NDArray[np.float64], first: int) -> Table:
 
 
 def _floors(target: NDArray[np.float64], factor: float) -> NDArray[np.int64]:
-    """Return max(1, floor(factor * target)) as int64."""
     return np.maximum(1, np.floor(factor * target)).astype(np.int64)
 
 

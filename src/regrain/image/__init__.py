@@ -3,22 +3,28 @@
     picture   what a picture is here        reading, convert     whatever a caller calls a picture -> picture
     pixels    the signed range, edges       writing, formats     picture -> a file, and what each format can hold
     alpha     alpha <-> bytes, lossless     metadata, profiles   what a file says beside its pixels
-    maps      masks, figures by place       selection            which metadata goes along
+    maps      masks, figures by place
 
 The only room, beside the Pillow plugin and the baselines, that knows Pillow.
 """
 
 from regrain.image.alpha import decode_alpha, encode_alpha, fill_hidden
-from regrain.image.formats import check_format, format_of, is_picture_suffix, is_readable_suffix, upright
-from regrain.image.maps import draw_map, fit, read_mask
+from regrain.image.formats import (
+    check_format,
+    format_of,
+    is_picture_suffix,
+    is_readable_suffix,
+    select_metadata,
+    upright,
+)
+from regrain.image.maps import draw_map, read_mask, shrink
 from regrain.image.picture import Metadata, Picture
 from regrain.image.pixels import pad_edge, to_bytes, to_signed
 from regrain.image.reading import Picturelike, pillow_limited, read
-from regrain.image.selection import select_metadata
-from regrain.image.writing import write
+from regrain.image.writing import to_file, write
 
 __all__ = [
-    "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha",
-    "draw_map", "encode_alpha", "fill_hidden", "fit", "format_of", "is_picture_suffix", "is_readable_suffix",
-    "pad_edge", "pillow_limited", "read", "read_mask", "select_metadata", "to_bytes", "to_signed", "upright", "write",
+    "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha", "draw_map", "encode_alpha", "fill_hidden",
+    "format_of", "is_picture_suffix", "is_readable_suffix", "pad_edge", "pillow_limited", "read", "read_mask",
+    "select_metadata", "shrink", "to_bytes", "to_file", "to_signed", "upright", "write",
 ]  # fmt: skip

@@ -1,13 +1,16 @@
-"""What each picture format can hold, in one table; a picture made to fit one.
+"""What each picture format can hold, in one table; a picture made to fit one, or to keep less of its metadata.
 
-Invariant: what a format cannot hold is refused, or goes into the pixels (orientation, colours), or the log names it.
+Invariant: what a format cannot hold is refused, or goes into the pixels (orientation, colours), or the log names it;
+metadata that is left out changes neither the colours nor which way up the picture lies.
 """
 
 import logging
 import mimetypes
 import os
+import struct
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -24,7 +27,7 @@ log = logging.getLogger(__name__)
 _UNREADABLE = frozenset({"REGRAIN", "RGN", "EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
 """Formats that Pillow knows and that are no pictures: our own, programs, films, data."""
 _ALIASES = {"JPG": "JPEG", "TIF": "TIFF", "JP2": "JPEG2000"}
-_UPRIGHT = 1
+_UPRIGHT, _SHORT = 1, 3
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _turn(plane: U8, orientation: int) -> U8:
     return np.ascontiguousarray(plane[:: -1 if rows else 1, :: -1 if columns else 1])
 
 
-def fit(picture: Picture, format: str, name: str) -> Picture:
+def as_held_by(picture: Picture, format: str, name: str) -> Picture:
     """The picture as a format holds it: upright and in sRGB where EXIF or ICC profile have no place, colour for grey.
 
     Raises `OutputError` as `check_format`. What cannot be kept is one line of the log that begins with `name`.
@@ -171,3 +174,23 @@ def in_srgb(picture: Picture, icc: bytes, name: str) -> Picture:
     except Exception as error:
         log.warning("%s: the colour profile cannot be used and is left out: %s", name, reason(error))
     return replace(picture, pixels=pixels, metadata=replace(picture.metadata, icc=None))
+
+
+def select_metadata(picture: Picture, keep: Collection[str], name: str = "picture") -> Picture:
+    """The picture with the blocks of `keep` alone, its colours and its orientation as before.
+
+    Source: the orientation is tag 0x0112 of EXIF (CIPA DC-008, section 4.6.5). Lines of the log begin with `name`.
+    """
+    before, lie = picture.metadata, orientation(picture.metadata)
+    if before.icc and "icc" not in keep:
+        picture = in_srgb(picture, before.icc, name)
+    left_out = {block.name: None for block in fields(Metadata) if block.name not in keep}
+    metadata = replace(picture.metadata, **left_out)
+    if orientation(metadata) != lie:
+        metadata = replace(metadata, exif=_orientation_alone(lie))
+    return replace(picture, metadata=metadata)
+
+
+def _orientation_alone(lie: int) -> bytes:
+    """An EXIF block of one tag: a header, a folder of one entry, no further folder."""
+    return b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, Base.Orientation, _SHORT, 1, lie, 0, 0)

@@ -1,4 +1,4 @@
-"""Maps over a picture, a mask or figures by place drawn as one; and a picture made to fit a size."""
+"""Maps over a picture, a mask or figures by place drawn as one; and a picture made smaller."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from regrain.errors import UsageError
 from regrain.image.picture import Picture
 from regrain.image.reading import read
 
-__all__ = ["draw_map", "fit", "read_mask"]
+__all__ = ["draw_map", "read_mask", "shrink"]
 
 _ANCHORS = ((0, 0, 4), (60, 15, 110), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
 """Colours from nothing to the most, evenly spaced: brightness rises throughout, so that grey prints read alike."""
@@ -32,7 +32,7 @@ def read_mask(source: object, width: int, height: int, *, max_pixels: int = 250_
     return np.asarray(grey)
 
 
-def fit(picture: Picture, size: int) -> Picture:
+def shrink(picture: Picture, size: int) -> Picture:
     """A picture no side of which is over `size` pixels: as it is, or smaller in its own proportions (Lanczos)."""
     if max(picture.width, picture.height) <= size:
         return picture
@@ -52,7 +52,8 @@ def draw_map(values: NDArray[np.float32], unit: str) -> Picture:
     top = _round_up(float(np.percentile(values, 99.5)))
     width = max(values.shape[1], _NARROWEST)
     sheet = np.zeros((values.shape[0] + _BAR + _TEXT, width, 3), np.uint8)
-    sheet[: values.shape[0], : values.shape[1]] = _colours(values / top)
+    for target, row in zip(sheet, values, strict=False):  # a row at a time, since colours take 80 bytes a figure
+        target[: values.shape[1]] = _colours(row / top)
     sheet[values.shape[0] : -_TEXT] = _colours(np.linspace(0, 1, width, dtype=np.float32)[None])
     image = Image.fromarray(sheet)
     draw, line = ImageDraw.Draw(image), values.shape[0] + _BAR + 2

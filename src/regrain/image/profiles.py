@@ -67,7 +67,6 @@ def to_srgb(pixels: U8, icc: bytes) -> U8:
 
 
 def _transform(image: Image.Image, profile: ImageCms.ImageCmsProfile, flags: ImageCms.Flags) -> U8:
-    """The pixels (h, w, 3) of sRGB."""
     target = ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB", flags=flags)
     assert converted is not None

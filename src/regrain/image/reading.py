@@ -107,7 +107,6 @@ def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
 
 
 def _too_large(pixels: str, max_pixels: int) -> str:
-    """What to say of a picture with so many pixels."""
     return f"it has {pixels} pixels, allowed are {max_pixels}; raise this with --max-pixels"
 
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from PIL import Image, PngImagePlugin
 
 from regrain.errors import RegrainError, reason
-from regrain.image.formats import fit, format_of, upright
+from regrain.image.formats import as_held_by, format_of, upright
 from regrain.image.picture import Picture
 from regrain.output import PathName, as_output_errors, printable_path, write_bytes
 
@@ -43,8 +43,8 @@ def write(
     Raises `OutputError` (also when the format cannot hold the picture), or `UsageError` for an unknown format.
     """
     name = name or (printable_path(target) if isinstance(target, str | os.PathLike) else "output")
+    data = to_file(picture, format_of(target, format), name, **options)
     with as_output_errors(name):
-        data = _encode(picture, format_of(target, format), options, name)
         if isinstance(target, str | os.PathLike):
             write_bytes(data, target)
         else:
@@ -52,9 +52,15 @@ def write(
             target.flush()
 
 
+def to_file(picture: Picture, format: str, name: str = "output", **options: object) -> bytes:
+    """The bytes of the file that `write` writes in a format, by its suffix or Pillow's name; raises as `write`."""
+    with as_output_errors(name):
+        return _encode(picture, format_of("", format), options, name)
+
+
 def _encode(picture: Picture, format: str, options: dict[str, object], name: str) -> bytes:
     """The bytes of a picture file, without those of its blocks that the writer refuses: the picture comes first."""
-    picture = fit(picture, format, name)
+    picture = as_held_by(picture, format, name)
     present = tuple(block for block in ("exif", "xmp", "icc") if getattr(picture.metadata, block))
     refusal: Exception | None = None
     for blocks in ((), *((block,) for block in present), present):
@@ -79,7 +85,6 @@ def _without(picture: Picture, blocks: tuple[str, ...]) -> Picture:
 
 
 def _save(picture: Picture, format: str, options: dict[str, object]) -> bytes:
-    """What Pillow's writer makes of a picture."""
     buffer = io.BytesIO()
     chosen: dict[str, Any] = _metadata_options(picture, format) | (options or _DEFAULTS.get(format, {}))
     picture.to_pillow().save(buffer, format=format, **chosen)

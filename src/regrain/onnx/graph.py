@@ -8,6 +8,7 @@ the same weights gives.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Graph:
         """The network that gives these. Raises ModelError where the weights hold what no layer has asked for."""
         if self.unused:
             raise ModelError(f"the weights hold {quote(min(self.unused))}, which this network has no layer for")
-        return Network(lambda: wire.model(self.nodes, self.constants, self.inputs, outputs), self.inputs)
+        return Network(partial(wire.model, self.nodes, self.constants, self.inputs, outputs), self.inputs)
 
     def weight(self, name: str) -> NDArray[np.float32]:
         """The stored numbers of that name."""
@@ -70,12 +71,6 @@ class Graph:
         values = [self.constant(weight), *([] if bias is None else [self.constant(bias)])]
         shape = {"kernel_shape": [kernel] * 2, "pads": [kernel // 2] * 4, "strides": [stride] * 2}
         return self.node("Conv", x, *values, **shape)
-
-    def conv(self, x: str, name: str, stride: int = 1) -> str:
-        """The convolution of that name; a linear layer is one of a single pixel."""
-        weight = self.weight(f"{name}.weight")
-        images = weight.reshape(*weight.shape, 1, 1) if weight.ndim == 2 else weight
-        return self.convolve(x, images, self.weight(f"{name}.bias"), stride)
 
     def silu(self, x: str) -> str:
         """Swish, x times its sigmoid."""

@@ -29,7 +29,7 @@ class Network:
 
     def __init__(self, write: Callable[[], bytes], inputs: Sequence[str]) -> None:
         """Take what writes the graph, and the names of its inputs."""
-        self._write, self._inputs = write, inputs
+        self.write, self._inputs = write, inputs
         self._sessions: dict[int | None, onnxruntime.InferenceSession] = {}
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
@@ -56,7 +56,7 @@ class Network:
             return session
         with TURN:
             if (session := self._sessions.get(cap)) is None:
-                session = self._sessions[cap] = _session(self._write())
+                session = self._sessions[cap] = _session(self.write())
                 _networks.add(self)
             return session
 

@@ -57,7 +57,6 @@ def graph(config: PriorConfig, weights: Weights) -> Network:
     vector = blocks.embedding(net, "level", "embed", 1 + config.leaps, config.embedding), config.embedding
 
     def run(stack: str, x: str, level: int) -> str:
-        """The FilmBlocks of a stack."""
         for number in range(config.depths[level]):
             x = blocks.film(net, x, f"{stack}.{number}", config.widths[level], vector)
         return x

@@ -79,7 +79,6 @@ def _space(vae: Part, device: str) -> tuple[LatentSpace, bytes]:
     network.to(device, memory_format=torch.channels_last)
 
     def encode(x: Tensor) -> Tensor:
-        """x (B, 3, H, W) -> raw latents."""
         code = network.encode(x)
         raw: Tensor = code.latents if hasattr(code, "latents") else code.latent_dist.mode()
         return raw
@@ -128,7 +127,6 @@ class Denoiser:
         """The estimate of z_0 from z_t, (channels, h, w) both."""
 
         def estimate(z_t: Tensor) -> Tensor:
-            """z_0, (1, channels, h, w)."""
             output = self.network(z_t, z_t.new_tensor([self.timestep(log_snr)]), **self.given).sample
             return to_x0(self.prediction, output, z_t, *alpha_sigma(z_t.new_tensor([log_snr])))
 
@@ -162,7 +160,6 @@ def _current_name(name: str) -> str:
 
 
 def _prompt(folder: Path, unet: Part) -> Tensor:
-    """The embedding of the empty prompt, (tokens, width)."""
     wide = unet.config.get("cross_attention_dim", 1280)
     one = {"cross_attention_dim": wide[0] if isinstance(wide, list) and wide else wide}
     width = folders.whole_number(unet.folder, one, "cross_attention_dim", folders.WIDTH_MOST)

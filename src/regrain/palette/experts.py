@@ -111,7 +111,6 @@ def fit(palette: NDArray[np.uint8], indices: NDArray[np.uint8]) -> Experts:
 
 
 def _sample_positions(one: Pass) -> Pass:
-    """Evenly spread positions of a pass."""
     every = slice(None, None, -(-one.places.size // SAMPLE))
     return replace(one, places=one.places[every], neighbours=one.neighbours[every])
 

@@ -83,7 +83,6 @@ def _check(head: bytes, palette: _Bytes, indices: _Bytes, tile: int) -> int:
 
 
 def _unpack_stored(payload: bytes, shape: tuple[int, int], channels: int, tile: int) -> tuple[_Bytes, _Bytes]:
-    """Palette and indices that are left as they are."""
     count, size = payload[1] + 1 if len(payload) > 1 else 0, math.prod(shape)
     if not count or len(payload) != 2 + count * channels + size + 4:
         raise Corrupt("it is not as long as its palette and indices")
@@ -97,7 +96,6 @@ def _unpack_stored(payload: bytes, shape: tuple[int, int], channels: int, tile: 
 
 
 def _index_parts(model: Experts, palette: _Bytes, indices: _Bytes) -> list[Part]:
-    """What the coder is given of the indices."""
     known = np.append(indices.reshape(-1), len(palette)).astype(np.int64)
     costs, parts = model.costs(palette), list[Part]()
 

@@ -59,7 +59,7 @@ def passes(height: int, width: int) -> tuple[Pass, ...]:
     """The passes over (H, W) positions, each side 1 or more."""
     return tuple(
         _pass(kind, half, rows[first : first + TOGETHER], columns[first : first + TOGETHER], height, width)
-        for kind, half, rows, columns in _walk(height, width)
+        for kind, half, rows, columns in _pass_places(height, width)
         for first in range(0, rows.size, TOGETHER)
     )
 
@@ -79,7 +79,7 @@ def predict(known: NDArray[np.int64], one: Pass) -> tuple[NDArray[np.int64], NDA
     return mean, SPREAD_UNIT * (np.abs(values - mean[:, None]) * weights).sum(1) // total
 
 
-def _walk(height: int, width: int) -> Iterator[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]:
+def _pass_places(height: int, width: int) -> Iterator[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]:
     """Kind, half of the stride, rows and columns of every pass."""
     rows, columns = np.arange(height)[:, None], np.arange(width)
     lattice = np.nonzero((rows % STRIDE == 0) & (columns % STRIDE == 0))

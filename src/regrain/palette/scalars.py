@@ -81,7 +81,7 @@ def unpack(payload: bytes, shape: tuple[int, int], channels: int, tile: int) -> 
                 raise Corrupt("a value is out of range")
             return symbols
 
-        known = _walk(shape, step, pulls, ask)
+        known = _predict_in_order(shape, step, pulls, ask)
         decoder.finish(_check(payload[:end], known, shape, tile))
     except BitstreamError as error:
         raise Corrupt(f"levels: {error}") from None
@@ -93,7 +93,7 @@ def _check(head: bytes, known: _Int, shape: tuple[int, ...], tile: int) -> int:
     return zlib.crc32(np.array([tile, *shape], "<u8").tobytes() + head + known.astype(np.uint8).tobytes())
 
 
-def _walk(shape: tuple[int, ...], step: int, pulls: _Int, ask: _Ask) -> _Int:
+def _predict_in_order(shape: tuple[int, ...], step: int, pulls: _Int, ask: _Ask) -> _Int:
     """Values (H W, C) that the decoder has; `ask` for symbols pass by pass, channel by channel."""
     channels = len(pulls)
     known = np.zeros((math.prod(shape), channels), np.int64)
@@ -122,9 +122,9 @@ def _residuals(latents: NDArray[np.uint8], step: int) -> tuple[_Int, _Int, list[
         told.append((symbols, activity))
         return symbols
 
-    pulls = _fitted_pulls(_walk(shape, step, np.zeros((channels, channels), np.int64), ask), shape)
+    pulls = _fitted_pulls(_predict_in_order(shape, step, np.zeros((channels, channels), np.int64), ask), shape)
     told.clear()
-    return _walk(shape, step, pulls, ask), pulls, told
+    return _predict_in_order(shape, step, pulls, ask), pulls, told
 
 
 def _fitted_pulls(known: _Int, shape: tuple[int, ...]) -> _Int:

@@ -27,7 +27,8 @@ def _cosines() -> Image:
     place = np.arange(BLOCK)
     waves = np.cos(np.pi * (place + 0.5) * place[:, None] / BLOCK) * (2 / BLOCK) ** 0.5
     waves[0] *= 0.5**0.5
-    return waves.astype(np.float32)
+    basis: Image = waves.astype(np.float32)
+    return basis
 
 
 COSINES: Final = _cosines()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from regrain import memory, registry
-from regrain.bitstream import Method
+from regrain.bitstream import Method, Stream
 from regrain.diffusion.budget import Budget
 from regrain.errors import UsageError
 from regrain.image import Picture, to_signed
@@ -15,7 +15,7 @@ from regrain.registry import Codec
 from regrain.restoration.denoise import Pixels, Repair, repair
 from regrain.restoration.noise_level import noise_level
 
-__all__ = ["DECODED_ERROR", "repair_decoded", "repair_picture"]
+__all__ = ["DECODED_ERROR", "decode_repaired", "repair_picture"]
 
 DECODED_ERROR = 0.16
 """The deviation of what a palette leaves out of a picture, in [-1, 1], about: 20 levels."""
@@ -47,14 +47,15 @@ def repair_picture(
     return replace(picture, pixels=pixels, luma_steps=None), 127.5 * error
 
 
-def repair_decoded(pixels: Pixels, options: DecodeOptions, device: str | None) -> Pixels:
-    """The whole pixels (h, w, 1 or 3) of a palette file, repaired by the package's prior.
+def decode_repaired(model: Codec, stream: Stream, options: DecodeOptions, device: str | None) -> Pixels:
+    """The pixels (h, w, 1 or 3) of a palette file, repaired by the package's prior once they are decoded.
 
     What a decoder draws shows neither noise nor blocks, so that its error is taken to be DECODED_ERROR.
     """
+    whole = model.decode(stream, replace(options, region=None, reduction=1))
     steps = options.steps.steps if isinstance(options.steps, Budget) else options.steps
     how = Repair(options.repair_strength * options.realism, steps, options.step_noise, options.seed)
-    return repair(_prior(None, device), pixels, DECODED_ERROR, how)
+    return options.cut(repair(_prior(None, device), whole, DECODED_ERROR, how))
 
 
 def _prior(given: Codec | None, device: str | None) -> ProgressiveModel:

@@ -61,11 +61,11 @@ def compare(options: argparse.Namespace) -> None:
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
     check_installed("comparing", _EXTRA)
-    from regrain_lab.evaluation.contact_sheet import file_of
+    from regrain import image
 
     with working(options, f"comparing {display_name(options.input)}"):
         rows, notes, timing, sheet = _compare(options)
-    put(file_of(sheet, kind), target, overwrite=options.overwrite)
+    put(image.to_file(image.Picture(sheet), kind), target, overwrite=options.overwrite)
     total = seconds(options)
     aside = target == STANDARD
     if not options.json and not options.quiet:
@@ -175,7 +175,6 @@ def _load_lpips(path: str | Path | None) -> "Metric":
 
 
 def _rgb(picture: "Image.Image") -> "Pixels":
-    """A Pillow image as uint8 (h, w, 3)."""
     import numpy as np
 
     return np.asarray(picture.convert("RGB"))

@@ -20,22 +20,9 @@ from regrain_lab.evaluation import hevc, mozjpeg
 from regrain_lab.evaluation.codecs import AS_STORED, BenchmarkCodec, DecodeSetting, Pixels
 
 __all__ = [
-    "ALL",
-    "AVIF",
-    "AVIF_420",
-    "AVIF_SSIM",
-    "BASELINES",
-    "HEVC",
-    "JPEG",
-    "JPEG_2000",
-    "JPEG_XL",
-    "MOZJPEG",
-    "WEBP",
-    "Encoded",
-    "at_equal_bytes",
-    "at_size",
-    "available",
-]
+    "ALL", "AVIF", "AVIF_420", "AVIF_SSIM", "BASELINES", "HEVC", "JPEG", "JPEG_2000", "JPEG_XL", "MOZJPEG", "WEBP",
+    "Encoded", "at_equal_bytes", "at_size", "available",
+]  # fmt: skip
 
 Options = Callable[[int], dict[str, object]]
 _JXL, _JXL_MODULE = "pillow-jxl-plugin", "pillow_jxl"
@@ -57,9 +44,7 @@ class Encoded(NamedTuple):
     @property
     def bpp(self) -> float:
         """Bits of the file a pixel."""
-        height, width, _ = self.pixels.shape
-        rate: float = 8 * len(self.data) / (height * width)
-        return rate
+        return 8 * len(self.data) / self.pixels[..., 0].size
 
 
 def _encode_checked(encode: Callable[[Pixels, int], bytes], picture: Pixels, quality: float) -> bytes:
@@ -142,13 +127,9 @@ def _one_layer(quality: int) -> dict[str, object]:
 
 
 JPEG = _pillow(
-    "JPEG",
-    "4:2:0 optimised progressive",
-    range(1, 101),
-    (5, 10, 20, 35, 55, 75, 88),
-    "jpg",
+    "JPEG", "4:2:0 optimised progressive", range(1, 101), (5, 10, 20, 35, 55, 75, 88), "jpg",
     _fixed(subsampling="4:2:0", optimize=True, progressive=True),
-)
+)  # fmt: skip
 WEBP = _pillow("WebP", "method 6", range(101), (1, 10, 30, 50, 75, 90), "webp", _fixed(method=6))
 _AVIF_SETTINGS = (5, 15, 25, 35, 45, 60, 75)
 _avif = partial(_pillow, qualities=range(101), library="avif", kind="AVIF", threads=None)
@@ -159,30 +140,17 @@ BASELINES: tuple[BenchmarkCodec, ...] = (JPEG, WEBP, AVIF)
 
 AVIF_420 = _avif("AVIF 4:2:0", "4:2:0 speed 4", settings=_AVIF_SETTINGS, arguments=_fixed(subsampling="4:2:0", speed=4))
 AVIF_SSIM = _avif(
-    "AVIF tune ssim",
-    "4:4:4 speed 4 tune ssim",
-    settings=(2, 8, 15, 25, 35, 50, 65),
+    "AVIF tune ssim", "4:4:4 speed 4 tune ssim", settings=(2, 8, 15, 25, 35, 50, 65),
     arguments=_fixed(subsampling="4:4:4", speed=4, advanced={"tune": "ssim"}),
-)
+)  # fmt: skip
 JPEG_2000 = _pillow(
-    "JPEG 2000",
-    "irreversible 9/7, one layer, quality in 1/100 bit a pixel, JP2",
-    range(2, 801),
-    (5, 10, 20, 40, 75, 150),
-    "jpg_2000",
-    _one_layer,
-    kind="JPEG2000",
-)
+    "JPEG 2000", "irreversible 9/7, one layer, quality in 1/100 bit a pixel, JP2", range(2, 801),
+    (5, 10, 20, 40, 75, 150), "jpg_2000", _one_layer, kind="JPEG2000",
+)  # fmt: skip
 JPEG_XL = _pillow(
-    "JPEG XL",
-    "effort 7, codestream",
-    range(100),
-    (5, 15, 30, 50, 70, 85),
-    _JXL,
-    _fixed(effort=7),
-    kind="JXL",
+    "JPEG XL", "effort 7, codestream", range(100), (5, 15, 30, 50, 70, 85), _JXL, _fixed(effort=7), kind="JXL",
     threads=None,
-)
+)  # fmt: skip
 MOZJPEG = BenchmarkCodec(
     name="mozjpeg",
     options=mozjpeg.OPTIONS,

@@ -37,16 +37,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "Kind",
-    "Line",
-    "Panel",
-    "assign_colours",
-    "draw",
-    "kind_of",
-    "perception_distortion_panels",
-    "rate_panel",
+    "Kind", "Line", "Panel", "assign_colours", "draw", "kind_of", "perception_distortion_panels", "rate_panel",
     "time_panels",
-]
+]  # fmt: skip
 
 Kind = Literal["ours", "other", "published"]
 

@@ -151,7 +151,6 @@ class _TimedModel:
 
 
 def _threads(device: str) -> int:
-    """The number of threads that networks compute with."""
     if device != "onnx":
         import torch
 

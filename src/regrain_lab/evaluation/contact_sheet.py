@@ -9,7 +9,6 @@ The contact sheet shows the pictures that `per_image` chose: the original, regra
 other encoders. Regrain's file is made anew, and where it is not as large as the one in the table a note says so.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from regrain_lab.evaluation.sweep import load_pixels
 from regrain_lab.evaluation.table import Row
 from regrain_lab.metrics.registry import SCALES, Metric
 
-__all__ = ["Box", "Column", "ContactSheet", "Strip", "detail_box", "draw", "file_of", "make", "overview"]
+__all__ = ["Box", "Column", "ContactSheet", "Strip", "detail_box", "draw", "make", "overview"]
 
 WIDTH, HEIGHT = 192, 144
 """Pixels of a detail on the contact sheet: so many that the whole sheet is a file of one or two megabytes."""
@@ -258,7 +257,7 @@ def make(
             except Exception as error:
                 notes.append(f"{name} is not shown: {error}.")
             advance()
-    return ContactSheet(file_of(draw(strips), "WEBP") if strips else None, " ".join(notes))
+    return ContactSheet(image.to_file(image.Picture(draw(strips)), "WEBP") if strips else None, " ".join(notes))
 
 
 def _strip(
@@ -282,10 +281,3 @@ def _column(encoded: Encoded, metrics: Mapping[str, float | None]) -> Column:
     figures = {name: value for name, value in metrics.items() if name in SCALES and value is not None}
     texts = [f"{SCALES[name].title} {value:.{SCALES[name].digits}f}" for name, value in figures.items()]
     return Column(title, encoded.pixels, [f"{len(encoded.data):,} bytes", f"{encoded.bpp:.3f} bpp", *texts])
-
-
-def file_of(pixels: Pixels, kind: str) -> bytes:
-    """A sheet, uint8 (h, w, 3), as the bytes of a picture file of the format `kind`."""
-    out = io.BytesIO()
-    image.write(image.read(pixels), out, format=kind)
-    return out.getvalue()

@@ -18,18 +18,9 @@ from regrain_lab.evaluation.table import Row, Series
 from regrain_lab.metrics.registry import SCALES
 
 __all__ = [
-    "Comparison",
-    "ComparisonRate",
-    "Mean",
-    "compare",
-    "comparison_rate",
-    "curves",
-    "labels",
-    "learned",
-    "mean_of",
-    "pictures_with",
-    "without_single_settings",
-]
+    "Comparison", "ComparisonRate", "Mean", "compare", "comparison_rate", "curves", "labels", "learned", "mean_of",
+    "pictures_with", "without_single_settings",
+]  # fmt: skip
 
 
 _USUAL_RATE = 0.2

@@ -70,7 +70,6 @@ def fill(template: str, values: Mapping[str, str | None]) -> str:
 
 
 def _level(block: str) -> int:
-    """The level of a heading, 0 of anything else."""
     return len(block) - len(block.lstrip("#"))
 
 

@@ -86,7 +86,6 @@ def _is_default(row: Row) -> bool:
 
 
 def _last_series(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the series that the last row belongs to."""
     return [row for row in rows if row.series == rows[-1].series]
 
 

@@ -126,7 +126,6 @@ def start_processes(count: int) -> ProcessPoolExecutor:
 
 
 def _run(tasks: Sequence[_Task], source: SuiteSource, jobs: int) -> Iterator[list[Row]]:
-    """The rows of each task, in order."""
     work = partial(_measure, source)
     if jobs == 1 or len(tasks) < 2:
         yield from map(work, tasks)

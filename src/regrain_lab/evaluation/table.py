@@ -217,13 +217,11 @@ def _columns(kind: type[Record], metrics: Iterable[str] = ()) -> list[str]:
 
 
 def _value(hint: Any, text: str) -> object:  # noqa: ANN401 - `int | None` and the like
-    """The value of a cell whose field has the type `hint`."""
     kind = (get_args(hint) or (hint,))[0]
     return text if kind is str else kind(text) if text else None
 
 
 def _cells(record: Record) -> dict[str, str]:
-    """The cells of a record by column."""
     values = {entry.name: getattr(record, entry.name) for entry in fields(record)}
     metrics = values.pop("metrics", {})
     return {name: _cell(value) for name, value in values.items()} | {

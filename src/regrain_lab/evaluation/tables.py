@@ -29,16 +29,8 @@ from regrain_lab.evaluation.timing import reference_of
 from regrain_lab.metrics.registry import SCALES
 
 __all__ = [
-    "bd_rates",
-    "codecs",
-    "distributions",
-    "extreme_gains",
-    "failures",
-    "means",
-    "smallest_gains",
-    "stages",
-    "times",
-]
+    "bd_rates", "codecs", "distributions", "extreme_gains", "failures", "means", "smallest_gains", "stages", "times",
+]  # fmt: skip
 
 _SHORT = 0.5
 
@@ -161,24 +153,15 @@ def distributions(records: Sequence[Distribution]) -> Table:
     """A line for each codec, setting and way to decode: mean bpp, patches, and a thousand times both distances."""
     names = labels(record.series for record in records)
     head = ["codec", "setting", "bpp", "patches", "1000 KID", "1000 Gram"]
-    return Table(
-        head,
-        [
-            [
-                names[record.series],
-                record.setting,
-                "" if record.bpp is None else f"{record.bpp:.3f}",
-                str(record.patches),
-                _distance(record.kid, record.kid_error),
-                _distance(record.gram, record.gram_error),
-            ]
-            for record in records
-        ],
-    )
+    lines = []
+    for record in records:
+        rate = "" if record.bpp is None else f"{record.bpp:.3f}"
+        distances = _distance(record.kid, record.kid_error), _distance(record.gram, record.gram_error)
+        lines.append([names[record.series], record.setting, rate, str(record.patches), *distances])
+    return Table(head, lines)
 
 
 def _distance(value: float | None, error: float | None) -> str:
-    """A thousand times a distance, and its error."""
     return "" if value is None else f"{1000 * value:.3f}" + ("" if error is None else f" ± {1000 * error:.3f}")
 
 
@@ -205,7 +188,6 @@ def _by_series(rows: Sequence[Row]) -> dict[Series, list[Row]]:
 
 
 def _bd_cell(comparison: Comparison, pictures: int) -> str:
-    """The cell of one BD-rate, with its marks."""
     if not comparison.images:
         return "no common picture"
     delta = comparison.delta

@@ -38,38 +38,22 @@ class _Fire(nn.Module):
 def alexnet() -> nn.Sequential:
     """AlexNet's convolutions, up to the fifth ReLU."""
     return nn.Sequential(
-        nn.Conv2d(3, 64, 11, stride=4, padding=2),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, stride=2),
-        nn.Conv2d(64, 192, 5, padding=2),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, stride=2),
-        nn.Conv2d(192, 384, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 256, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(256, 256, 3, padding=1),
-        nn.ReLU(inplace=True),
-    )
+        nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True),
+        nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True),
+    )  # fmt: skip
 
 
 def squeezenet() -> nn.Sequential:
     """SqueezeNet's whole feature stack; its pools round sizes up."""
     return nn.Sequential(
-        nn.Conv2d(3, 64, 3, stride=2),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, stride=2, ceil_mode=True),
-        _Fire(64, 16, 64),
-        _Fire(128, 16, 64),
-        nn.MaxPool2d(3, stride=2, ceil_mode=True),
-        _Fire(128, 32, 128),
-        _Fire(256, 32, 128),
-        nn.MaxPool2d(3, stride=2, ceil_mode=True),
-        _Fire(256, 48, 192),
-        _Fire(384, 48, 192),
-        _Fire(384, 64, 256),
-        _Fire(512, 64, 256),
-    )
+        nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        _Fire(64, 16, 64), _Fire(128, 16, 64), nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        _Fire(128, 32, 128), _Fire(256, 32, 128), nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        _Fire(256, 48, 192), _Fire(384, 48, 192), _Fire(384, 64, 256), _Fire(512, 64, 256),
+    )  # fmt: skip
 
 
 def vgg16(pool: Callable[[], nn.Module] = lambda: nn.MaxPool2d(2)) -> nn.Sequential:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from regrain.errors import UsageError
-from regrain.image import Picture, write
+from regrain.image import Picture, to_file
 from regrain_lab.metrics.fsim import similarity
 
 __all__ = ["fsim", "ms_ssim", "psnr", "ssim", "ssimulacra2"]
@@ -100,11 +100,5 @@ def ssimulacra2(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> floa
         raise UsageError("SSIMULACRA2 needs ssimulacra2; install it with: pip install ssimulacra2") from None
     if min(original.shape[:2]) < _SMALLEST_SSIMULACRA2:
         return None
-    return float(compute_ssimulacra2(*map(_file, (original, decoded))))
-
-
-def _file(picture: NDArray[np.uint8]) -> io.BytesIO:
-    """The picture as a file that is open in memory."""
-    file = io.BytesIO()
-    write(Picture(picture), file, format="PNG", compress_level=0)
-    return file
+    files = (io.BytesIO(to_file(Picture(picture), "PNG", compress_level=0)) for picture in (original, decoded))
+    return float(compute_ssimulacra2(*files))

@@ -27,7 +27,7 @@ from regrain.conditional.torch_backend import TorchNetworks
 from regrain.conditional.transform import HyperAnalysis, MeanBranch
 from regrain.entropy.integer import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError, UsageError
-from regrain_lab.trainable.walk import walk
+from regrain_lab.trainable.context_model import code_steps
 from regrain_lab.trainable.wall import ScaleBranch, build_scale
 
 __all__ = ["FrozenCodec", "quantized_latents", "with_network"]
@@ -103,11 +103,10 @@ def quantized_latents(codec: FrozenCodec, x: Tensor, quality: Tensor) -> Tensor:
         z_hat = hyper_analysis(y).round().clamp(-HYPER_MAX, HYPER_MAX)
 
         def symbols(step: CodingStep, mean: Tensor, _index: Tensor) -> Tensor:
-            """The symbols that an encoder writes."""
             residual: Tensor = y[:, step.channels] - mean
             return residual.round()
 
-        coded = walk(scale, mean, z_hat, gain, offset, (y.shape[2], y.shape[3]), symbols)
+        coded = code_steps(scale, mean, z_hat, gain, offset, (y.shape[2], y.shape[3]), symbols)
         y_hat: Tensor = (coded.symbols + coded.mean) / gain
     return y_hat
 

@@ -18,9 +18,9 @@ from regrain.conditional.transform import MeanBranch
 from regrain.entropy import tables
 from regrain.entropy.integer import INDEX_STEP
 from regrain.errors import ModelError
+from regrain_lab.trainable.context_model import code_steps
 from regrain_lab.trainable.likelihoods import HyperPrior, gaussian_bits
 from regrain_lab.trainable.quantize import clamp_inward, noisy, straight_through
-from regrain_lab.trainable.walk import walk
 from regrain_lab.trainable.wall import build_scale
 
 __all__ = ["Coded", "EntropyModel", "Gain", "interpolate"]
@@ -128,11 +128,10 @@ class EntropyModel(nn.Module):
         gained = gain * y
 
         def rounded(part: CodingStep, mean: Tensor, _index: Tensor) -> Tensor:
-            """The symbols that an encoder would write."""
             return torch.round(gained[:, part.channels] - mean)
 
         size = (y.shape[2], y.shape[3])
-        _, mean, index = walk(self.scale, self.mean, z_hat, gain, self.training_offset(quality), size, rounded)
+        _, mean, index = code_steps(self.scale, self.mean, z_hat, gain, self.training_offset(quality), size, rounded)
         scale = tables.SCALE_MIN * torch.exp(LOG_RATIO * index)
         residual = gained - mean
         anchor = self.anchor(quality)

@@ -174,7 +174,7 @@ class Run:
                 if self.journal:
                     self.journal.close()
         if not complete:
-            raise KeyboardInterrupt  # the signal came to another process
+            raise KeyboardInterrupt("a signal asked another process of this run to stop")
 
     def _all_steps(self) -> bool:
         """Take the steps that are left; False, with a checkpoint written, if a signal asked to stop before."""

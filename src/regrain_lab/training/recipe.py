@@ -233,14 +233,12 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _refuse(*problems: tuple[bool, str], where: str = "") -> None:
-    """Raise UsageError of the first problem that exists."""
     for exists, message in problems:
         if exists:
             raise UsageError(where + message)
 
 
 def _check(recipe: Recipe) -> None:
-    """Raise UsageError for what no single value can tell."""
     name, trains = recipe.name, recipe.trains
     _check_choice("precision", recipe.precision, ("auto", "float32", "bfloat16"))
     _check_choice("trains", trains, TRAINABLE)

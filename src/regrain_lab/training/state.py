@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from regrain import torch_checkpoint
 from regrain.errors import ModelError
+from regrain.torch_checkpoint import part
 from regrain_lab.training.muon import Muon
 
 __all__ = ["State"]
@@ -83,12 +84,12 @@ class State:
         except ModelError as error:
             raise ModelError(f"{error}; put a good checkpoint in its place, or remove it to start again") from None
         self._check(path, tensors, metadata)
-        self.network.load_state_dict(_with_prefix(tensors, "weights."))
+        self.network.load_state_dict(part(tensors, "weights."))
         if self.teacher is not None:
-            self.teacher.load_state_dict(_with_prefix(tensors, "teacher."))
-        for name, tensor in _with_prefix(tensors, "average.").items():
+            self.teacher.load_state_dict(part(tensors, "teacher."))
+        for name, tensor in part(tensors, "average.").items():
             self.average[name].copy_(tensor)
-        self._load_optimizer(_with_prefix(tensors, "optimizer."))
+        self._load_optimizer(part(tensors, "optimizer."))
         self.step = metadata["step"]
 
     def _check(self, path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -131,7 +132,3 @@ class State:
     def _config(self) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(json.dumps(cast(Any, self.network).config.to_dict()))
         return config
-
-
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -40,7 +40,7 @@ def held_signals() -> Iterator[Callable[[], bool]]:
         restore()
     if asked:
         signal.raise_signal(asked[0])
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(f"{signal.Signals(asked[0]).name} asked to stop, and its handler returned")
 
 
 def leave_signals_alone(_worker: int = 0) -> None:

@@ -115,7 +115,6 @@ def load_lpips(recipe: Recipe, device: torch.device) -> Lpips | None:
 
 
 def _placed(network: M, device: torch.device) -> M:
-    """The network where it trains."""
     return network.to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload, no-any-return]
 
 
@@ -163,7 +162,6 @@ def _prior(recipe: Recipe, device: torch.device) -> Task:
     prior, rows = _placed(Prior(recipe.prior), device), list[Row]()
 
     def validate(pictures: Tensor) -> list[Row]:
-        """Bits and PSNR over the noise level."""
         rows[:] = validation.by_noise_level(prior, pictures)
         return rows
 
@@ -186,7 +184,6 @@ def _autoencoder(recipe: Recipe, device: torch.device) -> Task:
     moments = [torch.zeros(recipe.autoencoder.channels), torch.ones(recipe.autoencoder.channels)]
 
     def validate(pictures: Tensor) -> list[Row]:
-        """PSNR and LPIPS over noise on the latents."""
         moments[:] = validation.latent_moments(autoencoder, pictures)
         return validation.by_latent_noise(autoencoder, pictures, lpips)
 
@@ -203,7 +200,6 @@ def _latent_prior(recipe: Recipe, device: torch.device) -> Task:
         raise ModelError(f"{path}: latents of {space.channels} channels, [prior] has {recipe.prior.channels}")
 
     def encode(pictures: Tensor) -> Tensor:
-        """Latents of pictures (B, 3, H, W)."""
         latents = [torch.from_numpy(space.encode(x.cpu().numpy())) for x in pictures]
         return torch.stack(latents).to(pictures.device)
 

@@ -21,15 +21,9 @@ from regrain_lab.trainable.codec import ConditionalCodec
 from regrain_lab.training.recipe import LossConfig, Stage
 
 __all__ = [
-    "SQUARED_ERROR_UNIT",
-    "CodecLoss",
-    "Conditioning",
-    "Distortion",
-    "SplitLoss",
-    "StageWeights",
-    "progress_scalars",
+    "SQUARED_ERROR_UNIT", "CodecLoss", "Conditioning", "Distortion", "SplitLoss", "StageWeights", "progress_scalars",
     "rate_weight",
-]
+]  # fmt: skip
 
 SQUARED_ERROR_UNIT = 127.5**2 / 100
 SHIFTS = SQUARE = 16

@@ -228,7 +228,6 @@ class DistillationLoss(SplitLoss):
         return {"loss": loss, **progress_scalars(x_hat, x, distance, rho)}
 
     def _draw(self, x: Tensor, weights: StageWeights) -> Batch:
-        """Latents as files give them, and what is drawn."""
         knobs = Conditioning.sample(x.shape[0], weights.continuous, x.device)
         guided = self.student.guide is not None and weights.method in TEACHER_RESETS
         guidance = torch.rand(x.shape[0], device=x.device) if guided else None

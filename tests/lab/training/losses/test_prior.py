@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 import regrain
-from experiments.progressive import likelihood
 from lab.training.tiny import HEAD, write_recipe
 from regrain import torch_checkpoint
 from regrain.diffusion import parametrize
 from regrain.diffusion.prior import Prior, PriorConfig, levels
 from regrain.diffusion.schedule import REACH, STEPS, get
+from regrain_lab.evaluation import likelihood
 from regrain_lab.training.losses.codec import StageWeights
 from regrain_lab.training.losses.prior import PriorLoss
 from regrain_lab.training.recipe import LossConfig

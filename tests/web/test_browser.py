@@ -1,0 +1,272 @@
+"""In a real browser: the symbols of Python to the last one, its pixels within two levels, its errors by name."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regrain import bitstream, codec, image
+from regrain.image import Metadata, Picture
+from scripts.fuzz import GOLDEN as FUZZED
+from scripts.fuzz import MOST, hostile, outcome
+from web.browser import build, pack, perform, require, unpack
+
+FOLDER = Path(__file__).resolve().parents[1] / "golden"
+PHOTO = Path(__file__).resolve().parents[2] / "demo" / "photo.png"
+DIGESTS = {
+    name: entry["symbols"]
+    for name, entry in json.loads((FOLDER / "golden.json").read_text(encoding="utf-8")).items()
+    if "symbols" in entry
+}
+FILES = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in DIGESTS}
+SEED = 2**63 + 5
+DRAWINGS = [{"realism": 0}, {"realism": 1, "seed": SEED}]
+STEPS = [{"steps": 2, "seed": 7}, {"steps": 3, "seed": 7, "realism": 0.5, "eta": 1}, {"steps": 2, "realism": 0}]
+BLOCKS = Metadata(icc=b"a profile", exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0", xmp=b"<x/>")
+EXTRAS, TILES = FILES["extras"], FILES["plain"]
+FUZZ = 120
+
+
+def rewritten(data: bytes, **header: object) -> bytes:
+    """The file with another header, its checksum right."""
+    start = bitstream.layout(data)[0].length
+    return bitstream._pack_header(dataclasses.replace(bitstream.read_header(data), **header)) + data[start:]
+
+
+def with_alpha(alpha: bytes) -> bytes:
+    return bitstream.write(dataclasses.replace(bitstream.read(EXTRAS), alpha=alpha))
+
+
+def deflated(data: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(data) + packer.flush()
+
+
+HOSTILE = {
+    "empty": (b"", "NotRegrain"),
+    "text": (b"no picture, no file of ours\n" * 9, "NotRegrain"),
+    "magic": (b"\x89PNG\r\n\x1a\n" + TILES[8:], "NotRegrain"),
+    "newlines": (TILES.replace(b"\r\n", b"\n"), "Corrupt"),
+    "future": (TILES[:6] + b"\x02" + TILES[7:], "UnsupportedVersion"),
+    "truncated": (TILES[:-1], "Truncated"),
+    "header": (TILES[:15], "Truncated"),
+    "longer": (TILES + b"\0", "Corrupt"),
+    "flipped": (TILES[:-9] + bytes([TILES[-9] ^ 16]) + TILES[-8:], "Corrupt"),
+    "weights": (rewritten(TILES, fingerprint=b"\1\2\3\4"), "ModelError"),
+    "giant": (rewritten(TILES, width=10**9, height=10**9), "LimitError"),
+    "needle": (rewritten(TILES, width=1, height=2**31 - 1), "LimitError"),
+    "larger": (rewritten(FILES["colour"], width=900, height=900), "Corrupt"),
+    "other quality": (rewritten(FILES["colour"], quality=3), "Corrupt"),
+    "method": ((FOLDER / "progressive.rgn").read_bytes(), "UnsupportedVersion"),
+    "no alpha": (with_alpha(b""), "Corrupt"),
+    "alpha of no kind": (with_alpha(b"\x09\0"), "Corrupt"),
+    "alpha that is short": (with_alpha(b"\x02" + deflated(bytes(40 * 24 - 1))), "Corrupt"),
+    "alpha that is long": (with_alpha(b"\x02" + deflated(bytes(40 * 24 + 1))), "Corrupt"),
+    "alpha that is a bomb": (with_alpha(b"\x02" + deflated(bytes(2**26))), "Corrupt"),
+    "alpha that goes on": (with_alpha(b"\x02" + deflated(bytes(40 * 24)) + b"\0"), "Corrupt"),
+    "alpha that is cut": (with_alpha(b"\x02" + deflated(bytes(40 * 24))[:-1]), "Corrupt"),
+    "alpha that is no stream": (with_alpha(b"\x02\xff\xff\xff"), "Corrupt"),
+}
+
+
+def wide_picture() -> Picture:
+    """Two colours and alpha, which has every value."""
+    alpha = np.arange(70 * 100, dtype=np.int64).reshape(70, 100) // 27 % 256
+    row = np.mgrid[:70, :100][0]
+    pixels = np.stack([row * 3, 255 - row * 2, np.full_like(row, 90)], 2)
+    return Picture(pixels.astype(np.uint8), alpha.astype(np.uint8), BLOCKS)
+
+
+def rgba(picture: Picture) -> bytes:
+    alpha = np.full((picture.height, picture.width), 255, np.uint8) if picture.alpha is None else picture.alpha
+    return np.dstack([np.broadcast_to(picture.pixels, (*alpha.shape, 3)), alpha]).tobytes()
+
+
+def given(picture: Picture) -> dict[str, object]:
+    metadata = {name: pack(block) for name, block in vars(picture.metadata).items() if block}
+    return {"width": picture.width, "height": picture.height, "data": pack(rgba(picture)), "metadata": metadata}
+
+
+def fuzzed() -> dict[int, bytes]:
+    """The first whole-file mutations of the conditional method."""
+    files = {number: hostile(number)[0] for number in range(FUZZ)}
+    return {number: data for number, data in files.items() if data[7:8] == b"\0"}
+
+
+JOBS: dict[object, dict[str, object]] = {
+    **{("symbols", name): {"kind": "symbols", "bytes": pack(data)} for name, data in FILES.items()},
+    **{
+        ("decode", name, at): {"kind": "decode", "bytes": pack(FILES[name]), "options": options}
+        for name in FILES
+        for at, options in enumerate(DRAWINGS)
+    },
+    **{
+        ("steps", at): {"kind": "decode", "bytes": pack(FILES["colour-2"]), "options": options}
+        for at, options in enumerate(STEPS)
+    },
+    **{("hostile", name): {"kind": "decode", "bytes": pack(data)} for name, (data, _) in HOSTILE.items()},
+    **{
+        ("fuzz", number): {"kind": "decode", "bytes": pack(data), "options": {"maxPixels": MOST, "realism": 0}, "quiet": 1}
+        for number, data in fuzzed().items()
+    },
+    "photo": {"kind": "encode", "file": pack(PHOTO.read_bytes()), "options": {"quality": 28}},
+    "target": {"kind": "encode", "file": pack(PHOTO.read_bytes()), "options": {"targetSize": 3000}},
+    "wide": {"kind": "encode", "picture": given(wide_picture()), "options": {"quality": 40, "tile": 64}},
+    "grey": {"kind": "encode", "picture": given(image.read(FOLDER / "grey.png")), "options": {"quality": 60}},
+    "png": {"kind": "png", "bytes": pack(EXTRAS), "options": {"realism": 0}},
+    "quality": {"kind": "encode", "picture": given(wide_picture()), "options": {"quality": 101}},
+    "realism": {"kind": "decode", "bytes": pack(TILES), "options": {"realism": -0.1}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    require()
+    return build(tmp_path_factory.mktemp("web"))
+
+
+@pytest.fixture(scope="module")
+def answers(site):
+    """All jobs on one page, in one thread."""
+    return perform(site, list(JOBS.values()))
+
+
+@pytest.fixture
+def results(answers):
+    return dict(zip(JOBS, answers["jobs"], strict=True))
+
+
+def value(result: dict) -> dict:
+    assert "error" not in result, result["error"]
+    return result["value"]
+
+
+def pixels(result: dict) -> np.ndarray:
+    picture = value(result)
+    return np.frombuffer(unpack(picture["data"]), np.uint8).reshape(picture["height"], picture["width"], 4)
+
+
+def assert_close(found: np.ndarray, wanted: Picture, most: int = 2) -> None:
+    apart = np.abs(found[..., :3].astype(int) - wanted.pixels)
+    assert apart.max() <= most
+    assert np.array_equal(found[..., 3], np.full_like(found[..., 3], 255) if wanted.alpha is None else wanted.alpha)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_symbols_are_pythons(results, name):
+    digest = hashlib.sha256()
+    for tile in value(results["symbols", name]):
+        digest.update(unpack(tile["z"]) + unpack(tile["y"]))
+    assert digest.hexdigest() == DIGESTS[name]
+
+
+@pytest.mark.parametrize("at", range(len(DRAWINGS)))
+@pytest.mark.parametrize("name", FILES)
+def test_the_pixels_are_pythons(results, name, at):
+    wanted = codec.decode(FILES[name], **DRAWINGS[at])
+    assert_close(pixels(results["decode", name, at]), wanted)
+    metadata = {key: pack(block) for key, block in vars(wanted.metadata).items() if block}
+    assert value(results["decode", name, at])["metadata"] == metadata
+
+
+def test_a_seed_draws(results):
+    assert not np.array_equal(*(pixels(results["decode", "colour", at]) for at in range(2)))
+
+
+@pytest.mark.parametrize("at", range(len(STEPS)))
+def test_more_steps_are_the_samplers(results, at):
+    found = pixels(results["steps", at])
+    assert_close(found, codec.decode(FILES["colour-2"], **STEPS[at]))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_ends_in_its_error(results, name):
+    result = results["hostile", name]
+    assert result["error"]["name"] == HOSTILE[name][1], result
+    assert 0 < len(result["error"]["message"]) < 400
+
+
+def test_mutations_end_as_in_python(results):
+    logging.disable(logging.WARNING)
+    for data in FUZZED:
+        codec.decode(data, steps=1, realism=0)
+    for number, data in fuzzed().items():
+        found = results["fuzz", number]
+        assert found.get("error", {}).get("name", "decoded") == outcome(data, partial=False), (number, found)
+
+
+def test_a_photo_of_the_page_decodes_in_python(results):
+    data = unpack(value(results["photo"])["bytes"])
+    own = codec.encode(image.read(PHOTO), quality=28)
+    assert abs(len(data) - len(own)) <= 0.01 * len(own)
+    back, kept = codec.decode(data, realism=0), codec.decode(own, realism=0)
+    assert np.abs(back.pixels.astype(int) - kept.pixels).mean() < 0.5
+
+
+def test_a_target_is_kept(results):
+    found = value(results["target"])
+    assert 2900 < len(unpack(found["bytes"])) <= 3000
+    assert bitstream.read_header(unpack(found["bytes"])).quality == found["quality"] * 256
+
+
+def test_alpha_metadata_and_tiles_of_the_page_are_read_by_python(results):
+    picture, data = wide_picture(), unpack(value(results["wide"])["bytes"])
+    back = codec.decode(data, realism=0)
+    assert bitstream.tile_count(bitstream.read_header(data)) == 4
+    assert np.array_equal(back.alpha, picture.alpha)
+    assert back.metadata == picture.metadata
+    seen = picture.alpha > 0
+    kept = codec.decode(codec.encode(picture, quality=40, tile=64), realism=0)
+    error, own = (np.abs(one.pixels[seen].astype(int) - picture.pixels[seen]).mean() for one in (back, kept))
+    assert error < 1.1 * own + 0.5
+
+
+def test_grey_stays_grey(results):
+    data = unpack(value(results["grey"])["bytes"])
+    assert bitstream.read_header(data).grey
+    assert codec.decode(data).pixels.shape[2] == 1
+
+
+def test_a_png_keeps_what_the_file_says(results, tmp_path):
+    (tmp_path / "back.png").write_bytes(unpack(value(results["png"])))
+    back, wanted = image.read(tmp_path / "back.png"), codec.decode(EXTRAS, realism=0)
+    assert np.abs(back.pixels.astype(int) - wanted.pixels).max() <= 2
+    assert np.array_equal(back.alpha, wanted.alpha)
+    assert (back.metadata.exif, back.metadata.xmp) == (wanted.metadata.exif, wanted.metadata.xmp)
+
+
+@pytest.mark.parametrize("name", ["quality", "realism"])
+def test_what_is_out_of_range_is_refused(results, name):
+    assert results[name]["error"]["name"] == "UsageError"
+    assert name in results[name]["error"]["message"]
+
+
+def test_progress_goes_from_loading_to_the_picture(results):
+    stages = results["decode", "colour", 0]["stages"]
+    assert [stage for stage, _ in stages][-1] == "picture"
+    assert stages[-1][1] == 1
+    assert all(0 <= done <= 1 for _, done in stages)
+
+
+def test_the_first_decode_transfers_at_most_14_megabytes(answers):
+    fetched = dict(answers["requests"])
+    assert not any("sampler" in path or "encoder" in path for path in list(fetched)[:8])
+    parts = [size for path, size in fetched.items() if "sampler" not in path and "encoder" not in path]
+    assert sum(parts) < 14_000_000
+
+
+def test_threads_give_the_same_symbols(site):
+    names = ["colour", "tiles", "extras"]
+    jobs = [JOBS["symbols", name] for name in names]
+    answers = perform(site, jobs, isolated=True, options={"threads": 2})
+    assert answers["isolated"]
+    for name, result in zip(names, answers["jobs"], strict=True):
+        digest = hashlib.sha256()
+        for tile in value(result):
+            digest.update(unpack(tile["z"]) + unpack(tile["y"]))
+        assert digest.hexdigest() == DIGESTS[name]

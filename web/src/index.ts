@@ -1,0 +1,110 @@
+/** The codec in a worker: what a page uses. */
+
+import type { DecodeOptions, Encoded, EncodeOptions, Picture, ProgressEvent } from "./options.ts";
+import { type ErrorName, RegrainError } from "./errors.ts";
+import type { Symbols } from "./latents.ts";
+import type { Job } from "./worker.ts";
+
+export type { Header, Method, Section } from "./bitstream.ts";
+export { inspect } from "./inspect.ts";
+export { MAX_PIXELS } from "./options.ts";
+export type { DecodeOptions, Encoded, EncodeOptions, Info, Metadata, Picture, ProgressEvent } from "./options.ts";
+export { type ErrorName, RegrainError } from "./errors.ts";
+export { type ReadOptions, readPicture } from "./picture.ts";
+export { encodePng } from "./png.ts";
+
+export interface Options {
+  /** Where the files of this package lie; beside this module unless said. */
+  base?: string | URL;
+  /** As many as half of the cores, at most 4, unless said; 1 where the page is not isolated across origins. */
+  threads?: number;
+  /** Whether a graphics card may run the denoiser; unless said, where there is one. */
+  gpu?: boolean;
+}
+
+type Progress = (event: ProgressEvent) => void;
+type Unnumbered<T> = T extends unknown ? Omit<T, "id"> : never;
+interface Waiting {
+  resolve: (value: never) => void;
+  reject: (error: RegrainError) => void;
+  progress?: Progress | undefined;
+}
+interface Reply {
+  id: number;
+  value?: never;
+  progress?: ProgressEvent;
+  error?: { name: ErrorName; message: string };
+}
+
+export class Regrain {
+  private readonly waiting = new Map<number, Waiting>();
+  private readonly worker: Promise<Worker>;
+  private jobs = 0;
+
+  constructor(options: Options = {}) {
+    this.worker = this.start(options);
+    this.worker.catch(() => undefined);
+  }
+
+  /** The file of a picture. */
+  encode(picture: Picture, options: EncodeOptions = {}, progress?: Progress): Promise<Encoded> {
+    return this.send({ kind: "encode", picture, options }, progress);
+  }
+
+  /** The picture of a file. */
+  decode(bytes: Uint8Array, options: DecodeOptions = {}, progress?: Progress): Promise<Picture> {
+    return this.send({ kind: "decode", bytes, options }, progress);
+  }
+
+  /** The symbols of a file's tiles, which are the same on every machine. */
+  symbols(bytes: Uint8Array): Promise<Symbols[]> {
+    return this.send({ kind: "symbols", bytes });
+  }
+
+  /** Ends the worker, and all that it was at. */
+  close(): void {
+    this.abandon("it was closed");
+    void this.worker.then((worker) => worker.terminate());
+  }
+
+  private async start({ base = new URL("./", import.meta.url), threads, gpu }: Options): Promise<Worker> {
+    const folder = new URL(base, location.href);
+    const onGpu = gpu !== false && (await hasGpu(gpu === true));
+    const worker = new Worker(new URL(onGpu ? "worker-gpu.js" : "worker.js", folder), { type: "module" });
+    worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => this.receive(data));
+    worker.addEventListener("error", ({ message }) => this.abandon(message || "its script cannot be loaded"));
+    const count = crossOriginIsolated ? (threads ?? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2))) : 1;
+    worker.postMessage({ id: 0, kind: "start", start: { base: folder.href, threads: count, gpu: onGpu } } satisfies Job);
+    return worker;
+  }
+
+  private async send<T>(job: Unnumbered<Job>, progress?: Progress): Promise<T> {
+    const id = ++this.jobs;
+    const worker = await this.worker;
+    return new Promise<T>((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject, progress });
+      worker.postMessage({ ...job, id });
+    });
+  }
+
+  private receive({ id, value, progress, error }: Reply): void {
+    const waiting = this.waiting.get(id);
+    if (progress) return waiting?.progress?.(progress);
+    this.waiting.delete(id);
+    if (error) waiting?.reject(new RegrainError(error.name, error.message));
+    else waiting?.resolve(value!);
+  }
+
+  private abandon(why: string): void {
+    for (const { reject } of this.waiting.values()) reject(new RegrainError("ModelError", `the codec's worker ended: ${why}`));
+    this.waiting.clear();
+  }
+}
+
+/** Whether a graphics card can compute here; one that the processor only plays counts where it was asked for. */
+async function hasGpu(forced: boolean): Promise<boolean> {
+  const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<{ info?: { isFallbackAdapter?: boolean } } | null> } };
+  if (!gpu || !("Suspending" in WebAssembly)) return false;
+  const adapter = await gpu.requestAdapter().catch(() => null);
+  return adapter !== null && (forced || !adapter.info?.isFallbackAdapter);
+}

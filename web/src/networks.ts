@@ -1,0 +1,61 @@
+/** The networks, on ONNX Runtime: planes in, planes out. Each is loaded when it first runs. */
+
+import * as ort from "onnxruntime-web/wasm";
+
+import { fail, reason } from "./errors.ts";
+import type { FileName, Model } from "./model.ts";
+import type { Planes } from "./planes.ts";
+
+/** Which networks a graphics card may run: no symbol and no latent comes from these. */
+const ON_GPU = new Set(["denoiser", "sampler", "samplingContext"]);
+
+interface Runnable {
+  session: ort.InferenceSession;
+  realism: number;
+}
+
+export class Networks {
+  private readonly sessions = new Map<string, Runnable>();
+
+  constructor(
+    readonly model: Model,
+    private readonly gpu: boolean,
+  ) {}
+
+  /** Runs a network of a file on inputs in its order; vectors are planes of one pixel. */
+  async run(file: FileName, name: string, inputs: readonly Planes[], realism = 1): Promise<Planes[]> {
+    const session = await this.session(file, name, realism);
+    const feeds = session.inputNames.map((input, at) => {
+      const { data, channels, rows, columns } = inputs[at]!;
+      return [input, new ort.Tensor("float32", data, [1, channels, rows, columns])] as const;
+    });
+    try {
+      const outputs = await session.run(Object.fromEntries(feeds));
+      return session.outputNames.map((output) => {
+        const { data, dims } = outputs[output]!;
+        const [, channels, rows, columns] = dims as [number, number, number, number];
+        return { data: data as Float32Array, channels, rows, columns };
+      });
+    } catch (error) {
+      return fail(/alloc|memory/i.test(reason(error)) ? "LimitError" : "ModelError", `the ${name} does not run: ${reason(error)}`);
+    }
+  }
+
+  private async session(file: FileName, name: string, realism: number): Promise<ort.InferenceSession> {
+    const known = this.sessions.get(name);
+    if (known?.realism === realism) return known.session;
+    await known?.session.release();
+    this.sessions.delete(name);
+    const graph = this.model.graph(file, name, realism);
+    try {
+      const session = await ort.InferenceSession.create(graph, {
+        executionProviders: this.gpu && ON_GPU.has(name) ? ["webgpu", "wasm"] : ["wasm"],
+        logSeverityLevel: 3,
+      });
+      this.sessions.set(name, { session, realism });
+      return session;
+    } catch (error) {
+      return fail("ModelError", `the ${name} cannot be loaded: ${reason(error)}`);
+    }
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * Latents -> picture: the sampler's steps are the outer loop and windows the inner one, as in `conditional/decode.py`.
+ *
+ *     x_1 = realism initNoise eps, or alpha_1 sketch + sigma_1 eps where there is a sampler and more than one step
+ *     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)        pixels = x_0
+ */
+
+import type { Model } from "./model.ts";
+import type { Networks } from "./networks.ts";
+import { normal, quantiles } from "./noise.ts";
+import { cut, inside, paste, type Planes, pixelsOf, type Region, STRIDE, type Window, windowsOf, zeros } from "./planes.ts";
+import { ddimStep, SCHEDULES, type Schedule } from "./sampling.ts";
+import type { Progress } from "./latents.ts";
+
+const WINDOW = 64;
+const HALO = 4;
+const QUALITY_TOP = 25600;
+/** The standard deviation of what the latents leave open, about. */
+const RESIDUAL = 0.1;
+/** Pixels of pictures whose contexts are kept from step to step. */
+const KEPT_MOST = 2 ** 23;
+
+export interface Drawing {
+  steps: number;
+  realism: number;
+  eta: number;
+  seed: bigint;
+}
+
+/** Whether pictures are drawn by the sampler: one step is the faithful network's, whose picture is then the better one. */
+export function samples(model: Model, { steps, realism }: Drawing): boolean {
+  return model.manifest.sampler && steps > 1 && realism > 0;
+}
+
+/** RGBA pixels, opaque, of a picture of so many pixels from its latents. */
+export async function reconstruct(
+  networks: Networks, yHat: Planes, width: number, height: number, quality: number, drawing: Drawing,
+  grey: boolean, progress?: Progress,
+): Promise<Uint8ClampedArray<ArrayBuffer>> {
+  const pixels = new Uint8ClampedArray(4 * width * height);
+  const windows = windowsOf(yHat.rows, yHat.columns, WINDOW, HALO);
+  const painter = samples(networks.model, drawing)
+    ? new Sampler(networks, yHat, quality, drawing, width * height <= KEPT_MOST)
+    : new Faithful(networks, yHat, quality, drawing);
+  let current: Planes | undefined;
+  for (let number = 1; number <= drawing.steps; number++) {
+    const [t, s] = [(drawing.steps - number + 1) / drawing.steps, (drawing.steps - number) / drawing.steps];
+    const next = s ? zeros(3, yHat.rows * STRIDE, yHat.columns * STRIDE) : undefined;
+    const rule = s ? ddimStep(painter.schedule, t, s, drawing.eta) : undefined;
+    for (const [index, { core, outer }] of windows.entries()) {
+      const xT = current ? cut(current, pixelsOf(outer)) : await painter.start(outer);
+      const x0 = clip(await painter.estimate(xT, t, outer));
+      const place = pixelsOf(core);
+      const from = pixelsOf(inside(core, outer));
+      if (next && rule) {
+        const step = mix(x0, rule.picture, xT, rule.past);
+        paste(next, place, step, from);
+        if (rule.std) addNoise(next, place, painter.noise(number, core), rule.std * painter.std);
+      } else {
+        paint(pixels, width, height, place, x0, from, grey);
+      }
+      progress?.((number - 1 + (index + 1) / windows.length) / drawing.steps);
+    }
+    current = next;
+  }
+  return pixels;
+}
+
+abstract class Painter {
+  abstract readonly schedule: Schedule;
+  abstract readonly std: number;
+  private readonly table: Float32Array;
+
+  constructor(
+    protected readonly networks: Networks,
+    protected readonly yHat: Planes,
+    protected readonly quality: number,
+    protected readonly drawing: Drawing,
+  ) {
+    this.table = quantiles(networks.model.words("quantiles"));
+  }
+
+  /** x_1 in a region of latents. */
+  abstract start(region: Region): Promise<Planes>;
+  /** The estimate of x_0 from x_t. */
+  abstract estimate(xT: Planes, t: number, region: Region): Promise<Planes>;
+
+  noise(number: number, region: Region): Planes {
+    const { top, left, bottom, right } = pixelsOf(region);
+    const data = normal(this.table, this.drawing.seed, number, top, left, bottom - top, right - left);
+    return { data, channels: 3, rows: bottom - top, columns: right - left };
+  }
+
+  protected scalars(t: number): Planes {
+    const data = Float32Array.of(t, this.quality / QUALITY_TOP, this.drawing.realism);
+    return { data, channels: 3, rows: 1, columns: 1 };
+  }
+}
+
+/** The denoiser of one step, which also makes all pictures at realism 0. */
+class Faithful extends Painter {
+  readonly schedule = SCHEDULES[this.networks.model.manifest.schedule];
+  readonly std = this.drawing.realism * this.networks.model.manifest.initNoise;
+
+  async start(region: Region): Promise<Planes> {
+    const { top, left, bottom, right } = pixelsOf(region);
+    if (!this.std) return zeros(3, bottom - top, right - left);
+    return mix(this.noise(0, region), Math.fround(this.std));
+  }
+
+  async estimate(xT: Planes, t: number, region: Region): Promise<Planes> {
+    return (await this.networks.run("denoiser", "denoiser", [xT, cut(this.yHat, region), this.scalars(t)]))[0]!;
+  }
+}
+
+/** The sampler: what it computes of a window's latents it computes once. */
+class Sampler extends Painter {
+  readonly schedule = SCHEDULES.truncated;
+  readonly std = 1;
+  private readonly contexts = new Map<string, [features: Planes, sketch: Planes]>();
+
+  constructor(networks: Networks, yHat: Planes, quality: number, drawing: Drawing, private readonly keeps: boolean) {
+    super(networks, yHat, quality, drawing);
+  }
+
+  private async context(region: Region): Promise<[features: Planes, sketch: Planes]> {
+    const key = Object.values(region).join();
+    const known = this.contexts.get(key);
+    if (known) return known;
+    const inputs = [cut(this.yHat, region), this.scalars(1)];
+    const made = (await this.networks.run("sampler", "samplingContext", inputs, this.drawing.realism)) as [Planes, Planes];
+    if (!this.keeps) this.contexts.clear();
+    this.contexts.set(key, made);
+    return made;
+  }
+
+  async start(region: Region): Promise<Planes> {
+    const [alpha, sigma] = this.schedule(1);
+    const [, sketch] = await this.context(region);
+    return mix(sketch, alpha, this.noise(0, region), sigma);
+  }
+
+  /** x_0 = sketch + k d + sqrt(1 - k) F(d, t, context)   d = x_t / alpha_t - sketch   k = s^2 / (s^2 + SNR(t)^-1) */
+  async estimate(xT: Planes, t: number, region: Region): Promise<Planes> {
+    const [alpha, sigma] = this.schedule(t);
+    const [noise, known] = [(sigma / alpha) ** 2, (RESIDUAL * this.drawing.realism) ** 2];
+    const skip = known / (known + noise);
+    const [features, sketch] = await this.context(region);
+    const difference = mix(xT, 1 / alpha, sketch, -1);
+    const scaled = mix(difference, (2 * RESIDUAL ** 2 + noise) ** -0.5);
+    const inputs = [scaled, features, this.scalars(t)];
+    const [output] = await this.networks.run("sampler", "sampler", inputs, this.drawing.realism);
+    return mix(mix(sketch, 1, difference, skip), 1, output, Math.sqrt(1 - skip));
+  }
+}
+
+/** a x + b y. */
+function mix(x: Planes, a: number, y?: Planes, b = 0): Planes {
+  const data = y ? x.data.map((value, at) => a * value + b * y.data[at]!) : x.data.map((value) => a * value);
+  return { ...x, data };
+}
+
+function clip(x: Planes): Planes {
+  for (let at = 0; at < x.data.length; at++) x.data[at] = Math.min(1, Math.max(-1, x.data[at]!));
+  return x;
+}
+
+function addNoise(x: Planes, place: Region, noise: Planes, std: number): void {
+  for (let line = 0; line < 3 * noise.rows; line++) {
+    const row = Math.floor(line / noise.rows) * x.rows + place.top + (line % noise.rows);
+    for (let column = 0; column < noise.columns; column++) {
+      x.data[row * x.columns + place.left + column]! += std * noise.data[line * noise.columns + column]!;
+    }
+  }
+}
+
+/** Writes a region of x in [-1, 1] as bytes, as far as it lies within the picture; the mean of the three where grey. */
+function paint(
+  pixels: Uint8ClampedArray, width: number, height: number, place: Region, x: Planes, from: Region, grey: boolean,
+): void {
+  const area = x.rows * x.columns;
+  for (let row = place.top; row < Math.min(place.bottom, height); row++) {
+    for (let column = place.left; column < Math.min(place.right, width); column++) {
+      const at = (from.top + row - place.top) * x.columns + from.left + column - place.left;
+      const [red, green, blue] = [x.data[at]!, x.data[at + area]!, x.data[at + 2 * area]!];
+      const to = 4 * (row * width + column);
+      const mean = Math.fround(Math.fround(Math.fround(red + green) + blue) / 3);
+      pixels[to] = level(grey ? mean : red);
+      pixels[to + 1] = level(grey ? mean : green);
+      pixels[to + 2] = level(grey ? mean : blue);
+      pixels[to + 3] = 255;
+    }
+  }
+}
+
+/** 0 .. 255 before rounding, which a clamped array does, half to even. */
+function level(value: number): number {
+  return Math.fround(Math.fround(value + 1) * 127.5);
+}
+
+export type { Window };
