@@ -30,7 +30,7 @@ MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--r
 FLAGS = {
     "encode": "--quality --target-size --target-bpp --method --max-pixels --max-memory",
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
-    "--max-size --partial --max-pixels --max-memory",
+    "--repair --repair-strength --max-size --partial --max-pixels --max-memory",
     "inspect": "",
     "compare": "--quality --target-size --target-bpp --steps --realism --seed --lpips --max-pixels",
     "train": "--out",

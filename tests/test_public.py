@@ -35,6 +35,7 @@ ERRORS = {
 TYPES = {"Info", "Model", "Picturelike"}
 WORKERS = {"Decoder", "Encoder"}
 RETURNS = {"encode": bytes, "decode": Image.Image, "inspect": regrain.Info, "deviation_map": np.ndarray}
+RETURNS["repair"] = Image.Image
 SIGNATURES = {
     "encode": {
         "image": inspect.Parameter.empty,

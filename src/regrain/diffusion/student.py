@@ -8,7 +8,7 @@ that a student may come, change or go, and every file stays decodable. Invariant
 student but for half a scale in each weight.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ SCALE: Final = ":scale"
 _LARGEST: Final = 127
 
 
-def without_student(arrays: Arrays) -> Arrays:
+def without_student(arrays: Arrays) -> dict[str, NDArray[Any]]:
     """The arrays of the prior itself."""
     return {name: array for name, array in arrays.items() if not name.startswith(PREFIX)}
 
@@ -59,7 +59,8 @@ def restore(arrays: Arrays) -> dict[str, NDArray[np.float32]] | None:
         if name + SCALE in packed:
             if name not in arrays or np.ndim(packed[name + SCALE]) != array.ndim:
                 raise ModelError(f"{PREFIX}{name} differs from nothing")
-            restored[name] = _widened(arrays[name], array.shape) + packed[name + SCALE] * restored[name]
+            scale = packed[name + SCALE].astype(np.float32)
+            restored[name] = _widened(arrays[name], array.shape) + scale * restored[name]
     return restored or None
 
 

@@ -62,7 +62,8 @@ def repair(
     r = how.strength * error
     if r <= math.exp(-REACH / 2):
         return pixels
-    repaired, tiles = np.empty_like(pixels), places(*pixels.shape[:2], SIDE)
+    height, width = pixels.shape[:2]
+    repaired, tiles = np.empty_like(pixels), places(height, width, SIDE)
     for number, tile in enumerate(tiles, 1):
         repaired[tile] = _repair_tile(model, pixels, tile, r, how, luma_steps)
         if progress is not None:

@@ -20,10 +20,7 @@ from regrain.errors import UsageError
 from regrain.palette.autoencoder import AutoencoderConfig
 from regrain_lab.training import values
 
-__all__ = [
-    "METHODS", "STUDENTS", "TEACHER_RESETS", "DataConfig", "DistillConfig", "LossConfig", "Recipe", "Stage",
-    "read_recipe",
-]  # fmt: skip
+__all__ = ["METHODS", "TEACHER_RESETS", "DataConfig", "DistillConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 PIXELS_MAX: Final = 2**27
 """In one step, over all processes."""
@@ -171,8 +168,7 @@ class Recipe:
     trains: str = "codec"
     """What the recipe trains: "codec", whose networks [model] shapes; "prior", which [prior] shapes; the palette
     codec's "autoencoder", which [autoencoder] shapes, and "latent-prior", again of [prior], over its latents; a
-    "student" or a "sampler", which [distill] starts from a weights file; a "prior-student", likewise, of a prior's, by
-    the method "progressive" alone."""
+    "student" or a "sampler", which [distill] starts from a weights file, and so, from a prior's, a "prior-student"."""
     model: ModelConfig = field(default_factory=ModelConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)

@@ -20,7 +20,6 @@ from regrain import registry, torch_checkpoint
 from regrain.bitstream import MOST_STEPS, Method
 from regrain.conditional.config import ModelConfig
 from regrain.diffusion.prior import KIND, Prior
-from regrain.diffusion.student import PREFIX, differences
 from regrain.diffusion.unet import Denoiser
 from regrain.errors import ModelError, UsageError, escape
 from regrain.palette.autoencoder import Autoencoder
@@ -29,7 +28,7 @@ from regrain.palette.codec import PaletteModel
 from regrain.progressive import reverse_process
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec, freeze, latent_fingerprint, thaw
-from regrain_lab.trainable.denoisers import Sampler, Student, widened
+from regrain_lab.trainable.denoisers import Sampler, Student, widened, with_student
 from regrain_lab.trainable.frozen import FrozenCodec, with_network
 from regrain_lab.training import validation
 from regrain_lab.training.losses.autoencoder import AutoencoderLoss
@@ -257,26 +256,16 @@ def _prior_student(recipe: Recipe, device: torch.device) -> Task:
         path = recipe.teacher or shipped
         tensors, metadata = torch_checkpoint.load(path)
         prior, former = Prior.load_pair(path)
-    start, lpips = former or widened(prior), load_lpips(recipe, device)
-    student = _placed(start.requires_grad_(True).train(), device)
-    teacher = copy.deepcopy(student).requires_grad_(False)
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
+    student = _placed((former or widened(prior)).requires_grad_(True).train(), device)
+    teacher, lpips = copy.deepcopy(student).requires_grad_(False), load_lpips(recipe, device)
 
     def export() -> Export:
-        """The teacher's file with the student in 8 bits."""
-        weights = {name: tensor.cpu().numpy() for name, tensor in student.state_dict().items()}
-        packed = differences({name: tensor.numpy() for name, tensor in own.items()}, weights)
-        extra = {name: torch.from_numpy(array) for name, array in packed.items()}
-        return own | extra, metadata | {"student": {"recipe": recipe.name}}
+        return with_student(tensors, student), metadata | {"student": {"recipe": recipe.name}}
 
-    return Task(
-        student,
-        LeapLoss(student, teacher),
-        lambda pictures: validation.finishes_by_steps(student, pictures, lpips),
-        export,
-        ("loss", "squares"),
-        teacher,
-    )
+    def validate(pictures: Tensor) -> list[Row]:
+        return validation.finishes_by_steps(student, pictures, lpips)
+
+    return Task(student, LeapLoss(student, teacher), validate, export, ("loss", "squares"), teacher)
 
 
 def _sampler(recipe: Recipe, device: torch.device) -> Task:
