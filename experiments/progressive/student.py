@@ -1,6 +1,6 @@
 """What the prior's student brings: student.csv, by the number of steps, from noise and from cut streams.
 
-    python experiments/progressive/student.py WEIGHTS METRICS PICTURES [--samples N] [--steps 4 8 100] [--out FILE]
+    python experiments/progressive/student.py WEIGHTS METRICS PICTURES [--samples N] [--steps 4 8 100]
 
 WEIGHTS is a file with a student; PICTURES is a folder of held-out pictures; METRICS has the weights of LPIPS and VGG16.
 Finishes: x_t of the middle SIDE x SIDE of each picture at log-SNR -1, 1 and 3, ended by prior and student along the
@@ -39,17 +39,21 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--samples", type=int, default=36)
     parser.add_argument("--steps", type=int, nargs="+", default=[4, 8, 100])
+    parser.add_argument("--networks", nargs="+", default=["prior", "student"])
+    parser.add_argument("--what", nargs="+", default=["finishes", "samples"])
     parser.add_argument("--out", type=Path, default=HERE / "student.csv")
     options = parser.parse_args()
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(options.pictures.glob("*.png"))]
     networks = dict(zip(("prior", "student"), Prior.load_pair(options.weights), strict=True))
-    ways = [(name, steps) for steps in options.steps for name in networks if name == "prior" or steps <= 16]
+    ways = [(name, steps) for steps in options.steps for name in options.networks if name == "prior" or steps <= 16]
+    measured = {"finishes": finishes, "samples": samples}
     with options.out.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["what", "network", "steps", "psnr", "lpips_alex", "kid", "gram", "error"])
-        for row in (*finishes(networks, ways, pictures, options), *samples(networks, ways, pictures, options)):
-            writer.writerow(row)
-            file.flush()
+        for what in options.what:
+            for row in measured[what](networks, ways, pictures, options):
+                writer.writerow(row)
+                file.flush()
 
 
 def finishes(

@@ -88,6 +88,10 @@ def test_a_pair_is_read_from_a_file_and_so_is_a_prior_alone(pair, tmp_path):
         {PREFIX + "embed.mlp.0.weight": np.zeros((8, 4), np.int8)},
         {PREFIX + "nothing": np.zeros((8, 4), np.int8)},
         {PREFIX + "leave.weight:scale": np.zeros(3, np.float32)},
+        {PREFIX + "leave.weight:scale": np.zeros((3, 1, 1, 1), np.float32)},
+        {PREFIX + "leave.weight:scale": np.full((12, 1, 1, 1), 3e38, np.float32)},
+        {PREFIX + "leave.bias:scale": np.zeros(12, np.float32)},
+        {PREFIX + "number": np.zeros((), np.int8), PREFIX + "number:scale": np.zeros((), np.float32)},
     ],
 )
 def test_what_differs_from_nothing_is_refused(pair, broken):

@@ -49,19 +49,28 @@ def differences(prior: Arrays, student: Arrays) -> dict[str, NDArray[np.generic]
 
 
 def restore(arrays: Arrays) -> dict[str, NDArray[np.float32]] | None:
-    """The student's arrays, float32, from those of a file; None where there is none. Raises ModelError."""
+    """The student's arrays, float32, from those of a file; None where there is none.
+
+    Raises ModelError for differences from nothing, without a scale a channel, or beyond all numbers.
+    """
     packed = part(arrays, PREFIX)
-    restored = {}
-    for name, array in packed.items():
-        if name.endswith(SCALE):
-            continue
-        restored[name] = array.astype(np.float32)
-        if name + SCALE in packed:
-            if name not in arrays or np.ndim(packed[name + SCALE]) != array.ndim:
-                raise ModelError(f"{PREFIX}{name} differs from nothing")
-            scale = packed[name + SCALE].astype(np.float32)
-            restored[name] = _widened(arrays[name], array.shape) + scale * restored[name]
+    restored: dict[str, NDArray[np.float32]] = {}
+    for name in packed:
+        if not name.endswith(SCALE):
+            whole = packed[name].astype(np.float32) if name + SCALE not in packed else _changed(arrays, packed, name)
+            if not np.isfinite(whole).all():
+                raise ModelError(f"{PREFIX}{name} holds what are no finite numbers")
+            restored[name] = whole
     return restored or None
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _changed(arrays: Arrays, packed: Arrays, name: str) -> NDArray[np.float32]:
+    """The prior's array of this name, in float32, with the student's differences."""
+    change, scale = packed[name], packed[name + SCALE].astype(np.float32)
+    if name not in arrays or scale.ndim < 2 or scale.shape != (len(change), *[1] * (change.ndim - 1)):
+        raise ModelError(f"{PREFIX}{name} is no difference from weights of the prior, with a scale a channel")
+    return _widened(arrays[name], change.shape) + scale * change.astype(np.float32)
 
 
 def _widened(array: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
