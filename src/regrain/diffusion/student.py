@@ -2,8 +2,8 @@
 
     weight = prior's weight + scale difference,    difference an integer from -127 to 127, a scale an output channel
 
-Names are those of the prior's tensors under PREFIX; scales have `SCALE` behind. Vectors stand there whole, in float16.
-Columns that the prior has not count as 0 there. What a file names, its fingerprint, is that of the prior alone, so
+Names are those of the prior's tensors under PREFIX; scales have `SCALE` behind. Vectors stand there whole, in float16,
+and what is as the prior has it does not. Columns that the prior has not count as 0 there. What a file names, its fingerprint, is that of the prior alone, so
 that a student may come, change or go, and every file stays decodable. Invariant: `restore` of `differences` is the
 student but for half a scale in each weight.
 """
@@ -38,6 +38,8 @@ def differences(prior: Arrays, student: Arrays) -> dict[str, NDArray[np.generic]
     """
     packed: dict[str, NDArray[np.generic]] = {}
     for name, array in student.items():
+        if array.shape == prior[name].shape and np.array_equal(array, prior[name]):
+            continue
         if array.ndim < 2:
             packed[PREFIX + name] = array.astype(np.float16)
             continue
@@ -61,7 +63,8 @@ def restore(arrays: Arrays) -> dict[str, NDArray[np.float32]] | None:
             if not np.isfinite(whole).all():
                 raise ModelError(f"{PREFIX}{name} holds what are no finite numbers")
             restored[name] = whole
-    return restored or None
+    rest = {name: array.astype(np.float32) for name, array in without_student(arrays).items() if name not in restored}
+    return rest | restored if restored else None
 
 
 @np.errstate(over="ignore", invalid="ignore")
