@@ -61,9 +61,7 @@ def on_page_markdown(markdown: str, page: Page, **kwargs: object) -> str:
     """How it works has a page of figures with sliders, which is no page of this tool."""
     if page.file.src_uri != INTERACTIVE:
         return markdown
-    link = (
-        '<p><a href="../../how-it-works/">The same with sliders</a>: eight figures, each computed from one photo.</p>'
-    )
+    link = '<p><a href="../../how-it-works/">The same with sliders</a>: nine figures, each computed from one photo.</p>'
     heading, _, rest = markdown.partition("\n\n")
     return f"{heading}\n\n{link}\n\n{rest}"
 

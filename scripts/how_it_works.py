@@ -53,7 +53,7 @@ def main() -> None:
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(PAGE, part)
     photo = image.read(PHOTO, max_pixels=10**7)
-    copy = image.fit(photo, SIDE)
+    copy = image.shrink(photo, SIDE)
     save(copy.pixels, part / "copy.png")
     save(photo.pixels, part / "photo.png")
     model = registry.model_for(None, Method.PROGRESSIVE, None)

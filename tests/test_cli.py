@@ -32,6 +32,8 @@ FLAGS = {
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
     "--repair --repair-strength --max-size --partial --max-pixels --max-memory",
     "inspect": "",
+    "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
+    "explain": "--quality --target-size --target-bpp --size --steps --seed --max-pixels",
     "compare": "--quality --target-size --target-bpp --steps --realism --seed --lpips --max-pixels",
     "train": "--out",
     "distill": "--out",
@@ -583,10 +585,10 @@ def test_flags_are_exactly_these(command, capsys):
         parse([command, "--help"])
     assert leaving.value.code == 0
     words = capsys.readouterr().out.replace(",", " ").replace("]", " ").replace("[", " ").split()
-    common = COMMON - ({"--device"} if command == "inspect" else set())
-    common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate") else set()
+    common = COMMON - ({"--device"} if command in ("inspect", "explain") else set())
+    common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate", "sample") else set()
     common |= {"--no-overwrite"} if command != "inspect" else set()
-    common |= {"--overwrite"} if command in ("encode", "decode", "compare") else set()
+    common |= {"--overwrite"} if command in ("encode", "decode", "compare", "sample", "explain") else set()
     common |= METADATA | MANY if command in ("encode", "decode") else set()
     common |= {"--format"} if command == "decode" else set()
     own = FLAGS[command].split()

@@ -26,7 +26,7 @@ LAYERS = [
     {"conditional", "progressive", "palette"},
     {"registry"},
     {"restoration"},
-    {"codec"},
+    {"codec", "samples"},
     {"workers"},
     {"types"},
     {"__init__"},
@@ -35,12 +35,13 @@ LAYERS = [
     {"__main__"},
     {"lab.metrics"},
     {"lab.evaluation"},
+    {"lab.explanation"},
     {"lab.trainable"},
     {"lab.training"},
     {"lab.cli"},
 ]
 """The rooms of both houses, from the ground up; those of the laboratory stand on the whole codec."""
-LAB = {"lab", "lab.metrics", "lab.evaluation", "lab.trainable", "lab.training", "lab.cli"}
+LAB = {"lab", "lab.metrics", "lab.evaluation", "lab.explanation", "lab.trainable", "lab.training", "lab.cli"}
 
 
 def short(module: str) -> str:

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from regrain.errors import OutputError
-from regrain.output import write_bytes
+from regrain.output import write_bytes, write_folder
 
 
 def test_files_are_replaced_and_keep_their_permissions(tmp_path):
@@ -83,3 +83,32 @@ def test_a_file_that_may_not_be_written_stays(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="not writable"):
         write_bytes(b"two", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"one"
+
+
+def test_a_folder_is_made_with_those_above_it_and_other_files_stay(tmp_path):
+    write_folder({"a": b"1", "b": b"2"}, tmp_path / "new" / "inner")
+    (tmp_path / "new" / "inner" / "mine").write_bytes(b"kept")
+    write_folder({"a": b"3"}, tmp_path / "new" / "inner")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new" / "inner").iterdir()} == {
+        "a": b"3", "b": b"2", "mine": b"kept",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["there", "new", "new/inner"])
+def test_of_a_folder_all_files_are_written_or_none(tmp_path, monkeypatch, folder):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a").write_bytes(b"kept")
+    written = []
+
+    def full(data, target):
+        written.append(target)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        write_bytes(data, target)
+
+    monkeypatch.setattr("regrain.output.write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_folder({"a": b"1", "b": b"2"}, tmp_path / folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["a"]
+    assert (tmp_path / "there" / "a").read_bytes() == b"kept"

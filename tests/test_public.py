@@ -34,8 +34,14 @@ ERRORS = {
 }
 TYPES = {"Info", "Model", "Picturelike"}
 WORKERS = {"Decoder", "Encoder"}
-RETURNS = {"encode": bytes, "decode": Image.Image, "inspect": regrain.Info, "deviation_map": np.ndarray}
-RETURNS["repair"] = Image.Image
+RETURNS = {
+    "encode": bytes,
+    "decode": Image.Image,
+    "inspect": regrain.Info,
+    "deviation_map": np.ndarray,
+    "sample": np.ndarray,
+    "repair": Image.Image,
+}
 SIGNATURES = {
     "encode": {
         "image": inspect.Parameter.empty,
@@ -88,6 +94,18 @@ SIGNATURES = {
     },
     "inspect": {"data": inspect.Parameter.empty},
     "load": {"path": None, "device": None},
+    "sample": {
+        "count": 1,
+        "size": (64, 64),
+        "steps": 50,
+        "eta": 0.0,
+        "sampler": "ddim",
+        "schedule": "log-linear",
+        "seed": 0,
+        "model": None,
+        "device": None,
+        "max_memory": None,
+    },
 }
 
 

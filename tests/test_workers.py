@@ -15,7 +15,7 @@ from PIL import Image
 
 import regrain
 from regrain import image
-from regrain.loading import thread_cap, threads_at_most
+from regrain.loading import thread_cap, thread_count, threads_at_most
 
 PIXELS = [np.random.default_rng(seed).integers(0, 256, (24 + 8 * seed, 40, 3), np.uint8) for seed in range(3)]
 
@@ -115,15 +115,13 @@ def test_they_are_small_light_and_alike_in_other_processes(files):
 
 
 def test_networks_have_the_threads_that_were_asked_for(monkeypatch):
-    from regrain.onnx import network
-
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert network._threads() == 7
+    assert thread_count() == 7
     with threads_at_most(2):
-        assert (network._threads(), thread_cap()) == (2, 2)
+        assert (thread_count(), thread_cap()) == (2, 2)
     assert thread_cap() is None
     asked = []
-    monkeypatch.setattr("regrain.codec.encode", lambda *_, **__: asked.append(network._threads()) or b"")
+    monkeypatch.setattr("regrain.codec.encode", lambda *_, **__: asked.append(thread_count()) or b"")
     regrain.Encoder(threads=3).encode(PIXELS[0])
     regrain.Encoder().encode(PIXELS[0])
     regrain.Encoder(threads=None).encode(PIXELS[0])

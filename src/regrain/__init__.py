@@ -43,7 +43,7 @@ else:
 __all__ = [
     "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "LimitError", "Model", "ModelError",
     "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion", "UsageError",
-    "__version__", "decode", "deviation_map", "encode", "inspect", "load", "repair",
+    "__version__", "decode", "deviation_map", "encode", "inspect", "load", "repair", "sample",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -250,3 +250,51 @@ def load(path: str | os.PathLike[str] | None = None, device: str | None = None) 
     from regrain import registry
 
     return registry.load(named["path"], named["device"])
+
+
+def sample(
+    count: int = 1,
+    *,
+    size: tuple[int, int] = (64, 64),
+    steps: int = 50,
+    eta: float = 0.0,
+    sampler: "types.Sampler" = "ddim",
+    schedule: Literal["log-linear", "cosine", "linear"] = "log-linear",
+    seed: int = 0,
+    model: "types.Model | str | os.PathLike[str] | None" = None,
+    device: str | None = None,
+    max_memory: int | None = None,
+) -> "types.Pixels":
+    """Pictures from noise alone, uint8 (count, height, width, 3): no file says anything of them.
+
+    The diffusion model of the progressive method draws `count` pictures (1 to 10,000) of `size` (width, height); the
+    k-th is the first one of `seed` + k. `steps` (1 to 1000), `eta` and `sampler` are those of `decode`. `schedule` says
+    how much noise each of the evenly spaced times has: "log-linear" (even in log-SNR), "cosine" (Nichol and Dhariwal
+    2021) or "linear" (Ho et al. 2020: beta from 1e-4 to 0.02). The model was trained on small crops of photos: it draws
+    surfaces and light, no things.
+
+    Raises UsageError for a value out of range or weights of another method, LimitError above `max_memory`, ModelError
+    without weights.
+
+    >>> import regrain
+    >>> pictures = regrain.sample(2, size=(24, 16), steps=2)
+    >>> pictures.shape, bool((pictures[1] == regrain.sample(size=(24, 16), steps=2, seed=1)[0]).all())
+    ((2, 16, 24, 3), True)
+    """
+    knobs = check_arguments(
+        count=count,
+        size=size,
+        steps=steps,
+        eta=eta,
+        sampler=sampler,
+        schedule=schedule,
+        seed=seed,
+        model=model,
+        device=device,
+        max_memory=max_memory,
+    )
+    from regrain.options import DecodeOptions
+    from regrain.samples import draw
+
+    options = DecodeOptions(**{name: knobs.pop(name) for name in ("steps", "eta", "sampler", "seed")})
+    return draw(knobs.pop("count"), knobs.pop("size"), options, **knobs)

@@ -10,7 +10,7 @@ import os
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from regrain.errors import UsageError
 
@@ -29,6 +29,7 @@ __all__ = [
     "RATES",
     "REPAIRED",
     "SAMPLERS",
+    "SCHEDULES",
     "STRIPPED",
     "DecodeOptions",
     "Repaired",
@@ -39,8 +40,12 @@ __all__ = [
     "check_options",
 ]  # fmt: skip
 
+SIDE_MOST = 2**20
+"""Pixels that a side of a drawn picture may have."""
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
+SCHEDULES = ("log-linear", "cosine", "linear")
+"""Names of `diffusion.schedule` that reach from a picture to noise alone."""
 Sampler = Literal["ddim", "ancestral", "second-order"]
 SAMPLERS: tuple[Sampler, ...] = ("ddim", "ancestral", "second-order")
 """DDIM with its eta (Song et al. 2021), DDPM's ancestral steps (Ho et al. 2020), DPM-Solver++(2M) (Lu et al. 2022)."""
@@ -118,6 +123,7 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "eta": (0, 1, float),
     "seed": (0, 2**64 - 1, int),
     "seeds": (2, 1000, int),
+    "count": (1, 10_000, int),
     "init_noise": (0, 1, float),
     "repair_strength": (0, 4, float),
     "strength": (0, 4, float),
@@ -131,6 +137,8 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
     "repair": (lambda value: isinstance(value, str) and value in REPAIRED, f"are {', '.join(REPAIRED)}"),
+    "schedule": (lambda value: isinstance(value, str) and value in SCHEDULES, f"are {', '.join(SCHEDULES)}"),
+    "size": (lambda value: _is_size(value), f"are two whole numbers from 1 to {SIDE_MOST}: width, height"),
     "realism_map": (lambda value: True, "is a grey picture of the size of the decoded one"),
     "region": (lambda value: _is_box(value), "are four whole numbers: left, top, width, height"),
     "method": (lambda value: isinstance(value, str) and value in METHODS, f"are {', '.join(METHODS)}"),
@@ -203,12 +211,22 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a caller pa
     allows, allowed = _CHOICES[name]
     if not allows(value):
         raise UsageError(f"{name} is {_quote(value)}; allowed {allowed}")
-    return tuple(map(operator.index, value)) if name == "region" else value
+    return tuple(map(operator.index, value)) if name in ("region", "size") else value
+
+
+def _is_size(value: object) -> bool:
+    """Whether this is a width and a height."""
+    return _is_row(value, 2) and all(1 <= operator.index(side) <= SIDE_MOST for side in cast(Iterable[int], value))
 
 
 def _is_box(value: object) -> bool:
     """Whether this is a row of four whole numbers, NumPy's too, none of them larger than any picture."""
-    if not isinstance(value, tuple | list) or len(value) != 4:
+    return _is_row(value, 4)
+
+
+def _is_row(value: object, length: int) -> bool:
+    """Whether these are so many whole numbers of at most 2^62."""
+    if not isinstance(value, tuple | list) or len(value) != length:
         return False
     try:
         return all(not isinstance(side, bool) and abs(operator.index(side)) < 2**62 for side in value)

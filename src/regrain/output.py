@@ -5,15 +5,17 @@ in the same folder is removed.
 """
 
 import os
+import shutil
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from time import time
 
 from regrain import places
 from regrain.errors import OutputError, RegrainError, escape, reason
 
-__all__ = ["PathName", "as_output_errors", "printable_path", "remove_leftovers", "write_bytes"]
+__all__ = ["PathName", "as_output_errors", "printable_path", "remove_leftovers", "write_bytes", "write_folder"]
 
 PathName = str | os.PathLike[str]
 _AGE = 60.0
@@ -53,6 +55,44 @@ def write_bytes(
         else:
             _replace(data, os.path.realpath(path), overwrite, modified, flush)
     return None
+
+
+def write_folder(files: Mapping[str, bytes], folder: PathName) -> None:
+    """Write files of a folder, all or none of them where one fails; other files that are there stay.
+
+    The folder, and those above it, are made where they are missing. Raises `OutputError` as `write_bytes`.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     write_folder({"a": b"1", "b": b"2"}, os.path.join(parent, "new"))
+    ...     sorted(os.listdir(os.path.join(parent, "new")))
+    ['a', 'b']
+    """
+    path = os.path.realpath(os.fspath(folder))
+    with as_output_errors(printable_path(folder)), ExitStack() as stack:
+        made = [parent for parent in _parents(path) if not os.path.exists(parent)]
+        for parent in reversed(made):
+            os.mkdir(parent)
+            stack.callback(_remove_empty, parent)
+        waiting = tempfile.mkdtemp(prefix=".regrain-", suffix=".tmp", dir=path)
+        stack.callback(shutil.rmtree, waiting, ignore_errors=True)
+        for name, data in files.items():
+            write_bytes(data, os.path.join(waiting, name))
+        for name in files:
+            os.replace(os.path.join(waiting, name), os.path.join(path, name))
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The path and the folders above it, up to the root."""
+    while path != os.path.dirname(path):
+        yield path
+        path = os.path.dirname(path)
+
+
+def _remove_empty(folder: str) -> None:
+    """Remove a folder that was made, unless it has come to hold something."""
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def printable_path(path: PathName) -> str:

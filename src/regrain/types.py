@@ -6,7 +6,7 @@ So `import regrain` stays light, and `typing.get_type_hints` works on every publ
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Repaired", "Sampler"]
+__all__ = ["Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Pixels", "Repaired", "Sampler"]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from regrain.workers import Decoder, Encoder
 
     Figures = NDArray[np.float32]
+    Pixels = NDArray[np.uint8]
 else:
     _MODULES = {
         "Decoder": ("regrain.workers", "Decoder"),
@@ -29,6 +30,7 @@ else:
         "Info": ("regrain.codec", "Info"),
         "Model": ("regrain.registry", "Codec"),
         "Picturelike": ("regrain.image", "Picturelike"),
+        "Pixels": ("numpy", "ndarray"),
         "Repaired": ("regrain.options", "Repaired"),
         "Sampler": ("regrain.options", "Sampler"),
     }

@@ -48,6 +48,8 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, capsys, monkeypatch
         ([".", "--decodes", "0"], "a whole number from 1"),
         ([".", "--timeout", "nan"], "seconds up to"),
         ([".", "--host", "a\0b"], "cannot listen"),
+        ([".", "--host", "a*b"], "cannot listen"),
+        ([".", "--host", ""], "a host has a name"),
         ([".", "--max-pixels", "0"], "max_pixels is 0"),
     ],
 )

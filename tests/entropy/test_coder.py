@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entropy import reference_coder as oracle
-from regrain.entropy.coder import Decoder, encode
+from regrain.entropy.coder import Decoder, encode, ideal_bits
 from regrain.entropy.tables import TOTAL, Table, freeze, gaussian_tables, scales
 from regrain.errors import Corrupt, UsageError
 
@@ -228,3 +228,13 @@ def test_wrong_arguments_are_usage_errors(symbols, ids):
 def test_check_is_32_bits(check):
     with pytest.raises(UsageError):
         encode([], check)
+
+
+@pytest.mark.parametrize("tables", [GAUSSIAN, LEARNED[:2]])
+def test_ideal_bits_are_those_of_slots_and_escapes(tables):
+    """Each symbol has its own, in the order in which the symbols stand."""
+    ids = np.arange(3 * EXTREMES.size) % len(tables)
+    symbols = np.tile(EXTREMES, 3)
+    bits = ideal_bits((symbols, ids, tables))
+    for number, (symbol, index) in enumerate(zip(symbols, ids, strict=True)):
+        assert bits[number] / 8 == pytest.approx(ideal_bytes(np.array([symbol]), [index], tables))

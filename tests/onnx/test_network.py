@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
+from regrain.loading import thread_count, threads_at_most
 from regrain.onnx.graph import Graph
 
 
@@ -22,14 +23,13 @@ def test_memory_that_runs_out_is_that(monkeypatch):
 
 
 def test_a_network_that_ran_already_takes_the_threads_of_who_calls_it_now(monkeypatch):
-    from regrain.loading import threads_at_most
     from regrain.onnx import network as module
 
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     graph = Graph({}, "x")
     network, x = graph.network(graph.silu("x")), np.zeros((1, 1, 1), np.float32)
     asked, make = [], module._session
-    monkeypatch.setattr(module, "_session", lambda data: asked.append(module._threads()) or make(data))
+    monkeypatch.setattr(module, "_session", lambda data: asked.append(module.thread_count()) or make(data))
     network(x)
     with threads_at_most(1):
         network(x)
@@ -42,8 +42,6 @@ def test_a_network_that_ran_already_takes_the_threads_of_who_calls_it_now(monkey
 
 @pytest.mark.parametrize(("said", "threads"), [("3", 3), (" 2,1", 2), ("0", None), ("", None), ("many", None)])
 def test_threads_are_those_of_the_environment(said, threads, monkeypatch):
-    from regrain.onnx import network
-
     monkeypatch.setenv("OMP_NUM_THREADS", said)
-    monkeypatch.setattr(network.os, "sched_getaffinity", lambda _: {4, 5, 7, 9, 11}, raising=False)
-    assert network._threads() == (threads or 5)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {4, 5, 7, 9, 11}, raising=False)
+    assert thread_count() == (threads or 5)

@@ -1,15 +1,93 @@
-"""The flags that `encode` and `decode` have alike: metadata, and many pictures at once; and those of `serve`."""
+"""The flags that several commands have alike: rate, realism, limits, metadata, many pictures; and those of `serve`."""
 
 import argparse
+import re
+from collections.abc import Callable
+from fractions import Fraction
 
-from regrain.options import BLOCKS, RANGES, STRIPPED
+from regrain.options import BLOCKS, RANGES, SAMPLERS, STRIPPED
 
-__all__ = ["add_address", "add_many", "add_metadata", "whole_number"]
+__all__ = [
+    "add_address", "add_limits", "add_many", "add_max_memory", "add_max_pixels", "add_metadata", "add_rate",
+    "add_realism", "add_sampler", "add_seed", "size", "whole_number",
+]  # fmt: skip
 
 _MOST = RANGES["threads"][1]
 """Threads of a process, and processes."""
 _MOST_PORT = 65535
 _MOST_SECONDS = 86400.0
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
+
+
+def size(text: str) -> int:
+    """A count with an optional unit, in either case: `20k` is 20,000, `1.5M` is 1,500,000, `1Ki` is 1,024."""
+    match = _FIGURE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 12345, 20k, 1.5M or 64Ki")
+    return round(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+def add_rate(parser: argparse.ArgumentParser, *, default: str) -> None:
+    """Quality, or a target of bytes or bits a pixel; `default` is what the help says of none."""
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("-q", "--quality", type=float, metavar="Q", help=f"0 to 100, decimals too (default: {default})")
+    rate.add_argument("--target-size", type=size, metavar="BYTES", help="largest file, as 20k or 1.5M")
+    rate.add_argument("--target-bpp", type=float, metavar="B", help="largest file, in bits a pixel")
+
+
+def add_realism(
+    parser: argparse._ActionsContainer,
+    steps: Callable[[str], int | str] = int,
+    what: str = "denoising steps, 1 to 1000 (default: 1)",
+) -> None:
+    """For a command that decodes: steps, read by `steps` and described by `what`, realism and seed."""
+    parser.add_argument("--steps", type=steps, metavar="N", help=what)
+    parser.add_argument("--realism", type=float, default=1.0, metavar="R", help="0 faithful to 1 textured (default: 1)")
+    add_seed(parser)
+
+
+def add_seed(parser: argparse._ActionsContainer) -> None:
+    """For a command that draws noise."""
+    what = "of the noise; the same gives the same pixels on the same machine and threads"
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help=what)
+
+
+def add_sampler(parser: argparse._ActionsContainer) -> None:
+    """For a command that takes several steps: the rule of a step, and the noise that it adds."""
+    parser.add_argument(
+        "--eta",
+        type=float,
+        default=0.0,
+        metavar="E",
+        help="fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)",
+    )
+    parser.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        default="ddim",
+        help="rule of a step: ddim with --eta (default), ancestral (DDPM) or second-order (DPM-Solver++)",
+    )
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """For a command that reads a picture."""
+    parser.add_argument(
+        "--max-pixels", metavar="N", type=size, default=250_000_000, help="refuse larger ones (default: 250M)"
+    )
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """For a command that holds a picture of any size."""
+    add_max_pixels(parser)
+    add_max_memory(parser)
+
+
+def add_max_memory(parser: argparse.ArgumentParser) -> None:
+    """For a command whose memory grows with what it is asked for."""
+    parser.add_argument(
+        "--max-memory", metavar="BYTES", type=size, help="refuse to need more (default: half of what there is)"
+    )
 
 
 def add_metadata(parser: argparse.ArgumentParser) -> None:

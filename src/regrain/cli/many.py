@@ -5,7 +5,6 @@ Invariant: nothing is written before the whole plan is known to be allowed; a pi
 
 import argparse
 import json
-import os
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from regrain.batch.plan import Plan, Task
 from regrain.cli.terminal import escape, one_line, say
 from regrain.cli.work import seconds, silent_libraries
 from regrain.errors import ModelError, OutputError, RegrainError, UsageError
+from regrain.loading import core_count
 from regrain.output import remove_leftovers
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def job_count(options: argparse.Namespace, plan: Plan) -> int | None:
         raise UsageError("memory:// is of one process alone; allowed is --jobs 1")
     if options.engine == "ray":
         return None if options.jobs is None else int(options.jobs)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = 1 if alone else min(cores, memory.allowance() // _WORKER_BYTES)
+    most = 1 if alone else min(core_count(), memory.allowance() // _WORKER_BYTES)
     return max(1, min(options.jobs or most, len(plan.tasks)))
 
 

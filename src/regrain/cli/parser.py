@@ -4,33 +4,41 @@ A value that cannot be read as its type is refused here, and by the table of ran
 """
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from importlib.metadata import entry_points
 from typing import NoReturn
 
 import regrain
 from regrain.cli.batches import decode, encode
 from regrain.cli.commands import inspect
-from regrain.cli.flags import add_address, add_many, add_metadata, whole_number
+from regrain.cli.flags import (
+    add_address,
+    add_limits,
+    add_many,
+    add_max_memory,
+    add_metadata,
+    add_rate,
+    add_realism,
+    add_sampler,
+    add_seed,
+    size,
+    whole_number,
+)
 from regrain.cli.repair import add_decoded_repair, add_repair, repair
+from regrain.cli.sampling import pair, sample
 from regrain.cli.serve import serve
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
-from regrain.options import RANGES, SAMPLERS, check_arguments
+from regrain.options import RANGES, SCHEDULES, check_arguments
 
 __all__ = [
-    "Parser", "Subparsers", "add_max_pixels", "add_model", "add_overwrite", "add_rate", "add_realism", "command",
-    "common", "parse", "size",
+    "Parser", "Subparsers", "add_model", "add_overwrite", "command", "common", "parse", "size",
 ]  # fmt: skip
 
 ENTRY_POINTS = "regrain.commands"
 """The group of entry points through which other packages add commands: functions of the subparsers."""
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_FIGURE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]i?)?b?", re.IGNORECASE)
 COMMON = "common"
 """The group of the flags that no command has alone."""
 
@@ -59,8 +67,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"regrain {regrain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    own = {"encode": _add_encode, "decode": _add_decode, "inspect": _add_inspect, "repair": _add_repair}
-    own |= {"serve": _add_serve}
+    own = {
+        "encode": _add_encode,
+        "decode": _add_decode,
+        "inspect": _add_inspect,
+        "repair": _add_repair,
+        "sample": _add_sample,
+        "serve": _add_serve,
+    }
     for add in own.values():
         add(commands)
     if not own.keys() & set(arguments[:1]):
@@ -69,7 +83,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options, others = parser.parse_known_args(arguments)
     _place(others, options)
     vars(options).update(
-        check_arguments(**{name: value for name, value in vars(options).items() if name in {*RANGES, "sampler"}})
+        check_arguments(
+            **{name: value for name, value in vars(options).items() if name in {*RANGES, "sampler", "schedule"}}
+        )
     )
     return options
 
@@ -89,16 +105,8 @@ def _place(others: list[str], options: argparse.Namespace) -> None:
         names = [options.input, *filter(None, [options.output]), *others]
         options.inputs, options.output = (names[:-1], names[-1]) if len(names) > 1 else (names, None)
     elif others:
-        takes = "one input and one output" if "output" in vars(options) else "one input"
+        takes = " and ".join(f"one {name}" for name in ("input", "output") if name in vars(options))
         raise UsageError(f"{others[0]} is one name too many: {options.command} takes {takes} at a time")
-
-
-def size(text: str) -> int:
-    """A count with an optional unit, in either case: `20k` is 20,000, `1.5M` is 1,500,000, `1Ki` is 1,024."""
-    match = _FIGURE.fullmatch(text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 12345, 20k, 1.5M or 64Ki")
-    return round(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
 def command(
@@ -145,7 +153,7 @@ def _add_encode(commands: "Subparsers[Parser]") -> None:
     parser.add_argument("--method", metavar="NAME", help=methods)
     add_model(parser)
     add_overwrite(parser)
-    _add_limits(parser)
+    add_limits(parser)
     add_metadata(parser)
     add_many(parser)
 
@@ -162,12 +170,9 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     )
     add_realism(drawing, _steps, what)
     drawing.add_argument("--budget", type=float, metavar="SECONDS", help=f"with --steps auto (default: {SECONDS:g})")
-    what = "fresh noise in each step after the first: 0 DDIM to 1 DDPM (default: 0)"
-    drawing.add_argument("--eta", type=float, default=0.0, metavar="E", help=what)
     what = "noise that the default method starts from, 0 none to 1 the schedule's (default: 1); at 0 seeds are alike"
     drawing.add_argument("--init-noise", type=float, default=1.0, metavar="GAMMA", help=what)
-    what = "rule of a step: ddim with --eta (default), ancestral (DDPM) or second-order (DPM-Solver++)"
-    drawing.add_argument("--sampler", choices=SAMPLERS, default="ddim", help=what)
+    add_sampler(drawing)
     what = "a grey picture of the same size that scales realism by place: black stays faithful, white is drawn"
     drawing.add_argument("--realism-map", metavar="MASK", help=what)
     what = (
@@ -182,7 +187,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")
     part.add_argument("--max-size", metavar="N", type=size, help="fit into N x N pixels; quick where N is small")
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
-    _add_limits(parser)
+    add_limits(parser)
     add_model(parser)
     add_overwrite(parser)
     add_metadata(parser)
@@ -200,10 +205,28 @@ def _add_repair(commands: "Subparsers[Parser]") -> None:
     what = "default: IN with the suffix .repaired.png; - is stdout (PNG)"
     parser.add_argument("output", metavar="OUT", nargs="?", help=what)
     add_repair(parser)
-    _add_limits(parser)
+    add_limits(parser)
     add_model(parser)
     add_overwrite(parser)
     add_metadata(parser)
+
+
+def _add_sample(commands: "Subparsers[Parser]") -> None:
+    what = "Draw pictures from noise alone, by the diffusion model of the progressive method."
+    parser = command(commands, "sample", what, sample)
+    parser.add_argument("output", metavar="OUT", help="the sheet of pictures; - is stdout (PNG)")
+    what = "rows and columns of the sheet, of pictures with seeds from --seed on (default: 4x4)"
+    parser.add_argument("--grid", type=pair, default=(4, 4), metavar="ROWSxCOLUMNS", help=what)
+    what = "width and height of each picture in pixels, as 96 or 128x64 (default: 64)"
+    parser.add_argument("--size", type=pair, default=(64, 64), metavar="WIDTHxHEIGHT", help=what)
+    parser.add_argument("--steps", type=int, default=50, metavar="N", help="of denoising, 1 to 1000 (default: 50)")
+    add_sampler(parser)
+    what = "how much noise each of the evenly spaced times has (default: log-linear)"
+    parser.add_argument("--schedule", choices=SCHEDULES, default="log-linear", help=what)
+    add_seed(parser)
+    add_max_memory(parser)
+    add_model(parser)
+    add_overwrite(parser)
 
 
 def _add_serve(commands: "Subparsers[Parser]") -> None:
@@ -211,45 +234,13 @@ def _add_serve(commands: "Subparsers[Parser]") -> None:
     parser = command(commands, "serve", what, serve, None)
     parser.add_argument("input", metavar="DIR", nargs="?", default=".", help="the folder (default: the current one)")
     add_address(parser)
-    _add_limits(parser)
-
-
-def add_rate(parser: Parser, *, default: str) -> None:
-    """Quality, or a target of bytes or bits a pixel; `default` is what the help says of none."""
-    rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("-q", "--quality", type=float, metavar="Q", help=f"0 to 100, decimals too (default: {default})")
-    rate.add_argument("--target-size", type=size, metavar="BYTES", help="largest file, as 20k or 1.5M")
-    rate.add_argument("--target-bpp", type=float, metavar="B", help="largest file, in bits a pixel")
-
-
-def add_realism(
-    parser: argparse._ActionsContainer,
-    steps: Callable[[str], int | str] = int,
-    what: str = "denoising steps, 1 to 1000 (default: 1)",
-) -> None:
-    """For a command that decodes: steps, read by `steps` and described by `what`, realism and seed."""
-    parser.add_argument("--steps", type=steps, metavar="N", help=what)
-    parser.add_argument("--realism", type=float, default=1.0, metavar="R", help="0 faithful to 1 textured (default: 1)")
-    what = "of the noise; the same gives the same pixels on the same machine and threads"
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help=what)
+    add_limits(parser)
 
 
 def add_model(parser: Parser) -> None:
     """For a command that needs weights."""
     what = "a .safetensors file, or a method's name for the package's own (default: the package's)"
     common(parser).add_argument("--model", metavar="WEIGHTS", help=what)
-
-
-def add_max_pixels(parser: Parser) -> None:
-    """For a command that reads a picture."""
-    what = "refuse larger ones (default: 250M)"
-    parser.add_argument("--max-pixels", metavar="N", type=size, default=250_000_000, help=what)
-
-
-def _add_limits(parser: Parser) -> None:
-    add_max_pixels(parser)
-    what = "refuse to need more (default: half of what there is)"
-    parser.add_argument("--max-memory", metavar="BYTES", type=size, help=what)
 
 
 def _steps(text: str) -> int | str:

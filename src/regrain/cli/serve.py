@@ -30,18 +30,18 @@ def serve(options: argparse.Namespace) -> None:
     check_arguments(max_pixels=options.max_pixels, max_memory=options.max_memory)
     threads = options.threads or max(1, _cores() // options.decodes)
     limits = Limits(options.decodes, options.timeout, options.max_pixels, options.max_memory, threads)
-    config = uvicorn.Config(
-        site(options.input, limits, options.host),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        limit_concurrency=_CONNECTIONS,
-        timeout_graceful_shutdown=_FAREWELL,
-    )
     with _listen(options.host, options.port) as listener:
+        config = uvicorn.Config(
+            site(options.input, limits, options.host),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_FAREWELL,
+        )
         port = listener.getsockname()[1]
         address = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}/"
         facts = {"address": address, "folder": os.path.abspath(options.input)}
@@ -53,6 +53,8 @@ def _listen(host: str, port: int) -> socket.socket:
     """A socket at the first address of a host that can be had; raises UsageError where there is none."""
     why: Exception = OSError("it has no address")
     try:
+        if not host:
+            raise OSError("a host has a name or an address")
         for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             try:
                 return socket.create_server(address[:2], family=family)

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
@@ -32,7 +33,7 @@ def working(options: argparse.Namespace, what: str) -> Iterator[Callable[[str], 
 
     Gives a function that says from then on something else.
     """
-    messages = [what]
+    messages = deque([what], maxlen=1)
     with silent_libraries(wanted=not options.verbose), _clock(options, messages):
         yield messages.append
 

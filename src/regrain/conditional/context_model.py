@@ -27,7 +27,8 @@ from regrain.entropy.integer import QUALITY_TOP, Product, ScaleBranch, Whole, in
 from regrain.errors import ModelError
 
 __all__ = [
-    "ContextModel", "State", "check_anchors", "checksum", "hyper_size", "hyper_table_ids", "interpolate_gain",
+    "ContextModel", "State", "Symbols", "check_anchors", "checksum", "hyper_size", "hyper_table_ids",
+    "interpolate_gain",
 ]  # fmt: skip
 
 Symbols = NDArray[np.int32]

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from regrain.conditional import dct, grid
 from regrain.conditional.config import HYPER_FACTOR, HYPER_MAX, STRIDE
-from regrain.conditional.context_model import ContextModel, checksum, hyper_table_ids
+from regrain.conditional.context_model import ContextModel, Symbols, checksum, hyper_table_ids
 from regrain.conditional.networks import Image, Networks
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.image import pad_edge, to_signed
 
-__all__ = ["ADDED_MAX", "analysis_transform", "correct_latents", "encode_tiles", "latents_of"]
+__all__ = ["ADDED_MAX", "analysis_transform", "correct_latents", "encode_tiles", "latents_of", "tile_parts"]
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,14 @@ def encode_tiles(model: ContextModel, y: Image, quality: int, tile: int) -> list
 
 
 def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image, quality: int) -> bytes:
+    parts, z_hat, symbols = tile_parts(model, region, y, quality)
+    return coder.encode(parts, checksum(index, z_hat, symbols))
+
+
+def tile_parts(
+    model: ContextModel, region: grid.Region, y: Image, quality: int
+) -> tuple[list[coder.Part], Symbols, Symbols]:
+    """What is coded of a tile's latents y (C, H, W): z's part and one for each step of the coding order; z, symbols."""
     gained = model.gain(quality) * y
     z = model.networks.hyper_analysis(pad_edge(gained, HYPER_FACTOR))
     z_hat = _round(z, HYPER_MAX)
@@ -100,7 +108,7 @@ def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image,
         symbols = _round(gained[step.channels, mask] - mean, SYMBOL_MAX)
         parts.append((symbols.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
         state.update(step, symbols, mean, mask)
-    return coder.encode(parts, checksum(index, z_hat, state.symbols))
+    return parts, z_hat, state.symbols
 
 
 def _round(values: Image, most: int) -> NDArray[np.int32]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regrain.entropy.tables import INT32_MAX, INT32_MIN, Table
 from regrain.errors import Corrupt, UsageError
 
-__all__ = ["Decoder", "Part", "encode"]
+__all__ = ["Decoder", "Part", "encode", "ideal_bits"]
 
 Ids = NDArray[np.integer[Any]]
 Part = tuple[NDArray[np.int32], Ids, Sequence[Table]]
@@ -48,6 +48,26 @@ def encode(parts: Sequence[Part], check: int = 0) -> bytes:
             coder.encode_reverse(slots[run], _model(table.counts))
     words: NDArray[np.uint32] = coder.get_compressed()
     return words.astype("<u4").tobytes().rstrip(b"\0")
+
+
+def ideal_bits(part: Part) -> NDArray[np.float64]:
+    """What an ideal coder takes for each symbol of a part, in bits, (n,); `encode` takes a few bytes more in all.
+
+    >>> from regrain.entropy.tables import Table
+    >>> ideal_bits((np.int32([0, 0, 1]), np.zeros(3, int), [Table(0, np.array([2**15, 2**14, 2**14]))])).tolist()
+    [1.0, 1.0, 2.0]
+    """
+    symbols, ids, tables = part
+    plan = _plan(ids, tables)
+    slots, excess = _slots(symbols, plan)
+    coded = np.empty(slots.size, np.float64)
+    for table, run in plan.runs:
+        coded[run] = table.bits()[slots[run]]
+    more = sum((excess >> 7 * place > 0).astype(int) for place in range(1, ESCAPE_BYTES))
+    coded[slots == plan.size] += 8 * (1 + more)
+    bits = np.empty_like(coded)
+    bits[plan.order] = coded
+    return bits
 
 
 class Decoder:

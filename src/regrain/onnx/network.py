@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from regrain.errors import ModelError, reason
-from regrain.loading import TURN, thread_cap
+from regrain.loading import TURN, thread_cap, thread_count
 from regrain.onnx import wire
 
 __all__ = ["Network", "matrix_product"]
@@ -70,22 +70,13 @@ def matrix_product() -> Network:
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = _threads(), 1
+    options.intra_op_num_threads, options.inter_op_num_threads = thread_count(), 1
     options.log_severity_level = ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ModelError(f"the weights make no network: {reason(error)}") from None
-
-
-def _threads() -> int:
-    """What `threads_at_most` says, or the environment, as to torch, or else all cores that this process may use."""
-    if (cap := thread_cap()) is not None:
-        return cap
-    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return int(said) if said.isdecimal() and int(said) else len(allowed)
 
 
 def _before_fork() -> None:

@@ -17,7 +17,7 @@ from regrain.cli.terminal import escape, say
 from regrain.cli.work import silent_libraries
 from regrain.errors import OutputError, UsageError
 from regrain.options import check_arguments
-from regrain_lab.cli.extra import check_installed
+from regrain_lab.cli.extra import check_folder, check_installed
 
 if TYPE_CHECKING:
     from regrain_lab.evaluation.report import Attachments
@@ -138,9 +138,4 @@ def _folder(options: argparse.Namespace) -> Path:
     results = [folder / name for name in (CSV, HTML, MARKDOWN) if (folder / name).exists()]
     if results and not options.overwrite:
         raise OutputError(f"{results[0]} exists, and --no-overwrite forbids to go on there")
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise OutputError(f"cannot write into {folder}: {nearest} is no folder")
-    if not os.access(nearest, os.W_OK):
-        raise OutputError(f"cannot write into {folder}: permission denied")
-    return folder
+    return check_folder(folder)

@@ -3,19 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from regrain.cli.parser import (
-    Parser,
-    Subparsers,
-    add_max_pixels,
-    add_model,
-    add_overwrite,
-    add_rate,
-    add_realism,
-    command,
-    common,
-)
+from regrain.cli.flags import add_max_pixels, add_rate, add_realism, add_seed
+from regrain.cli.parser import Parser, Subparsers, add_model, add_overwrite, command, common
 from regrain_lab.cli.compare import compare
 from regrain_lab.cli.evaluate import evaluate
+from regrain_lab.cli.explain import SIDE_LEAST, SIDE_MOST, explain
 from regrain_lab.cli.train import distill, train
 
 __all__ = ["add"]
@@ -25,8 +17,8 @@ _DEVICES = "cpu, cuda or cuda:N (default: cuda where there is one)"
 
 
 def add(commands: "Subparsers[Parser]") -> None:
-    """Add compare, train, distill and evaluate to the commands of `regrain`."""
-    for add_command in (_add_compare, _add_train, _add_distill, _add_evaluate):
+    """Add compare, explain, train, distill and evaluate to the commands of `regrain`."""
+    for add_command in (_add_compare, _add_explain, _add_train, _add_distill, _add_evaluate):
         add_command(commands)
 
 
@@ -45,6 +37,21 @@ def _add_compare(commands: "Subparsers[Parser]") -> None:
         help="LPIPS as safetensors, to measure it too (default: $REGRAIN_LPIPS)",
     )
     add_model(parser)
+    add_overwrite(parser)
+
+
+def _add_explain(commands: "Subparsers[Parser]") -> None:
+    what = "Show what noise, a diffusion model and the codec do with a photo: pictures, and a page that holds them."
+    parser = command(commands, "explain", what, explain, None)
+    parser.add_argument("input", metavar="IMAGE", help="a picture in any format that Pillow reads; - is stdin")
+    out = "folder of the pictures and of explanation.html (default: IMAGE with the suffix .explained)"
+    parser.add_argument("output", metavar="FOLDER", nargs="?", help=out)
+    add_rate(parser, default="50")
+    what = f"longer side of the copy that noise is added to, {SIDE_LEAST} to {SIDE_MOST} pixels (default: 256)"
+    parser.add_argument("--size", dest="side", type=int, default=256, metavar="N", help=what)
+    parser.add_argument("--steps", type=int, default=40, metavar="N", help="of the bound, 1 to 1000 (default: 40)")
+    add_seed(parser)
+    add_max_pixels(parser)
     add_overwrite(parser)
 
 

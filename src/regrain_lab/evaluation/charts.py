@@ -1,10 +1,11 @@
 """Rows -> panels of lines -> charts: rate against a metric, and, at one fixed rate, distortion against perception and
 time against quality.
 
-Measured points are solid, published ones are hollow, and a point that misses pictures is crossed. At the fixed rate
-(`curves.comparison_rate`) the ways to decode regrain's files form a path at equal bytes to the byte; every other codec
-is read off its curve (PCHIP over log-rate), and has no point where its curve does not reach that rate. Charts are drawn
-without a display, and repeatably: the same points give the same bytes of SVG with the same version of matplotlib.
+Points of this run are solid, those that are published or measured elsewhere are hollow, and a point that misses
+pictures is crossed. At the fixed rate (`curves.comparison_rate`) the ways to decode regrain's files form a path at
+equal bytes to the byte; every other codec is read off its curve (PCHIP over log-rate), and has no point where its curve
+does not reach that rate. Charts are drawn without a display, and repeatably: the same points give the same bytes of SVG
+with the same version of matplotlib.
 """
 
 import io
@@ -26,7 +27,7 @@ from regrain_lab.evaluation.curves import (
     pictures_with,
     without_single_settings,
 )
-from regrain_lab.evaluation.published import MARK, Published
+from regrain_lab.evaluation.published import ELSEWHERE, MARK, Published
 from regrain_lab.evaluation.table import Row, Series, Timing
 from regrain_lab.evaluation.timing import timing_of
 from regrain_lab.metrics.registry import SCALES
@@ -60,13 +61,15 @@ Point = tuple[float, float]
 class Line:
     """Points (x, y) of one label, in order; points that are not finite are left out.
 
-    `partial` says of each whether pictures are missing, `texts` is written beside each; `joined` draws the line.
+    `partial` says of each whether pictures are missing, `texts` is written beside each; `joined` draws the line, and
+    `marked` a sign at each point.
     """
 
     label: str
     points: Sequence[Point]
     kind: Kind = "other"
     joined: bool = True
+    marked: bool = True
     dashed: bool = False
     partial: Sequence[bool] = ()
     texts: Sequence[str] = ()
@@ -85,7 +88,9 @@ class Panel:
 
 def kind_of(series: Series) -> Kind:
     """How the series is drawn."""
-    return "ours" if learned(series) else "published" if series.codec.endswith(f"({MARK})") else "other"
+    if learned(series):
+        return "ours"
+    return "published" if series.codec.endswith((f"({MARK})", f"({ELSEWHERE})")) else "other"
 
 
 def rate_panel(rows: Sequence[Row], metric: str, published: Sequence[Published]) -> Panel:
@@ -250,7 +255,7 @@ def _draw_line(axes: "Axes", line: Line, colour: str, marker: str) -> None:
         color=colour,
         linestyle=("--" if hollow or line.dashed else "-") if line.joined else "none",
         linewidth=2.2 if ours else 1.2,
-        marker="o" if ours else marker,
+        marker=("o" if ours else marker) if line.marked else "",
         markersize=5,
         markerfacecolor="white" if hollow else colour,
         zorder=3 if ours else 2,

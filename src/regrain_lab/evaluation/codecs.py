@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import regrain
 from regrain import registry
 from regrain.errors import ModelError
+from regrain.loading import thread_count
 from regrain_lab.evaluation.table import DecodeSetting, Series
 
 if TYPE_CHECKING:
@@ -151,12 +152,11 @@ class _TimedModel:
 
 
 def _threads(device: str) -> int:
-    if device != "onnx":
-        import torch
+    if device == "onnx":
+        return thread_count()
+    import torch
 
-        return torch.get_num_threads()
-    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(limit) if limit.isdecimal() and int(limit) else os.cpu_count() or 1
+    return torch.get_num_threads()
 
 
 def _fingerprint(model: registry.Codec, weights: Path | None) -> str:

@@ -1,11 +1,11 @@
-"""Figures that others measured on the Kodak photos, to be drawn as theirs and never as ours.
+"""Figures of the Kodak photos that were not measured in this run, to be drawn as such and never as its own.
 
 A reference folder may hold three tables. `kodak_published.csv` and `perceptual_points.csv` have means over all 24
 photos as papers and repositories print them: (system, steps, bpp, psnr_db, ms_ssim, lpips_alex, dists, source), and the
 second trained_on_lpips in place of steps, the network whose LPIPS the system was trained on. A system that is in both
 is taken from there, with more digits. `kodak_measured.csv` has rows a photo (codec, setting, image, bytes, bpp, psnr,
 ms_ssim, lpips_alex, lpips_squeeze); of it those codecs are taken that no package brings, since the others are measured
-here.
+here. Nobody published it: the project measured it elsewhere, and its rows say so.
 """
 
 import csv
@@ -16,10 +16,11 @@ from typing import NamedTuple, TypeVar
 from regrain.errors import UsageError
 from regrain_lab.evaluation.table import Row
 
-__all__ = ["MARK", "Published", "measured_rows", "published_points"]
+__all__ = ["ELSEWHERE", "MARK", "Published", "measured_rows", "published_points"]
 
 T = TypeVar("T")
 MARK = "published"
+ELSEWHERE = "measured elsewhere"
 _NETWORKS = {"alex": "AlexNet", "squeeze": "SqueezeNet", "vgg": "VGG16"}
 _TRAINED_ON = {"HiFiC": "alex"}
 """The network of systems that are in the table without that column."""
@@ -82,7 +83,7 @@ def _row(line: dict[str, str]) -> Row | None:
         return None
     return Row(
         image=line["image"],
-        codec=f"{_FROM_NO_PACKAGE[name]} ({MARK})",
+        codec=f"{_FROM_NO_PACKAGE[name]} ({ELSEWHERE})",
         version=name,
         options=options,
         setting=line["setting"],

@@ -115,7 +115,7 @@ def test_times_that_were_taken_alone_come_first():
 
 
 def test_a_codec_without_times_is_not_in_their_chart():
-    rows = baseline() + baseline("VVC (published)", encode_s=None, decode_s=None)
+    rows = baseline() + baseline("VVC (measured elsewhere)", encode_s=None, decode_s=None)
     assert [line.label for line in time_panels(rows, "psnr", comparison_rate(rows))[0].lines] == ["JPEG"]
 
 

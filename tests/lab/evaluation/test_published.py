@@ -68,7 +68,7 @@ def test_for_other_pictures_and_for_crops_there_are_none(folder, images):
 
 def test_rows_of_a_codec_from_no_package_are_taken_for_our_pictures(folder):
     (row,) = measured_rows(folder, {"kodim01.png": 768 * 512})
-    assert (row.codec, row.version, row.options) == ("VVC (published)", "vvenc", "medium 4:2:0")
+    assert (row.codec, row.version, row.options) == ("VVC (measured elsewhere)", "vvenc", "medium 4:2:0")
     assert (row.bytes, row.setting, row.machine) == (3903, "47", "")
     assert row.metrics["psnr"] == 24.04127
     assert "lpips_squeeze" not in measured_rows(folder, {"kodim02.png": 768 * 512})[0].metrics

@@ -1,0 +1,106 @@
+"""Pictures from noise alone: the prior of the progressive method, without any file.
+
+    x_1 ~ N(0, 1)    x_0 = denoise(x_t, t)    x_s = a step of the sampler towards x_0    ...    picture = x_0
+
+(Ho et al. 2020, https://arxiv.org/abs/2006.11239, algorithm 2, and the other rules of `diffusion.sampler`.)
+Invariant: the k-th picture of a seed is the first one of seed + k, however many are drawn.
+"""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain import memory, registry
+from regrain.bitstream import Header, Method
+from regrain.diffusion import noise, sampler
+from regrain.diffusion.schedule import REACH, Schedule, get
+from regrain.diffusion.unconditional_config import STRIDE
+from regrain.errors import UsageError
+from regrain.image import to_bytes
+from regrain.options import DecodeOptions
+from regrain.progressive.reverse_process import Denoiser, Image, estimate
+
+if TYPE_CHECKING:
+    from regrain.registry import Codec
+
+__all__ = ["SEEDS", "draw", "prior_of"]
+
+SEEDS = 2**64
+
+
+def draw(
+    count: int,
+    size: tuple[int, int],
+    options: DecodeOptions,
+    *,
+    schedule: str = "log-linear",
+    model: "Codec | str | os.PathLike[str] | None" = None,
+    device: str | None = None,
+    max_memory: int | None = None,
+    step_done: Callable[[int], None] = lambda done: None,
+) -> NDArray[np.uint8]:
+    """`count` pictures, uint8 (count, height, width, 3), of `size` (width, height), from `options.seed` on.
+
+    Of the options seed, steps, eta and sampler count. `step_done` is told how many steps of all pictures are done.
+    Raises UsageError for weights of another method or a schedule without a name, LimitError above `max_memory`.
+    """
+    if not isinstance(options.steps, int):
+        raise UsageError("steps is 'auto'; allowed is a whole number from 1 to 1000")
+    width, height = size
+    levels = get(schedule)
+    header = Header(width, height, 0, bytes(4), Method.PROGRESSIVE)
+    given = registry.resolve_model(model, device)
+    torch = registry.needs_torch(given, device)
+    held = 9 * count * width * height  # as they are, as a sheet, and while that is made
+    memory.check("sampling", header, steps=options.steps, limit=max_memory, torch=torch, beside=held)
+    denoiser, pixels, done = prior_of(given, device), np.empty((count, height, width, 3), np.uint8), 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        step_done(done)
+
+    with registry.torch_defaults():
+        for index in range(count):
+            seed = (options.seed + index) % SEEDS
+            pixels[index] = to_bytes(_picture(denoiser, size, levels, options, seed, advance), grey=False)
+    return pixels
+
+
+def prior_of(model: "Codec | None" = None, device: str | None = None) -> Denoiser:
+    """The denoiser of weights of the progressive method, the package's by default. Raises UsageError for others."""
+    from regrain.progressive.codec import ProgressiveModel
+
+    prior = registry.model_for(model, Method.PROGRESSIVE, device)
+    if not isinstance(prior, ProgressiveModel):
+        raise UsageError(f"the weights are for {prior.method.name.lower()}; only those for progressive draw samples")
+    return prior.denoiser
+
+
+def _picture(
+    denoiser: Denoiser,
+    size: tuple[int, int],
+    schedule: Schedule,
+    options: DecodeOptions,
+    seed: int,
+    advance: Callable[[], None],
+) -> Image:
+    """One picture (3, height, width)."""
+    width, height = size
+    rows, columns = (-(-side // STRIDE) * STRIDE for side in (height, width))
+
+    def normal(step: int) -> Image:
+        return noise.normal(seed, step, 0, 0, rows, columns)
+
+    def denoise(x_t: Image, t: float) -> Image:
+        advance()
+        return estimate(denoiser, x_t, min(max(schedule.log_snr_at(t), -REACH), REACH))
+
+    steps = options.steps if isinstance(options.steps, int) else 1
+    x_0 = sampler.sample(
+        denoise, normal(0), schedule, steps=steps, eta=options.step_noise, noise=normal, order=options.order
+    )
+    return x_0[:, :height, :width]
