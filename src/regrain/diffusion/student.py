@@ -3,9 +3,9 @@
     weight = prior's weight + scale difference,    difference an integer from -127 to 127, a scale an output channel
 
 Names are those of the prior's tensors under PREFIX; scales have `SCALE` behind. Vectors stand there whole, in float16,
-and what is as the prior has it does not. Columns that the prior has not count as 0 there. What a file names, its fingerprint, is that of the prior alone, so
-that a student may come, change or go, and every file stays decodable. Invariant: `restore` of `differences` is the
-student but for half a scale in each weight.
+and what is as the prior has it does not. Columns that the prior has not count as 0 there. What a file names, its
+fingerprint, is that of the prior alone, so that a student may come, change or go, and every file stays decodable.
+Invariant: `restore` of `differences` is the student but for half a scale in each weight.
 """
 
 from typing import Any, Final
