@@ -259,6 +259,8 @@ input("quality").addEventListener("change", () => void run(encode));
 for (const id of ["realism", "steps", "seed"]) input(id).addEventListener("change", () => void run(decode));
 element("again").addEventListener("click", () => {
   input("seed").value = String((Number(input("seed").value) || 0) + 1);
+  const steps = element<HTMLSelectElement>("steps");
+  if (steps.value === "1") steps.value = "2"; // one step has one picture, whatever the seed
   void run(decode);
 });
 for (const id of ["left", "right", "mode"]) element(id).addEventListener("change", drawPictures);
