@@ -30,7 +30,7 @@ MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--r
 FLAGS = {
     "encode": "--quality --target-size --target-bpp --method --max-pixels --max-memory",
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
-    "--max-size --partial --max-pixels --max-memory",
+    "--repair --repair-strength --max-size --partial --max-pixels --max-memory",
     "inspect": "",
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
     "explain": "--quality --target-size --target-bpp --size --steps --seed --max-pixels",
@@ -169,10 +169,22 @@ def test_encode_flags_reach_the_codec(photo, codec, flags, wanted):
 def test_decode_flags_reach_the_codec(photo, codec):
     assert main(["encode", "photo.png"]) == 0
     knobs = ["--steps", "4", "--realism", "0.5", "--eta", "1", "--seed", "9", "--init-noise", "0.25"]
-    knobs += ["--region", "0,0,4,4", "--sampler", "ddim", "--realism-map", "mask.png"]
+    knobs += [
+        "--region",
+        "0,0,4,4",
+        "--sampler",
+        "ddim",
+        "--realism-map",
+        "mask.png",
+        "--repair",
+        "both",
+        "--repair-strength",
+        "2",
+    ]
     assert main(["decode", "photo.rgn", "back.png", *knobs, "--max-memory", "2Gi"]) == 0
     wanted = {"steps": 4, "realism": 0.5, "eta": 1, "seed": 9, "init_noise": 0.25, "max_memory": 2**31}
     wanted |= {"region": (0, 0, 4, 4), "max_size": None, "sampler": "ddim", "realism_map": "mask.png"}
+    wanted |= {"repair": "both", "repair_strength": 2}
     assert codec.calls[-1] == wanted | {"model": None, "device": None}
 
 

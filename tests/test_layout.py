@@ -25,6 +25,7 @@ LAYERS = [
     {"files", "memory", "options", "onnx"},
     {"conditional", "progressive", "palette"},
     {"registry"},
+    {"restoration"},
     {"codec", "samples"},
     {"workers"},
     {"types"},

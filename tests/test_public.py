@@ -40,6 +40,7 @@ RETURNS = {
     "inspect": regrain.Info,
     "deviation_map": np.ndarray,
     "sample": np.ndarray,
+    "repair": Image.Image,
 }
 SIGNATURES = {
     "encode": {
@@ -67,6 +68,19 @@ SIGNATURES = {
         "partial": False,
         "region": None,
         "max_size": None,
+        "repair": None,
+        "repair_strength": None,
+        "model": None,
+        "device": None,
+        "max_pixels": 250_000_000,
+        "max_memory": None,
+    },
+    "repair": {
+        "image": inspect.Parameter.empty,
+        "strength": 1.0,
+        "steps": 1,
+        "eta": 0.0,
+        "seed": 0,
         "model": None,
         "device": None,
         "max_pixels": 250_000_000,

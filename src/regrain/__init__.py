@@ -43,7 +43,7 @@ else:
 __all__ = [
     "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "LimitError", "Model", "ModelError",
     "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion", "UsageError",
-    "__version__", "decode", "deviation_map", "encode", "inspect", "load", "sample",
+    "__version__", "decode", "deviation_map", "encode", "inspect", "load", "repair", "sample",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -107,6 +107,8 @@ def decode(
     partial: bool = False,
     region: "tuple[int, int, int, int] | None" = None,
     max_size: int | None = None,
+    repair: "types.Repaired | None" = None,
+    repair_strength: float | None = None,
     model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -126,8 +128,10 @@ def decode(
     `partial` decodes what is whole of a damaged file. `region` (left, top, width, height) gives this part of the
     picture, equal to a crop of the whole to one level; the default method decodes no more than it needs, the others all
     of it. `max_size` fits the picture into a square of so many pixels; in the default method, where an eighth of it is
-    no smaller, it comes from the latents alone, faithful and in a fraction of the time. `max_memory`, `model` and
-    `device` are as in `encode`.
+    no smaller, it comes from the latents alone, faithful and in a fraction of the time. In the palette method `repair`
+    says what is denoised in so many steps, "latent" (None too), "image" or "both", and `repair_strength` in [0, 4]
+    (None: 0.5) how much of the error is taken to be noise, which realism scales. `max_memory`, `model` and `device` are
+    as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -174,6 +178,45 @@ def deviation_map(
         return pixels
 
     return codec.deviation_map(pixels_of, count, first)
+
+
+def repair(
+    image: "types.Picturelike",
+    *,
+    strength: float = 1.0,
+    steps: int = 1,
+    eta: float = 0.0,
+    seed: int = 0,
+    model: "types.Model | str | os.PathLike[str] | None" = None,
+    device: str | None = None,
+    max_pixels: int = 250_000_000,
+    max_memory: int | None = None,
+) -> "types.Image":
+    """A picture, whatever `encode` takes, with less of what compression or noise did to it, as a Pillow image.
+
+    It is taken as x_t of the progressive method's diffusion model at the noise level of its error, which a JPEG's
+    quantisation tables tell, and else its own noise and blocks, and denoised from there. One of `steps` (1 to 1000) is
+    the estimate of least squared error, more draw what that leaves smooth, and `eta` adds noise of the `seed` in each
+    step after the first. `strength` in [0, 4] multiplies the deviation of the error; 0 changes nothing. What a JPEG
+    says of its brightness stays: no coefficient moves by more than half its step. Alpha and metadata stay, too.
+    `model`, `device` and the limits are as in `encode`.
+
+    Raises UsageError for a value out of range, ImageError, LimitError, ModelError as `encode`.
+
+    >>> import numpy, regrain
+    >>> regrain.repair(numpy.zeros((24, 32, 3), numpy.uint8)).size
+    (32, 24)
+    """
+    knobs = check_options(("strength", "steps", "eta", "seed", "model", "device", "max_pixels", "max_memory"), locals())
+    if not isinstance(count := knobs.pop("steps"), int):
+        raise UsageError(f"steps is {steps!r}; allowed is a whole number from 1 to 1000")
+    from regrain.image import read
+    from regrain.restoration.denoise import Repair
+    from regrain.restoration.picture import repair_picture
+
+    how = Repair(knobs.pop("strength"), count, knobs.pop("eta"), knobs.pop("seed"))
+    picture = read(image, max_pixels=knobs.pop("max_pixels"))
+    return repair_picture(picture, how, **knobs)[0].to_pillow()
 
 
 def inspect(data: str | os.PathLike[str] | bytes | BinaryIO) -> "types.Info":

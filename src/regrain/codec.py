@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from regrain import bitstream, memory, registry
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
-from regrain.options import Box, DecodeOptions, Sampler
+from regrain.options import Box, DecodeOptions, Repaired, Sampler
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,6 +168,8 @@ def decode(
     partial: bool = False,
     region: Box | None = None,
     max_size: int | None = None,
+    repair: Repaired | None = None,
+    repair_strength: float | None = None,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -181,15 +183,15 @@ def decode(
     picture.
     """
     header = bitstream.read_header(data)
+    if (repair, repair_strength) != (None, None) and header.method is not bitstream.Method.PALETTE:
+        raise UsageError(f"repair is for the palette method; the file is {header.method.name.lower()}")
     reduction = _reduction(header, max_size)
-    if region is not None:
-        _check_region(region, header)
+    _check_region(region or (0, 0, header.width, header.height), header)
     bitstream.check_pixels(header, max_pixels, partial=partial)
-    most = STEPS[-1] if isinstance(steps, Budget) else steps or 1
     memory.check(
         "decoding",
         memory.decoded_part(header, region),
-        steps=most,
+        steps=STEPS[-1] if isinstance(steps, Budget) else steps or 1,
         limit=max_memory,
         torch=registry.needs_torch(model, device),
         second_order=sampler == "second-order",
@@ -199,19 +201,24 @@ def decode(
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
-    wanted = header.fingerprint
-    given = registry.resolve_model(model, device, wanted)
+    given = registry.resolve_model(model, device, header.fingerprint)
     if given:
-        _check_fingerprint(wanted, given.fingerprint)
+        _check_fingerprint(header.fingerprint, given.fingerprint)
     from regrain.image import Metadata, Picture, shrink
 
     mask = None if realism_map is None else _realism_map(realism_map, header, max_pixels)
-    model = registry.model_for(given, header.method, device, wanted)
-    alpha = _alpha(stream, partial=partial)
+    model = registry.model_for(given, header.method, device, header.fingerprint)
     options = DecodeOptions(steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
+    strength = options.repair_strength if repair_strength is None else repair_strength
+    options = replace(options, repair=repair or "latent", repair_strength=strength)
+    alpha = _alpha(stream, options)
     with registry.torch_defaults():
-        pixels = model.decode(stream, options)
-    alpha = None if alpha is None else options.cut(alpha)
+        if options.repair == "latent":
+            pixels = model.decode(stream, options)
+        else:
+            from regrain.restoration.picture import decode_repaired
+
+            pixels = decode_repaired(model, stream, options, device)
     picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
     return picture if max_size is None else shrink(picture, max_size)
 
@@ -271,13 +278,13 @@ def _check_region(region: Box, header: bitstream.Header) -> None:
         )
 
 
-def _alpha(stream: bitstream.Stream, *, partial: bool) -> "NDArray[np.uint8] | None":
-    """The alpha plane (height, width), or None where the file has none or, if `partial`, has lost it."""
+def _alpha(stream: bitstream.Stream, options: DecodeOptions) -> "NDArray[np.uint8] | None":
+    """The alpha plane of the part that the options name, None where the file has none or, if partial, has lost it."""
     from regrain.image import decode_alpha
 
-    with suppress(*(Corrupt,) if partial else ()):
+    with suppress(*(Corrupt,) if options.partial else ()):
         if stream.alpha is not None:
-            return decode_alpha(stream.alpha, stream.header.height, stream.header.width)
+            return options.cut(decode_alpha(stream.alpha, stream.header.height, stream.header.width))
     return None
 
 

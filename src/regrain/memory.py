@@ -14,7 +14,10 @@ from pathlib import Path
 from regrain.bitstream import Header, Method
 from regrain.errors import LimitError
 
-__all__ = ["CONTEXTS_MOST", "allowance", "check", "decoded_part", "map_bytes", "need", "whole_planes"]
+__all__ = [
+    "CONTEXTS_MOST", "allowance", "check", "check_bytes", "decoded_part", "map_bytes", "need", "repair_need",
+    "whole_planes",
+]  # fmt: skip
 
 LIBRARIES = {True: 420_000_000, False: 230_000_000}
 """Interpreter, libraries and weights: with torch, and with ONNX Runtime alone. A picture of 96 x 80 pixels is decoded
@@ -54,11 +57,16 @@ def check(
     `beside` are bytes that are held beside what `need` counts.
     """
     wanted = need(header, steps, torch=torch, second_order=second_order) + beside
+    taken = f" in {steps} steps" if steps > 1 else ""
+    check_bytes(f"{work} {header.width} x {header.height}{taken}", wanted, limit)
+
+
+def check_bytes(work: str, wanted: int, limit: int | None = None) -> None:
+    """Raise LimitError if `work` that may take so many bytes takes more than `limit` (None: `allowance()`)."""
     allowed = allowance() if limit is None else limit
     if wanted > allowed:
-        taken = f" in {steps} steps" if steps > 1 else ""
         raise LimitError(
-            f"{work} {header.width} x {header.height}{taken} needs about {_format_bytes(wanted)} of memory, "
+            f"{work} needs about {_format_bytes(wanted)} of memory, "
             f"allowed are {_format_bytes(allowed)}, see --max-memory"
         )
 
@@ -107,6 +115,11 @@ def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bo
         + bytes_a_value * values
         + SYMBOL_BYTES * 256 * min(squares, (header.tile // 16) ** 2)
     )
+
+
+def repair_need(width: int, height: int, *, alpha: bool, torch: bool) -> int:
+    """Bytes to repair a picture: tiles run alone, so that a picture is held as bytes alone, before and after."""
+    return LIBRARIES[torch] + WINDOW_BYTES * WINDOW + 2 * width * height * (3 + alpha)
 
 
 def allowance(root: Path = Path("/")) -> int:

@@ -27,10 +27,12 @@ __all__ = [
     "METHODS",
     "RANGES",
     "RATES",
+    "REPAIRED",
     "SAMPLERS",
     "SCHEDULES",
     "STRIPPED",
     "DecodeOptions",
+    "Repaired",
     "Sampler",
     "check_arguments",
     "check_blocks",
@@ -47,6 +49,9 @@ SCHEDULES = ("log-linear", "cosine", "linear")
 Sampler = Literal["ddim", "ancestral", "second-order"]
 SAMPLERS: tuple[Sampler, ...] = ("ddim", "ancestral", "second-order")
 """DDIM with its eta (Song et al. 2021), DDPM's ancestral steps (Ho et al. 2020), DPM-Solver++(2M) (Lu et al. 2022)."""
+Repaired = Literal["latent", "image", "both"]
+REPAIRED: tuple[Repaired, ...] = ("latent", "image", "both")
+"""What of a palette file is denoised: its latents, the picture that they decode to, or one after the other."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class DecodeOptions:
     `sampler` is the rule of a step: second-order steps and ancestral ones take no eta.
     `realism_map`, uint8 (height, width), scales realism by place: 0 is the faithful picture, 255 the sample.
     `partial` decodes what is whole of a damaged file. `region` is a box (left, top, width, height) within the picture,
-    None all of it, and `reduction` 8 or 16 gives the means of squares of so many pixels.
+    None all of it, and `reduction` 8 or 16 gives the means of squares of so many pixels. `repair` says what is repaired
+    of a palette file, and `repair_strength` how much, in [0, 4].
     """
 
     steps: "int | Budget" = 1
@@ -70,6 +76,8 @@ class DecodeOptions:
     partial: bool = False
     region: "Box | None" = None
     reduction: int = 1
+    repair: Repaired = "latent"
+    repair_strength: float = 0.5
 
     @property
     def step_noise(self) -> float:
@@ -95,7 +103,7 @@ ENCODING = (
 """What `encode` takes, in `regrain`, in `Encoder` and in Pillow's `save`."""
 DECODING = (
     "steps", "budget", "realism", "eta", "seed", "init_noise", "sampler", "realism_map", "partial", "region",
-    "max_size", "model", "device", "max_pixels", "max_memory",
+    "max_size", "repair", "repair_strength", "model", "device", "max_pixels", "max_memory",
 )  # fmt: skip
 """What `decode` takes, in `regrain`, in Pillow's `load` and, but for the map of realism, in `Decoder`."""
 METHODS = ("conditional", "progressive", "palette")
@@ -117,6 +125,8 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "seeds": (2, 1000, int),
     "count": (1, 10_000, int),
     "init_noise": (0, 1, float),
+    "repair_strength": (0, 4, float),
+    "strength": (0, 4, float),
     "max_size": (1, 2**31, int),
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
@@ -126,6 +136,7 @@ RATES = ("quality", "target_size", "target_bpp")
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
+    "repair": (lambda value: isinstance(value, str) and value in REPAIRED, f"are {', '.join(REPAIRED)}"),
     "schedule": (lambda value: isinstance(value, str) and value in SCHEDULES, f"are {', '.join(SCHEDULES)}"),
     "size": (lambda value: _is_size(value), f"are two whole numbers from 1 to {SIDE_MOST}: width, height"),
     "realism_map": (lambda value: True, "is a grey picture of the size of the decoded one"),
@@ -140,7 +151,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = {
     *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",
-    "threads",
+    "repair", "repair_strength", "threads",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ So `import regrain` stays light, and `typing.get_type_hints` works on every publ
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Pixels", "Sampler"]
+__all__ = ["Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Pixels", "Repaired", "Sampler"]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from regrain.codec import Info
     from regrain.image import Picturelike
-    from regrain.options import Sampler
+    from regrain.options import Repaired, Sampler
     from regrain.registry import Codec as Model
     from regrain.workers import Decoder, Encoder
 
@@ -31,6 +31,7 @@ else:
         "Model": ("regrain.registry", "Codec"),
         "Picturelike": ("regrain.image", "Picturelike"),
         "Pixels": ("numpy", "ndarray"),
+        "Repaired": ("regrain.options", "Repaired"),
         "Sampler": ("regrain.options", "Sampler"),
     }
 

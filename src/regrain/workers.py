@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from regrain.image import Picture, Picturelike
-    from regrain.options import Sampler
+    from regrain.options import Repaired, Sampler
 
     Batch = Mapping[str, Sequence[object]]
     Filelike = str | os.PathLike[str] | bytes | BinaryIO
@@ -192,6 +192,8 @@ class Decoder(_Worker):
         partial: bool = False,
         region: tuple[int, int, int, int] | None = None,
         max_size: int | None = None,
+        repair: "Repaired | None" = None,
+        repair_strength: float | None = None,
         model: str | os.PathLike[str] | None = None,
         device: str | None = None,
         max_pixels: int = 250_000_000,

@@ -24,7 +24,7 @@ class Shrink:
 
 def repair(denoiser, latents, channel, strength=1.0, **options):
     """The whole repair, where nothing else is said."""
-    return decode.repair(denoiser, latents, channel, DecodeOptions(**options), strength)
+    return decode.repair(denoiser, latents, channel, DecodeOptions(**options, repair_strength=strength))
 
 
 def broken(error, deviation=1.0, size=200):

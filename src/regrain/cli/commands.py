@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
     from regrain.registry import Codec
 
-_KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map")
+_KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map", "repair", "repair_strength")
 _DECODING = ("steps", "partial", "region", "max_size", "device", "max_pixels", "max_memory")
 
 __all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights"]

@@ -24,6 +24,7 @@ from regrain.cli.flags import (
     size,
     whole_number,
 )
+from regrain.cli.repair import add_decoded_repair, add_repair, repair
 from regrain.cli.sampling import pair, sample
 from regrain.cli.serve import serve
 from regrain.cli.terminal import say
@@ -70,6 +71,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "encode": _add_encode,
         "decode": _add_decode,
         "inspect": _add_inspect,
+        "repair": _add_repair,
         "sample": _add_sample,
         "serve": _add_serve,
     }
@@ -180,6 +182,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     drawing.add_argument("--map", metavar="PICTURE", help=what)
     what = "seeds for --map, 2 to 1000 (default: 8)"
     drawing.add_argument("--map-seeds", type=int, default=8, metavar="N", help=what)
+    add_decoded_repair(drawing)
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")
     part.add_argument("--max-size", metavar="N", type=size, help="fit into N x N pixels; quick where N is small")
@@ -194,6 +197,18 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
 def _add_inspect(commands: "Subparsers[Parser]") -> None:
     parser = command(commands, "inspect", "Say what a .rgn file holds, without decoding it.", inspect, None)
     parser.add_argument("input", metavar="FILE", help="a .rgn file; - is stdin")
+
+
+def _add_repair(commands: "Subparsers[Parser]") -> None:
+    parser = command(commands, "repair", "Write a picture with less of what compression or noise did to it.", repair)
+    parser.add_argument("input", metavar="IN", help="a picture in any format that Pillow reads, or its URL; - is stdin")
+    what = "default: IN with the suffix .repaired.png; - is stdout (PNG)"
+    parser.add_argument("output", metavar="OUT", nargs="?", help=what)
+    add_repair(parser)
+    add_limits(parser)
+    add_model(parser)
+    add_overwrite(parser)
+    add_metadata(parser)
 
 
 def _add_sample(commands: "Subparsers[Parser]") -> None:

@@ -12,16 +12,18 @@ and 1/8 of the resolution, dense 3x3 convolutions, no attention, no norm over sp
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from regrain import configuration, torch_checkpoint
+from regrain import checkpoint, configuration, torch_checkpoint
 from regrain.checkpoint import Arrays
+from regrain.diffusion import student
 from regrain.diffusion.parametrize import Prediction, to_x0
-from regrain.diffusion.schedule import LOG_SNR_MAX
+from regrain.diffusion.schedule import LOG_SNR_MAX, REACH
 from regrain.diffusion.unconditional_config import HALO, KIND, STRIDE, PriorConfig
 from regrain.errors import ModelError, UsageError
 from regrain.layers import Array, Embedding, PixelNorm, Upsample, conv, film_stack, modulate, on_arrays
@@ -38,7 +40,7 @@ class Prior(nn.Module):
         self.config = config
         half, quarter, eighth = config.widths
         stacks = [(*shape, config.embedding) for shape in zip(config.widths, config.depths, strict=True)]
-        self.embed = Embedding(1, config.embedding)
+        self.embed = Embedding(1 + config.leaps, config.embedding)
         values = config.channels * config.patch**2
         self.patch = nn.PixelUnshuffle(config.patch)
         self.enter = conv(values, half)
@@ -59,22 +61,29 @@ class Prior(nn.Module):
         """What `forward` returns."""
         return cast(Prediction, self.config.prediction)
 
-    def forward(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
-        """x_t (B, 3, H, W), sides multiples of 4 patches; log_snr (B,), within +-20 -> the prediction (B, 3, H, W)."""
-        return self.with_fraction(x_t, log_snr)[0]
+    def forward(self, x_t: Tensor, log_snr: Tensor, leap: Tensor | None = None) -> Tensor:
+        """x_t (B, 3, H, W), sides multiples of 4 patches; log_snr (B,), within +-20 -> the prediction (B, 3, H, W).
 
-    def with_fraction(self, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+        `leap` (B,), for a network that takes leaps, is how far the step goes in log-SNR (None: no way, which is what
+        other networks predict); the prediction is then what one DDIM step needs to arrive where many would.
+        """
+        return self.with_fraction(x_t, log_snr, leap)[0]
+
+    def with_fraction(self, x_t: Tensor, log_snr: Tensor, leap: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The prediction and nu, (B, 3, H, W) both, arguments as `forward` has them.
 
         nu is for any step from log_snr on. It is 0.5 untrained and not held within [0, 1]; 0 if it is not learned.
         """
-        out = self._network(x_t, log_snr)
+        out = self._network(x_t, log_snr, leap)
         channels = self.config.channels
         nu = (1 + out[:, channels:]) / 2 if self.config.learned_variance else out.new_zeros(()).expand_as(out)
         return out[:, :channels], nu
 
-    def _network(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
-        embedding = self.embed(0.5 + log_snr[:, None] / (2 * LOG_SNR_MAX))
+    def _network(self, x_t: Tensor, log_snr: Tensor, leap: Tensor | None) -> Tensor:
+        scalars = [0.5 + log_snr / (2 * LOG_SNR_MAX)]
+        if self.config.leaps:
+            scalars.append(log_snr.new_zeros(()).expand_as(log_snr) if leap is None else (leap / REACH).clamp(max=1))
+        embedding = self.embed(torch.stack(scalars, 1))
         at2 = modulate(self.down2, self.enter(self.patch(x_t)), embedding)
         at4 = modulate(self.down4, self.norm(self.to4(nn.functional.silu(at2))), embedding)
         h = modulate(self.blocks8, self.norm(self.to8(nn.functional.silu(at4))), embedding)
@@ -83,9 +92,9 @@ class Prior(nn.Module):
         out: Tensor = self.shuffle(self.leave(nn.functional.silu(self.norm(h))))
         return out
 
-    def denoise(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
+    def denoise(self, x_t: Tensor, log_snr: Tensor, leap: Tensor | None = None) -> Tensor:
         """The estimate of x_0 (B, 3, H, W), not clamped; arguments as `forward` has them."""
-        return to_x0(self.prediction, self(x_t, log_snr), x_t, *levels(log_snr))
+        return to_x0(self.prediction, self(x_t, log_snr, leap), x_t, *levels(log_snr))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -94,7 +103,8 @@ class Prior(nn.Module):
         if metadata.get("kind") != KIND:
             raise ModelError(f"{path}: not weights of an unconditional prior")
         try:
-            return cls.filled(PriorConfig.from_dict(metadata.get("config")), tensors)
+            own = {name: tensor for name, tensor in tensors.items() if not name.startswith(student.PREFIX)}
+            return cls.filled(PriorConfig.from_dict(metadata.get("config")), own)
         except (ModelError, UsageError) as error:
             raise ModelError(f"{path}: not weights of this prior: {error}") from None
 
@@ -102,6 +112,17 @@ class Prior(nn.Module):
     def filled(cls, config: PriorConfig, tensors: Mapping[str, Tensor]) -> Self:
         """The prior of a configuration and its tensors. Raises ModelError where they do not fit it."""
         return torch_checkpoint.network(lambda: cls(config), tensors, layers=configuration.depth(config))
+
+    @classmethod
+    def load_pair(cls, path: Path) -> tuple[Self, Self | None]:
+        """The prior of a weights file and its student for few steps, if it has one. Raises ModelError as `load`."""
+        prior = cls.load(path)
+        arrays, _ = checkpoint.load(path)
+        restored = student.restore(arrays)
+        if restored is None:
+            return prior, None
+        tensors = {name: torch.from_numpy(array) for name, array in restored.items()}
+        return prior, cls.filled(replace(prior.config, leaps=True), tensors)
 
 
 class TorchDenoiser:
@@ -117,9 +138,17 @@ class TorchDenoiser:
         tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
         return cls(Prior.filled(config, tensors), device)
 
-    def denoise(self, x_t: Array, log_snr: float) -> Array:
-        """The estimate of x_0 (C, H, W), not clamped, from x_t (C, H, W), whose sides are multiples of 4 patches."""
-        return on_arrays(lambda batch: self.prior.denoise(batch, batch.new_full((1,), log_snr)), self.device)(x_t)
+    def denoise(self, x_t: Array, log_snr: float, leap: float = 0.0) -> Array:
+        """The estimate of x_0 (C, H, W), not clamped, from x_t (C, H, W), whose sides are multiples of 4 patches.
+
+        `leap` is how far a network that takes leaps goes in log-SNR.
+        """
+
+        def estimate(batch: Tensor) -> Tensor:
+            level, length = (batch.new_full((1,), value) for value in (log_snr, leap))
+            return self.prior.denoise(batch, level, length)
+
+        return on_arrays(estimate, self.device)(x_t)
 
 
 def levels(log_snr: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from regrain.diffusion.schedule import LogLinear, Schedule
+from regrain.diffusion.schedule import REACH, LogLinear, Schedule
 from regrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["ancestral_step", "ddim_step", "descend", "posterior", "sample", "second_order", "time_grid"]
+__all__ = ["ancestral_step", "ddim_step", "descend", "leap_length", "posterior", "sample", "second_order", "time_grid"]
 
 Image = TypeVar("Image", "NDArray[np.float32]", "Tensor")
 
@@ -163,6 +163,18 @@ def descend(
     grid = {levels.time(level): level for level in (first + way * k / steps for k in range(steps))}
     x_t = _follow(lambda x, t: denoise(x, grid[t]), x_t, tuple(grid), levels, eta, noise, order)
     return denoise(x_t, grid[min(grid)])
+
+
+def leap_length(log_snr: float, way: tuple[float, float], steps: int) -> float:
+    """How far the step of `descend` from this log-SNR goes, for a network that takes leaps.
+
+    `way` and `steps` are those of `descend`. The last step goes to the picture itself, for which REACH stands.
+
+    >>> [leap_length(log_snr, (0.0, 8.0), 2) for log_snr in (0.0, 4.0)]
+    [4.0, 10.0]
+    """
+    length = max(0.0, way[1] - way[0]) / steps
+    return length if log_snr < way[1] - 1.5 * length else REACH
 
 
 def _follow(

@@ -19,7 +19,7 @@ SIDE: Final = 4
 HALO: Final = 64
 """Pixels around a window beyond which nothing that matters comes in."""
 KIND: Final = "prior"
-_AT_FIRST: Final = {"prediction": "v", "learned_variance": False, "channels": 3, "patch": 2}
+_AT_FIRST: Final = {"prediction": "v", "learned_variance": False, "channels": 3, "patch": 2, "leaps": False}
 """What weights are whose configuration is from before these names."""
 
 
@@ -38,6 +38,8 @@ class PriorConfig:
     learned_variance: bool = False
     channels: int = 3
     patch: int = 2
+    leaps: bool = False
+    """Whether the network is told how far a step goes, as one that is distilled for few steps must be."""
 
     def __post_init__(self) -> None:
         """Refuse, with UsageError, a prediction that does not exist."""

@@ -8,6 +8,8 @@ nothing is clipped in silence: a value that does not round into the range is an 
 
 import io
 import logging
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,21 @@ def from_pillow(image: Image.Image, name: str = "picture") -> Picture:
     metadata = metadata_of(image, unread, grey=planes.shape[2] < 3, name=name)
     if space_of(metadata.icc) == GREY and planes.shape[2] >= 3:
         planes = np.delete(planes, (1, 2), axis=2)  # all three are equal, or the profile had been left out
-    return _split(planes, metadata)
+    return replace(_split(planes, metadata), luma_steps=_luma_steps(image))
+
+
+def _luma_steps(image: Image.Image) -> npt.NDArray[np.float32] | None:
+    """The quantisation table of the first component of a JPEG, where that is brightness, natural order; None else."""
+    if (
+        image.format not in ("JPEG", "MPO")
+        or image.mode not in ("L", "RGB")
+        or not image.info.get("adobe_transform", 1)
+    ):
+        return None
+    with suppress(AttributeError, LookupError, TypeError, ValueError):
+        table = image.quantization[image.layer[0][3]]  # type: ignore[attr-defined]
+        return np.array(table, np.float32).reshape(8, 8).clip(1, 65535)
+    return None
 
 
 def _planes(image: Image.Image, rawmode: str, key: tuple[int, ...] | None, name: str) -> U8:

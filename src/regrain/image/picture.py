@@ -43,6 +43,8 @@ class Picture:
     pixels: U8
     alpha: U8 | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    luma_steps: npt.NDArray[np.float32] | None = None
+    """Where it comes of a JPEG, the quantisation steps of its brightness, (8, 8), 1 or more."""
 
     def __post_init__(self) -> None:
         """Hold the types and shapes above."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regrain.configuration import check_depth
 from regrain.diffusion.parametrize import Prediction, to_x0
-from regrain.diffusion.schedule import LOG_SNR_MAX, levels_at
+from regrain.diffusion.schedule import LOG_SNR_MAX, REACH, levels_at
 from regrain.diffusion.unconditional_config import PriorConfig
 from regrain.onnx import blocks
 from regrain.onnx.graph import Graph, Weights
@@ -32,13 +32,15 @@ class Denoiser:
         self.config, self._network = config, graph(config, weights)
 
     @np.errstate(all="ignore")
-    def denoise(self, x_t: Image, log_snr: float) -> Image:
+    def denoise(self, x_t: Image, log_snr: float, leap: float = 0.0) -> Image:
         """The estimate of x_0 (C, H, W), not clamped, from x_t (C, H, W), whose sides are multiples of 4 patches.
 
-        `log_snr` is log(alpha_t^2 / sigma_t^2), within +-20 (what lies beyond counts as the nearest of them). Broken
-        weights give infinity or NaN without a warning of NumPy's.
+        `leap` is how far a network that takes leaps goes in log-SNR. `log_snr` is log(alpha_t^2 / sigma_t^2), within
+        +-20 (what lies beyond counts as the nearest of them). Broken weights give infinity or NaN without a warning of
+        NumPy's.
         """
-        (output,) = self._network(x_t, np.full((1, 1, 1), 0.5 + log_snr / (2 * LOG_SNR_MAX), np.float32))
+        scalars = [0.5 + log_snr / (2 * LOG_SNR_MAX), min(leap / REACH, 1.0)][: 1 + self.config.leaps]
+        (output,) = self._network(x_t, np.array(scalars, np.float32)[:, None, None])
         image = output[: self.config.channels]
         return to_x0(cast(Prediction, self.config.prediction), image, x_t, *levels_at(log_snr))
 
@@ -46,11 +48,13 @@ class Denoiser:
 def graph(config: PriorConfig, weights: Weights) -> Network:
     """x_t (C, H, W), the level (1, 1, 1) in [0, 1] -> the prediction (C, H, W); (2 C, H, W) where nu is learned, too.
 
+    A network that takes leaps has the leap, in [0, 1], behind the level: (2, 1, 1).
+
     Raises ModelError for weights of another configuration.
     """
     (half, quarter, eighth), values = config.widths, config.channels * config.patch**2
     net = Graph(weights, "x_t", "level")
-    vector = blocks.embedding(net, "level", "embed", 1, config.embedding), config.embedding
+    vector = blocks.embedding(net, "level", "embed", 1 + config.leaps, config.embedding), config.embedding
 
     def run(stack: str, x: str, level: int) -> str:
         for number in range(config.depths[level]):

@@ -6,13 +6,12 @@ What quantisation has done to latents is undone by denoising them:
 
     latents = gain (z + r eps) = gain sqrt(1 + r^2) z_t,    log_snr = -2 ln r,    z_0 = descend(denoise, z_t)
 
-The sender tells gain and r, so the noise level is matched and not guessed; realism takes a part of r.
+The sender tells gain and r, so the noise level is matched and not guessed; strength and realism take a part of r.
 """
 
 import math
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +32,7 @@ SIDE = 64
 """Of the squares of latents that are decoded at once."""
 LOST = 128
 """The level of lost latents: 0, nearly."""
-STRENGTH: Final = 0.5
-"""Of the repair at realism 1: at full strength pictures are smoother, and no nearer to the original."""
-LOG_SNR_LAST: Final = 7.0
+LOG_SNR_LAST = 7.0
 """Where there is nothing to repair, and where steps lead to."""
 REPAIR_SIDE, REPAIR_HALO = 128, 32
 """Of the squares in which latents are denoised, and how much of their surroundings is seen."""
@@ -71,7 +68,7 @@ def reconstruct(
     top, left = (MARGIN * space.stride * (side == 1) for side in latents.shape[1:])
     latents = latents.repeat(2 * MARGIN + 1, 1) if top else latents
     latents = latents.repeat(2 * MARGIN + 1, 2) if left else latents
-    if denoiser is not None:
+    if denoiser is not None and options.repair != "image":
         latents = repair(denoiser, latents, channel, options)
     whole = apply_in_windows(
         lambda part: to_bytes(space.decode(part), grey).transpose(2, 0, 1),
@@ -80,11 +77,12 @@ def reconstruct(
     return np.ascontiguousarray(whole[:, top : top + size[0], left : left + size[1]].transpose(1, 2, 0))
 
 
-def repair(
-    denoiser: LatentDenoiser, latents: Image, channel: Channel, options: DecodeOptions, strength: float = STRENGTH
-) -> Image:
-    """Latents (C, h, w) as they came through `channel`, repaired; one step is the estimate of least square error."""
-    r = strength * options.realism * channel.error
+def repair(denoiser: LatentDenoiser, latents: Image, channel: Channel, options: DecodeOptions) -> Image:
+    """Latents (C, h, w) as they came through `channel`, repaired; one step is the estimate of least square error.
+
+    At full strength pictures are smoother than at half of it, which is the default, and no nearer to the original.
+    """
+    r = options.repair_strength * options.realism * channel.error
     if r <= math.exp(-LOG_SNR_LAST / 2):
         return latents
 

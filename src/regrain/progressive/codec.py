@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from regrain import checkpoint
 from regrain.bitstream import Method, Stream, step_count
 from regrain.checkpoint import Arrays
+from regrain.diffusion.student import restore, without_student
 from regrain.diffusion.unconditional_config import KIND, STRIDE, PriorConfig
 from regrain.errors import Corrupt, ModelError, UsageError
 from regrain.options import DecodeOptions
 from regrain.progressive.decode import receive, reconstruct
 from regrain.progressive.encode import stream as encoded_steps
-from regrain.progressive.reverse_process import Denoiser
+from regrain.progressive.reverse_process import Denoiser, Student
 
 __all__ = ["Prepared", "ProgressiveModel"]
 
@@ -43,12 +44,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class ProgressiveModel:
-    """Weights ready for use, as `regrain.load` returns them; the fingerprint, 4 bytes, covers all of them.
+    """Weights ready for use, as `regrain.load` returns them; the fingerprint, 4 bytes, covers all but the student.
 
-    `device` is "onnx" or the name of one of torch's devices.
+    The `student` is the denoiser of few steps, None where the weights have none. `device` is "onnx" or the name of one
+    of torch's devices.
     """
 
     denoiser: Denoiser
+    student: Student | None
     recipe: str
     fingerprint: bytes
     device: str
@@ -67,12 +70,19 @@ class ProgressiveModel:
         arrays, about = checkpoint.load(path)
         if about.get("kind") != KIND:
             raise ModelError(f"{path}: not weights of an unconditional prior")
+        own = without_student(arrays)
         try:
-            denoiser = _denoiser(PriorConfig.from_dict(about.get("config")), arrays, device or "onnx")
-            denoiser.denoise(np.zeros((3, STRIDE, STRIDE), np.float32), 0.0)
+            config, small = PriorConfig.from_dict(about.get("config")), np.zeros((3, STRIDE, STRIDE), np.float32)
+            networks = [_network(config, own, device or "onnx")]
+            restored = restore(arrays)
+            if restored is not None:
+                networks.append(_network(replace(config, leaps=True), restored, device or "onnx"))
+            for network in networks:
+                network.denoise(small, 0.0)
         except (ModelError, UsageError) as error:
             raise ModelError(f"{path}: not weights of this prior: {error}") from None
-        return cls(denoiser, checkpoint.text(about, "recipe"), checkpoint.fingerprint(arrays), device or "onnx")
+        named = checkpoint.text(about, "recipe"), checkpoint.fingerprint(own), device or "onnx"
+        return cls(networks[0], networks[1] if restored else None, *named)
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Begin to encode. pixels (H, W, 1 or 3); tile in pixels."""
@@ -93,10 +103,11 @@ class ProgressiveModel:
         if received < len(stream.tiles):
             log.warning("latents: %d of %d steps are whole and decoded", received, len(stream.tiles))
         final = options if options.realism else replace(options, steps=1)
-        return options.cut(reconstruct(self.denoiser, x_t, received, size, final, grey=header.grey))
+        pixels = reconstruct(self.denoiser, x_t, received, size, final, grey=header.grey, student=self.student)
+        return options.cut(pixels)
 
 
-def _denoiser(config: PriorConfig, arrays: Arrays, device: str) -> Denoiser:
+def _network(config: PriorConfig, arrays: Arrays, device: str) -> Student:
     """The network on ONNX Runtime, or on a device of torch's. Raises ModelError where the arrays do not fit."""
     if device == "onnx":
         from regrain.onnx import unconditional

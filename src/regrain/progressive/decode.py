@@ -19,7 +19,7 @@ from regrain.image import to_bytes
 from regrain.options import DecodeOptions
 from regrain.progressive import reverse_process
 from regrain.progressive.payload import unpack
-from regrain.progressive.reverse_process import LOG_SNR, Denoiser, Image, estimate
+from regrain.progressive.reverse_process import LOG_SNR, Denoiser, Image, Student, estimate, for_steps
 from regrain.tiles import places
 
 __all__ = ["receive", "reconstruct"]
@@ -53,18 +53,22 @@ def receive(
 
 
 def reconstruct(
-    denoiser: Denoiser, x_t: Image, received: int, size: tuple[int, int], options: DecodeOptions, *, grey: bool
-) -> NDArray[np.uint8]:
+    denoiser: Denoiser, x_t: Image, received: int, size: tuple[int, int], options: DecodeOptions, *, grey: bool,
+    student: Student | None = None,
+) -> NDArray[np.uint8]:  # fmt: skip
     """The picture, uint8 (*size, 1 or 3), from x_t after `received` steps, 1 or more, by DDIM steps.
 
     One step gives the estimate of x_0: the least squared error. More steps draw the detail that the stream has not
     sent, along the probability flow (eta 0, DiffC-F of Theis et al. 2022) or by ancestral sampling (eta 1, DiffC-A).
+    Few steps along the flow are the student's, where the weights have one.
     """
 
     def fresh(number: int) -> Image:
         return noise.normal(options.seed, FINAL_NOISE + number, 0, 0, *x_t.shape[1:])
 
     log_snrs = reverse_process.steps(received)[-1].log_snr_after, LOG_SNR[1]
+    if isinstance(options.steps, int) and options.step_noise == 0 and options.order == 1:
+        denoiser = for_steps(denoiser, student, log_snrs, options.steps)
     count, denoise = choose_steps(options.steps, functools.partial(estimate, denoiser), x_t, log_snrs[0])
     x_0 = descend(denoise, x_t, log_snrs, steps=count, eta=options.step_noise, noise=fresh, order=options.order)
     return to_bytes(x_0[:, : size[0], : size[1]], grey)

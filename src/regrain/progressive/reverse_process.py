@@ -20,13 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regrain.bitstream import MOST_STEPS
-from regrain.diffusion.sampler import posterior
+from regrain.diffusion.sampler import leap_length, posterior
 from regrain.diffusion.schedule import LogLinear
 from regrain.diffusion.unconditional_config import HALO
 from regrain.progressive.reverse_channel_coding import Message, receive
 from regrain.tiles import Place, apply_in_windows
 
-__all__ = ["LOG_SNR", "SCHEDULE", "SEED", "Denoiser", "Image", "Step", "estimate", "reverse_step", "steps"]
+__all__ = [
+    "LOG_SNR", "SCHEDULE", "SEED", "Denoiser", "Image", "Leaping", "Step", "Student", "estimate", "for_steps",
+    "reverse_step", "steps",
+]  # fmt: skip
 
 Image = NDArray[np.float32]
 SEED: Final = 0
@@ -37,6 +40,8 @@ LOG_SNR: Final = (-4.0, 7.0)
 """Log-SNR after the first step and after the last."""
 EARLY: Final = 2
 """The steps of 1 after the first step, which have little to send; the other steps are even."""
+STUDENT_STEPS: Final = (2, 16)
+"""The fewest and the most steps that a student takes. One step stays the prior's: the least squared error."""
 WINDOW: Final = 512
 """Side of the squares in which the network runs, in pixels."""
 
@@ -46,6 +51,32 @@ class Denoiser(Protocol):
 
     def denoise(self, x_t: Image, log_snr: float) -> Image:
         """The estimate of x_0 from x_t at a log-SNR, both (3, H, W), multiples of 8; not clamped."""
+
+
+class Student(Protocol):
+    """A network that was distilled for few steps, on ONNX Runtime or on torch."""
+
+    def denoise(self, x_t: Image, log_snr: float, leap: float = 0.0) -> Image:
+        """The x_0 by which one DDIM step that goes so far arrives where many would; as `Denoiser.denoise` else."""
+
+
+@dataclass(frozen=True)
+class Leaping:
+    """A student as a denoiser of `sampler.descend` with this way and so many steps."""
+
+    student: Student
+    way: tuple[float, float]
+    steps: int
+
+    def denoise(self, x_t: Image, log_snr: float) -> Image:
+        """What the step from this log-SNR needs."""
+        return self.student.denoise(x_t, log_snr, leap_length(log_snr, self.way, self.steps))
+
+
+def for_steps(denoiser: Denoiser, student: Student | None, way: tuple[float, float], steps: int) -> Denoiser:
+    """The network for so many deterministic steps of first order along a way: the student where they are few."""
+    few = student is not None and STUDENT_STEPS[0] <= steps <= STUDENT_STEPS[1]
+    return Leaping(student, way, steps) if student is not None and few else denoiser
 
 
 @dataclass(frozen=True)

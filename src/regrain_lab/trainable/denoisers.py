@@ -6,8 +6,9 @@ bias; w = 0 changes nothing in a student that has not learned. Tests hold both.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -17,12 +18,14 @@ from regrain import torch_checkpoint
 from regrain.conditional.torch_backend import TorchNetworks
 from regrain.conditional.transform import build_sampler, sampler_state
 from regrain.diffusion import parametrize, schedule
+from regrain.diffusion.prior import Prior
+from regrain.diffusion.student import differences, without_student
 from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.layers import Embedding, FilmBlock
 from regrain_lab.trainable.discriminator import Discriminator
 from regrain_lab.trainable.frozen import FrozenCodec
 
-__all__ = ["GuidanceEmbedding", "Sampler", "Student", "initial_sampler"]
+__all__ = ["GuidanceEmbedding", "Sampler", "Student", "initial_sampler", "widened", "with_student"]
 
 
 class GuidanceEmbedding(nn.Module):
@@ -120,3 +123,21 @@ def initial_sampler(networks: TorchNetworks) -> SamplingDenoiser:
     entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
     sampler.load_state_dict(sampler_state(networks.denoiser.state_dict(), sampler) | entry)
     return sampler.to(networks.target)
+
+
+@torch.no_grad()
+def widened(prior: Prior) -> Prior:
+    """A prior that takes leaps and, untrained, heeds none: it estimates what the given one does, to the bit."""
+    with torch.random.fork_rng(devices=[]):
+        student, name = Prior(replace(prior.config, leaps=True)), "embed.mlp.0.weight"
+    state, weight = dict(prior.state_dict()), prior.state_dict()[name]
+    state[name] = torch.cat([weight, weight.new_zeros(len(weight), Embedding.FREQUENCIES)], 1)
+    student.load_state_dict(state)
+    return student
+
+
+def with_student(tensors: Mapping[str, Tensor], student: Prior) -> dict[str, Tensor]:
+    """The tensors of a prior's file, to the bit, with this student in 8 bits in the place of another, if any."""
+    own = without_student({name: tensor.numpy() for name, tensor in tensors.items()})
+    packed = differences(own, {name: tensor.cpu().numpy() for name, tensor in student.state_dict().items()})
+    return {name: torch.from_numpy(array) for name, array in (own | packed).items()}

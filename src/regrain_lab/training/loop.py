@@ -29,7 +29,7 @@ from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.graph import GraphedLoss
 from regrain_lab.training.journal import Journal, Lines
 from regrain_lab.training.losses.codec import SplitLoss, StageWeights
-from regrain_lab.training.recipe import TEACHER_RESETS, Recipe, Stage, read_recipe
+from regrain_lab.training.recipe import STUDENTS, TEACHER_RESETS, Recipe, Stage, read_recipe
 from regrain_lab.training.state import State
 from regrain_lab.training.stopping import held_signals
 from regrain_lab.training.tasks import Task, task_for
@@ -76,8 +76,8 @@ def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> 
     Raises UsageError for what is wrong in the recipe or its data, and what `train` raises.
     """
     recipe = read_recipe(recipe_path)
-    if recipe.trains == "student":
-        raise UsageError(f"{recipe_path}: trains is 'student'; regrain distill runs this recipe")
+    if recipe.trains in STUDENTS:
+        raise UsageError(f"{recipe_path}: trains is {recipe.trains!r}; regrain distill runs this recipe")
     return train(recipe, out or recipe.path(recipe.out) / recipe.name, quiet=quiet)
 
 

@@ -24,7 +24,9 @@ __all__ = ["METHODS", "TEACHER_RESETS", "DataConfig", "DistillConfig", "LossConf
 
 PIXELS_MAX: Final = 2**27
 """In one step, over all processes."""
-TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "sampler")
+TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "prior-student", "sampler")
+STUDENTS: Final = ("student", "prior-student")
+"""What `regrain distill` trains."""
 GRAPHED: Final = ("codec", "student")
 METHODS: Final = ("none", "direct", "progressive", "consistency", "guided")
 TEACHER_RESETS: Final = ("progressive", "guided")
@@ -166,7 +168,7 @@ class Recipe:
     trains: str = "codec"
     """What the recipe trains: "codec", whose networks [model] shapes; "prior", which [prior] shapes; the palette
     codec's "autoencoder", which [autoencoder] shapes, and "latent-prior", again of [prior], over its latents; a
-    "student" or a "sampler", which [distill] starts from a weights file."""
+    "student" or a "sampler", which [distill] starts from a weights file, and so, from a prior's, a "prior-student"."""
     model: ModelConfig = field(default_factory=ModelConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -211,7 +213,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe. Raises UsageError naming its file, all files it extends, and the first thing wrong."""
     tables, where = values.tables(path)
     recipe = replace(configuration.read(Recipe, tables, where, values.RANGES), folder=path.resolve().parent)
-    if recipe.trains == "student":
+    if recipe.trains in STUDENTS:
         stages = (replace(stage, method=stage.method or recipe.distill.method) for stage in recipe.stage)
         recipe = replace(recipe, stage=tuple(stages))
     try:
@@ -247,12 +249,14 @@ def _check(recipe: Recipe) -> None:
          f"name is {name!r}; the name of a folder is allowed, up to 200 bytes"),
         (trains == "prior" and recipe.prior.channels != 3,
          f"prior: channels is {recipe.prior.channels}; pictures have 3"),
-        (distills and trains not in ("student", "sampler"),
+        (distills and trains not in (*STUDENTS, "sampler"),
          '[distill] and a stage\'s method are of recipes with trains = "student" alone'),
+        (trains == "prior-student" and any(stage.method != "progressive" for stage in recipe.stage),
+         'the student of a prior learns by the method "progressive" alone'),
     )  # fmt: skip
     for stage in recipe.stage:
         _check_stage(recipe, stage)
-    if trains == "student":
+    if trains in STUDENTS:
         _check_order(recipe.distill, recipe.stage)
 
 
@@ -260,7 +264,7 @@ def _check_stage(recipe: Recipe, stage: Stage) -> None:
     # A prior halves its pictures twice behind its patches; latents are at 1/8.
     unit = 4 * recipe.prior.patch * {"prior": 1, "latent-prior": 8}.get(recipe.trains, 0)
     crop, perceptual, steps = stage.crop, max(stage.perceptual), stage.sampling_steps
-    if student := recipe.trains == "student":
+    if student := recipe.trains in STUDENTS:
         _check_choice("method", stage.method, METHODS)
     ramps = [name for name in ("rate", "perceptual", "structure") if len(set(getattr(stage, name))) > 1]
     _refuse(

@@ -8,6 +8,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.resources import as_file
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regrain import torch_checkpoint
-from regrain.bitstream import MOST_STEPS
+from regrain import registry, torch_checkpoint
+from regrain.bitstream import MOST_STEPS, Method
 from regrain.conditional.config import ModelConfig
 from regrain.diffusion.prior import KIND, Prior
 from regrain.diffusion.unet import Denoiser
@@ -27,12 +28,13 @@ from regrain.palette.codec import PaletteModel
 from regrain.progressive import reverse_process
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec, freeze, latent_fingerprint, thaw
-from regrain_lab.trainable.denoisers import Sampler, Student
+from regrain_lab.trainable.denoisers import Sampler, Student, widened, with_student
 from regrain_lab.trainable.frozen import FrozenCodec, with_network
 from regrain_lab.training import validation
 from regrain_lab.training.losses.autoencoder import AutoencoderLoss
 from regrain_lab.training.losses.codec import CodecLoss
 from regrain_lab.training.losses.distillation import Distillation, DistillationLoss
+from regrain_lab.training.losses.leaps import LeapLoss
 from regrain_lab.training.losses.prior import LatentLoss, PriorLoss
 from regrain_lab.training.losses.sampler import SamplerLoss
 from regrain_lab.training.losses.texture import STAGES, TextureDistances
@@ -248,6 +250,29 @@ def _student(recipe: Recipe, device: torch.device) -> Task:
     )
 
 
+def _prior_student(recipe: Recipe, device: torch.device) -> Task:
+    """A prior for few steps, in the file of the prior that teaches it, whose own tensors stay to the bit.
+
+    Kernels stay, too: how far a step goes, and what that changes, is in the embedding and in how it modulates blocks.
+    """
+    with as_file(registry.shipped_weights(Method.PROGRESSIVE)) as shipped:
+        path = recipe.teacher or shipped
+        tensors, metadata = torch_checkpoint.load(path)
+        prior, former = Prior.load_pair(path)
+    student = _placed((former or widened(prior)).train(), device)
+    for name, parameter in student.named_parameters():
+        parameter.requires_grad_(name.startswith("embed.") or ".film." in name)
+    teacher, lpips = copy.deepcopy(student).requires_grad_(False), load_lpips(recipe, device)
+
+    def export() -> Export:
+        return with_student(tensors, student), metadata | {"student": {"recipe": recipe.name}}
+
+    def validate(pictures: Tensor) -> list[Row]:
+        return validation.finishes_by_steps(student, pictures, lpips)
+
+    return Task(student, LeapLoss(student, teacher), validate, export, ("loss", "squares"), teacher)
+
+
 def _sampler(recipe: Recipe, device: torch.device) -> Task:
     """A sampling denoiser behind latents that stay as they are; all else of the file that it starts from stays too."""
     origin, lpips, config = FrozenCodec.load(recipe.teacher, device), load_lpips(recipe, device), recipe.loss
@@ -272,5 +297,5 @@ def _sampler(recipe: Recipe, device: torch.device) -> Task:
 
 _TASKS: Final[dict[str, Callable[[Recipe, torch.device], Task]]] = {
     "codec": _codec, "prior": _prior, "autoencoder": _autoencoder, "latent-prior": _latent_prior, "student": _student,
-    "sampler": _sampler,
+    "prior-student": _prior_student, "sampler": _sampler,
 }  # fmt: skip

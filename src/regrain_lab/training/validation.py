@@ -26,8 +26,8 @@ from regrain_lab.training.losses.prior import EPS_GAINS, prediction_error
 from regrain_lab.training.losses.sampler import LEVELS
 
 __all__ = [
-    "Row", "by_latent_noise", "by_noise_level", "by_quality", "by_steps", "latent_moments", "sampler_by_steps",
-    "steps_table",
+    "Row", "by_latent_noise", "by_noise_level", "by_quality", "by_steps", "finishes_by_steps", "latent_moments",
+    "sampler_by_steps", "steps_table",
 ]  # fmt: skip
 
 BATCH: Final = 8
@@ -36,6 +36,9 @@ QUALITY: Final = 28
 """The quality of rows by steps."""
 STEPS: Final = (1, 2, 4, 8, 16, 32)
 SAMPLER_STEPS: Final = (1, 2, 4, 8, 16)
+FINISH_STEPS: Final = (4, 8, 64)
+FINISH: Final = (0.0, 7.0)
+"""From the log-SNR of a stream of half its steps, about, to the last one of all."""
 NOISE_LEVELS: Final = 20
 LATENT_NOISES: Final = (0.0, 0.125, 0.25, 0.5)
 """Deviations of the noise on latents of unit variance."""
@@ -161,6 +164,34 @@ def by_steps(
     means = _means(measure, pictures.contiguous(memory_format=torch.channels_last))
     rows = zip(counts, means[::2], means[1::2], strict=True)
     return [Row("steps", steps, {"psnr": psnr(error), "lpips": distance}) for steps, error, distance in rows]
+
+
+def finishes_by_steps(
+    prior: Prior, pictures: Tensor, lpips: Lpips | None, counts: Sequence[int] = FINISH_STEPS
+) -> list[Row]:
+    """PSNR and LPIPS of pictures (N, 3, H, W) that DDIM steps finish along FINISH, as in a cut stream.
+
+    A prior that takes leaps is told how far each step goes.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def measure(x: Tensor) -> Iterator[Tensor]:
+        alpha, sigma = schedule.levels_at(FINISH[0])
+        x_t = alpha * x + sigma * torch.randn(x.shape, generator=generator).to(x)
+        for steps in counts:
+            x_hat = sampler.descend(partial(_leap, prior, FINISH, steps), x_t, FINISH, steps=steps)
+            yield from (_squared_error(x_hat, x), _lpips(lpips, x_hat, x))
+
+    means = _means(measure, pictures.contiguous(memory_format=torch.channels_last))
+    rows = zip(counts, means[::2], means[1::2], strict=True)
+    return [Row("steps", steps, {"psnr": psnr(error), "lpips": distance}) for steps, error, distance in rows]
+
+
+def _leap(prior: Prior, way: tuple[float, float], steps: int, x_t: Tensor, log_snr: float) -> Tensor:
+    """The estimate of x_0 of one step of so many, as a decoder takes it; a student is told how far the step goes."""
+    leap = sampler.leap_length(log_snr, way, steps)
+    level, length = (x_t.new_full((len(x_t),), value) for value in (log_snr, leap))
+    return prior.denoise(x_t, level, length).clamp(-1, 1)
 
 
 def sampler_by_steps(

@@ -1,0 +1,100 @@
+"""What the student of a prior is taught, as mathematics."""
+
+import pytest
+import torch
+
+from regrain.diffusion import sampler
+from regrain.diffusion.prior import Prior, PriorConfig, levels
+from regrain.diffusion.schedule import REACH, LogLinear
+from regrain_lab.trainable.denoisers import widened
+from regrain_lab.training.losses.codec import StageWeights
+from regrain_lab.training.losses.leaps import FINEST, LAST, LeapLoss, Leaps, draw_leaps, leap_target
+
+CPU, LEVELS = torch.device("cpu"), LogLinear()
+PLAIN = StageWeights(1.0, 1.0, 0.0, freeze_latents=False, sampling_steps=4)
+
+
+@pytest.fixture
+def teacher():
+    torch.manual_seed(0)
+    prior = Prior(PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8))
+    for parameter in prior.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return widened(prior).requires_grad_(False)
+
+
+def crops(count=4):
+    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@pytest.mark.parametrize(("log_snr", "length"), [(-9.0, 5.0), (-1.0, 2.5), (3.0, 0.625)])
+def test_a_step_by_the_target_arrives_where_two_of_the_teacher_do(teacher, log_snr, length):
+    x_t, one = crops(2), torch.ones(2)
+    target = leap_target(teacher, x_t, Leaps(log_snr * one, length * one, one < 0))
+
+    def denoise(x_t, level):
+        return teacher.denoise(x_t, torch.full((2,), level), torch.full((2,), length / 2)).clamp(-1, 1)
+
+    t, middle, s = (LEVELS.time(log_snr + part * length) for part in (0, 0.5, 1))
+    x_m = sampler.ddim_step(x_t, denoise(x_t, log_snr), t, middle, LEVELS)
+    x_s = sampler.ddim_step(x_m, denoise(x_m, log_snr + length / 2), middle, s, LEVELS)
+    torch.testing.assert_close(sampler.ddim_step(x_t, target, t, s, LEVELS), x_s, rtol=1e-4, atol=1e-5)
+
+
+def test_the_last_target_is_the_teachers_last_estimate(teacher):
+    x_t, one = crops(2), torch.ones(2)
+    target = leap_target(teacher, x_t, Leaps(5 * one, 2 * one, one > 0))
+
+    def denoise(x_t, level):
+        leap = sampler.leap_length(level, (5.0, 7.0), 2)
+        return teacher.denoise(x_t, torch.full((2,), level), torch.full((2,), leap)).clamp(-1, 1)
+
+    torch.testing.assert_close(target, sampler.descend(denoise, x_t, (5.0, 7.0), steps=2))
+
+
+@pytest.mark.parametrize("steps", [4, 8, FINEST])
+def test_draws_stand_on_grids_of_so_many_steps_or_finer(steps):
+    torch.manual_seed(2)
+    leaps = draw_leaps(4000, steps, CPU)
+    end = torch.where(leaps.last, leaps.log_snr + leaps.length, LAST)
+    assert ((end - LAST).abs().minimum((end - REACH).abs()) < 1e-3).all()
+    assert float(leaps.length.max()) == pytest.approx(2 * REACH / steps)
+    assert float(leaps.length.min()) < 11 / steps
+    assert (leaps.log_snr >= -REACH).all()
+    assert (leaps.log_snr + leaps.length <= REACH + 1e-4).all()
+    assert torch.equal(leaps.leap == REACH, leaps.last)
+    whole = (leaps.length - 2 * REACH / steps).abs() < 1e-5
+    assert 0.2 < float(whole.float().mean()) < (0.55 if steps == FINEST else 0.4)
+
+
+def test_a_student_that_is_right_has_no_loss_and_another_one_has(teacher):
+    class Right(Prior):
+        """Says the target itself."""
+
+        def denoise(self, x_t, log_snr, leap=None):
+            return self.answer
+
+    right, x = Right(teacher.config), crops()
+    torch.manual_seed(3)
+    leaps = draw_leaps(len(x), 4, CPU)
+    alpha, sigma = levels(leaps.log_snr)
+    x_t = alpha * x + sigma * torch.randn_like(x)
+    right.answer = leap_target(teacher, x_t, leaps)
+    torch.manual_seed(3)
+    assert float(LeapLoss(right, teacher)(x, PLAIN)["loss"]) == 0
+    right.answer = right.answer + 0.1
+    torch.manual_seed(3)
+    scalars = LeapLoss(right, teacher)(x, PLAIN)
+    assert float(scalars["squares"]) == pytest.approx(0.01, rel=1e-3)
+    assert float(scalars["loss"]) == pytest.approx(0.01 * float(leaps.log_snr.exp().clamp(min=1).mean()), rel=1e-3)
+
+
+def test_gradients_reach_the_student_alone(teacher):
+    student = widened(
+        teacher if not teacher.config.leaps else Prior(PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8))
+    )
+    loss = LeapLoss(student, teacher)
+    loss(crops(), PLAIN)["loss"].backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in student.parameters())
+    assert set(loss.parameters()) == set(student.parameters())
