@@ -1,7 +1,7 @@
 # make demo: set up the codec alone, encode and decode a photo.   make test: set up everything, run the tests.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint docs site site-docs site-how wheel clean distclean
+.PHONY: help demo test lint docs site site-docs site-how site-web wheel clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,7 @@ help:
 	@echo "make test-many   the tests of buckets, clusters and loaders        (installs Ray, moto and others first)"
 	@echo "make lint   ruff and mypy;  make clean | distclean"
 	@echo "make docs   share/: the man page and the completions of shells, from the parser of the flags"
-	@echo "make site   site/: the documentation and its interactive pages;  regrain serve site   shows them"
+	@echo "make site   site/: the codec as a page, documentation, interactive pages;  regrain serve site   shows them"
 	@echo "make wheel   the source distribution and the wheel, into dist/"
 	@echo "make bench   time and memory (some twenty minutes);  experiments/NAME/run.sh   each measurement of its own"
 	@echo "make results   results/0.1/RESULTS.md: every codec that is installed, by every metric (hours; resumable)"
@@ -115,8 +115,10 @@ lint: $(VENV)/.dev-stamp
 docs: $(VENV)/.demo-stamp
 	$(PY) scripts/manual.py
 
-# The site, of parts that need nothing of each other: the documentation, and how it works as an interactive page.
-site: site-docs site-how
+# The site, of parts that need nothing of each other: the documentation, how it works as an interactive page, and the
+# page that encodes and decodes.
+site: site-docs site-how site-web
+	$(PY) scripts/links.py site
 
 $(VENV)/.docs-stamp: pyproject.toml | $(BIN)/pip
 	$(PIP) -e '.[docs,serve,torch]'
@@ -125,17 +127,26 @@ $(VENV)/.docs-stamp: pyproject.toml | $(BIN)/pip
 site-docs: $(VENV)/.docs-stamp
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
 	$(PY) scripts/links.py
-	$(PY) scripts/links.py site
+	$(PY) scripts/links.py site/docs
 
 site-how: $(VENV)/.docs-stamp
 	$(PY) scripts/how_it_works.py
+
+# The codec in the browser. It needs Node 20 or later and npm, which fetches what web/package-lock.json names.
+site-web: $(VENV)/.demo-stamp web/node_modules/.package-lock.json
+	$(PY) scripts/web.py
+	cd web && node build.mjs --site ../site
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@command -v npm >/dev/null || { echo "make site-web: needs Node 20 or later, and npm" >&2; exit 1; }
+	cd web && npm ci
 
 wheel: $(VENV)/.dev-stamp
 	$(PY) -m build
 	$(PY) -m twine check --strict dist/*
 
 clean:
-	rm -rf build dist site demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist site web/dist web/dist-test web/model demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

@@ -37,7 +37,7 @@ REFERENCE = {
 }
 """Modules with a page of their own, and what its title says of them."""
 GUIDE = ["docs/how-it-works.md", "docs/batch.md", "docs/FORMAT.md", "docs/NOTATION.md"]
-WEIGHTS = ["docs/MODEL_CARD.md", "docs/FAILURES.md", "docs/LOG.md"]
+WEIGHTS = ["docs/MODEL_CARD.md", "docs/FAILURES.md", "docs/SEEDS.md", "docs/LOG.md"]
 PROJECT = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/README.md", "benchmarks/README.md"]
 INTERACTIVE = "docs/how-it-works.md"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

@@ -4,7 +4,7 @@
  *     jobs      {"isolated": true, "options": {...}, "flags": [...], "jobs": [{"kind", ...}, ...]}
  *     results   {"jobs": [{"value"} or {"error": {"name", "message"}}, "ms"], "requests": [[path, bytes], ...]}
  *
- * Bytes travel as base64. SITE is a folder that `build.mjs --site` has made. CHROMIUM names the browser.
+ * Bytes travel as base64, seeds as text. SITE is a folder that `build.mjs --site` has made. CHROMIUM names the browser.
  */
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
@@ -22,12 +22,12 @@ const HARNESS = `<!doctype html><title>harness</title><script type="module">
 export async function serve(folder, isolated) {
   const requests = [];
   const server = createServer(async (request, response) => {
-    const path = normalize(new URL(request.url, "http://x").pathname);
+    const path = normalize(new URL(request.url, "http://x").pathname).replace(/\/$/, "/index.html");
     try {
-      const body = path === "/harness" ? HARNESS : await readFile(join(folder, path === "/" ? "index.html" : path));
+      const body = path === "/harness" ? HARNESS : await readFile(join(folder, path));
       requests.push([path, body.length]);
       const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
-      response.writeHead(200, { "Content-Type": TYPES[extname(path)] ?? (path === "/harness" ? "text/html" : "application/octet-stream"), ...(isolated && isolation) });
+      response.writeHead(200, { "Content-Type": path === "/harness" ? "text/html" : (TYPES[extname(path)] ?? "application/octet-stream"), ...(isolated && isolation) });
       response.end(body);
     } catch {
       requests.push([path, 0]);
@@ -67,6 +67,7 @@ async function perform({ options, jobs }) {
     const start = performance.now();
     try {
       let value;
+      if (job.options?.seed) job.options.seed = BigInt(job.options.seed);
       if (job.kind === "symbols") value = await codec.symbols(bytesOf(job.bytes));
       if (job.kind === "decode") value = await codec.decode(bytesOf(job.bytes), job.options, told);
       if (job.kind === "inspect") value = inspect(bytesOf(job.bytes));

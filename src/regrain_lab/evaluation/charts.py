@@ -48,7 +48,7 @@ _OURS = ("#c1121f", "#e07a1f", "#8d0b5f", "#d4a017", "#7a1f1f", "#ff6f91")
 _OTHERS = ("#1f77b4", "#2ca02c", "#17becf", "#7f7f7f", "#4b3fae", "#0b6e4f", "#9ab0c4", "#243b53", "#8fbc2b", "#5c6f7b")
 _MARKERS = "sD^vP*<>hXd"
 _WIDTH, _HEIGHT = 6.4, 4.6
-_LEGEND = 2.6
+_LEGEND, _LEGEND_ROW = 2.6, 0.18
 _ROOM = 0.12
 """Share of the axis at either end that texts beside points need."""
 _SALT = "regrain"
@@ -224,7 +224,8 @@ def draw(panels: Sequence[Panel], colours: Mapping[str, str]) -> dict[str, bytes
     colours = assign_colours(((line.label, line.kind) for panel in panels for line in panel.lines), colours)
 
     with matplotlib.rc_context({"svg.hashsalt": _SALT, "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(_WIDTH * len(panels) + _LEGEND, _HEIGHT), layout="constrained")
+        height = max(_HEIGHT, _LEGEND_ROW * len({line.label for panel in panels for line in panel.lines}))
+        figure = Figure(figsize=(_WIDTH * len(panels) + _LEGEND, height), layout="constrained")
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _draw_panel(axes, panel, colours)
         _legend(figure)

@@ -1,0 +1,77 @@
+"""What `scripts/web.py` writes: the wall as graphs is exact, weights of 8 bits are near, and the head finds them all."""
+
+import gzip
+import json
+from importlib.resources import as_file
+
+import numpy as np
+import pytest
+
+import scripts.web
+from regrain import checkpoint, registry
+from regrain.bitstream import Method
+from regrain.conditional.codec import ConditionalModel
+from regrain.diffusion import noise
+from regrain.entropy.integer import level
+
+
+@pytest.fixture(scope="module")
+def weights():
+    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as path:
+        return checkpoint.load(path)
+
+
+def test_the_wall_as_graphs_of_float32_is_exact(weights):
+    arrays, about = weights
+    model = ConditionalModel.build(arrays, about["config"])
+    scale, order = model.latents.scale, model.latents.order
+    first, *contexts = scripts.web.scale_networks(arrays, model.config)
+    random = np.random.default_rng(0)
+    for spread in (0.5, 5, 200):
+        z = np.rint(random.normal(0, spread, (model.latents.hyper, 3, 2))).astype(np.int32)
+        symbols = np.rint(random.normal(0, spread, (model.latents.channels, 12, 8))).astype(np.int32)
+        total, hidden = scale(z)
+        for found, wanted in zip(first(z.astype(np.float32)), (total, hidden), strict=True):
+            assert np.array_equal(found, wanted)
+        for number, (context, step) in enumerate(zip(contexts, order[1:], strict=True), start=1):
+            known = symbols[: step.context_channels]
+            levels = level(known).astype(np.float32)
+            (found,) = context(levels, hidden.astype(np.float32))
+            assert np.array_equal(found, scale.context(number, known, hidden))
+
+
+def test_the_extremes_of_the_wall_are_exact(weights):
+    arrays, about = weights
+    model = ConditionalModel.build(arrays, about["config"])
+    first, *_ = scripts.web.scale_networks(arrays, model.config)
+    for value in (-(2**31), -127, 127, 2**24):
+        z = np.full((model.latents.hyper, 2, 2), value, np.int32)
+        assert np.array_equal(first(z.astype(np.float32))[0], model.latents.scale(z)[0])
+
+
+def test_eight_bits_come_near():
+    weight = np.random.default_rng(0).normal(0, 1, (5, 4, 3, 3)).astype(np.float32) * np.float32([[[[1e-3]]]])
+    numbers, scales = scripts.web.quantize(weight)
+    assert numbers.dtype == np.int8
+    assert np.abs(numbers * scales[:, None, None, None] - weight).max() < np.abs(weight).max() / 60
+
+
+def test_the_noise_has_pythons_quantiles():
+    upper = np.cumsum(scripts.web._quantile_steps().astype(np.int64)) / 2**16
+    assert np.array_equal(np.concatenate([-upper[::-1], upper]).astype(np.float32), noise._quantiles())
+
+
+def test_files_hold_what_their_head_says(tmp_path):
+    bundle = scripts.web.Bundle("some")
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4) / 3
+    assert bundle.add(rows, "f32") == bundle.add(rows.copy(), "f32") == ("some", 0)
+    assert bundle.add(rows + 1, "f32") == ("some", 1)
+    entry = bundle.write(tmp_path)
+    packed = (tmp_path / entry["file"]).read_bytes()
+    plain = gzip.decompress(packed)
+    assert (len(packed), len(plain)) == (entry["bytes"], entry["unpacked"])
+    length = int.from_bytes(plain[:4], "little")
+    kind, shape, at = json.loads(plain[4 : 4 + length])["tensors"][1]
+    start = -(-(4 + length) // 8) * 8 + at
+    assert kind == "f32"
+    assert np.array_equal(np.frombuffer(plain, "<f4", 12, start).reshape(shape), rows + 1)
