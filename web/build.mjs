@@ -44,6 +44,7 @@ async function buildPackage(folder, model = here("model")) {
       define: { RUNTIME: JSON.stringify(await runtime(folder, name)) },
     });
   }
+  await copyFile(here("../LICENSE"), `${folder}/LICENSE`);
   await cp(model, `${folder}/model`, { recursive: true });
 }
 
@@ -79,5 +80,5 @@ if (first === "--test") await buildTests();
 else if (first === "--site" && second) await buildSite(second, third);
 else if (first) {
   await buildPackage(first, second);
-  execFileSync(here("node_modules/.bin/tsc"), ["-p", here("tsconfig.json"), "--noEmit", "false", "--emitDeclarationOnly", "--declaration", "--outDir", `${first}/types`, "--rootDir", here("src")]);
+  execFileSync(here("node_modules/.bin/tsc"), ["-p", here("tsconfig.types.json"), "--outDir", `${first}/types`]);
 } else throw new Error("which folder? see the head of build.mjs");

@@ -33,7 +33,7 @@ def build(folder: Path) -> Path:
     return site
 
 
-def perform(site: Path, jobs: list[dict[str, Any]], **options: Any) -> dict[str, Any]:  # noqa: ANN401
+def perform(site: Path, jobs: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
     """Results of jobs, see web/test/browser.mjs."""
     command = ["node", WEB / "test" / "browser.mjs", site]
     question = json.dumps({"jobs": jobs, **options})

@@ -30,6 +30,7 @@ STEPS = [{"steps": 2, "seed": 7}, {"steps": 3, "seed": 7, "realism": 0.5, "eta":
 BLOCKS = Metadata(icc=b"a profile", exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0", xmp=b"<x/>")
 EXTRAS, TILES = FILES["extras"], FILES["plain"]
 FUZZ = 80
+FAITHFUL = {"maxPixels": MOST, "realism": 0}
 
 
 def rewritten(data: bytes, **header: object) -> bytes:
@@ -116,7 +117,7 @@ JOBS: dict[object, dict[str, object]] = {
     },
     **{("hostile", name): {"kind": "decode", "bytes": pack(data)} for name, (data, _) in HOSTILE.items()},
     **{
-        ("fuzz", number): {"kind": "decode", "bytes": pack(data), "options": {"maxPixels": MOST, "realism": 0}, "quiet": 1}
+        ("fuzz", number): {"kind": "decode", "bytes": pack(data), "options": FAITHFUL, "quiet": True}
         for number, data in fuzzed().items()
     },
     "photo": {"kind": "encode", "file": pack(PHOTO.read_bytes()), "options": {"quality": 28}},

@@ -1,4 +1,4 @@
-"""What `scripts/web.py` writes: the wall as graphs is exact, weights of 8 bits are near, and the head finds them all."""
+"""What `scripts/web.py` writes: the wall as graphs is exact, weights of 8 bits are near, the head finds all."""
 
 import gzip
 import json

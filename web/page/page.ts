@@ -41,6 +41,10 @@ async function run(job: () => Promise<void>): Promise<void> {
   if (busy) return;
   busy = true;
   element("error").hidden = true;
+  element("status").hidden = false;
+  element("doing").textContent = "Working";
+  element("share").textContent = "";
+  element<HTMLProgressElement>("progress").removeAttribute("value");
   while (next) {
     const current: () => Promise<void> = next;
     next = undefined;
@@ -62,6 +66,20 @@ function told({ stage, done, bytes }: ProgressEvent): void {
   element<HTMLProgressElement>("progress").value = done;
 }
 
+/** Time that passes, but for that in which weights load. */
+class Watch {
+  private start = performance.now();
+
+  readonly told = (event: ProgressEvent): void => {
+    if (event.stage === "load") this.start = performance.now();
+    told(event);
+  };
+
+  get time(): number {
+    return performance.now() - this.start;
+  }
+}
+
 async function open(file: Blob, name: string): Promise<void> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const isRegrain = /\.rgn$/i.test(name) || MAGIC.every((byte, at) => bytes[at] === byte);
@@ -79,9 +97,9 @@ async function open(file: Blob, name: string): Promise<void> {
 async function encode(): Promise<void> {
   const current = work;
   if (!current?.original) return decode();
-  const start = performance.now();
-  const { bytes } = await codec.encode(current.original, { quality: Number(input("quality").value) }, told);
-  current.encodeTime = performance.now() - start;
+  const watch = new Watch();
+  const { bytes } = await codec.encode(current.original, { quality: Number(input("quality").value) }, watch.told);
+  current.encodeTime = watch.time;
   current.file = bytes;
   current.rivals = await rivals(current.original, bytes.length);
   await Promise.all(current.rivals.map(({ name, decoded }) => show(name, decoded)));
@@ -96,9 +114,9 @@ async function decode(): Promise<void> {
     steps: Number(input("steps").value),
     seed: Math.max(0, Math.floor(Number(input("seed").value)) || 0),
   };
-  const start = performance.now();
-  const picture = await codec.decode(current.file, options, told);
-  current.decodeTime = performance.now() - start;
+  const watch = new Watch();
+  const picture = await codec.decode(current.file, options, watch.told);
+  current.decodeTime = watch.time;
   current.decoded = picture;
   await show("regrain", picture);
   draw(current);
@@ -241,6 +259,8 @@ input("quality").addEventListener("change", () => void run(encode));
 for (const id of ["realism", "steps", "seed"]) input(id).addEventListener("change", () => void run(decode));
 element("again").addEventListener("click", () => {
   input("seed").value = String((Number(input("seed").value) || 0) + 1);
+  const steps = element<HTMLSelectElement>("steps");
+  if (steps.value === "1") steps.value = "2"; // one step has one picture, whatever the seed
   void run(decode);
 });
 for (const id of ["left", "right", "mode"]) element(id).addEventListener("change", drawPictures);

@@ -50,8 +50,8 @@ async function decodeTile(
   const state = await model.start(z, quality, rows, columns);
   for (const [number, step] of model.order.entries()) {
     progress((number + 1) / (model.order.length + 1));
-    const { places, mean, index } = await state.predict(number, step);
-    state.update(decoder.take(index, model.gaussian), mean, places);
+    const { places, mean, index: ids } = await state.predict(number, step);
+    state.update(decoder.take(ids, model.gaussian), mean, places);
   }
   decoder.finish(checksum(index, z, state.symbols));
   return { yHat: state.yHat, symbols: { z, y: state.symbols } };

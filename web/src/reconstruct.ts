@@ -8,7 +8,7 @@
 import type { Model } from "./model.ts";
 import type { Networks } from "./networks.ts";
 import { normal, quantiles } from "./noise.ts";
-import { cut, inside, paste, type Planes, pixelsOf, type Region, STRIDE, type Window, windowsOf, zeros } from "./planes.ts";
+import { cut, inside, paste, type Planes, pixelsOf, type Region, STRIDE, windowsOf, zeros } from "./planes.ts";
 import { ddimStep, SCHEDULES, type Schedule } from "./sampling.ts";
 import type { Progress } from "./latents.ts";
 
@@ -198,4 +198,3 @@ function level(value: number): number {
   return Math.fround(Math.fround(value + 1) * 127.5);
 }
 
-export type { Window };

@@ -49,7 +49,7 @@ try {
   const desktop = await open({ colorScheme: "light" });
   await check(desktop, "empty");
   await desktop.click("text=Try the cat");
-  await desktop.waitForSelector("#status:not([hidden])");
+  await desktop.waitForFunction(() => document.querySelector("#share").textContent.includes("MB"));
   found.loading = await desktop.textContent("#share");
   found.first = await done(desktop);
   await check(desktop, "light");
