@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import regrain
@@ -30,7 +29,7 @@ from regrain.palette.decode import decode_tiles
 from regrain.progressive import encode, reverse_process
 from regrain.progressive.codec import ProgressiveModel
 from regrain.varint import get_varint
-from regrain_lab.evaluation.likelihood import bound
+from regrain_lab.explanation import forward, reverse
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, OUT = ROOT / "web" / "how-it-works", ROOT / "site" / "how-it-works"
@@ -38,7 +37,7 @@ PHOTO, ROWS = ROOT / "demo" / "photo.png", ROOT / "experiments" / "sampling" / "
 SIDE = 192
 """Of the copy that the unconditional model sees."""
 LEVELS = tuple(range(-8, 9))
-BOUND_STEPS, WALK_STEPS, CHAIN_EVERY = 60, 20, 50
+BOUND_STEPS, WALK_STEPS = 60, 20
 QUALITIES, QUALITY = tuple(range(0, 101, 10)), 28
 COUNTS, SEEDS, EYE = (1, 2, 4, 8, 16), (0, 1), (96, 48, 160, 112)
 PALETTES = (0, 10, 20, 30, 40, 50, 60)
@@ -95,13 +94,11 @@ def psnr(pixels: U8, original: U8) -> float:
 def schedule(name: str, x_0: Image) -> dict[str, Any]:
     """alpha and sigma of every step, and what a chain of single steps on the photo measures of them."""
     levels = [(1.0, 0.0), *(get(name).at(n / STEPS) for n in range(1, STEPS + 1))]
-    generator, x, chain = np.random.default_rng(0), x_0, []
-    for n in range(1, STEPS + 1):
-        beta = max(0.0, 1 - (levels[n][0] / levels[n - 1][0]) ** 2)
-        x = math.sqrt(1 - beta) * x + math.sqrt(beta) * generator.standard_normal(x_0.shape, np.float32)
-        if n % CHAIN_EVERY == 0:
-            weight = float((x * x_0).sum(dtype=np.float64) / np.square(x_0).sum(dtype=np.float64))
-            chain.append([n, round(weight, 4), round(float((x - levels[n][0] * x_0).std(dtype=np.float64)), 4)])
+    chain = [
+        [state.n, *(round(figure, 4) for figure in state.measure(state.x, x_0))]
+        for state in forward.chain(x_0, get(name), seed=0)
+        if state.n
+    ]
     alphas, sigmas = ([round(value, 5) for value in column] for column in zip(*levels, strict=True))
     return {"alpha": alphas, "sigma": sigmas, "chain": chain}
 
@@ -119,8 +116,8 @@ def estimates(model: ProgressiveModel, x_0: Image, folder: Path) -> list[dict[st
         x_t = np.float32(alpha) * x_0 + np.float32(sigma) * noise.normal(0, level + 100, 0, 0, *x_0.shape[1:])
         x_hat = reverse_process.estimate(model.denoiser, x_t, float(level))
         rows.append(np.concatenate([shown(x_t), shown(x_hat)], 1))
-        error = float(np.sqrt(np.square(x_hat - x_0).mean(dtype=np.float64))) * 127.5
-        facts.append({"log_snr": level, "alpha": alpha, "sigma": sigma, "error": round(error, 2)})
+        error = round(reverse.rmse(x_hat, x_0), 2)
+        facts.append({"log_snr": level, "alpha": alpha, "sigma": sigma, "error": error})
     save(np.concatenate(rows), folder / "estimates.webp")
     return facts
 
@@ -145,21 +142,13 @@ def walk(model: ProgressiveModel, x_0: Image, eta: float, path: Path) -> list[fl
 
 def bits(model: ProgressiveModel, x_0: Image) -> dict[str, Any]:
     """The variational bound of the copy, term by term in bits a value, and the error of the estimate at each step."""
-    batch, errors = torch.from_numpy(x_0[None]), []
-    times, grid = sampler.time_grid(BOUND_STEPS), LogLinear()
-
-    def denoise(x_t: torch.Tensor, t: float) -> torch.Tensor:
-        x_hat = reverse_process.estimate(model.denoiser, x_t[0].float().numpy(), grid.log_snr_at(t))
-        errors.append(round(float(np.sqrt(np.square(x_hat - x_0).mean(dtype=np.float64))) * 127.5, 2))
-        return torch.from_numpy(x_hat[None])
-
-    def fresh(k: int) -> torch.Tensor:
-        return torch.from_numpy(noise.normal(1, k, 0, 0, *x_0.shape[1:])[None])
-
-    terms = bound(denoise, batch, grid, times, fresh)
+    terms, states = reverse.measure_bound(model.denoiser, x_0, BOUND_STEPS, 1, lambda: None)
     values = [float(terms.prior[0]), *map(float, terms.steps[0]), float(terms.decoder[0])]
-    levels = [round(grid.log_snr_at(t), 3) for t in times[:-1]]
-    return {"terms": [value / terms.dimensions for value in values], "log_snr": levels, "errors": errors}
+    return {
+        "terms": [value / terms.dimensions for value in values],
+        "log_snr": [round(state.log_snr, 3) for state in states],
+        "errors": [round(reverse.rmse(state.x_0, x_0), 2) for state in states],
+    }
 
 
 def file_bytes(photo: Picture) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import as_file
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -267,9 +268,7 @@ def _prior_student(recipe: Recipe, device: torch.device) -> Task:
     def export() -> Export:
         return with_student(tensors, student), metadata | {"student": {"recipe": recipe.name}}
 
-    def validate(pictures: Tensor) -> list[Row]:
-        return validation.finishes_by_steps(student, pictures, lpips)
-
+    validate = partial(validation.finishes_by_steps, student, lpips=lpips)
     return Task(student, LeapLoss(student, teacher), validate, export, ("loss", "squares"), teacher)
 
 
