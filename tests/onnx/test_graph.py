@@ -94,7 +94,7 @@ def test_the_bytes_are_onnx():
     graph = Graph({"0.weight": weight, "0.bias": np.array([-1.5], np.float32)}, "x", "y")
     both = graph.node("Concat", "x", "y", axis=1)
     mixed = graph.convolve(both, graph.weight("0.weight"), graph.weight("0.bias"))
-    data = graph.network(mixed, graph.shuffle(both))._write()
+    data = graph.network(mixed, graph.shuffle(both)).write()
     model = ModelProto.FromString(data)
     checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Concat", "Conv", "DepthToSpace"]
