@@ -102,5 +102,5 @@ def test_the_bytes_are_onnx():
     assert np.array_equal(numpy_helper.to_array(model.graph.initializer[0]), weight)
     assert (model.ir_version, model.opset_import[0].version) == (wire.IR_VERSION, wire.OPERATORS)
     assert ModelProto.FromString(model.SerializeToString()) == model
-    product = ModelProto.FromString(matrix_product()._write())
+    product = ModelProto.FromString(matrix_product().write())
     checker.check_model(product, full_check=True)
