@@ -63,10 +63,41 @@ def _taught(rows: Rows) -> dict[str, str]:
     updates = {row["weights"]: int(row["updates"]) for row in rows}
     values = {f"teacher_{name}": str(_table(teacher, {name: form})) for name, form in FIGURES.items()}
     values |= {f"students_{name}": str(_table(students, {name: form})) for name, form in FIGURES.items()}
-    return values | {
-        "crops": rows[0]["pictures"],
-        "updates_teacher": f"{updates.pop('teacher'):,}",
-        "updates_students": ", ".join(f"{count:,} ({name})" for name, count in updates.items()),
+    return (
+        values
+        | _named(teacher, students)
+        | {
+            "crops": rows[0]["pictures"],
+            "updates_teacher": f"{updates.pop('teacher'):,}",
+            "updates_students": ", ".join(f"{count:,} ({name})" for name, count in updates.items()),
+        }
+    )
+
+
+def _named(teacher: Rows, students: Rows) -> dict[str, str]:
+    """The figures that the words name."""
+
+    def cell(rows: Rows, weights: str, steps: int, figure: str) -> str:
+        return f"{_mean(rows, weights, steps, figure):{FIGURES[figure]}}"
+
+    def least(figure: str) -> str:
+        return f"{min(float(row[figure]) for row in teacher):{FIGURES[figure]}}"
+
+    return {
+        "progressive_one": cell(students, "progressive", 1, "lpips"),
+        "progressive_one_gram": cell(students, "progressive", 1, "gram"),
+        "teacher_one": cell(teacher, "ddim", 1, "lpips"),
+        "teacher_one_gram": cell(teacher, "ddim", 1, "gram"),
+        "teacher_sixteen": cell(teacher, "ddim", 16, "lpips"),
+        "teacher_sixteen_gram": cell(teacher, "ddim", 16, "gram"),
+        "guided_one": cell(students, "guided, w = 0.5", 1, "lpips"),
+        "guided_one_kid": cell(students, "guided, w = 0.5", 1, "kid"),
+        "teacher_best": least("lpips"),
+        "teacher_best_kid": least("kid"),
+        "regression_one": cell(students, "regression", 1, "lpips"),
+        "regression_spread_eight": cell(students, "regression", 8, "spread"),
+        "teacher_spread_eight": cell(teacher, "ddim", 8, "spread"),
+        "distribution_updates": next(row["updates"] for row in students if row["weights"] == "distribution"),
     }
 
 
