@@ -126,6 +126,8 @@ class Encoder(_Worker):
         quality: float | None = None,
         target_size: int | None = None,
         target_bpp: float | None = None,
+        target_psnr: float | None = None,
+        target_ssimulacra2: float | None = None,
         tile: int = 1024,
         method: str | None = None,
         model: str | os.PathLike[str] | None = None,
