@@ -28,12 +28,14 @@ COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
 METADATA = {"--strip", "--keep", "--preserve-times"}
 MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--ray-address"}
 FLAGS = {
-    "encode": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --max-pixels --max-memory",
+    "encode": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --max-pixels "
+    "--max-memory",
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
     "--repair --repair-strength --max-size --partial --max-pixels --max-memory",
     "inspect": "",
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
-    "explain": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --size --steps --seed --max-pixels",
+    "explain": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --size --steps --seed "
+    "--max-pixels",
     "compare": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --steps --realism --seed "
     "--lpips --max-pixels",
     "train": "--out",

@@ -14,7 +14,7 @@ from regrain.metrics import METRICS, psnr
 from regrain.search import BEST, QUALITY_UNIT, lowest_reaching
 
 
-def pixels_of(height=40, width=56, channels=3):
+def pixels_of(height=24, width=32, channels=3):
     rows, columns = np.mgrid[:height, :width]
     planes = [128 + 60 * np.sin(rows / (3 + c)) + 50 * np.cos(columns * (c + 1) / 9) for c in range(channels)]
     return np.stack(planes, -1).astype(np.uint8)
@@ -101,7 +101,7 @@ def test_what_is_out_of_reach_is_said_and_nothing_is_written(tmp_path, monkeypat
     assert main(["encode", "photo.png", "--target-psnr", "99"]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert f"photo.png: target of PSNR 99.00 dB is out of reach: quality 100 of this picture has PSNR {best:.2f}" in err
+    assert f"error: target of PSNR 99.00 dB is out of reach: quality 100 of this picture has PSNR {best:.2f}" in err
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
