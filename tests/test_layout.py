@@ -27,7 +27,7 @@ LAYERS = [
     {"registry"},
     {"restoration"},
     {"codec", "samples"},
-    {"workers"},
+    {"many", "workers"},
     {"types"},
     {"__init__"},
     {"batch", "server"},

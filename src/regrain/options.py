@@ -131,6 +131,8 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
     "threads": (1, 1024, int),
+    "jobs": (1, 1024, int),
+    "ahead": (1, 10_000, int),
 }
 RATES = ("quality", "target_size", "target_bpp")
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -151,7 +153,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = {
     *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",
-    "repair", "repair_strength", "threads",
+    "repair", "repair_strength", "threads", "jobs", "ahead",
 }  # fmt: skip
 
 
