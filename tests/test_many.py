@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -70,7 +71,6 @@ def test_the_files_are_those_of_the_loop_in_its_order(files):
 
 
 def test_weights_of_a_path_are_read_once_and_loaded_ones_are_taken(files, monkeypatch):
-    path = regrain.load().path if hasattr(regrain.load(), "path") else None
     wanted = regrain.decode(files[0], realism=0)
     assert same(next(regrain.decode_many(files, model=regrain.load(), realism=0)), wanted)
     from regrain import registry
@@ -78,7 +78,7 @@ def test_weights_of_a_path_are_read_once_and_loaded_ones_are_taken(files, monkey
     path = registry.shipped_weights(regrain.load().method)
     calls, load = [], registry.load
     monkeypatch.setattr(registry, "load", lambda *given: calls.append(given) or load(*given))
-    assert same(list(regrain.decode_many(files, model=path, realism=0))[0], wanted)
+    assert same(next(regrain.decode_many(files, model=path, realism=0)), wanted)
     assert len(calls) == 1
 
 
@@ -118,11 +118,10 @@ def test_a_picture_over_the_limit_is_refused_as_by_the_loop(files):
 
 
 def test_an_error_is_raised_in_its_place_and_ends_the_threads(files):
-    got = []
+    pictures = regrain.decode_many([*files[:3], b"no file", *files[3:]], jobs=2, realism=0)
+    assert len(list(islice(pictures, 3))) == 3
     with pytest.raises(regrain.NotRegrain):
-        for picture in regrain.decode_many([*files[:3], b"no file", *files[3:]], jobs=2, realism=0):
-            got.append(picture)  # noqa: PERF402 - those before the error are to stay
-    assert len(got) == 3
+        next(pictures)
     assert not running()
 
 
@@ -142,11 +141,10 @@ def test_what_the_source_raises_comes_after_the_pictures_before_it(files, on_err
         yield from files[:2]
         raise regrain.ImageError("the source's own")
 
-    pictures, got = regrain.decode_many(source(), jobs=4, realism=0, on_error=on_error), 0
+    pictures = regrain.decode_many(source(), jobs=4, realism=0, on_error=on_error)
+    assert len(list(islice(pictures, 2))) == 2
     with pytest.raises(regrain.ImageError, match="the source's own"):
-        for _ in pictures:
-            got += 1
-    assert got == 2
+        next(pictures)
     assert not running()
 
 
@@ -185,14 +183,14 @@ def test_a_budget_is_that_of_each_picture(files):
     ]
 
 
-@pytest.mark.parametrize("realism", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("realism", [0.0, 0.5])
 def test_eight_threads_decode_at_once_as_one_does(files, realism):
     model = regrain.load()  # fresh: the threads make its networks, too
     start = threading.Barrier(8)
 
     def decode(number):
         start.wait()
-        return [regrain.decode(files[(number + k) % 8], model=model, steps=2, realism=realism) for k in range(4)]
+        return [regrain.decode(files[(number + k) % 8], model=model, steps=2, realism=realism) for k in range(2)]
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(decode, range(8)))
@@ -201,9 +199,9 @@ def test_eight_threads_decode_at_once_as_one_does(files, realism):
         assert all(same(picture, wanted[(number + k) % 8]) for k, picture in enumerate(pictures))
 
 
-def test_eight_threads_of_different_realism_do_not_mix(files):
-    model, levels = regrain.load(), [0.1 * (1 + number) for number in range(8)]
-    with ThreadPoolExecutor(8) as pool:
+def test_threads_of_different_realism_do_not_mix(files):
+    model, levels = regrain.load(), [0.2, 0.5, 0.8]
+    with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda level: regrain.decode(files[1], model=model, steps=2, realism=level), levels))
     wanted = [regrain.decode(files[1], steps=2, realism=level) for level in levels]
     assert all(same(one, other) for one, other in zip(results, wanted, strict=True))
