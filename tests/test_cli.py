@@ -30,7 +30,7 @@ MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--r
 FLAGS = {
     "encode": "--quality --target-size --target-bpp --method --max-pixels --max-memory",
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
-    "--repair --repair-strength --max-size --partial --max-pixels --max-memory",
+    "--repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
     "inspect": "",
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
     "explain": "--quality --target-size --target-bpp --size --steps --seed --max-pixels",
