@@ -38,7 +38,9 @@ REFERENCE = {
 """Modules with a page of their own, and what its title says of them."""
 GUIDE = ["docs/how-it-works.md", "docs/batch.md", "docs/FORMAT.md", "docs/NOTATION.md"]
 WEIGHTS = ["docs/MODEL_CARD.md", "docs/FAILURES.md", "docs/SEEDS.md", "docs/LOG.md"]
-PROJECT = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/README.md", "benchmarks/README.md"]
+PROJECT = [
+    "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/README.md", "benchmarks/README.md", "web/README.md",
+]  # fmt: skip
 INTERACTIVE = "docs/how-it-works.md"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 

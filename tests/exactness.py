@@ -78,7 +78,7 @@ def without_onednn() -> Iterator[None]:
 def onnx_threads(count: int) -> Iterator[None]:
     """Let ONNX Runtime use `count` threads."""
     networks = [*network._networks]
-    with mock.patch.object(network, "_threads", return_value=count):
+    with mock.patch.object(network, "thread_count", return_value=count):
         for one in networks:
             one.close()
         yield

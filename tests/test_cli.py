@@ -28,13 +28,16 @@ COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
 METADATA = {"--strip", "--keep", "--preserve-times"}
 MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--ray-address"}
 FLAGS = {
-    "encode": "--quality --target-size --target-bpp --method --max-pixels --max-memory",
+    "encode": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --max-pixels "
+    "--max-memory",
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
     "--repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
     "inspect": "",
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
-    "explain": "--quality --target-size --target-bpp --size --steps --seed --max-pixels",
-    "compare": "--quality --target-size --target-bpp --steps --realism --seed --lpips --max-pixels",
+    "explain": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --size --steps --seed "
+    "--max-pixels",
+    "compare": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --steps --realism --seed "
+    "--lpips --max-pixels",
     "train": "--out",
     "distill": "--out",
     "evaluate": "--codecs --qualities --realism --steps --weights --jobs --reference",
@@ -158,6 +161,7 @@ def test_the_output_is_a_file_of_the_pictures_bits(photo, capsys):
         (["-q", "12.5"], {"quality": 12.5}),
         (["--target-size", "20k"], {"target_size": 20_000}),
         (["--target-bpp", "0.25"], {"target_bpp": 0.25}),
+        (["--target-psnr", "31.5"], {"target_psnr": 31.5}),
         (["--device", "cuda:1"], {"device": "cuda:1"}),
     ],
 )
@@ -389,6 +393,10 @@ def test_verbose_shows_where_it_failed(photo, codec, capsys):
         (["encode", "photo.png", "-q", "nan"], "quality is nan"),
         (["encode", "photo.png", "-q", "high"], "high"),
         (["encode", "photo.png", "-q", "5", "--target-bpp", "1"], "not allowed with"),
+        (["encode", "photo.png", "-q", "5", "--target-psnr", "30"], "not allowed with"),
+        (["encode", "photo.png", "--target-bpp", "1", "--target-ssimulacra2", "30"], "not allowed with"),
+        (["encode", "photo.png", "--target-psnr", "nan"], "target_psnr is nan"),
+        (["encode", "photo.png", "--target-ssimulacra2", "101"], "target_ssimulacra2 is 101"),
         (["encode", "photo.png", "--target-size", "20x"], "20k"),
         (["encode", "photo.png", "--target-size", "0"], "target_size is 0"),
         (["encode", "photo.png", "--target-size", "9" * 400], "target_size"),

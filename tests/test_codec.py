@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regrain
-from regrain import bitstream, codec, registry, torch_checkpoint
+from regrain import bitstream, codec, registry, search, torch_checkpoint
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
@@ -111,8 +111,8 @@ def test_sampling_from_no_noise_needs_no_seed(data):
 def test_a_target_that_whole_bytes_meet_is_theirs_and_none_is_exceeded():
     for pixels in (1, 30_000, 393_216, 99_999_989):
         for size in range(1, 3000, 7):
-            assert codec._bytes_within(8 * size / pixels, pixels) == size
-            assert codec._bytes_within(math.nextafter(8 * size / pixels, 0), pixels) < size
+            assert search.bytes_within(8 * size / pixels, pixels) == size
+            assert search.bytes_within(math.nextafter(8 * size / pixels, 0), pixels) < size
 
 
 def test_bytes_rise_with_quality(photo):

@@ -9,6 +9,7 @@ import sys
 import tomllib
 import typing
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ ERRORS = {
     "OutputError": (errors.RegrainError, 7),
 }
 TYPES = {"Info", "Model", "Picturelike"}
-WORKERS = {"Decoder", "Encoder"}
+WORKERS = {"Decoder", "Encoder", "decode_many", "encode_many"}
 RETURNS = {
     "encode": bytes,
     "decode": Image.Image,
@@ -48,6 +49,8 @@ SIGNATURES = {
         "quality": None,
         "target_size": None,
         "target_bpp": None,
+        "target_psnr": None,
+        "target_ssimulacra2": None,
         "tile": 1024,
         "method": None,
         "model": None,
@@ -151,6 +154,8 @@ REFUSED = {
         "quality": [-0.1, 100.1, float("nan"), "50", True, [1], b"5", np.bool_(True), np.ones(1), torch.ones(1), 1j],
         "target_size": [0, -5, 1.5, 2**70],
         "target_bpp": [-1, float("inf")],
+        "target_psnr": [-1, 100.1, float("nan"), float("inf"), "30", True],
+        "target_ssimulacra2": [-0.1, 101, float("nan"), "70", [70]],
         "tile": [0, 63, 2**16, None, "64", 64.0],
         "method": ["jpeg", 3, b"palette"],
         "device": [3, torch.device("cpu"), b"cpu"],
@@ -215,10 +220,9 @@ def test_a_budget_is_refused_before_it_reads(budget):
         regrain.decode("there is no such file", steps=4, budget=2)
 
 
-@pytest.mark.parametrize("left_out", ["quality", "target_size", "target_bpp"])
-def test_two_rates_are_one_too_many(left_out):
-    rates = {"quality": 50, "target_size": 1000, "target_bpp": 0.5}
-    del rates[left_out]
+@pytest.mark.parametrize("pair", combinations(["quality", "target_size", "target_bpp", "target_psnr"], 2))
+def test_two_rates_are_one_too_many(pair):
+    rates = {name: {"target_bpp": 0.5}.get(name, 50) for name in pair}
     with pytest.raises(regrain.UsageError, match=" and ".join(rates)):
         regrain.encode("there is no such file", **rates)
 

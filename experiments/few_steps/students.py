@@ -180,8 +180,11 @@ class Bench:
     @torch.no_grad()
     def judge(self, student: Student, steps: int, guidance: float, eta: float) -> Row:
         """The figures of the held-out crops, sampled with two seeds."""
+        return self.figures(*(self.sample(student, steps, guidance, eta, seed) for seed in (0, 1)))
+
+    def figures(self, first: Tensor, second: Tensor) -> Row:
+        """Those of the held-out crops as two seeds have them."""
         originals = torch.cat(self.pictures)
-        first, second = (self.sample(student, steps, guidance, eta, seed) for seed in (0, 1))
         error = float(((first - originals).square().mean() + (second - originals).square().mean()) / 2)
         distances = realism.distances(self.originals, self.judges.features(first))
         lpips = [self.judges.alex(a, b) for a, b in zip(first.split(BATCH), self.pictures, strict=True)]

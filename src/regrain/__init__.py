@@ -2,9 +2,8 @@
 
     decode(encode(image, quality=q), realism=r)        q in [0, 100] is chosen once, r in [0, 1] every time
 
-These functions, `Encoder` and `Decoder`, which do the same for batches, the types that they take and return, and
-the errors are the whole public face. Importing it imports neither torch nor numpy nor Pillow; arguments are checked by
-`options`, before anything is read or loaded.
+They, for many pictures `decode_many`, `encode_many`, `Encoder` and `Decoder`, the types, and the errors are the whole
+public face. Importing it loads neither torch nor numpy nor Pillow; `options` checks arguments before anything is read.
 """
 
 import os
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from regrain.types import Decoder, Encoder, Info, Model, Picturelike
+    from regrain.types import Decoder, Encoder, Info, Model, Picturelike, decode_many, encode_many
 else:
 
     def __getattr__(name: str) -> object:
-        if name not in ("Decoder", "Encoder", "Info", "Model", "Picturelike"):
+        if name not in ("Decoder", "Encoder", "Info", "Model", "Picturelike", "decode_many", "encode_many"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(types, name)
 
@@ -43,7 +42,8 @@ else:
 __all__ = [
     "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "LimitError", "Model", "ModelError",
     "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion", "UsageError",
-    "__version__", "decode", "deviation_map", "encode", "inspect", "load", "repair", "sample",
+    "__version__", "decode", "decode_many", "deviation_map", "encode", "encode_many", "inspect", "load", "repair",
+    "sample",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -59,6 +59,8 @@ def encode(
     quality: float | None = None,
     target_size: int | None = None,
     target_bpp: float | None = None,
+    target_psnr: float | None = None,
+    target_ssimulacra2: float | None = None,
     tile: int = 1024,
     method: str | None = None,
     model: "types.Model | str | os.PathLike[str] | None" = None,
@@ -69,15 +71,17 @@ def encode(
     """The .rgn file of a picture: a path, the bytes of its file, a binary file, a Pillow image or an array.
 
     Arrays, torch's tensors too, are (H, W[, 1, 3 or 4]), of uint8, uint16, bool or float in [0, 1] or [0, 255], or of
-    any whole numbers from 0 to 255. At most one of three chooses the rate: `quality` in [0, 100] (50 where none is
-    given), `target_size` in bytes, or `target_bpp` in bits a pixel of the whole file, which is never above a target.
+    any whole numbers from 0 to 255. At most one of five chooses the rate: `quality` in [0, 100] (50 where none is
+    given), `target_size` in bytes, or `target_bpp` in bits a pixel of the whole file, which is never above these; or a
+    value that the picture has at least, by the smallest such file: `target_psnr` in dB or `target_ssimulacra2` (needs
+    regrain[lab]), both 0 to 100, of what `decode` makes of the file by default. Up to 16 files are decoded to find it.
     `tile` is the side of an independent stream in pixels, a power of two from 64 to 32768. `method` is "conditional",
     "progressive" or "palette" (None: the model's, else the first). `model` comes from `load` and stays on its device,
     or is what `load` takes, a method's name or a path, which is read at each call. Without a model, the one in the
     package runs on `device`: "onnx" (None too) is ONNX Runtime on the CPU, and "cpu" and "cuda" are torch's.
     `max_memory` is in bytes (None: half of the machine's, or of what its control group allows).
 
-    Raises UsageError for a value out of range or a target below the smallest file, ImageError for what is no picture,
+    Raises UsageError for a value out of range or a target out of reach, ImageError for what is no picture,
     LimitError above `max_pixels` or `max_memory`, ModelError without weights.
 
     >>> import numpy, regrain
@@ -283,7 +287,7 @@ def sample(
     >>> pictures.shape, bool((pictures[1] == regrain.sample(size=(24, 16), steps=2, seed=1)[0]).all())
     ((2, 16, 24, 3), True)
     """
-    names = "count", "size", "steps", "eta", "sampler", "schedule", "seed", "model", "device", "max_memory"
+    names = ("count", "size", "steps", "eta", "sampler", "schedule", "seed", "model", "device", "max_memory")
     knobs = check_options(names, locals())
     from regrain.options import DecodeOptions
     from regrain.samples import draw

@@ -15,6 +15,7 @@ from regrain import bitstream, memory, registry
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
 from regrain.options import Box, DecodeOptions, Repaired, Sampler
+from regrain.search import QUALITY_UNIT, bytes_within, largest_within, lowest_reaching, values_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,6 @@ __all__ = ["REDUCTIONS", "Info", "decode", "deviation_map", "encode", "inspect"]
 
 log = logging.getLogger(__name__)
 DEFAULT_QUALITY = 50.0
-QUALITY_UNIT = 256
 REDUCTIONS = (16, 8)
 """How much smaller a picture is that comes from latents alone."""
 
@@ -89,25 +89,34 @@ def encode(
     quality: float | None = None,
     target_size: int | None = None,
     target_bpp: float | None = None,
+    target_psnr: float | None = None,
+    target_ssimulacra2: float | None = None,
     tile: int = 1024,
     method: str | None = None,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_memory: int | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> bytes:
-    """The file of a picture, at a quality (50 unless one of the three is given) or as large as a target allows.
+    """The file of a picture, at a quality (50 unless one of the five is given) or the one that keeps to a target.
 
-    Raises UsageError for a target that is too small, a tile that is no power of two from 64 to 32768, or a method that
-    is not there or not the model's; LimitError above `max_memory`.
+    For a target of a metric `progress` hears each quality that is tried, and its value. Raises UsageError for a target
+    that is out of reach, a tile that is no power of two from 64 to 32768, or a method that is not there or not the
+    model's; LimitError above `max_memory`.
     """
     from regrain.image import encode_alpha, fill_hidden
+    from regrain.metrics import METRICS
 
     given = registry.resolve_model(model, device)
     which = registry.method_of(method, given)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
     fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
-    memory.check("encoding", header, limit=max_memory, torch=registry.needs_torch(given, device))
+    metric = METRICS["target_ssimulacra2" if target_psnr is None else "target_psnr"]
+    goal = target_ssimulacra2 if target_psnr is None else target_psnr
+    torch = registry.needs_torch(given, device)
+    beside = 0 if goal is None else memory.search_bytes(header, metric.pixel_bytes, torch=torch)
+    memory.check("encoding", header, limit=max_memory, torch=torch, beside=beside)
     model = registry.model_for(given, which, device)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
     with registry.torch_defaults():
@@ -123,36 +132,19 @@ def encode(
         return bitstream.write(stream)
 
     if target_bpp is not None:
-        target_size = _bytes_within(target_bpp, picture.width * picture.height)
+        target_size = bytes_within(target_bpp, picture.width * picture.height)
     if target_size is not None:
         named = f"{target_size} bytes" if target_bpp is None else f"{target_bpp:g} bpp, {target_size} bytes,"
-        return _largest_within(at, target_size, named)
+        return largest_within(at, target_size, named)
+    if goal is not None:
+        codec = model
+
+        def pixels_of(data: bytes) -> "NDArray[np.uint8]":
+            return decode(data, model=codec, device=device, max_pixels=2**62, max_memory=max_memory).pixels
+
+        value_at = values_of(at, pixels_of, picture, metric, progress)
+        return at(lowest_reaching(value_at, goal, lambda value: f"{metric.title} {metric.text(value)}"))
     return at(round((DEFAULT_QUALITY if quality is None else quality) * QUALITY_UNIT))
-
-
-def _bytes_within(bpp: float, pixels: int) -> int:
-    """The most bytes n for which 8 n / pixels, as it is rounded, is no more than `bpp`."""
-    near = int(bpp * pixels / 8)
-    return max(size for size in (near - 1, near, near + 1) if 8 * size / pixels <= bpp)
-
-
-def _largest_within(at: Callable[[int], bytes], target: int, named: str) -> bytes:
-    """The file at the highest quality that keeps to `target` bytes, by bisection: sizes rise with quality.
-
-    Raises UsageError, the target `named` as the caller gave it, if the smallest file has more.
-    """
-    best = at(0)
-    if len(best) > target:
-        raise UsageError(f"target of {named} is too small: the smallest file of this picture is {len(best)} bytes")
-    low, high = 0, 100 * QUALITY_UNIT + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        data = at(middle)
-        if len(data) <= target:
-            low, best = middle, data if len(data) >= len(best) else best
-        else:
-            high = middle
-    return best
 
 
 def decode(

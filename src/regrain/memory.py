@@ -16,7 +16,7 @@ from regrain.errors import LimitError
 
 __all__ = [
     "CONTEXTS_MOST", "allowance", "check", "check_bytes", "decoded_part", "map_bytes", "need", "repair_need",
-    "whole_planes",
+    "search_bytes", "whole_planes",
 ]  # fmt: skip
 
 LIBRARIES = {True: 420_000_000, False: 230_000_000}
@@ -115,6 +115,11 @@ def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bo
         + bytes_a_value * values
         + SYMBOL_BYTES * 256 * min(squares, (header.tile // 16) ** 2)
     )
+
+
+def search_bytes(header: Header, pixel_bytes: int, *, torch: bool) -> int:
+    """Bytes beside those of encoding while files are decoded and compared, which takes `pixel_bytes` a pixel."""
+    return need(header, torch=torch) - LIBRARIES[torch] + pixel_bytes * header.width * header.height
 
 
 def repair_need(width: int, height: int, *, alpha: bool, torch: bool) -> int:

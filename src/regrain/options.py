@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from regrain.errors import UsageError
+from regrain.places import check_installed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +100,8 @@ class DecodeOptions:
 
 
 ENCODING = (
-    "quality", "target_size", "target_bpp", "tile", "method", "model", "device", "max_pixels", "max_memory",
+    "quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2", "tile", "method", "model", "device",
+    "max_pixels", "max_memory",
 )  # fmt: skip
 """What `encode` takes, in `regrain`, in `Encoder` and in Pillow's `save`."""
 DECODING = (
@@ -117,6 +119,8 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "quality": (0, 100, float),
     "target_size": (1, 2**62, int),
     "target_bpp": (0, 1000, float),
+    "target_psnr": (0, 100, float),
+    "target_ssimulacra2": (0, 100, float),
     "tile": (64, 32768, int),
     "steps": (1, 1000, int),
     "budget": (0, 86400, float),
@@ -132,8 +136,11 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
     "threads": (1, 1024, int),
+    "jobs": (1, 1024, int),
+    "ahead": (1, 10_000, int),
 }
-RATES = ("quality", "target_size", "target_bpp")
+RATES = ("quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2")
+"""What an encoder may be told of how large a file becomes: at most one of them."""
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
     "fill": (lambda value: isinstance(value, bool), "is True or False"),
@@ -153,20 +160,23 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = {
     *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",
-    "repair", "repair_strength", "threads",
+    "repair", "repair_strength", "threads", "jobs", "ahead",
 }  # fmt: skip
 
 
 def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a caller passes
     """The arguments, of the names in the tables above, with numbers of NumPy and torch as Python's; raises UsageError.
 
-    Of quality, target_size and target_bpp at most one may be given. Where `steps` is among the arguments, `budget` is
-    not among the results: steps "auto" become a `Budget` of so many seconds, whose clock starts now.
+    Of quality and the targets, `RATES`, at most one may be given, SSIMULACRA2 where its package is there. Where
+    `steps` is among the arguments, `budget` is not among the results: steps "auto" become a `Budget` of so many
+    seconds, whose clock starts now.
     """
     values = {name: _value(name, value) for name, value in arguments.items()}
     rates = [name for name in RATES if values.get(name) is not None]
     if len(rates) > 1:
         raise UsageError(f"{' and '.join(rates)} are given together; at most one of them is allowed")
+    if values.get("target_ssimulacra2") is not None:
+        check_installed("target_ssimulacra2", ("ssimulacra2",), "lab")
     if values.get("region") is not None and values.get("max_size") is not None:
         raise UsageError("region and max_size are given together; at most one of them is allowed")
     if values.get("fill") and values.get("partial") is False:

@@ -6,7 +6,7 @@ pixels are decoded at the first `load`. `load` takes what `regrain.decode` takes
     with Image.open("photo.rgn") as image:
         image.load(steps=4, realism=0.5, seed=7)        may be left out: realism=1, seed=0
         image.save("photo.png")
-    image.save("photo.rgn", quality=30)                 or target_size=BYTES, or target_bpp=BITS
+    image.save("photo.rgn", quality=30)                 or target_size=BYTES, target_bpp=BITS, target_psnr=DB
 
 A file with another magic is left to Pillow's other plugins. A broken one is an `OSError` with the one line of the
 `RegrainError` behind it; an option out of range is a `UsageError`, which is a `ValueError`.

@@ -37,7 +37,7 @@ def test_all_predictions_mean_the_same_picture_down_to_the_least_of_it(predictio
     alpha, sigma = levels(log_snr)
 
     class Right(Prior):
-        def forward(self, x_t, log_snr):
+        def forward(self, x_t, log_snr, leap=None):
             return parametrize.target(self.prediction, x_0, eps, alpha, sigma)
 
     found = Right(replace(TINY, prediction=prediction)).denoise(alpha * x_0 + sigma * eps, log_snr)

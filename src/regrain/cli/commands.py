@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import io
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,27 +38,55 @@ def encode(options: argparse.Namespace) -> None:
 
     target = options.output or default_output(options.input, ".rgn")
     check_rgn_target(target, overwrite=options.overwrite, source=options.input)
-    limited = image.pillow_limited(options.max_pixels)
-    with working(options, f"encoding {display_name(options.input)}"), limited:
+    limited, values = image.pillow_limited(options.max_pixels), dict[float, float]()
+    with working(options, f"encoding {display_name(options.input)}") as say_now, limited:
+
+        def probed(quality: float, value: float) -> None:
+            """Keep what a quality has, and say it."""
+            values[quality] = value
+            say_now(f"encoding {display_name(options.input)}: quality {quality:g} has {value:.2f}")
+
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
         with about(options.input):
             knobs = check_options(ENCODING, {**vars(options), "tile": 1024, "model": model})
             del knobs["max_pixels"]
             pixels = image.read(picture, max_pixels=options.max_pixels)
-            data = codec.encode(image.select_metadata(pixels, options.keep, display_name(options.input)), **knobs)
+            data = codec.encode(
+                image.select_metadata(pixels, options.keep, display_name(options.input)), progress=probed, **knobs
+            )
     put(data, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
     waited = seconds(options)
     info = regrain.inspect(data)
+    reached, words = _reached(options, values.get(info.quality))
     before = places.size(picture) if isinstance(picture, str) else picture.seek(0, io.SEEK_END)
     report(
         options,
-        {"input": options.input, "output": target, **_facts(info), "input_bytes": before, "seconds": round(waited, 3)},
+        {
+            "input": options.input,
+            "output": target,
+            **_facts(info),
+            **reached,
+            "input_bytes": before,
+            "seconds": round(waited, 3),
+        },
         f"{display_name(options.input)} -> {display_name(target, 'stdout')}: {info.size:,} bytes, {info.bpp:.3f} bpp, "
-        f"{before / info.size:.0f}:1, {waited:.1f} s",
+        f"{before / info.size:.0f}:1, {words}{waited:.1f} s",
         more=_describe(info),
         aside=target == STANDARD,
     )
+
+
+def _reached(options: argparse.Namespace, value: float | None) -> tuple[dict[str, float | None], str]:
+    """What the file has of the metric that was aimed at, as facts (None where it is infinite) and as words."""
+    from regrain.metrics import METRICS
+
+    aims = [name for name in METRICS if getattr(options, name) is not None]
+    if not aims or value is None:
+        return {}, ""
+    fact = value if math.isfinite(value) else None
+    metric = METRICS[aims[0]]
+    return {aims[0].removeprefix("target_"): fact}, f"{metric.title} {metric.text(value)}, "
 
 
 def decode(options: argparse.Namespace) -> None:
@@ -161,7 +190,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 
 def rate(options: argparse.Namespace, **default: float) -> dict[str, Any]:
-    """The one of `quality`, `target_size` and `target_bpp` that was given, else `default`."""
+    """The one of `RATES` that was given, else `default`."""
     given = {name: getattr(options, name) for name in RATES}
     return {name: value for name, value in given.items() if value is not None} or dict(default)
 

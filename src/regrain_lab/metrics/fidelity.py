@@ -1,15 +1,11 @@
 """Distortion between two 8-bit pictures: PSNR, SSIM, MS-SSIM, FSIM and SSIMULACRA2.
 
-    PSNR = 10 log10(255^2 / MSE),   MSE the mean over rows, columns and channels together
-
 SSIM (Wang et al. 2004) and MS-SSIM (Wang et al. 2003) come from pytorch-msssim: an 11x11 Gaussian window of sigma 1.5,
 valid positions only, each channel on its own and then averaged (so over RGB, not luma), five scales with the published
 exponents. FSIM (Zhang et al. 2011) is worked out in `fsim`. These are symmetric. SSIMULACRA2 (Sneyers 2022, 2.1), which
-is not, comes from the ssimulacra2 package. All are highest for equal pictures: infinity, 1, 1, 1 and 100.
+is not, and PSNR are those of `regrain.metrics`, which the codec can aim at. All are highest for equal pictures:
+infinity, 1, 1, 1 and 100.
 """
-
-import io
-import math
 
 import numpy as np
 import pytorch_msssim
@@ -17,22 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from regrain.errors import UsageError
-from regrain.image import Picture, to_file
+from regrain.metrics import check_pair, psnr, ssimulacra2
 from regrain_lab.metrics.fsim import similarity
 
 __all__ = ["fsim", "ms_ssim", "psnr", "ssim", "ssimulacra2"]
 
 _WINDOW = 11
 _SCALES = 5
-_SMALLEST_SSIMULACRA2 = 8
 _SMALLEST_MS = (_WINDOW - 1) * 2 ** (_SCALES - 1) + 1
-
-
-def _check(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
-    if a.dtype != np.uint8 or b.dtype != np.uint8:
-        raise UsageError(f"pictures are {a.dtype} and {b.dtype}: only uint8 is compared")
-    if a.shape != b.shape or a.ndim != 3 or a.size == 0:
-        raise UsageError(f"pictures are {a.shape} and {b.shape}: two equal, non-empty (h, w, c) are allowed")
 
 
 def _batch(picture: NDArray[np.uint8]) -> torch.Tensor:
@@ -40,24 +28,12 @@ def _batch(picture: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0).float()
 
 
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 (h, w, c) pictures; infinity when they are equal.
-
-    Raises UsageError for other types or unequal shapes.
-    """
-    _check(a, b)
-    squares = sum(
-        int(np.square(np.subtract(p, q, dtype=np.int32)).sum(dtype=np.int64)) for p, q in zip(a, b, strict=True)
-    )
-    return 10 * math.log10(255**2 * a.size / squares) if squares else math.inf
-
-
 def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
     """Structural similarity in [-1, 1] of two uint8 (h, w, c) pictures.
 
     None when a side is under the window's 11 pixels. Raises UsageError for other types or unequal shapes.
     """
-    _check(a, b)
+    check_pair(a, b)
     if min(a.shape[:2]) < _WINDOW:
         return None
     return float(pytorch_msssim.ssim(_batch(a), _batch(b), data_range=255))
@@ -69,7 +45,7 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
     None when a side is under 161 pixels: five scales do not fit, and a figure from fewer scales would be on another
     footing and must not be averaged or compared with the rest. Raises UsageError for other types or unequal shapes.
     """
-    _check(a, b)
+    check_pair(a, b)
     if min(a.shape[:2]) < _SMALLEST_MS:
         return None
     return float(pytorch_msssim.ms_ssim(_batch(a), _batch(b), data_range=255))
@@ -81,24 +57,7 @@ def fsim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
     None when a side is under 48 pixels, or when neither picture has any feature. Raises UsageError for other types,
     unequal shapes and other numbers of channels.
     """
-    _check(a, b)
+    check_pair(a, b)
     if a.shape[2] != 3:
         raise UsageError(f"pictures are {a.shape} and {b.shape}: FSIM takes 3 channels")
     return similarity(a, b)
-
-
-def ssimulacra2(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float | None:
-    """SSIMULACRA2 of two uint8 (h, w, 3) sRGB pictures: 100 for equal ones, 70 for high quality, below 0 for none.
-
-    None when a side is under 8 pixels. Raises UsageError for other types or unequal shapes, and where the package that
-    works it out is not installed.
-    """
-    _check(original, decoded)
-    try:
-        from ssimulacra2 import compute_ssimulacra2
-    except ImportError:
-        raise UsageError("SSIMULACRA2 needs ssimulacra2; install it with: pip install ssimulacra2") from None
-    if min(original.shape[:2]) < _SMALLEST_SSIMULACRA2:
-        return None
-    files = (io.BytesIO(to_file(Picture(picture), "PNG", compress_level=0)) for picture in (original, decoded))
-    return float(compute_ssimulacra2(*files))
