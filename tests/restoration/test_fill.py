@@ -152,4 +152,5 @@ def test_the_report_names_what_was_invented(files, tmp_path, capsys):
         target = tmp_path / f"{name}.png"
         assert main(["decode", str(tmp_path / f"{name}.rgn"), str(target), "--partial", "--fill", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["invented"] == boxes
-        assert Image.open(target).size == (128, 64)
+        with Image.open(target) as image:
+            assert image.size == (128, 64)

@@ -93,6 +93,7 @@ def decode(options: argparse.Namespace) -> None:
     """.rgn file to picture, in the format of its suffix; raises what `regrain.decode` raises, or OutputError."""
     from regrain import bitstream, codec, image
 
+    check_options(("partial", "fill"), vars(options))
     target = options.output or default_output(options.input, ".png")
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
