@@ -31,7 +31,7 @@ FLAGS = {
     "encode": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --max-pixels "
     "--max-memory",
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
-    "--repair --repair-strength --max-size --partial --max-pixels --max-memory",
+    "--repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
     "inspect": "",
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
     "explain": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --size --steps --seed "

@@ -109,6 +109,7 @@ def decode(
     sampler: "types.Sampler" = "ddim",
     realism_map: "types.Picturelike | None" = None,
     partial: bool = False,
+    fill: bool = False,
     region: "tuple[int, int, int, int] | None" = None,
     max_size: int | None = None,
     repair: "types.Repaired | None" = None,
@@ -129,13 +130,14 @@ def decode(
     `eta`, "ancestral" (as with eta 1), or "second-order", which is deterministic (DPM-Solver++(2M)). `realism_map`,
     whatever `encode` takes and of the size of the picture, scales realism by place in the default method: black stays
     faithful, white is drawn. The same `seed` and number of steps give the same pixels on the same machine and threads.
-    `partial` decodes what is whole of a damaged file. `region` (left, top, width, height) gives this part of the
-    picture, equal to a crop of the whole to one level; the default method decodes no more than it needs, the others all
-    of it. `max_size` fits the picture into a square of so many pixels; in the default method, where an eighth of it is
-    no smaller, it comes from the latents alone, faithful and in a fraction of the time. In the palette method `repair`
-    says what is denoised in so many steps, "latent" (None too), "image" or "both", and `repair_strength` in [0, 4]
-    (None: 0.5) how much of the error is taken to be noise, which realism scales. `max_memory`, `model` and `device` are
-    as in `encode`.
+    `partial` decodes what is whole of a damaged file, and `fill` draws what is lost of it by the progressive method's
+    model, as `sample` does, but to fit what is known (RePaint): `seed` chooses one of many, and `info["invented"]` has
+    their boxes (left, top, width, height). `region`, such a box, gives this part of the picture, equal to a crop of the
+    whole to one level; the default method decodes no more than it needs, the others, and `fill`, all of it. `max_size`
+    fits the picture into a square of so many pixels; in the default method, where an eighth of it is no smaller, it
+    comes from the latents alone, faithful and in a fraction of the time. In the palette method `repair` says what is
+    denoised in so many steps, "latent" (None too), "image" or "both", and `repair_strength` in [0, 4] (None: 0.5) how
+    much of the error is taken to be noise, which realism scales. `max_memory`, `model` and `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.

@@ -158,6 +158,7 @@ def decode(
     sampler: Sampler = "ddim",
     realism_map: object = None,
     partial: bool = False,
+    fill: bool = False,
     region: Box | None = None,
     max_size: int | None = None,
     repair: Repaired | None = None,
@@ -182,13 +183,14 @@ def decode(
     bitstream.check_pixels(header, max_pixels, partial=partial)
     memory.check(
         "decoding",
-        memory.decoded_part(header, region),
+        memory.decoded_part(header, None if fill else region),
         steps=STEPS[-1] if isinstance(steps, Budget) else steps or 1,
         limit=max_memory,
         torch=registry.needs_torch(model, device),
         second_order=sampler == "second-order",
         beside=(0 if region is None else memory.whole_planes(header, mask=realism_map is not None))
-        + (memory.map_bytes(header, region) if for_map else 0),
+        + (memory.map_bytes(header, region) if for_map else 0)
+        + fill * header.width * header.height,
     )
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     if stream.tiles.count(None) == len(stream.tiles):
@@ -205,14 +207,22 @@ def decode(
     options = replace(options, repair=repair or "latent", repair_strength=strength)
     alpha = _alpha(stream, options)
     with registry.torch_defaults():
-        if options.repair == "latent":
-            pixels = model.decode(stream, options)
-        else:
-            from regrain.restoration.picture import decode_repaired
-
-            pixels = decode_repaired(model, stream, options, device)
-    picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp))
+        pixels, invented = _pixels(model, stream, options, device, fill=fill)
+    picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp), invented=invented)
     return picture if max_size is None else shrink(picture, max_size)
+
+
+def _pixels(
+    model: "Codec", stream: bitstream.Stream, options: DecodeOptions, device: str | None, *, fill: bool
+) -> "tuple[NDArray[np.uint8], tuple[Box, ...]]":
+    """The pixels that the options name, and the boxes that are drawn without a word of the file."""
+    if options.repair == "latent" and not fill:
+        return model.decode(stream, options), ()
+    from regrain.restoration.picture import decode_filled, decode_repaired
+
+    if fill:
+        return decode_filled(model, stream, options, device)
+    return decode_repaired(model, stream, options, device), ()
 
 
 def deviation_map(

@@ -64,7 +64,7 @@ class DecodeOptions:
     `realism_map`, uint8 (height, width), scales realism by place: 0 is the faithful picture, 255 the sample.
     `partial` decodes what is whole of a damaged file. `region` is a box (left, top, width, height) within the picture,
     None all of it, and `reduction` 8 or 16 gives the means of squares of so many pixels. `repair` says what is repaired
-    of a palette file, and `repair_strength` how much, in [0, 4].
+    of a palette file, and `repair_strength` how much, in [0, 4]. The numbers of lost tiles go into `missing`.
     """
 
     steps: "int | Budget" = 1
@@ -79,6 +79,7 @@ class DecodeOptions:
     reduction: int = 1
     repair: Repaired = "latent"
     repair_strength: float = 0.5
+    missing: set[int] | None = None
 
     @property
     def step_noise(self) -> float:
@@ -104,7 +105,7 @@ ENCODING = (
 )  # fmt: skip
 """What `encode` takes, in `regrain`, in `Encoder` and in Pillow's `save`."""
 DECODING = (
-    "steps", "budget", "realism", "eta", "seed", "init_noise", "sampler", "realism_map", "partial", "region",
+    "steps", "budget", "realism", "eta", "seed", "init_noise", "sampler", "realism_map", "partial", "fill", "region",
     "max_size", "repair", "repair_strength", "model", "device", "max_pixels", "max_memory",
 )  # fmt: skip
 """What `decode` takes, in `regrain`, in Pillow's `load` and, but for the map of realism, in `Decoder`."""
@@ -142,6 +143,7 @@ RATES = ("quality", "target_size", "target_bpp", "target_psnr", "target_ssimulac
 """What an encoder may be told of how large a file becomes: at most one of them."""
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "partial": (lambda value: isinstance(value, bool), "is True or False"),
+    "fill": (lambda value: isinstance(value, bool), "is True or False"),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
     "repair": (lambda value: isinstance(value, str) and value in REPAIRED, f"are {', '.join(REPAIRED)}"),
     "schedule": (lambda value: isinstance(value, str) and value in SCHEDULES, f"are {', '.join(SCHEDULES)}"),
@@ -177,6 +179,8 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
         check_installed("target_ssimulacra2", ("ssimulacra2",), "lab")
     if values.get("region") is not None and values.get("max_size") is not None:
         raise UsageError("region and max_size are given together; at most one of them is allowed")
+    if values.get("fill") and values.get("partial") is False:
+        raise UsageError("fill is given without partial; it draws what is lost of a file that is decoded in part")
     if values.get("eta") and values.get("sampler", "ddim") != "ddim":
         raise UsageError(f"eta is {values['eta']:g} and the sampler {values['sampler']}; eta goes with ddim alone")
     return _with_budget(values) if "steps" in values else values

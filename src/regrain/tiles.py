@@ -32,12 +32,19 @@ def places(height: int, width: int, side: int) -> list[Place]:
     return [(slice(top, min(top + side, height)), slice(left, min(left + side, width))) for top, left in corners]
 
 
-def decode_each(payloads: Mapping[int, bytes | None], decode: Callable[[int, bytes], None], *, partial: bool) -> None:
+def decode_each(
+    payloads: Mapping[int, bytes | None],
+    decode: Callable[[int, bytes], None],
+    *,
+    partial: bool,
+    missing: set[int] | None = None,
+) -> None:
     """Call `decode(number, payload)` for each tile; it raises Corrupt, without naming the tile, or is done.
 
     Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: a
     logged warning names the first few and counts them all, and Corrupt is raised only where no tile is left, or where
     FORGED tiles that passed their checksums did not decode: no accident does that, and each may cost as much as a tile.
+    The numbers of all lost tiles go into `missing`.
     """
     lost, forged = list[str](), 0
     for index, payload in payloads.items():
@@ -49,6 +56,8 @@ def decode_each(payloads: Mapping[int, bytes | None], decode: Callable[[int, byt
             forged += payload is not None
             if not partial or len(lost) + 1 == len(payloads) or forged == FORGED:
                 raise Corrupt(f"latents, tile {index}: {error}") from None
+            if missing is not None:
+                missing.add(index)
             lost.append(f"tile {index}: {error}" if len(lost) < NAMED else "")
     if lost:
         named = "; ".join(lost[:NAMED]) + ("; ..." if len(lost) > NAMED else "")

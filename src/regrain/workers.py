@@ -212,6 +212,7 @@ class Decoder(_Worker):
         init_noise: float = 1.0,
         sampler: "Sampler" = "ddim",
         partial: bool = False,
+        fill: bool = False,
         region: tuple[int, int, int, int] | None = None,
         max_size: int | None = None,
         repair: "Repaired | None" = None,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from regrain.registry import Codec
 
 _KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map", "repair", "repair_strength")
-_DECODING = ("steps", "partial", "region", "max_size", "device", "max_pixels", "max_memory")
+_DECODING = ("steps", "partial", "fill", "region", "max_size", "device", "max_pixels", "max_memory")
 
 __all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights"]
 
@@ -93,6 +93,7 @@ def decode(options: argparse.Namespace) -> None:
     """.rgn file to picture, in the format of its suffix; raises what `regrain.decode` raises, or OutputError."""
     from regrain import bitstream, codec, image
 
+    check_options(("partial", "fill"), vars(options))
     target = options.output or default_output(options.input, ".png")
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
@@ -132,6 +133,8 @@ def decode(options: argparse.Namespace) -> None:
     knobs |= {name: getattr(options, name) for name in _KNOBS}
     if map_kind is not None:
         knobs |= {"map": options.map, "map_seeds": options.map_seeds, "map_mean": round(float(deviation.mean()), 3)}
+    if options.fill:
+        knobs |= {"invented": picture.invented}
     report(
         options,
         {"input": options.input, "output": target, **size, **knobs, "seconds": round(waited, 3)},

@@ -103,8 +103,9 @@ class ConditionalModel:
             header, area = stream.header, _area_of(stream.header, options)
             size = header.height, header.width
             y_hat = decode_latents(
-                self.latents, stream.tiles, size, header.quality, header.tile, partial=options.partial, area=area
-            )
+                self.latents, stream.tiles, size, header.quality, header.tile, partial=options.partial, area=area,
+                missing=options.missing,
+            )  # fmt: skip
             pixels = self._draw(y_hat, area, header, options)
             if options.realism_map is None:
                 return pixels

@@ -48,13 +48,14 @@ def decode_latents(
     partial: bool = False,
     area: grid.Region | None = None,
     channels: int | None = None,
+    missing: set[int] | None = None,
 ) -> Image:
     """y_hat of an `area` of a picture of `size` (height, width): float32 (channels, rows, columns), +-LATENT_MAX.
 
     None stands for the whole picture, and for all channels. Only the tiles that the area touches are decoded, and of
     these only the steps that the first `channels` need. Raises Corrupt naming the tile that is missing (None) or
     damaged. Under `partial` such a tile is lost instead: its latents are 0, a logged warning names it, and Corrupt is
-    raised only where no tile is left.
+    raised only where no tile is left; the numbers of lost tiles go into `missing`.
     """
     rows, columns = grid.latent_size(*size)
     area = area or grid.Region(0, rows, 0, columns)
@@ -67,7 +68,7 @@ def decode_latents(
         part = regions[index].intersection(area)
         y_hat[:, *part.within(area).latents] = latents[:channels, *part.within(regions[index]).latents]
 
-    decode_each({index: payloads[index] for index in regions}, decode, partial=partial)
+    decode_each({index: payloads[index] for index in regions}, decode, partial=partial, missing=missing)
     return y_hat
 
 

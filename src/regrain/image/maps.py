@@ -41,7 +41,7 @@ def shrink(picture: Picture, size: int) -> Picture:
     planes = np.asarray(image).reshape(image.height, image.width, -1)
     colours = picture.pixels.shape[2]
     alpha = None if picture.alpha is None else planes[..., colours]
-    return Picture(planes[..., :colours], alpha, picture.metadata)
+    return Picture(planes[..., :colours], alpha, picture.metadata, invented=picture.invented)
 
 
 def draw_map(values: NDArray[np.float32], unit: str) -> Picture:

@@ -45,6 +45,8 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     luma_steps: npt.NDArray[np.float32] | None = None
     """Where it comes of a JPEG, the quantisation steps of its brightness, (8, 8), 1 or more."""
+    invented: tuple[tuple[int, int, int, int], ...] = ()
+    """Boxes (left, top, width, height) that no file tells of, in pixels of the whole picture."""
 
     def __post_init__(self) -> None:
         """Hold the types and shapes above."""
@@ -76,5 +78,5 @@ class Picture:
         """
         planes = self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
         image = Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
-        image.info.update(self.metadata.info())
+        image.info.update(self.metadata.info() | ({"invented": self.invented} if self.invented else {}))
         return image

@@ -81,7 +81,9 @@ class PaletteModel:
         """
         header = stream.header
         size = (header.height, header.width)
-        levels, channel = decode_tiles(self.space, stream.tiles, size, header.tile, partial=options.partial)
+        levels, channel = decode_tiles(
+            self.space, stream.tiles, size, header.tile, partial=options.partial, missing=options.missing
+        )
         pixels = reconstruct(self.space, self.denoiser, levels, channel, size, options, grey=header.grey)
         return options.cut(pixels)
 

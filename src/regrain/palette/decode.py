@@ -39,12 +39,14 @@ REPAIR_SIDE, REPAIR_HALO = 128, 32
 
 
 def decode_tiles(
-    space: LatentSpace, payloads: Sequence[bytes | None], size: tuple[int, int], tile: int, *, partial: bool = False
-) -> tuple[Levels, Channel]:
+    space: LatentSpace, payloads: Sequence[bytes | None], size: tuple[int, int], tile: int, *, partial: bool = False,
+    missing: set[int] | None = None,
+) -> tuple[Levels, Channel]:  # fmt: skip
     """Levels (h, w, C) of a picture of `size` (height, width), and how they follow its latents, tiles together.
 
     Raises Corrupt naming the tile that is missing (None) or damaged. Under `partial` such a tile is lost instead: its
-    latents are 0, a logged warning names it, and Corrupt is raised only where no tile is left.
+    latents are 0, a logged warning names it, its number goes into `missing`, and Corrupt is raised only where no tile
+    is left.
     """
     rows, columns = (-(-side // space.stride) for side in size)
     levels, channels = np.full((rows, columns, space.channels), LOST, np.uint8), list[Channel]()
@@ -55,7 +57,7 @@ def decode_tiles(
         levels[regions[index]], channel = sections.unpack(payload, (height, width), space.channels, index)
         channels.append(channel)
 
-    decode_each(dict(enumerate(payloads)), decode, partial=partial)
+    decode_each(dict(enumerate(payloads)), decode, partial=partial, missing=missing)
     return levels, Channel(fmean(each.gain for each in channels), fmean(each.error for each in channels))
 
 

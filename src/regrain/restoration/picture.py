@@ -9,13 +9,15 @@ from regrain.bitstream import Method, Stream
 from regrain.diffusion.budget import Budget
 from regrain.errors import UsageError
 from regrain.image import Picture, to_signed
-from regrain.options import DecodeOptions
+from regrain.options import Box, DecodeOptions
 from regrain.progressive.codec import ProgressiveModel
 from regrain.registry import Codec
 from regrain.restoration.denoise import Pixels, Repair, repair
+from regrain.restoration.fill import fill
 from regrain.restoration.noise_level import noise_level
+from regrain.tiles import Place, places
 
-__all__ = ["DECODED_ERROR", "decode_repaired", "repair_picture"]
+__all__ = ["DECODED_ERROR", "decode_filled", "decode_repaired", "repair_picture"]
 
 DECODED_ERROR = 0.16
 """The deviation of what a palette leaves out of a picture, in [-1, 1], about: 20 levels."""
@@ -56,6 +58,34 @@ def decode_repaired(model: Codec, stream: Stream, options: DecodeOptions, device
     steps = options.steps.steps if isinstance(options.steps, Budget) else options.steps
     how = Repair(options.repair_strength * options.realism, steps, options.step_noise, options.seed)
     return options.cut(repair(_prior(None, device), whole, DECODED_ERROR, how))
+
+
+def decode_filled(
+    model: Codec, stream: Stream, options: DecodeOptions, device: str | None
+) -> tuple[Pixels, tuple[Box, ...]]:
+    """The pixels (h, w, 1 or 3) of a file whose lost tiles the package's prior draws, and the boxes that it drew.
+
+    The whole picture is decoded and drawn, whatever part of it is wanted, so that the part is the same in all of them.
+    Boxes are in pixels of the whole picture.
+    """
+    header, missing = stream.header, set[int]()
+    whole = replace(options, region=None, reduction=1, missing=missing)
+    repaired = options.repair != "latent"
+    pixels = decode_repaired(model, stream, whole, device) if repaired else model.decode(stream, whole)
+    tiles = places(header.height, header.width, header.tile)
+    lost = [tiles[number] for number in sorted(missing)]
+    if lost:
+        fill(_prior(None, device).denoiser, pixels, lost, options.seed)
+    wanted = options.region or (0, 0, header.width, header.height)
+    return options.cut(pixels), tuple(box for box in (_common(place, wanted) for place in lost) if box)
+
+
+def _common(place: Place, box: Box) -> Box | None:
+    """What a place and a box have in common, as a box, or None."""
+    (down, across), (left, top, width, height) = place, box
+    first, last = max(across.start, left), min(across.stop, left + width)
+    upper, lower = max(down.start, top), min(down.stop, top + height)
+    return (first, upper, last - first, lower - upper) if first < last and upper < lower else None
 
 
 def _prior(given: Codec | None, device: str | None) -> ProgressiveModel:
