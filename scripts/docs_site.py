@@ -16,7 +16,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 FACE = {
     "Pictures and files": ["encode", "decode", "deviation_map", "inspect", "load"],
-    "Batches": ["Encoder", "Decoder"],
+    "Batches": ["decode_many", "encode_many", "Encoder", "Decoder"],
     "Types": ["Picturelike", "Info", "Model"],
 }
 """What `regrain` has, in the order of the page; its errors have a page of their own."""
