@@ -34,7 +34,7 @@ def test_every_flag_of_the_help_is_there(command, capsys):
     with pytest.raises(SystemExit):
         parse([command, "--help"])
     rows = re.findall(r"^  (-.*?)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)}
+    named = {name for row in rows for name in re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", row)}
     assert named == {name for one in COMMANDS if one.name == command for flag in one.flags for name in flag.names}
 
 

@@ -199,15 +199,21 @@ def _in_order(
     room = (memory.allowance() if limit is None else limit) - libraries
     on_the_way: deque[tuple[Future[Result], int]] = deque()
     pool = ThreadPoolExecutor(min(jobs, most), "regrain")
+
+    def first() -> Result | RegrainError:
+        future, _ = on_the_way.popleft()
+        result = pace.outcome(future)
+        return result  # noqa: RET504 - mypy would infer another type from what is returned
+
     try:
         for work, need in _jobs(items, job):
             while on_the_way and sum(bytes_ for _, bytes_ in on_the_way) + need - libraries > room:
-                yield pace.outcome(on_the_way.popleft()[0])
+                yield first()
             on_the_way.append((pool.submit(_alone, work), need - libraries))
             if len(on_the_way) == most:
-                yield pace.outcome(on_the_way.popleft()[0])
+                yield first()
         while on_the_way:
-            yield pace.outcome(on_the_way.popleft()[0])
+            yield first()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -129,7 +129,7 @@ def decode(options: argparse.Namespace) -> None:
         put(map_written, options.map, overwrite=options.overwrite)
     waited = seconds(options)
     size = {"width": picture.width, "height": picture.height, "input_bytes": len(data)}
-    knobs = {"steps": steps, "budget": budget and budget.seconds}
+    knobs: dict[str, object] = {"steps": steps, "budget": budget and budget.seconds}
     knobs |= {name: getattr(options, name) for name in _KNOBS}
     if map_kind is not None:
         knobs |= {"map": options.map, "map_seeds": options.map_seeds, "map_mean": round(float(deviation.mean()), 3)}

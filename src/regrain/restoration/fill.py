@@ -61,10 +61,11 @@ def fill(denoiser: Denoiser, pixels: Pixels, lost: Iterable[Place], seed: int = 
     >>> pixels[0, 20:28, 0].tolist()
     [0, 0, 0, 0, 128, 128, 128, 128]
     """
-    known = np.ones(pixels.shape[:2], bool)
+    height, width = pixels.shape[:2]
+    known = np.ones((height, width), bool)
     for place in lost:
         known[place] = False
-    waiting = [place for place in places(*known.shape, SIDE) if not known[place].all()]
+    waiting = [place for place in places(height, width, SIDE) if not known[place].all()]
     drawn = True
     while waiting and drawn:
         drawn, turn, waiting = False, waiting, []
@@ -143,7 +144,8 @@ def harmonic(x: Image, mask: Mask) -> Image:
     if mask.all():
         return x
     weights, sums = _halved(mask.astype(np.float32)), _halved(x * mask)
-    coarse = harmonic(sums / np.maximum(weights, np.float32(1e-6)), weights > 0)
+    means = (sums / np.maximum(weights, np.float32(1e-6))).astype(np.float32)
+    coarse = harmonic(means, weights > 0)
     surface = np.where(mask, x, coarse.repeat(2, 1).repeat(2, 2)[:, : x.shape[1], : x.shape[2]])
     for _ in range(RELAXED):
         wide = np.pad(surface, ((0, 0), (1, 1), (1, 1)), mode="edge")
