@@ -218,7 +218,7 @@ def test_a_budget_is_refused_before_it_reads(budget):
         regrain.decode("there is no such file", steps=4, budget=2)
 
 
-@pytest.mark.parametrize("pair", combinations(["quality", "target_size", "target_bpp", "target_psnr"], 2))
+@pytest.mark.parametrize("pair", [*combinations(["quality", "target_size", "target_bpp", "target_psnr"], 2)])
 def test_two_rates_are_one_too_many(pair):
     rates = {name: {"target_bpp": 0.5}.get(name, 50) for name in pair}
     with pytest.raises(regrain.UsageError, match=" and ".join(rates)):
