@@ -29,7 +29,7 @@ def size(text: str) -> int:
 
 
 def add_rate(parser: argparse.ArgumentParser, *, default: str, metrics: bool = False) -> None:
-    """Quality, or a target of bytes, bits a pixel or, with `metrics`, of a metric; `default` is what the help says of none."""
+    """Quality or a target of bytes, bits or, with `metrics`, a metric; `default` is what the help says of none."""
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("-q", "--quality", type=float, metavar="Q", help=f"0 to 100, decimals too (default: {default})")
     rate.add_argument("--target-size", type=size, metavar="BYTES", help="largest file, as 20k or 1.5M")
