@@ -1,23 +1,26 @@
-"""Pictures a second of a folder: a plain loop, processes of this machine, and a Ray cluster of it; both ways.
+"""Pictures a second of a folder: a plain loop, threads, processes of this machine, and a Ray cluster of it; both ways.
 
     rate = pictures / seconds of the run, without the start of interpreters and of Ray
 
 `python benchmarks/throughput.py FOLDER [--count N] [--jobs N]`. Every engine has a thread a worker. The clock runs from
 the first picture that is done to the last, and each engine does `--warm` pictures more at first: starts are another
-figure, which is printed beside. Ray takes part where it is installed.
+figure, which is printed beside. Ray takes part where it is installed. `--many` measures `decode_many` alone, against
+a loop of `decode` with networks of one thread, and of as many threads: the median of three ratios within one run.
 """
 
 import argparse
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from regrain import Decoder, Encoder
+from regrain import Decoder, Encoder, decode, decode_many, encode_many
 from regrain.batch import processes, ray_data
 from regrain.batch.plan import Task
 from regrain.batch.work import Outcome, Work
+from regrain.loading import threads_at_most
 
 Engine = Callable[[list[Task], Work], Iterator[Outcome]]
 
@@ -38,6 +41,37 @@ def tasks_of(sources: list[Path], folder: Path, suffix: str) -> list[Task]:
     return [Task(str(path), str(folder / f"{number:05}{suffix}")) for number, path in enumerate(sources)]
 
 
+def seconds(work: Callable[[], object]) -> float:
+    """What a call takes, by the clock."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def measure_many(pictures: list[Path], quality: float, jobs: int) -> None:
+    """Print a table of decode_many against both loops, which alternate with it."""
+    files = list(encode_many(pictures, jobs=jobs, quality=quality))
+
+    def loop(threads: int) -> None:
+        with threads_at_most(threads):
+            for data in files:
+                decode(data)
+
+    engines = {
+        "loop, 1 thread": lambda: loop(1),
+        f"loop, {jobs} threads": lambda: loop(jobs),
+        f"decode_many, {jobs} jobs": lambda: list(decode_many(files, jobs=jobs)),
+    }
+    for engine in engines.values():
+        engine()
+    rounds = [[seconds(engine) for engine in engines.values()] for _ in range(3)]
+    print("| engine | pictures a second | decode_many to it |\n|---|---|---|")
+    for number, name in enumerate(engines):
+        rate = len(files) / statistics.median(taken[number] for taken in rounds)
+        ratio = statistics.median(taken[number] / taken[-1] for taken in rounds)
+        print(f"| {name} | {rate:.2f} | {ratio:.2f} |", flush=True)
+
+
 def main() -> None:
     """Print a table of engines and rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -46,9 +80,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--warm", type=int, default=8)
     parser.add_argument("-q", "--quality", type=float, default=30)
+    parser.add_argument("--many", action="store_true", help="measure decode_many alone")
     options = parser.parse_args()
     pictures = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in (".png", ".jpg"))
     pictures = (pictures * -(-options.count // len(pictures)))[: options.count] if pictures else []
+    if options.many and pictures:
+        measure_many(pictures, options.quality, options.jobs)
+        return
     if len(pictures) <= options.warm:
         raise SystemExit(f"{options.folder} has too few pictures")
     jobs = options.jobs

@@ -17,7 +17,7 @@ def blocks(language):
 
 def test_the_python_examples_run():
     examples = blocks("python")
-    assert len(examples) == 2
+    assert len(examples) == 3
     exec(compile("\n".join(examples), "batch.md", "exec"), {})
 
 

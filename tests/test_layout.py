@@ -27,7 +27,7 @@ LAYERS = [
     {"registry", "search"},
     {"restoration"},
     {"codec", "samples"},
-    {"workers"},
+    {"many", "workers"},
     {"types"},
     {"__init__"},
     {"batch", "server"},

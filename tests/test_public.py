@@ -34,7 +34,7 @@ ERRORS = {
     "OutputError": (errors.RegrainError, 7),
 }
 TYPES = {"Info", "Model", "Picturelike"}
-WORKERS = {"Decoder", "Encoder"}
+WORKERS = {"Decoder", "Encoder", "decode_many", "encode_many"}
 RETURNS = {
     "encode": bytes,
     "decode": Image.Image,

@@ -2,9 +2,8 @@
 
     decode(encode(image, quality=q), realism=r)        q in [0, 100] is chosen once, r in [0, 1] every time
 
-These functions, `Encoder` and `Decoder`, which do the same for batches, the types that they take and return, and
-the errors are the whole public face. Importing it imports neither torch nor numpy nor Pillow; arguments are checked by
-`options`, before anything is read or loaded.
+They, for many pictures `decode_many`, `encode_many`, `Encoder` and `Decoder`, the types, and the errors are the whole
+public face. Importing it loads neither torch nor numpy nor Pillow; `options` checks arguments before anything is read.
 """
 
 import os
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from regrain.types import Decoder, Encoder, Info, Model, Picturelike
+    from regrain.types import Decoder, Encoder, Info, Model, Picturelike, decode_many, encode_many
 else:
 
     def __getattr__(name: str) -> object:
-        if name not in ("Decoder", "Encoder", "Info", "Model", "Picturelike"):
+        if name not in ("Decoder", "Encoder", "Info", "Model", "Picturelike", "decode_many", "encode_many"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(types, name)
 
@@ -43,7 +42,8 @@ else:
 __all__ = [
     "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "LimitError", "Model", "ModelError",
     "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion", "UsageError",
-    "__version__", "decode", "deviation_map", "encode", "inspect", "load", "repair", "sample",
+    "__version__", "decode", "decode_many", "deviation_map", "encode", "encode_many", "inspect", "load", "repair",
+    "sample",
 ]  # fmt: skip
 
 __version__ = "0.1.0"

@@ -135,6 +135,8 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "max_pixels": (1, 2**62, int),
     "max_memory": (1, 2**62, int),
     "threads": (1, 1024, int),
+    "jobs": (1, 1024, int),
+    "ahead": (1, 10_000, int),
 }
 RATES = ("quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2")
 """What an encoder may be told of how large a file becomes: at most one of them."""
@@ -156,7 +158,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = {
     *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",
-    "repair", "repair_strength", "threads",
+    "repair", "repair_strength", "threads", "jobs", "ahead",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`Encoder`, `Decoder` and the types that the public functions take and return, imported once somebody asks for them.
+"""What `regrain` forwards once somebody asks for it: what is for many pictures, and the types of its functions.
 
 So `import regrain` stays light, and `typing.get_type_hints` works on every public function all the same.
 """
@@ -6,7 +6,10 @@ So `import regrain` stays light, and `typing.get_type_hints` works on every publ
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Pixels", "Repaired", "Sampler"]
+__all__ = [
+    "Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Pixels", "Repaired", "Sampler",
+    "decode_many", "encode_many",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from regrain.codec import Info
     from regrain.image import Picturelike
+    from regrain.many import decode_many, encode_many
     from regrain.options import Repaired, Sampler
     from regrain.registry import Codec as Model
     from regrain.workers import Decoder, Encoder
@@ -33,6 +37,8 @@ else:
         "Pixels": ("numpy", "ndarray"),
         "Repaired": ("regrain.options", "Repaired"),
         "Sampler": ("regrain.options", "Sampler"),
+        "decode_many": ("regrain.many", "decode_many"),
+        "encode_many": ("regrain.many", "encode_many"),
     }
 
     def __getattr__(name: str) -> object:

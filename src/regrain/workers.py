@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from regrain.errors import RegrainError, UsageError
@@ -56,16 +57,8 @@ class _Worker:
         if device not in (None, "onnx"):
             with suppress(ImportError), TURN:  # the first call imports it, and is to have so many, too
                 import_module("torch")
-        torch = sys.modules.get("torch")
-        before = torch.get_num_threads() if torch and self._threads else None
-        try:
-            with threads_at_most(self._threads):
-                if torch and self._threads:
-                    torch.set_num_threads(self._threads)
-                yield
-        finally:
-            if torch and before:
-                torch.set_num_threads(before)
+        with threads_at_most(self._threads), _torch_at_most(self._threads):
+            yield
 
     def _columns(self, batch: "Batch", work: Callable[[Any], object]) -> dict[str, object]:
         """The batch with a column more, and a column `error` where failures are to go there."""
@@ -84,6 +77,33 @@ class _Worker:
                 failures.append(f"{type(error).__name__}: {error}")
         errors = {"error": failures} if self._errors == "column" else {}
         return {**batch, self._into: results, **errors}
+
+
+_capped_before: list[int] = []
+"""The threads of torch before any `_torch_at_most` that runs now: one entry for each of these."""
+_COUNTING = Lock()
+
+
+@contextmanager
+def _torch_at_most(threads: int | None) -> Iterator[None]:
+    """Inside, torch has so many threads in this thread; None, or where nobody has imported it, leaves it alone.
+
+    The number is the process's for threads that start later. So of several callers at once the first one says what
+    all go back to: the others would read its number for the process's own.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or threads is None:
+        yield
+        return
+    with _COUNTING:
+        _capped_before.append(before := _capped_before[0] if _capped_before else torch.get_num_threads())
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        with _COUNTING:
+            _capped_before.pop()
+            torch.set_num_threads(before)
 
 
 def _whole(item: object) -> object:

@@ -23,6 +23,7 @@ from regrain.conditional.dct import BLOCK, dct_basis
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet_config import PATCH, RESIDUAL
+from regrain.loading import TURN
 from regrain.onnx import blocks
 from regrain.onnx.graph import Graph
 from regrain.onnx.network import Network
@@ -109,13 +110,17 @@ class OnnxNetworks:
         return x_0
 
     def _sampling(self, realism: float) -> tuple[Network, Network]:
-        """Context and sampler at this realism above 0; those of the realism that was asked for last are kept.
+        """Context and sampler at this realism above 0; those of the realism that was asked for last are kept."""
+        with TURN:  # so that several threads share the networks of one realism
+            if realism not in self._samplers:
+                self._samplers = {realism: self._sampling_networks(realism)}
+            return self._samplers[realism]
 
-        Every weight lies on the line from the faithful denoiser's to the sampler's (network interpolation, Wang et al.
-        2018, "ESRGAN", sec. 3.4).
+    def _sampling_networks(self, realism: float) -> tuple[Network, Network]:
+        """Every weight lies on the line from the faithful denoiser's to the sampler's.
+
+        Network interpolation: Wang et al. 2018, "ESRGAN", sec. 3.4.
         """
-        if networks := self._samplers.get(realism):
-            return networks
         between: Weights = self._sampler
         if realism != 1:
             faithful = {name: array.astype(np.float32) for name, array in self._faithful.items()}
@@ -126,9 +131,7 @@ class OnnxNetworks:
             }
         late = {name: array for name, array in between.items() if name.startswith(LATE)}
         early = {name: array for name, array in between.items() if not name.startswith(LATE[1:])}
-        networks = _sampling_context(early, self.config), _sampler(late, self.config)
-        self._samplers = {realism: networks}
-        return networks
+        return _sampling_context(early, self.config), _sampler(late, self.config)
 
 
 def _scalars(*values: float) -> Image:
