@@ -34,10 +34,8 @@ FLAGS = {
     "--repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
     "inspect": "",
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
-    "explain": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --size --steps --seed "
-    "--max-pixels",
-    "compare": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --steps --realism --seed "
-    "--lpips --max-pixels",
+    "explain": "--quality --target-size --target-bpp --size --steps --seed --max-pixels",
+    "compare": "--quality --target-size --target-bpp --steps --realism --seed --lpips --max-pixels",
     "train": "--out",
     "distill": "--out",
     "evaluate": "--codecs --qualities --realism --steps --weights --jobs --reference",

@@ -69,7 +69,6 @@ SIGNATURES = {
         "sampler": "ddim",
         "realism_map": None,
         "partial": False,
-        "fill": False,
         "region": None,
         "max_size": None,
         "repair": None,
@@ -170,7 +169,6 @@ REFUSED = {
         "init_noise": [-0.01, 1.01, "1", None],
         "sampler": ["euler", None, 1],
         "partial": [None, "no", 1],
-        "fill": [None, "no", 1],
         "region": [(0, 0, 1), "0,0,1,1", (0.0, 0, 1, 1)],
         "max_size": [0, 1.5],
         "max_pixels": [None],
@@ -220,7 +218,7 @@ def test_a_budget_is_refused_before_it_reads(budget):
         regrain.decode("there is no such file", steps=4, budget=2)
 
 
-@pytest.mark.parametrize("pair", list(combinations(["quality", "target_size", "target_bpp", "target_psnr"], 2)))
+@pytest.mark.parametrize("pair", [*combinations(["quality", "target_size", "target_bpp", "target_psnr"], 2)])
 def test_two_rates_are_one_too_many(pair):
     rates = {name: {"target_bpp": 0.5}.get(name, 50) for name in pair}
     with pytest.raises(regrain.UsageError, match=" and ".join(rates)):

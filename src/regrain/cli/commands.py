@@ -192,7 +192,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def rate(options: argparse.Namespace, **default: float) -> dict[str, Any]:
     """The one of `RATES` that was given, else `default`."""
-    given = {name: getattr(options, name) for name in RATES}
+    given = {name: getattr(options, name, None) for name in RATES}
     return {name: value for name, value in given.items() if value is not None} or dict(default)
 
 

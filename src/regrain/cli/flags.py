@@ -28,12 +28,14 @@ def size(text: str) -> int:
     return round(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
-def add_rate(parser: argparse.ArgumentParser, *, default: str) -> None:
-    """Quality, or a target of bytes, bits a pixel or a metric; `default` is what the help says of none."""
+def add_rate(parser: argparse.ArgumentParser, *, default: str, metrics: bool = False) -> None:
+    """Quality or a target of bytes, bits or, with `metrics`, a metric; `default` is what the help says of none."""
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("-q", "--quality", type=float, metavar="Q", help=f"0 to 100, decimals too (default: {default})")
     rate.add_argument("--target-size", type=size, metavar="BYTES", help="largest file, as 20k or 1.5M")
     rate.add_argument("--target-bpp", type=float, metavar="B", help="largest file, in bits a pixel")
+    if not metrics:
+        return
     what = "smallest file with this PSNR or more, as decode shows it by default"
     rate.add_argument("--target-psnr", type=float, metavar="DB", help=what)
     what = "smallest file with this SSIMULACRA2 or more, as decode shows it by default; needs regrain[lab]"

@@ -148,7 +148,7 @@ def _add_encode(commands: "Subparsers[Parser]") -> None:
     parser.add_argument("input", metavar="IN", help=what)
     what = "default: IN with the suffix .rgn; - is stdout. For many pictures a folder, OUT/, or its URL"
     parser.add_argument("output", metavar="OUT", nargs="?", help=what)
-    add_rate(parser, default="50")
+    add_rate(parser, default="50", metrics=True)
     methods = "conditional, progressive or palette (default: that of the weights)"
     parser.add_argument("--method", metavar="NAME", help=methods)
     add_model(parser)
