@@ -191,8 +191,8 @@ def test_a_hostile_file_ends_in_its_error(results, name):
     assert 0 < len(result["error"]["message"]) < 400
 
 
-def test_mutations_end_as_in_python(results):
-    logging.disable(logging.WARNING)
+def test_mutations_end_as_in_python(results, caplog):
+    caplog.set_level(logging.ERROR)
     for data in FUZZED:
         codec.decode(data, steps=1, realism=0)
     for number, data in fuzzed().items():
