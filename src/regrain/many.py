@@ -209,7 +209,7 @@ def _in_order(
         for work, need in _jobs(items, job):
             while on_the_way and sum(bytes_ for _, bytes_ in on_the_way) + need - libraries > room:
                 yield first()
-            on_the_way.append((pool.submit(_alone, work), need - libraries))
+            on_the_way.append((pool.submit(_run_in_one_thread, work), need - libraries))
             if len(on_the_way) == most:
                 yield first()
         while on_the_way:
@@ -245,7 +245,7 @@ def _raising(error: Exception) -> Callable[[], Any]:
     return work
 
 
-def _alone(work: Callable[[], Result]) -> Result:
+def _run_in_one_thread(work: Callable[[], Result]) -> Result:
     """What the work gives, with networks of one thread."""
     with threads_at_most(1):
         return work()

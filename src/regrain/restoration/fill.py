@@ -42,7 +42,6 @@ TRIES: Final = 2
 """How often each step is taken."""
 RELAXED: Final = 16
 """How often a surface is relaxed at each of its scales."""
-ETA: Final = 0.0
 LEVELS: Final = LogLinear()
 NOISE: Final = 2**63
 """The noise of filling has numbers from here on, which no other noise of a seed has."""
@@ -127,7 +126,7 @@ def _sample(denoiser: Denoiser, x: Image, mask: Mask, corner: tuple[int, int], s
     for t, s in pairwise(times):
         for number in range(TRIES):
             x_t, x_0 = estimate(x_t, t)
-            x_s = ddim_step(x_t, x_0, t, s, LEVELS, eta=ETA, noise=fresh())
+            x_s = ddim_step(x_t, x_0, t, s, LEVELS)
             x_t = x_s if number == TRIES - 1 else _back(x_s, s, t, fresh())
     return estimate(x_t, times[-1])[1]
 
