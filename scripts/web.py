@@ -4,8 +4,7 @@ manifest.json names the files that follow, each with its sizes; `web/src/model.t
 
     NAME-HASH.bin     gzip of: length of the head (4 bytes), the head as JSON, zeros to a multiple of 8, the data
     head              {"tensors": [[type, shape, at], ...], "graphs": {NAME: [at, bytes, constants]}}
-    constants         {NAME IN THE GRAPH: [file, tensor]}; in the sampler's two, the faithful denoiser's beside them:
-                      [file, tensor, file, tensor], between which realism draws a line
+    constants         {NAME IN THE GRAPH: [file, tensor]}
 
 A graph is stored without its constants, as the bytes of an ONNX model; appended to them, constants make it whole, since
 a message of protobuf is the sum of its parts. Types are f32, f16, i32, u16, i8 and q8: 8 bits whose scales, float32
@@ -72,17 +71,10 @@ class Bundle:
             self.tensors.append([kind, list(array.shape), self._append(_bytes(array, kind))])
         return place
 
-    def graph(self, name: str, network: Network, faithful: Network | None = None, *, narrow: bool = False) -> None:
+    def graph(self, name: str, network: Network, *, narrow: bool = False) -> None:
         """Store a graph, and its constants; narrow ones have 8 bits where they are large."""
         nodes, constants, inputs, outputs = _parts(network)
-        others = _parts(faithful)[1] if faithful else constants
-        table = {
-            key: [
-                *self.add(array, _kind(array, narrow)),
-                *(self.add(others[key], _kind(others[key], narrow)) if faithful else ()),
-            ]
-            for key, array in constants.items()
-        }
+        table = {key: self.add(array, _kind(array, narrow)) for key, array in constants.items()}
         skeleton = wire.model(nodes, {}, inputs, outputs)
         self.graphs[name] = [self._append(skeleton), len(skeleton), table]
 
@@ -218,9 +210,8 @@ def bundles(path: Path) -> tuple[list[Bundle], dict[str, Any]]:
     encoder.graph("analysis", networks._analysis)
     encoder.graph("hyperAnalysis", networks._hyper_analysis)
     if config.sampler:
-        drawn, faithful = networks._sampling(1.0), networks._sampling(0.0)
-        for name, one, other in zip(("samplingContext", "sampler"), drawn, faithful, strict=True):
-            sampler.graph(name, one, other, narrow=True)
+        sampler.graph("samplingContext", networks._sampling_context, narrow=True)
+        sampler.graph("sampler", networks._sampler, narrow=True)
     shape = config.transform
     order = [[step.first, step.last, step.context_channels, step.parity] for step in coding_order(
         shape.latent, shape.slices)]  # fmt: skip

@@ -1,16 +1,18 @@
-"""What the sampler should stand on: the sketch that latents give without a network, or the faithful picture.
+"""What the sampler should stand on: the sketch that latents give without a network, or a picture in one step.
 
     python experiments/few_steps/residual.py WEIGHTS CSV [--minutes M]
 
-Two small samplers (`regrain.diffusion.unet.SamplingDenoiser` of `predictions.SMALL`), trained from nothing for equal
-processor times on the same crops, by squared error alone, at times that are even:
+Small samplers (`regrain.diffusion.unet.SamplingDenoiser` of `predictions.SMALL`), trained from nothing for equal
+processor times on the same crops, by squared error alone, at times that are even; what differs is the guide, g, that
+they see and correct:  x_0 = g + k d + sqrt(1 - k) F,  d = x_t / alpha_t - g
 
-    sketch      x_0 = s + k d + sqrt(1 - k) F,   d = x_t / alpha_t - s,   s the sketch: the design that ships
-    residual    the same about s = x_f, the picture at realism 0, which it sees in the place of the sketch: a diffusion
-                model of the residual x - x_f alone
+    sketch      the inverse DCT of the latents, which knows no network
+    faithful    the picture in one step at realism 0: a diffusion model of the residual x - x_f alone
+    between     the picture in one step at realism 1/2
+    one step    the same at realism 1: the design that ships
 
-Held-out crops are sampled in 1 to 16 steps from s under noise, as in decoding; the figures are those of `students.py`.
-The row "faithful" is x_f itself. WEIGHTS is the folder of metrics' weights.
+Held-out crops are sampled in 1 to 16 steps from g under noise, as in decoding; the figures are those of `students.py`.
+Rows of 0 steps are the guides themselves. WEIGHTS is the folder of metrics' weights.
 """
 
 import argparse
@@ -22,25 +24,26 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from predictions import BATCH, QUALITY, ROOT, SIDE, SMALL
+from predictions import BATCH, ROOT, SIDE, SMALL
 from students import Bench, Judges, Row, quality, write
 from torch import Tensor, nn
 
 from regrain.conditional.transform import sketch
 from regrain.diffusion import sampler
 from regrain.diffusion.unet import SamplingDenoiser
-from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
+from regrain_lab.trainable.frozen import FrozenCodec, guides, quantized_latents
 from regrain_lab.training.data import Crops, batches, members
 from regrain_lab.training.losses.sampler import LEVELS
 from regrain_lab.training.recipe import read_recipe
 from regrain_lab.training.state import State
 
 COUNTS: Final = (1, 2, 4, 8, 16)
+REALISMS: Final = {"faithful": 0.0, "between": 0.5, "one step": 1.0}
 Guide = Callable[[Tensor], Tensor]
 
 
 def main() -> None:
-    """Train both, sample both, write the rows."""
+    """Train all, sample all, write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="the folder of metrics' weights")
     parser.add_argument("csv", type=Path, help="file to write")
@@ -48,37 +51,31 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     bench = Bench(read_recipe(ROOT / "recipes" / "distill.toml"), Judges(options.weights))
-    faithful = faithful_picture(FrozenCodec.load(None, torch.device("cpu")))
-    pictures = torch.cat([faithful(cond) for cond in bench.latents])
-    rows: list[Row] = [{"weights": "faithful", "updates": 0, "steps": 0} | bench.figures(pictures, pictures)]
-    for name, guide in {"sketch": sketch, "residual": faithful}.items():
+    codec, rows = FrozenCodec.load(None, torch.device("cpu")), []
+    for name, guide in {"sketch": sketch} | {name: one_step(codec, r) for name, r in REALISMS.items()}.items():
+        pictures = torch.cat([guide(cond).clamp(-1, 1) for cond in bench.latents])
+        rows.append({"weights": name, "updates": 0, "steps": 0} | bench.figures(pictures, pictures))
         torch.manual_seed(bench.recipe.seed)
-        network = SamplingDenoiser(SMALL, bench.latents[0].shape[1], guide, LEVELS)
+        network = SamplingDenoiser(SMALL, bench.latents[0].shape[1], LEVELS)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        updates = train(bench, network, options.minutes)
-        rows += judged(bench, network, {"weights": name, "updates": updates})
+        updates = train(bench, network, guide, options.minutes)
+        rows += judged(bench, network, guide, {"weights": name, "updates": updates})
     for row in rows:
         print(*row.values(), file=sys.stderr)
     write(rows, options.csv)
 
 
-def faithful_picture(codec: FrozenCodec) -> Guide:
-    """x_f of latents at the one quality; that of the last latents is kept, since a sampler asks for it often."""
-    last: list[tuple[Tensor, Tensor]] = []
+def one_step(codec: FrozenCodec, realism: float) -> Guide:
+    """The picture in one step, of latents at the one quality."""
 
-    @torch.no_grad()
     def picture(cond: Tensor) -> Tensor:
-        if not last or last[0][0] is not cond:
-            ones, x_t = torch.ones(len(cond)), torch.zeros_like(sketch(cond))
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                x_f = codec.networks.denoiser(x_t, ones, cond, quality(cond), 0 * ones).float().clamp(-1, 1)
-            last[:] = [(cond, x_f)]
-        return last[0][1]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return guides(codec, cond, quality(cond), torch.full((len(cond),), realism))
 
     return picture
 
 
-def train(bench: Bench, network: SamplingDenoiser, minutes: float) -> int:
+def train(bench: Bench, network: SamplingDenoiser, guide: Guide, minutes: float) -> int:
     """Squared error alone, weighed as where the sampler trains; returns the number of updates."""
     state, start, updates = State(network, 0.99), time.process_time(), 0
     crops = Crops(members(bench.folder, bench.recipe.data, held_out=False), 0, bench.recipe.data)
@@ -88,10 +85,11 @@ def train(bench: Bench, network: SamplingDenoiser, minutes: float) -> int:
             break
         torch.manual_seed(updates)
         t, cond = (torch.rand(()) + torch.arange(len(x)) / len(x)) % 1, quantized_latents(bench.codec, x, quality(x))
-        alpha, sigma = LEVELS.levels(t)
+        (alpha, sigma), g = LEVELS.levels(t), guide(cond)
         state.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            x_hat = network(alpha * x + sigma * torch.randn_like(x), t, cond, quality(x), torch.ones(len(x)))
+            context = network.context(cond, quality(x), g)
+            x_hat = network(alpha * x + sigma * torch.randn_like(x), t, quality(x), g, context)
         noise = (-LEVELS.log_snr(t)).exp()
         weight = (0.01 + noise) / noise
         (weight.clamp(max=8) * (x_hat - x).square().mean((1, 2, 3))).mean().backward()
@@ -103,24 +101,25 @@ def train(bench: Bench, network: SamplingDenoiser, minutes: float) -> int:
 
 
 @torch.no_grad()
-def judged(bench: Bench, network: SamplingDenoiser, named: Row) -> Iterator[Row]:
+def judged(bench: Bench, network: SamplingDenoiser, guide: Guide, named: Row) -> Iterator[Row]:
     """A row a number of steps."""
     for steps in COUNTS:
-        yield named | {"steps": steps} | bench.figures(*(drawn(bench, network, steps, seed) for seed in (0, 1)))
+        yield named | {"steps": steps} | bench.figures(*(drawn(bench, network, guide, steps, seed) for seed in (0, 1)))
 
 
-def drawn(bench: Bench, network: SamplingDenoiser, steps: int, seed: int) -> Tensor:
+def drawn(bench: Bench, network: SamplingDenoiser, guide: Guide, steps: int, seed: int) -> Tensor:
     """The held-out crops in so many steps."""
     generator, (alpha, sigma), pictures = torch.Generator().manual_seed(seed), LEVELS.at(1.0), []
     for x, cond in zip(bench.pictures, bench.latents, strict=True):
-        ones = torch.ones(len(x))
+        g, x_1 = guide(cond), sigma * torch.randn(x.shape, generator=generator)
 
-        def denoise(x_t: Tensor, t: float, cond: Tensor = cond, ones: Tensor = ones) -> Tensor:
+        def denoise(x_t: Tensor, t: float, cond: Tensor = cond, g: Tensor = g) -> Tensor:
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                x_0: Tensor = network(x_t, t * ones, cond, QUALITY / 100 * ones, ones)
+                context = network.context(cond, quality(cond), g)
+                x_0: Tensor = network(x_t, torch.full((len(g),), t), quality(cond), g, context)
             return x_0.float().clamp(-1, 1)
 
-        x_1 = alpha * network.sketch(cond) + sigma * torch.randn(x.shape, generator=generator)
+        x_1 += alpha * g
         pictures.append(sampler.sample(denoise, x_1, LEVELS, steps=steps))
     return torch.cat(pictures)
 

@@ -2,13 +2,12 @@
 
     python experiments/sampling/realism.py WEIGHTS [--minutes M] [--model FILE] [--out CSV]
 
-    weights    the network whose every weight lies between the faithful denoiser's and the sampler's; this is what ships
-                                                            (network interpolation, Wang et al. 2018, ESRGAN, sec. 3.4)
-    pixels     the pixels of the faithful picture and of the sample, mixed
+    residual   the picture in one step at realism r, g, and r times what the sampler adds to it; this is what ships
+    pixels     the pixels of the faithful picture and of the sample at realism 1, mixed
     warp       the sampler's features h, moved by the faithful pass's f:  h + w C(f, h)  before the way out of 1/4, with
                C two convolutions that learn at w = 1 to give the picture back, by squared error, for M minutes
                                                              (controllable feature warping, Wang et al. 2024, StableSR)
-    noise      the sampler itself, from less noise: x_1 = alpha_1 sketch + r sigma_1 eps
+    noise      the sampler itself, from less noise: x_1 = alpha_1 g + r sigma_1 eps
 
 All in two steps from the same noise on held-out crops at -q 28, which no training has. A row a way and a value of the
 knob. WEIGHTS is the folder of metrics' weights.
@@ -27,10 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from regrain.diffusion import sampler
-from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.layers import conv
 from regrain_lab.metrics.lpips import Lpips
-from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
+from regrain_lab.trainable.frozen import FrozenCodec, guides, quantized_latents
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.losses.sampler import LEVELS
 from regrain_lab.training.recipe import read_recipe
@@ -64,7 +62,7 @@ class Pair:
         """Take the networks. Raises SystemExit where there is no sampler."""
         if codec.networks.sampler is None:
             raise SystemExit("these weights have no sampler")
-        self.codec, self.networks = codec, codec.networks
+        self.codec = codec
         self.faithful, self.drawn = codec.networks.denoiser, codec.networks.sampler
         self.warp = Warp(codec.config.denoiser.widths[0])
 
@@ -72,33 +70,30 @@ class Pair:
         """y_hat of crops."""
         return quantized_latents(self.codec, x, full(x, QUALITY))
 
-    def sample(
-        self, network: SamplingDenoiser, cond: Tensor, noise: Tensor, *,
-        realism: float = 1.0, loud: float = 1.0, w: float = 0.0,
-    ) -> Tensor:  # fmt: skip
+    def sample(self, cond: Tensor, noise: Tensor, *, realism: float = 1.0, loud: float = 1.0, w: float = 0.0) -> Tensor:
         """In STEPS steps from `loud` times the noise; `w` is the coefficient of the warp."""
         alpha, sigma = LEVELS.at(1.0)
-        features = self.features(cond) if w else None
+        features, guide, quality = self.features(cond) if w else None, self.picture(cond, realism), full(cond, QUALITY)
+        context = self.drawn.context(cond, quality, guide)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
-            with warped(network, lambda h: h if features is None else h + w * self.warp(features, h)):
-                x_0: Tensor = network(x_t, full(x_t, t), cond, full(x_t, QUALITY), full(x_t, realism))
+            with warped(self.drawn, lambda h: h if features is None else h + w * self.warp(features, h)):
+                x_0: Tensor = self.drawn(x_t, full(x_t, t), quality, guide, context)
             return x_0.clamp(-1, 1)
 
-        return sampler.sample(denoise, alpha * network.sketch(cond) + loud * sigma * noise, LEVELS, steps=STEPS)
+        x_0 = sampler.sample(denoise, alpha * guide + loud * sigma * noise, LEVELS, steps=STEPS)
+        return torch.lerp(guide, x_0, realism)
 
     def features(self, cond: Tensor) -> Tensor:
         """The faithful pass's features before the way out of 1/4."""
         caught: list[Tensor] = []
         with warped(self.faithful, lambda h: caught.append(h) or h):
-            self.picture(cond)
+            self.picture(cond, 0.0)
         return caught[0]
 
-    def picture(self, cond: Tensor) -> Tensor:
-        """The faithful picture."""
-        x_t = torch.zeros_like(self.faithful.sketch(cond))
-        x_0: Tensor = self.faithful(x_t, full(x_t, 1.0), cond, full(x_t, QUALITY), full(x_t, 0.0))
-        return x_0.clamp(-1, 1)
+    def picture(self, cond: Tensor, realism: float) -> Tensor:
+        """The picture in one step."""
+        return guides(self.codec, cond, full(cond, QUALITY), full(cond, realism))
 
     def train(self, minutes: float) -> int:
         """Teach the warp for so many minutes of processor time; returns the number of updates."""
@@ -113,7 +108,7 @@ class Pair:
             cond, noise = self.latents(x), torch.randn_like(x)
             state.zero_grad()
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                (self.sample(self.drawn, cond, noise, w=1.0) - x).square().mean().backward()
+                (self.sample(cond, noise, w=1.0) - x).square().mean().backward()
             state.update(1e-3 * (1 + math.cos(math.pi * progress)) / 2)
             updates += 1
         state.load_average()
@@ -121,8 +116,8 @@ class Pair:
 
 
 @contextmanager
-def warped(network: Denoiser, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Within, features of a denoiser pass through a function before they leave 1/4."""
+def warped(network: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within, features of either denoiser pass through a function before they leave 1/4."""
     handle = network.up2.register_forward_pre_hook(lambda _module, inputs: (function(inputs[0]),))
     try:
         yield
@@ -137,12 +132,10 @@ def full(x: Tensor, value: float) -> Tensor:
 
 def ways(pair: Pair, cond: Tensor, noise: Tensor, value: float) -> Iterator[tuple[str, Tensor]]:
     """The pictures of every way at one value of the knob."""
-    drawn = pair.drawn
-    between = pair.networks._sampler_at(value) if value else None
-    yield "weights", pair.picture(cond) if between is None else pair.sample(between, cond, noise, realism=value)
-    yield "pixels", torch.lerp(pair.picture(cond), pair.sample(drawn, cond, noise), value)
-    yield "warp", pair.sample(drawn, cond, noise, w=1 - value)
-    yield "noise", pair.sample(drawn, cond, noise, loud=value)
+    yield "residual", pair.sample(cond, noise, realism=value)
+    yield "pixels", torch.lerp(pair.picture(cond, 0.0), pair.sample(cond, noise), value)
+    yield "warp", pair.sample(cond, noise, w=1 - value)
+    yield "noise", pair.sample(cond, noise, loud=value)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from regrain import torch_checkpoint
 from regrain.conditional.codec import ConditionalModel
 from regrain.conditional.decode import WINDOW, reconstruct
 from regrain.conditional.torch_backend import TorchNetworks
-from regrain.conditional.transform import build_sampler, sampler_state
+from regrain.conditional.transform import build_sampler
 from regrain.diffusion import schedule
 from regrain.diffusion.budget import Budget
 from regrain.diffusion.unet import RESIDUAL, DenoiserConfig
@@ -30,12 +30,11 @@ SIZE = 75, 100
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, torch.Tensor]:
-    """Of a codec with a sampler that was trained on from its denoiser: alike, and not the same."""
+    """Of a codec with a sampler, drawn at random."""
     codec = small_codec(FAITHFUL)
     for parameter in codec.denoiser.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    sampler = build_sampler(FAITHFUL)
-    state = sampler_state(codec.denoiser.state_dict(), sampler)
+    state = build_sampler(FAITHFUL).state_dict()
     mine = {f"{SAMPLER}{name}": (value + 0.1 * torch.randn_like(value)).half() for name, value in state.items()}
     return freeze(codec) | mine
 
@@ -61,28 +60,26 @@ def pixels(model, y_hat, *, window=WINDOW, **options) -> np.ndarray:
     return drawn.astype(int)
 
 
-@pytest.mark.parametrize("t", [1.0, 0.5, 0.0])
-def test_a_context_that_is_given_is_the_networks_own(sampler, t):
-    x_t, cond = torch.randn(1, 3, 48, 32), torch.randn(1, 12, 3, 2)
-    time, quality, realism = torch.tensor([[t], [0.3], [1.0]])
-    wanted = sampler(x_t, time, cond, quality, realism)
-    context = sampler.context(cond, quality, realism)
-    torch.testing.assert_close(sampler(x_t, time, cond, quality, realism, context), wanted)
+@pytest.mark.parametrize("taken", ["cond", "quality", "guide"])
+def test_latents_quality_and_guide_are_read(sampler, taken):
+    inputs = {"cond": torch.randn(1, 12, 2, 2), "quality": torch.ones(1) / 2, "guide": torch.rand(1, 3, 32, 32)}
+    before, after = sampler.context(**inputs), sampler.context(**inputs | {taken: 0 * inputs[taken]})
+    assert float((before - after).abs().mean()) > 1e-3
 
 
 def test_where_there_is_no_noise_the_estimate_is_x_t(sampler):
     """At t = 0 the noise is two levels: x_0 is x_t but for a fraction of the network's own output."""
     x, cond, one = torch.rand(1, 3, 32, 32), torch.randn(1, 12, 2, 2), torch.ones(1)
-    alpha = sampler.schedule.alpha(0 * one)
-    x_0 = sampler(alpha * x, 0 * one, cond, one / 2, one)
-    far = sampler(alpha * (x + RESIDUAL), 0 * one, cond, one / 2, one)
+    alpha, context = sampler.schedule.alpha(0 * one), sampler.context(cond, one / 2, x / 2)
+    x_0, far = (sampler(alpha * (x + d), 0 * one, one / 2, x / 2, context) for d in (0, RESIDUAL))
     assert float((far - x_0).mean()) == pytest.approx(RESIDUAL, rel=0.2)
 
 
 def test_x_t_is_read_at_every_noise_level(sampler):
-    cond, one = torch.randn(1, 12, 2, 2), torch.ones(1)
+    one, guide = torch.ones(1), torch.zeros(1, 3, 32, 32)
+    context = sampler.context(torch.randn(1, 12, 2, 2), one / 2, guide)
     for t in (0.0, 0.25, 0.5, 0.75, 1.0):
-        first, second = (sampler(torch.randn(1, 3, 32, 32), t * one, cond, one / 2, one) for _ in range(2))
+        first, second = (sampler(torch.randn(1, 3, 32, 32), t * one, one / 2, guide, context) for _ in range(2))
         assert float((first - second).abs().mean()) > 1e-3
 
 
@@ -168,11 +165,12 @@ def test_estimates_are_alike_and_within_the_range_of_pixels(tensors, size, reali
 
 
 def test_sampling_starts_where_the_networks_say(tensors):
-    """alpha_1 sketch + sigma_1 eps with a sampler, realism times init_noise times eps without."""
+    """alpha_1 g + sigma_1 eps about the picture g of one step, realism times init_noise times eps without a sampler."""
     eps, y_hat = np.ones((3, 32, 16), np.float32), np.zeros((12, 2, 1), np.float32)
     denoiser = built(tensors, SAMPLING, "onnx").denoiser
-    start = denoiser.start(eps, denoiser.context(y_hat, 0, 1.0), 1.0)
-    np.testing.assert_allclose(start, schedule.get("truncated").at(1.0)[1], rtol=1e-6)
+    context, (alpha, sigma) = denoiser.context(y_hat, 0, 1.0), schedule.get("truncated").at(1.0)
+    np.testing.assert_allclose(denoiser.start(eps, context, 1.0), alpha * context.guide + sigma, rtol=1e-5, atol=1e-6)
+    assert np.array_equal(context.guide, denoiser.estimate(0 * eps, 1.0, y_hat, 0, 1.0, None))
     plain = built(tensors, FAITHFUL, "onnx").denoiser
     assert plain.context(y_hat, 0, 1.0) is None
     np.testing.assert_allclose(plain.start(eps, None, 0.5), 0.5 * FAITHFUL.init_noise, rtol=1e-6)

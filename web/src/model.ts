@@ -33,7 +33,7 @@ export interface Manifest {
 
 interface Bundle {
   tensors: [kind: Kind, shape: number[], at: number][];
-  graphs: Record<string, [at: number, bytes: number, constants: Record<string, [...Place, ...(Place | [])]>]>;
+  graphs: Record<string, [at: number, bytes: number, constants: Record<string, Place>]>;
   data: Uint8Array<ArrayBuffer>;
 }
 
@@ -142,19 +142,13 @@ export class Model {
     }
   }
 
-  /** An ONNX model. At a realism below 1 the sampler's weights lie on a line from the faithful denoiser's. */
-  graph(file: FileName, name: string, realism = 1): Uint8Array<ArrayBuffer> {
+  /** An ONNX model. */
+  graph(file: FileName, name: string): Uint8Array<ArrayBuffer> {
     const bundle = this.files.get(file) ?? fail("ModelError", `the weights of the ${file} are not loaded`);
     const [at, bytes, constants] = bundle.graphs[name] ?? fail("ModelError", `the ${file} holds no ${name}`);
-    const tensors = Object.entries(constants).flatMap(([constant, [holder, index, other, otherIndex]]) => {
-      let numbers = this.numbers(holder, index);
-      if (realism !== 1 && other !== undefined && otherIndex !== undefined) {
-        const faithful = this.numbers(other, otherIndex);
-        numbers = numbers.slice();
-        for (let n = 0; n < numbers.length; n++) numbers[n] = (1 - realism) * faithful[n]! + realism * numbers[n]!;
-      }
-      return field(5, tensor(constant, this.stored(holder, index).shape, numbers));
-    });
+    const tensors = Object.entries(constants).flatMap(([constant, [holder, index]]) =>
+      field(5, tensor(constant, this.stored(holder, index).shape, this.numbers(holder, index))),
+    );
     const length = tensors.reduce((sum, part) => sum + part.length, 0);
     const skeleton = bundle.data.subarray(at, at + bytes);
     return concatenate([skeleton, Uint8Array.from([(7 << 3) | 2, ...putVarint(length)]), ...tensors]);

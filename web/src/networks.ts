@@ -9,13 +9,8 @@ import type { Planes } from "./planes.ts";
 /** Which networks a graphics card may run: no symbol and no latent comes from these. */
 const ON_GPU = new Set(["denoiser", "sampler", "samplingContext"]);
 
-interface Runnable {
-  session: ort.InferenceSession;
-  realism: number;
-}
-
 export class Networks {
-  private readonly sessions = new Map<string, Runnable>();
+  private readonly sessions = new Map<string, ort.InferenceSession>();
 
   constructor(
     readonly model: Model,
@@ -23,8 +18,8 @@ export class Networks {
   ) {}
 
   /** Runs a network of a file on inputs in its order; vectors are planes of one pixel. */
-  async run(file: FileName, name: string, inputs: readonly Planes[], realism = 1): Promise<Planes[]> {
-    const session = await this.session(file, name, realism);
+  async run(file: FileName, name: string, inputs: readonly Planes[]): Promise<Planes[]> {
+    const session = await this.session(file, name);
     const feeds = session.inputNames.map((input, at) => {
       const { data, channels, rows, columns } = inputs[at]!;
       return [input, new ort.Tensor("float32", data, [1, channels, rows, columns])] as const;
@@ -41,18 +36,16 @@ export class Networks {
     }
   }
 
-  private async session(file: FileName, name: string, realism: number): Promise<ort.InferenceSession> {
+  private async session(file: FileName, name: string): Promise<ort.InferenceSession> {
     const known = this.sessions.get(name);
-    if (known?.realism === realism) return known.session;
-    await known?.session.release();
-    this.sessions.delete(name);
-    const graph = this.model.graph(file, name, realism);
+    if (known) return known;
+    const graph = this.model.graph(file, name);
     try {
       const session = await ort.InferenceSession.create(graph, {
         executionProviders: this.gpu && ON_GPU.has(name) ? ["webgpu", "wasm"] : ["wasm"],
         logSeverityLevel: 3,
       });
-      this.sessions.set(name, { session, realism });
+      this.sessions.set(name, session);
       return session;
     } catch (error) {
       return fail("ModelError", `the ${name} cannot be loaded: ${reason(error)}`);

@@ -1,8 +1,8 @@
 /**
  * Latents -> picture: the sampler's steps are the outer loop and windows the inner one, as in `conditional/decode.py`.
  *
- *     x_1 = realism initNoise eps, or alpha_1 sketch + sigma_1 eps where there is a sampler and more than one step
- *     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)        pixels = x_0
+ *     x_1 = realism initNoise eps, or alpha_1 g + sigma_1 eps where there is a sampler and more than one step
+ *     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)        pixels = x_0, or g + realism (x_0 - g); g is one step's picture
  */
 
 import type { Model } from "./model.ts";
@@ -57,7 +57,7 @@ export async function reconstruct(
         paste(next, place, step, from);
         if (rule.std) addNoise(next, place, painter.noise(number, core), rule.std * painter.std);
       } else {
-        paint(pixels, width, height, place, x0, from, grey);
+        paint(pixels, width, height, place, await painter.finish(x0, outer), from, grey);
       }
       progress?.((number - 1 + (index + 1) / windows.length) / drawing.steps);
     }
@@ -85,15 +85,29 @@ abstract class Painter {
   /** The estimate of x_0 from x_t. */
   abstract estimate(xT: Planes, t: number, region: Region): Promise<Planes>;
 
+  /** The picture that the last estimate makes. */
+  async finish(x0: Planes, _region: Region): Promise<Planes> {
+    return x0;
+  }
+
   noise(number: number, region: Region): Planes {
     const { top, left, bottom, right } = pixelsOf(region);
     const data = normal(this.table, this.drawing.seed, number, top, left, bottom - top, right - left);
     return { data, channels: 3, rows: bottom - top, columns: right - left };
   }
 
-  protected scalars(t: number): Planes {
-    const data = Float32Array.of(t, this.quality / QUALITY_TOP, this.drawing.realism);
-    return { data, channels: 3, rows: 1, columns: 1 };
+  protected scalars(...values: number[]): Planes {
+    return { data: Float32Array.from(values), channels: values.length, rows: 1, columns: 1 };
+  }
+
+  protected get level(): number {
+    return this.quality / QUALITY_TOP;
+  }
+
+  /** The denoiser's estimate at this realism. */
+  protected async denoised(xT: Planes, t: number, region: Region): Promise<Planes> {
+    const scalars = this.scalars(t, this.level, this.drawing.realism);
+    return (await this.networks.run("denoiser", "denoiser", [xT, cut(this.yHat, region), scalars]))[0]!;
   }
 }
 
@@ -108,27 +122,30 @@ class Faithful extends Painter {
     return mix(this.noise(0, region), Math.fround(this.std));
   }
 
-  async estimate(xT: Planes, t: number, region: Region): Promise<Planes> {
-    return (await this.networks.run("denoiser", "denoiser", [xT, cut(this.yHat, region), this.scalars(t)]))[0]!;
+  estimate(xT: Planes, t: number, region: Region): Promise<Planes> {
+    return this.denoised(xT, t, region);
   }
 }
 
-/** The sampler: what it computes of a window's latents it computes once. */
+/** The sampler: it stands on the picture in one step, and what it computes of a window's latents it computes once. */
 class Sampler extends Painter {
   readonly schedule = SCHEDULES.truncated;
   readonly std = 1;
-  private readonly contexts = new Map<string, [features: Planes, sketch: Planes]>();
+  private readonly contexts = new Map<string, [guide: Planes, features: Planes]>();
 
   constructor(networks: Networks, yHat: Planes, quality: number, drawing: Drawing, private readonly keeps: boolean) {
     super(networks, yHat, quality, drawing);
   }
 
-  private async context(region: Region): Promise<[features: Planes, sketch: Planes]> {
+  private async context(region: Region): Promise<[guide: Planes, features: Planes]> {
     const key = Object.values(region).join();
     const known = this.contexts.get(key);
     if (known) return known;
-    const inputs = [cut(this.yHat, region), this.scalars(1)];
-    const made = (await this.networks.run("sampler", "samplingContext", inputs, this.drawing.realism)) as [Planes, Planes];
+    const { top, left, bottom, right } = pixelsOf(region);
+    const guide = clip(await this.denoised(zeros(3, bottom - top, right - left), 1, region));
+    const inputs = [guide, cut(this.yHat, region), this.scalars(1, this.level)];
+    const [features] = await this.networks.run("sampler", "samplingContext", inputs);
+    const made: [Planes, Planes] = [guide, features!];
     if (!this.keeps) this.contexts.clear();
     this.contexts.set(key, made);
     return made;
@@ -136,21 +153,26 @@ class Sampler extends Painter {
 
   async start(region: Region): Promise<Planes> {
     const [alpha, sigma] = this.schedule(1);
-    const [, sketch] = await this.context(region);
-    return mix(sketch, alpha, this.noise(0, region), sigma);
+    const [guide] = await this.context(region);
+    return mix(guide, alpha, this.noise(0, region), sigma);
   }
 
-  /** x_0 = sketch + k d + sqrt(1 - k) F(d, t, context)   d = x_t / alpha_t - sketch   k = s^2 / (s^2 + SNR(t)^-1) */
+  /** x_0 = g + k d + sqrt(1 - k) F(d, t, context)   d = x_t / alpha_t - g   k = s^2 / (s^2 + SNR(t)^-1) */
   async estimate(xT: Planes, t: number, region: Region): Promise<Planes> {
     const [alpha, sigma] = this.schedule(t);
-    const [noise, known] = [(sigma / alpha) ** 2, (RESIDUAL * this.drawing.realism) ** 2];
-    const skip = known / (known + noise);
-    const [features, sketch] = await this.context(region);
-    const difference = mix(xT, 1 / alpha, sketch, -1);
+    const noise = (sigma / alpha) ** 2;
+    const skip = RESIDUAL ** 2 / (RESIDUAL ** 2 + noise);
+    const [guide, features] = await this.context(region);
+    const difference = mix(xT, 1 / alpha, guide, -1);
     const scaled = mix(difference, (2 * RESIDUAL ** 2 + noise) ** -0.5);
-    const inputs = [scaled, features, this.scalars(t)];
-    const [output] = await this.networks.run("sampler", "sampler", inputs, this.drawing.realism);
-    return mix(mix(sketch, 1, difference, skip), 1, output, Math.sqrt(1 - skip));
+    const inputs = [scaled, features, this.scalars(t, this.level)];
+    const [output] = await this.networks.run("sampler", "sampler", inputs);
+    return mix(mix(guide, 1, difference, skip), 1, output, Math.sqrt(1 - skip));
+  }
+
+  override async finish(x0: Planes, region: Region): Promise<Planes> {
+    const [guide] = await this.context(region);
+    return mix(guide, 1 - this.drawing.realism, x0, this.drawing.realism);
   }
 }
 

@@ -1,8 +1,9 @@
 """Bytes -> latents -> picture, one line a station.
 
     z_hat = decode    for each step: symbols = decode(index)    y_hat = (symbols + mean) / gain
-    x_1 = realism init_noise eps, or alpha_1 sketch + sigma_1 eps where there is a sampler
-    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0        (second order: X corrected by that of the step before)
+    x_1 = realism init_noise eps, or alpha_1 g + sigma_1 eps where there is a sampler; g is one step's picture
+    x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0, or g + realism (x_0 - g)
+                                                                  (second order: X corrected by that of the step before)
 
 Sampling steps are the outer loop and windows the inner one, each window reading a halo of its neighbours.
 """
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from regrain.conditional import grid
 from regrain.conditional.config import STRIDE
 from regrain.conditional.context_model import ContextModel, checksum, hyper_size, hyper_table_ids
-from regrain.conditional.denoising import Denoiser
+from regrain.conditional.denoising import Denoiser, scaled
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
 from regrain.diffusion.budget import choose_steps
@@ -144,13 +145,14 @@ def reconstruct(
         x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)
         for place in windows:
             x_t, x_0 = step(place, t, read)
-            if s == 0 or out.nbytes > CONTEXTS_MOST:
-                contexts.pop(place.outer, None)
+            context = (contexts.pop if s == 0 or out.nbytes > CONTEXTS_MOST else contexts.get)(place.outer, None)
             core = place.core.within(place.outer).pixels
             z = fresh(place.core) if rule.eta and s else None
             part = rule.step(place.core, number, x_t[:, *core], x_0[:, *core], z)
             if s == 0:
                 target = out[place.core.pixels]
+                if context is not None:
+                    part = scaled(part, context.guide[:, *core], realism)
                 target[...] = to_bytes(part[:, : target.shape[0], : target.shape[1]], grey)
             else:
                 x_s[:, *place.core.pixels] = part

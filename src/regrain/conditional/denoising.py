@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig
+from regrain.conditional.config import SAMPLING_SCHEDULE, STRIDE, ModelConfig
 from regrain.conditional.networks import Context, Image, Networks
 from regrain.diffusion import schedule
 from regrain.entropy.integer import QUALITY_TOP
 
-__all__ = ["Denoiser"]
+__all__ = ["Denoiser", "scaled"]
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,19 @@ class Denoiser:
         return schedule.get(SAMPLING_SCHEDULE if self.samples(realism) else self.config.schedule)
 
     def context(self, y_hat: Image, quality: int, realism: float) -> Context | None:
-        """What the sampler computes of latents (C, H, W) once for all steps; None where it does not draw."""
+        """What the sampler stands on, of latents (C, H, W), once for all steps; None where it does not draw."""
         if not self.samples(realism):
             return None
-        return self.networks.sampling_context(y_hat, quality / QUALITY_TOP, realism)
+        shape = 3, STRIDE * y_hat.shape[1], STRIDE * y_hat.shape[2]
+        guide = self.estimate(np.zeros(shape, np.float32), 1.0, y_hat, quality, realism, None)
+        return self.networks.sampling_context(guide, y_hat, quality / QUALITY_TOP)
 
     def start(self, noise: Image, context: Context | None, realism: float) -> Image:
         """x_1 (3, 16 H, 16 W) of standard normal noise of the same shape."""
         if context is None:
             return noise * np.float32(realism * self.config.init_noise)
         alpha, sigma = self.schedule(realism).at(1.0)
-        return np.float32(alpha) * context.sketch + np.float32(sigma) * noise
+        return np.float32(alpha) * context.guide + np.float32(sigma) * noise
 
     def estimate(
         self, x_t: Image, t: float, y_hat: Image, quality: int, realism: float, context: Context | None
@@ -51,5 +53,10 @@ class Denoiser:
         if context is None:
             x_0 = self.networks.denoise(x_t, t, y_hat, quality / QUALITY_TOP, realism)
         else:
-            x_0 = self.networks.sample(x_t, t, y_hat, quality / QUALITY_TOP, realism, context)
+            x_0 = self.networks.sample(x_t, t, quality / QUALITY_TOP, context)
         return x_0.clip(-1, 1)
+
+
+def scaled(x_0: Image, guide: Image, realism: float) -> Image:
+    """What the sampler adds to its guide g, the picture in one step at realism r, times r: g + r (x_0 - g)."""
+    return guide + np.float32(realism) * (x_0 - guide)

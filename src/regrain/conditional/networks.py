@@ -15,10 +15,10 @@ Image = NDArray[np.float32]
 
 
 class Context(NamedTuple):
-    """What the sampler computes of latents once for all steps: features of the backend's own, and the sketch."""
+    """What the sampler stands on in all steps: the picture in one, and features of it of the backend's own."""
 
+    guide: Image
     features: object
-    sketch: Image
 
 
 class Networks(Protocol):
@@ -43,8 +43,8 @@ class Networks(Protocol):
     def denoise(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float) -> Image:
         """The faithful denoiser's estimate of x_0 (3, 16 H, 16 W); t, quality and realism in [0, 1]."""
 
-    def sampling_context(self, y_hat: Image, quality: float, realism: float) -> Context | None:
-        """What the sampler needs of the latents; None where the weights have no sampler, and at realism 0."""
+    def sampling_context(self, guide: Image, y_hat: Image, quality: float) -> Context:
+        """What the sampler computes once, of the picture in one step (3, 16 H, 16 W) and its latents."""
 
-    def sample(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float, context: Context) -> Image:
+    def sample(self, x_t: Image, t: float, quality: float, context: Context) -> Image:
         """The sampler's estimate of x_0 (3, 16 H, 16 W)."""

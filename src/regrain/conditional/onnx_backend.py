@@ -3,8 +3,8 @@
     analysis:   x -> what the network adds, DCT           hyper_analysis: gained y -> z
     synthesis:  z_hat -> h_s, h                           context k:      y_hat before k, h -> c_k
     denoiser:   x_t, cond, (t, quality, realism) -> output
-    sampling context: cond, (1, quality, realism) -> context, sketch
-    sampler:    x_t / alpha_t - sketch, scaled, context, (t, quality, realism) -> output
+    sampling context: guide, cond, (1, quality) -> context
+    sampler:    x_t / alpha_t - guide, scaled, context, (t, quality) -> output
 
 Each graph equals its torch module (`transform`, `diffusion.unet`) up to rounding. It is written when it first runs, so
 that a decoder never builds an encoder's networks; the shapes of all weights are checked at once.
@@ -23,7 +23,6 @@ from regrain.conditional.dct import BLOCK, dct_basis
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet_config import PATCH, RESIDUAL
-from regrain.loading import TURN
 from regrain.onnx import blocks
 from regrain.onnx.graph import Graph
 from regrain.onnx.network import Network
@@ -55,12 +54,12 @@ class OnnxNetworks:
             _context(checkpoint.part(arrays, prefix), config, step)
             for prefix, step in zip(prefixes, later, strict=True)
         ]
-        self._faithful = checkpoint.part(arrays, "denoiser.")
-        self._denoiser = _denoiser(self._faithful, config)
-        self._sampler = checkpoint.part(arrays, "sampler.")
-        self._samplers: dict[float, tuple[Network, Network]] = {}
+        self._denoiser = _denoiser(checkpoint.part(arrays, "denoiser."), config)
         if config.sampler:
-            self._sampling(1.0)
+            sampler = checkpoint.part(arrays, "sampler.")
+            early = {name: array for name, array in sampler.items() if not name.startswith(LATE[1:])}
+            self._sampling_context = _sampling_context(early, config)
+            self._sampler = _sampler({name: array for name, array in sampler.items() if name.startswith(LATE)}, config)
 
     def analysis(self, x: Image) -> tuple[Image, Image]:
         """See `Networks`."""
@@ -88,50 +87,25 @@ class OnnxNetworks:
         alpha, sigma = schedule.get(self.config.schedule).at(t)
         return parametrize.to_x0(self.config.parametrization, output, x_t, alpha, sigma)
 
-    def sampling_context(self, y_hat: Image, quality: float, realism: float) -> Context | None:
+    def sampling_context(self, guide: Image, y_hat: Image, quality: float) -> Context:
         """See `Networks`."""
-        if not self.config.sampler or realism == 0:
-            return None
-        return Context(*self._sampling(realism)[0](y_hat, _scalars(1, quality, realism)))
+        (features,) = self._sampling_context(guide, y_hat, _scalars(1, quality))
+        return Context(guide, features)
 
-    def sample(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float, context: Context) -> Image:
+    def sample(self, x_t: Image, t: float, quality: float, context: Context) -> Image:
         """See `Networks`.
 
-        x_0 = sketch + k d + sqrt(1 - k) F(d, t, context)   d = x_t / alpha_t - sketch   k = s^2 / (s^2 + SNR(t)^-1)
+        x_0 = guide + k d + sqrt(1 - k) F(d, t, context)   d = x_t / alpha_t - guide   k = s^2 / (s^2 + SNR(t)^-1)
         """
         alpha, sigma = schedule.get(SAMPLING_SCHEDULE).at(t)
-        noise, known = (sigma / alpha) ** 2, (RESIDUAL * realism) ** 2
+        noise, known = (sigma / alpha) ** 2, RESIDUAL**2
         skip = known / (known + noise)
-        difference = x_t / np.float32(alpha) - context.sketch
+        difference = x_t / np.float32(alpha) - context.guide
         scaled = difference * np.float32((2 * RESIDUAL**2 + noise) ** -0.5)
         features = np.asarray(context.features, np.float32)
-        (output,) = self._sampling(realism)[1](scaled, features, _scalars(t, quality, realism))
-        x_0: Image = context.sketch + np.float32(skip) * difference + np.float32((1 - skip) ** 0.5) * output
+        (output,) = self._sampler(scaled, features, _scalars(t, quality))
+        x_0: Image = context.guide + np.float32(skip) * difference + np.float32((1 - skip) ** 0.5) * output
         return x_0
-
-    def _sampling(self, realism: float) -> tuple[Network, Network]:
-        """Context and sampler at this realism above 0; those of the realism that was asked for last are kept."""
-        with TURN:  # so that several threads share the networks of one realism
-            if realism not in self._samplers:
-                self._samplers = {realism: self._sampling_networks(realism)}
-            return self._samplers[realism]
-
-    def _sampling_networks(self, realism: float) -> tuple[Network, Network]:
-        """Every weight lies on the line from the faithful denoiser's to the sampler's.
-
-        Network interpolation: Wang et al. 2018, "ESRGAN", sec. 3.4.
-        """
-        between: Weights = self._sampler
-        if realism != 1:
-            faithful = {name: array.astype(np.float32) for name, array in self._faithful.items()}
-            faithful["enter.weight"] = faithful["enter.weight"][:, -3 * PATCH**2 :]
-            between = {
-                name: (1 - realism) * faithful.get(name, np.float32(0)) + realism * array.astype(np.float32)
-                for name, array in self._sampler.items()
-            }
-        late = {name: array for name, array in between.items() if name.startswith(LATE)}
-        early = {name: array for name, array in between.items() if not name.startswith(LATE[1:])}
-        return _sampling_context(early, self.config), _sampler(late, self.config)
 
 
 def _scalars(*values: float) -> Image:
@@ -186,9 +160,9 @@ def _context(arrays: Weights, config: ModelConfig, step: CodingStep) -> Network:
 class _UNet:
     """The denoiser's layers on one graph, whose inputs `cond` and `scalars` it reads."""
 
-    def __init__(self, graph: Graph, config: ModelConfig) -> None:
+    def __init__(self, graph: Graph, config: ModelConfig, scalars: int) -> None:
         self.graph, self.shape, self.latent = graph, config.denoiser, config.transform.latent
-        self.vector = blocks.embedding(graph, "scalars", "embed", 3, self.shape.embedding), self.shape.embedding
+        self.vector = blocks.embedding(graph, "scalars", "embed", scalars, self.shape.embedding), self.shape.embedding
 
     def sketch(self) -> str:
         """What the latents say without a network, (3, 16 H, 16 W)."""
@@ -226,7 +200,7 @@ class _UNet:
 
 def _denoiser(arrays: Weights, config: ModelConfig) -> Network:
     """x_t (3, 16 H, 16 W), cond (C, H, W), scalars (3, 1, 1) -> the output (3, 16 H, 16 W)."""
-    net = _UNet(graph := Graph(arrays, "x_t", "cond", "scalars"), config)
+    net = _UNet(graph := Graph(arrays, "x_t", "cond", "scalars"), config, scalars=3)
     sketch = net.sketch()
     at4 = net.enter(graph.node("Concat", "x_t", sketch, axis=1), "enter", 6)
     out = net.leave(net.stack("blocks4", net.deep(at4), 0))
@@ -234,15 +208,14 @@ def _denoiser(arrays: Weights, config: ModelConfig) -> Network:
 
 
 def _sampling_context(arrays: Weights, config: ModelConfig) -> Network:
-    """cond (C, H, W), scalars (3, 1, 1) -> context (quarter, 4 H, 4 W), and the sketch (3, 16 H, 16 W)."""
-    net = _UNet(graph := Graph(arrays, "cond", "scalars"), config)
-    sketch = net.sketch()
-    return graph.network(net.deep(net.enter(sketch, "enter", 3)), sketch)
+    """guide (3, 16 H, 16 W), cond (C, H, W), scalars (2, 1, 1) -> context (quarter, 4 H, 4 W)."""
+    net = _UNet(graph := Graph(arrays, "guide", "cond", "scalars"), config, scalars=2)
+    return graph.network(net.deep(net.enter("guide", "enter", 3)))
 
 
 def _sampler(arrays: Weights, config: ModelConfig) -> Network:
-    """The scaled difference (3, 16 H, 16 W), context (quarter, 4 H, 4 W), scalars (3, 1, 1) -> (3, 16 H, 16 W)."""
-    net = _UNet(graph := Graph(arrays, "difference", "context", "scalars"), config)
+    """The scaled difference (3, 16 H, 16 W), context (quarter, 4 H, 4 W), scalars (2, 1, 1) -> (3, 16 H, 16 W)."""
+    net = _UNet(graph := Graph(arrays, "difference", "context", "scalars"), config, scalars=2)
     gate = graph.sum(
         blocks.linear(graph, net.vector[0], "gate", (config.denoiser.embedding, config.denoiser.widths[0])),
         graph.constant(np.ones((1, 1, 1, 1), np.float32)),

@@ -1,7 +1,6 @@
 """The conditional codec's networks on torch, for GPUs and for research: arrays in, arrays out."""
 
-import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -17,7 +16,6 @@ from regrain.conditional.transform import (
     MeanBranch,
     build_denoiser,
     build_sampler,
-    sampler_state,
 )
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser, SamplingDenoiser
@@ -40,7 +38,6 @@ class TorchNetworks:
     h_s: MeanBranch
     denoiser: Denoiser
     sampler: SamplingDenoiser | None
-    _samplers: dict[float, SamplingDenoiser] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def build(cls, arrays: Arrays, config: ModelConfig, device: str = "cpu") -> Self:
@@ -93,38 +90,19 @@ class TorchNetworks:
         return _array(parametrize.to_x0(self.config.parametrization, output, noisy, alpha, sigma))
 
     @torch.no_grad()
-    def sampling_context(self, y_hat: Image, quality: float, realism: float) -> Context | None:
+    def sampling_context(self, guide: Image, y_hat: Image, quality: float) -> Context:
         """See `Networks`."""
-        if self.sampler is None or realism == 0:
-            return None
-        cond, (level, share) = self._batch(y_hat), self._scalars(quality, realism)
-        sampler = self._sampler_at(realism)
-        return Context(sampler.context(cond, level, share), _array(sampler.sketch(cond)))
+        assert self.sampler is not None
+        (level,) = self._scalars(quality)
+        return Context(guide, self.sampler.context(self._batch(y_hat), level, self._batch(guide)))
 
     @torch.no_grad()
-    def sample(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float, context: Context) -> Image:
+    def sample(self, x_t: Image, t: float, quality: float, context: Context) -> Image:
         """See `Networks`."""
-        assert isinstance(context.features, Tensor)
-        noisy, cond, (time, level, share) = self._batch(x_t), self._batch(y_hat), self._scalars(t, quality, realism)
-        return _array(self._sampler_at(realism)(noisy, time, cond, level, share, context.features))
-
-    def _sampler_at(self, realism: float) -> SamplingDenoiser:
-        """The sampler at a realism above 0; the one between two networks that was asked for last is kept.
-
-        It lies between the faithful denoiser, at realism 0, and the sampler, at 1: every weight on the line between
-        theirs. Network interpolation (Wang et al. 2018, ESRGAN, sec. 3.4): the sampler was trained on from the
-        denoiser, and what lies between two such networks does what lies between their pictures, without mixing these.
-        """
         assert self.sampler is not None
-        if realism == 1:
-            return self.sampler
-        if (between := self._samplers.get(realism)) is not None:
-            return between
-        between = copy.deepcopy(self.sampler)
-        faithful, drawn = sampler_state(self.denoiser.state_dict(), between), between.state_dict()
-        between.load_state_dict({name: torch.lerp(faithful[name], drawn[name], realism) for name in drawn})
-        self._samplers = {realism: between}
-        return between
+        assert isinstance(context.features, Tensor)
+        time, level = self._scalars(t, quality)
+        return _array(self.sampler(self._batch(x_t), time, level, self._batch(context.guide), context.features))
 
     def _batch(self, array: Image) -> Tensor:
         """(C, H, W) -> (1, C, H, W) on the device."""

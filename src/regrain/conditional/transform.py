@@ -7,7 +7,6 @@ g_a is a whitened DCT (`dct`) and what a network adds to it, nothing before trai
 untrained codec is already a block transform codec, and the networks learn only what they add to it.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
@@ -21,7 +20,7 @@ from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv
 
 __all__ = [
-    "Analysis", "HyperAnalysis", "MeanBranch", "build_denoiser", "build_sampler", "project", "sampler_state", "sketch",
+    "Analysis", "HyperAnalysis", "MeanBranch", "build_denoiser", "build_sampler", "project", "sketch",
 ]  # fmt: skip
 
 PATCH = 4
@@ -139,11 +138,4 @@ def build_denoiser(config: ModelConfig) -> Denoiser:
 
 def build_sampler(config: ModelConfig) -> SamplingDenoiser:
     """The sampling denoiser of these latents, untrained."""
-    return SamplingDenoiser(config.denoiser, config.transform.latent, sketch, schedule.get(SAMPLING_SCHEDULE))
-
-
-def sampler_state(denoiser: Mapping[str, Tensor], sampler: SamplingDenoiser) -> dict[str, Tensor]:
-    """The denoiser's tensors as a sampler's, which then says the same: what enters with x_t is zero."""
-    state = {name: torch.zeros_like(tensor) for name, tensor in sampler.state_dict().items()} | dict(denoiser)
-    state["enter.weight"] = state["enter.weight"][:, -sampler.enter.in_channels :].clone()
-    return state
+    return SamplingDenoiser(config.denoiser, config.transform.latent, schedule.get(SAMPLING_SCHEDULE))

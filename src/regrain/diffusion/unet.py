@@ -1,8 +1,8 @@
 """The denoiser: (x_t, t, cond) -> the network's output, a prediction of x_0, eps or v by `parametrize`.
 
 A U-Net on patches: 1/4, 1/8 and 1/16 of the resolution, dense 3x3 convolutions, no attention, no pooling.
-The latents enter at 1/16, x_t and a sketch, what the latents alone say of the picture, at 1/4; t, quality and realism
-modulate every block (FiLM). It leaves by way of 1/2, where kernels reach across the borders of the patches: straight
+The latents enter at 1/16; x_t and a picture, the sketch or the guide, at 1/4; t and what the user asks for modulate
+every block (FiLM). It leaves by way of 1/2, where kernels reach across the borders of the patches: straight
 from 1/4 a lattice of 4 pixels stays.
 """
 
@@ -18,22 +18,16 @@ from regrain.layers import Embedding, PixelNorm, Upsample, conv, film_stack, icn
 __all__ = ["Denoiser", "DenoiserConfig", "SamplingDenoiser"]
 
 
-class Denoiser(nn.Module):
-    """X(x_t, t, cond): the conditional diffusion decoder's network (Yang & Mandt 2023, sec. 3), sized for a CPU."""
+class _UNet(nn.Module):
+    """The layers that both denoisers have."""
 
-    def __init__(
-        self, config: DenoiserConfig, cond_channels: int, sketch: Callable[[Tensor], Tensor], *, corrects: bool
-    ) -> None:
-        """Build for latents of `cond_channels` at 1/16.
-
-        `sketch` maps them, (B, C, H/16, W/16), to a picture (B, 3, H, W); with `corrects` it is added to the output.
-        """
+    def __init__(self, config: DenoiserConfig, cond_channels: int, *, pictures: int, scalars: int) -> None:
+        """So many pictures of three channels enter together at 1/4, and so many scalars modulate the blocks."""
         super().__init__()
-        self.sketch, self.corrects = sketch, corrects
         quarter, eighth, sixteenth = config.widths
-        self.embed = Embedding(3, config.embedding)
+        self.embed = Embedding(scalars, config.embedding)
         self.patch = nn.PixelUnshuffle(PATCH)
-        self.enter = conv(2 * 3 * PATCH * PATCH, quarter)
+        self.enter = conv(pictures * 3 * PATCH * PATCH, quarter)
         self.down8 = conv(quarter, eighth, stride=2)
         self.down16 = conv(eighth, sixteenth, stride=2)
         self.cond = conv(cond_channels, sixteenth)
@@ -48,17 +42,6 @@ class Denoiser(nn.Module):
         icnr_(self.leave, 2)
         self.shuffle = nn.PixelShuffle(2)
         self.norm = PixelNorm()
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
-        """Predict.
-
-        x_t (B, 3, H, W), H and W multiples of 16; t, quality, realism (B,) in [0, 1]; cond (B, C, H/16, W/16), of about
-        unit variance; hard edges lie a hundred deviations out, hence asinh. Returns (B, 3, H, W).
-        """
-        sketch, embedding = self.sketch(cond), self.embed(torch.stack([t, quality, realism], dim=1))
-        at4 = self.enter(self.patch(torch.cat([x_t, sketch], dim=1)))
-        out = self._leave(self._coarse(at4, cond, embedding), embedding)
-        return out + sketch if self.corrects else out
 
     def _coarse(self, at4: Tensor, cond: Tensor, embedding: Tensor) -> Tensor:
         """What 1/8 and 1/16, where the latents enter, add to 1/4."""
@@ -77,54 +60,73 @@ class Denoiser(nn.Module):
         return out
 
 
-class SamplingDenoiser(Denoiser):
-    """A denoiser that reads x_t at every noise level, so that its samples differ with the noise.
-
-        x_0 = sketch + k d + sqrt(1 - k) F(d, t, cond)      d = x_t / alpha_t - sketch      k = s^2 / (s^2 + SNR(t)^-1)
-
-    These are the skip and the scale of EDM (Karras et al. 2022, eq. 7) for a picture that is known but for an error of
-    deviation s = realism RESIDUAL: where there is little noise x_0 is nearly x_t by construction, and where there is
-    much of it the network speaks alone. x_t enters by a convolution of its own, which t scales channel by channel: it
-    need not be as loud at t = 1, where it says nothing, as at t = 0.
-    """
+class Denoiser(_UNet):
+    """X(x_t, t, cond): the conditional diffusion decoder's network (Yang & Mandt 2023, sec. 3), sized for a CPU."""
 
     def __init__(
-        self, config: DenoiserConfig, cond_channels: int, sketch: Callable[[Tensor], Tensor], schedule: Schedule
+        self, config: DenoiserConfig, cond_channels: int, sketch: Callable[[Tensor], Tensor], *, corrects: bool
     ) -> None:
-        """Build for latents of `cond_channels` at 1/16; `sketch` as in Denoiser."""
-        super().__init__(config, cond_channels, sketch, corrects=False)
+        """Build for latents of `cond_channels` at 1/16.
+
+        `sketch` maps them, (B, C, H/16, W/16), to a picture (B, 3, H, W); with `corrects` it is added to the output.
+        """
+        super().__init__(config, cond_channels, pictures=2, scalars=3)
+        self.sketch, self.corrects = sketch, corrects
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
+        """Predict.
+
+        x_t (B, 3, H, W), H and W multiples of 16; t, quality, realism (B,) in [0, 1]; cond (B, C, H/16, W/16), of about
+        unit variance; hard edges lie a hundred deviations out, hence asinh. Returns (B, 3, H, W).
+        """
+        sketch, embedding = self.sketch(cond), self.embed(torch.stack([t, quality, realism], dim=1))
+        at4 = self.enter(self.patch(torch.cat([x_t, sketch], dim=1)))
+        out = self._leave(self._coarse(at4, cond, embedding), embedding)
+        return out + sketch if self.corrects else out
+
+
+class SamplingDenoiser(_UNet):
+    """A denoiser of what is left open by a picture that is known, its guide g: it reads x_t at every noise level.
+
+        x_0 = g + k d + sqrt(1 - k) F(d, t, cond, g)      d = x_t / alpha_t - g      k = s^2 / (s^2 + SNR(t)^-1)
+
+    These are the skip and the scale of EDM (Karras et al. 2022, eq. 7) for a picture that is known but for an error of
+    deviation s = RESIDUAL: where there is little noise x_0 is nearly x_t by construction, and where there is much of it
+    the network speaks alone. x_t enters by a convolution of its own, which t scales channel by channel: it need not be
+    as loud at t = 1, where it says nothing, as at t = 0.
+    """
+
+    def __init__(self, config: DenoiserConfig, cond_channels: int, schedule: Schedule) -> None:
+        """Build for latents of `cond_channels` at 1/16."""
+        super().__init__(config, cond_channels, pictures=1, scalars=2)
         quarter, self.schedule = config.widths[0], schedule
-        self.enter = conv(3 * PATCH * PATCH, quarter)
         self.enter_x = conv(3 * PATCH * PATCH, quarter)
         normal_(self.enter_x.weight, (3 * PATCH * PATCH * 9) ** -0.5)
         self.gate = nn.Linear(config.embedding, quarter)
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
 
-    def context(self, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
-        """What the latents say at every noise level alike, (B, width, H/4, W/4): computed once, whatever the steps."""
-        embedding = self.embed(torch.stack([torch.ones_like(quality), quality, realism], dim=1))
-        return self._coarse(self.enter(self.patch(self.sketch(cond))), cond, embedding)
+    def context(self, cond: Tensor, quality: Tensor, guide: Tensor) -> Tensor:
+        """What latents and guide say at every noise level, (B, width, H/4, W/4): computed once, whatever the steps."""
+        embedding = self.embed(torch.stack([torch.ones_like(quality), quality], dim=1))
+        return self._coarse(self.enter(self.patch(guide)), cond, embedding)
 
     def forward(
         self,
         x_t: Tensor,
         t: Tensor,
-        cond: Tensor,
         quality: Tensor,
-        realism: Tensor,
-        context: Tensor | None = None,
+        guide: Tensor,
+        context: Tensor,
     ) -> Tensor:
-        """The estimate of x_0, (B, 3, H, W); arguments as Denoiser's, x_t = alpha_t x_0 + sigma_t eps.
+        """The estimate of x_0, (B, 3, H, W), as x_t = alpha_t x_0 + sigma_t eps and the guide are; t, quality (B,).
 
-        `context` is that of these latents and knobs, where it is known already.
+        `context` is what `context` gives of the latents, this quality and this guide.
         """
-        context = self.context(cond, quality, realism) if context is None else context
-        embedding = self.embed(torch.stack([t, quality, realism], dim=1))
-        sketch, noise = self.sketch(cond), (-self.schedule.log_snr(t)).exp()[:, None, None, None]
-        known = (RESIDUAL * realism[:, None, None, None]).square()
-        skip = known / (known + noise)
-        apart = x_t / self.schedule.alpha(t)[:, None, None, None] - sketch
+        embedding = self.embed(torch.stack([t, quality], dim=1))
+        noise = (-self.schedule.log_snr(t)).exp()[:, None, None, None]
+        skip = RESIDUAL**2 / (RESIDUAL**2 + noise)
+        apart = x_t / self.schedule.alpha(t)[:, None, None, None] - guide
         at4 = self.enter_x(self.patch(apart * (2 * RESIDUAL**2 + noise).rsqrt()))
         output = self._leave(context + at4 * (1 + self.gate(embedding))[:, :, None, None], embedding)
-        return sketch + skip * apart + (1 - skip).sqrt() * output.to(sketch.dtype)
+        return guide + skip * apart + (1 - skip).sqrt() * output.to(guide.dtype)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from regrain import torch_checkpoint
 from regrain.conditional.torch_backend import TorchNetworks
-from regrain.conditional.transform import build_sampler, sampler_state
+from regrain.conditional.transform import build_sampler
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.student import differences, without_student
@@ -116,13 +116,27 @@ class Sampler(nn.Module):
 
 @torch.no_grad()
 def initial_sampler(networks: TorchNetworks) -> SamplingDenoiser:
-    """A sampling denoiser to train: the one that is there, or else the denoiser with a new entry for x_t."""
+    """A sampling denoiser to train: the one that is there, or else one of the denoiser's layers.
+
+    Its guide enters as the sketch does there, realism is 1, and as it leaves by zeros it gives its guide at t = 1.
+    """
     if networks.sampler is not None:
         return copy.deepcopy(networks.sampler).requires_grad_(True)
-    sampler = build_sampler(networks.config)
-    entry = {name: tensor for name, tensor in sampler.state_dict().items() if name.startswith("enter_x.")}
-    sampler.load_state_dict(sampler_state(networks.denoiser.state_dict(), sampler) | entry)
+    sampler, state = build_sampler(networks.config), dict(networks.denoiser.state_dict())
+    state["enter.weight"] = state["enter.weight"][:, -sampler.enter.in_channels :]
+    state |= _embedding_at_realism_1(state["embed.mlp.0.weight"], state["embed.mlp.0.bias"])
+    sampler.load_state_dict(sampler.state_dict() | state)
+    for parameter in sampler.leave.parameters():
+        nn.init.zeros_(parameter)
     return sampler.to(networks.target)
+
+
+def _embedding_at_realism_1(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+    """The first layer of an Embedding of (t, quality, realism) as that of one of (t, quality), where realism is 1."""
+    ends = torch.ones(Embedding.FREQUENCIES)
+    ends[::2] = -1  # cos(pi k), k from 1 on
+    knobs, realism = torch.tensor_split(weight, (2 * Embedding.FREQUENCIES,), dim=1)
+    return {"embed.mlp.0.weight": knobs.clone(), "embed.mlp.0.bias": bias + realism @ ends.to(weight)}
 
 
 @torch.no_grad()

@@ -20,17 +20,18 @@ from torch import Tensor, nn
 from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.conditional.coding_order import CodingStep
-from regrain.conditional.config import HYPER_MAX, ModelConfig
+from regrain.conditional.config import HYPER_MAX, STRIDE, ModelConfig
 from regrain.conditional.context_model import check_anchors, interpolate_gain
 from regrain.conditional.encode import correct_latents
 from regrain.conditional.torch_backend import TorchNetworks
 from regrain.conditional.transform import HyperAnalysis, MeanBranch
+from regrain.diffusion import parametrize, schedule
 from regrain.entropy.integer import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError, UsageError
 from regrain_lab.trainable.context_model import code_steps
 from regrain_lab.trainable.wall import ScaleBranch, build_scale
 
-__all__ = ["FrozenCodec", "quantized_latents", "with_network"]
+__all__ = ["FrozenCodec", "guides", "quantized_latents", "with_network"]
 
 
 def with_network(tensors: Mapping[str, Tensor], prefix: str, network: nn.Module) -> dict[str, Tensor]:
@@ -109,6 +110,18 @@ def quantized_latents(codec: FrozenCodec, x: Tensor, quality: Tensor) -> Tensor:
         coded = code_steps(scale, mean, z_hat, gain, offset, (y.shape[2], y.shape[3]), symbols)
         y_hat: Tensor = (coded.symbols + coded.mean) / gain
     return y_hat
+
+
+@torch.no_grad()
+def guides(codec: FrozenCodec, y_hat: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
+    """The pictures of one step without noise, which the sampler stands on, (B, 3, H, W) in [-1, 1].
+
+    y_hat are latents (B, C, H/16, W/16); quality and realism (B,) are in [0, 1].
+    """
+    x_t = y_hat.new_zeros(len(y_hat), 3, STRIDE * y_hat.shape[2], STRIDE * y_hat.shape[3])
+    output = codec.networks.denoiser(x_t, torch.ones_like(quality), y_hat, quality, realism).float()
+    alpha, sigma = schedule.get(codec.config.schedule).at(1.0)
+    return parametrize.to_x0(codec.config.parametrization, output, x_t, alpha, sigma).clamp(-1, 1)
 
 
 def _stacked(arrays: list[Any], device: torch.device) -> Tensor:

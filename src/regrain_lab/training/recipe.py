@@ -74,6 +74,8 @@ class LossConfig:
     """LPIPS of VGG16 is multiplied by this."""
     texture_scale: float = 1.0
     """The Wasserstein distance on VGG16's features is multiplied by this."""
+    bands_scale: float = 0.0
+    """The distance of the local energies of a DCT's bands is multiplied by this; it stands beside the two above."""
     adversary_scale: float = 0.0
     """The loss by a discriminator on these features is multiplied by this; 0 trains none."""
     rate_weight: tuple[float, float] = (12.5, 0.1)
@@ -118,7 +120,7 @@ class Stage:
     structure: tuple[float, float] = (1.0, 1.0)
     """Multiplies structure_scale."""
     texture: tuple[float, float] = (1.0, 1.0)
-    """Multiplies vgg_scale and texture_scale; at 0 VGG16 does not run."""
+    """Multiplies vgg_scale, texture_scale and bands_scale; at 0 VGG16 does not run."""
     continuous: float = 0.0
     """Share of the pictures whose t is uniform in [0, 1]; the others are at t = 1."""
     freeze_latents: bool = False

@@ -21,7 +21,7 @@ from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.palette.autoencoder import Autoencoder
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec
-from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
+from regrain_lab.trainable.frozen import FrozenCodec, guides, quantized_latents
 from regrain_lab.training.losses.prior import EPS_GAINS, prediction_error
 from regrain_lab.training.losses.sampler import LEVELS
 
@@ -201,10 +201,12 @@ def sampler_by_steps(
     batches = count()
 
     def measure(x: Tensor) -> Iterator[Tensor]:
-        cond, batch = quantized_latents(codec, x, x.new_full((len(x),), QUALITY / 100)), next(batches)
+        quality, batch = x.new_full((len(x),), QUALITY / 100), next(batches)
+        cond = quantized_latents(codec, x, quality)
+        guide = guides(codec, cond, quality, torch.ones_like(quality))
         for steps in SAMPLER_STEPS:
             seeds = (torch.Generator().manual_seed(1000 * seed + batch) for seed in (0, 1))
-            first, second = (_sample(denoiser, cond, (x.shape[2], x.shape[3]), steps, seed) for seed in seeds)
+            first, second = (_sample(denoiser, cond, quality, guide, steps, seed) for seed in seeds)
             yield from (_squared_error(first, x), _lpips(lpips, first, x), _squared_error(first, second) / 2)
 
     means = _means(measure, pictures)
@@ -216,19 +218,18 @@ def sampler_by_steps(
 
 
 def _sample(
-    denoiser: SamplingDenoiser, cond: Tensor, size: tuple[int, int], steps: int, generator: torch.Generator
+    denoiser: SamplingDenoiser, cond: Tensor, quality: Tensor, guide: Tensor, steps: int, generator: torch.Generator
 ) -> Tensor:
-    """A sample x_0 (B, 3, *size) at quality 28 of latents (B, C, H/16, W/16), as the decoder draws it."""
-    knobs = _knobs(cond, QUALITY / 100, 1.0)
+    """A sample x_0 (B, 3, H, W) of latents (B, C, H/16, W/16) and the guides, as the decoder draws it."""
     alpha, sigma = LEVELS.at(1.0)
-    eps = torch.randn(len(cond), 3, *size, generator=generator).to(cond)
-    context = denoiser.context(cond, *knobs)
+    eps = torch.randn(guide.shape, generator=generator).to(guide)
+    context = denoiser.context(cond, quality, guide)
 
     def denoise(x_t: Tensor, t: float) -> Tensor:
-        x_0: Tensor = denoiser(x_t, cond.new_full((len(cond),), t), cond, *knobs, context)
+        x_0: Tensor = denoiser(x_t, torch.full_like(quality, t), quality, guide, context)
         return x_0.clamp(-1, 1)
 
-    return sampler.sample(denoise, alpha * denoiser.sketch(cond) + sigma * eps, LEVELS, steps=steps)
+    return sampler.sample(denoise, alpha * guide + sigma * eps, LEVELS, steps=steps)
 
 
 def _knobs(like: Tensor, quality: float, realism: float) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,11 @@
 """The loss of a decoder that samples: denoising at every noise level, and perception at every noise level.
 
-    x_t = alpha_t x + sigma_t eps at t even in [0, 1], or alpha_1 sketch + sigma_1 eps at t = 1, where decoding starts,
+    x_t = alpha_t x + sigma_t eps at t even in [0, 1], or alpha_1 g + sigma_1 eps at t = 1, where decoding starts,
     or where the sampler's own steps lead from there;      (1 - rho) w(t) |x_hat - x|^2 + rho L_perceptual
 
 w(t) = 1 / (1 - k) is EDM's weight (Karras et al. 2022): the network's own output counts alike at every level. The
-latents are frozen, so that every file stays as it is, and realism is 1: the faithful picture has a network of its own.
+latents are frozen, so that every file stays as it is, and so is the network of the picture in one step, g, whose
+realism is 1 or else even in [0, 1].
 """
 
 from typing import Final
@@ -18,7 +19,7 @@ from regrain.diffusion.unet_config import RESIDUAL
 from regrain.entropy.integer import QUALITY_TOP
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.denoisers import Sampler
-from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
+from regrain_lab.trainable.frozen import FrozenCodec, guides, quantized_latents
 from regrain_lab.training.losses.codec import (
     SQUARED_ERROR_UNIT,
     Distortion,
@@ -27,7 +28,7 @@ from regrain_lab.training.losses.codec import (
     rate_weight,
 )
 from regrain_lab.training.losses.distillation import random_times, rollout
-from regrain_lab.training.losses.texture import TextureDistances
+from regrain_lab.training.losses.texture import BandDistance, TextureDistances
 from regrain_lab.training.recipe import LossConfig
 
 __all__ = ["LEVELS", "SamplerLoss"]
@@ -37,6 +38,8 @@ VIEWS: Final = 2
 WEIGHT_MAX: Final = 8.0
 LOW_QUALITIES: Final = 0.5
 """Share of the pictures whose quality is drawn from the lower 0.6 of the range, where there is most to invent."""
+FULL_REALISM: Final = 0.75
+"""Share of the pictures whose guide has realism 1."""
 LEVELS: Final = schedule.get(SAMPLING_SCHEDULE)
 
 
@@ -51,20 +54,22 @@ class SamplerLoss(nn.Module):
         super().__init__()
         self.network, self.codec, self.config = network, codec, config
         self.distortion, self.textures = Distortion(config, lpips, float32=False), [textures]  # a list: no submodule
+        self.bands = BandDistance()
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
         """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse to x (on [0, 255]), lpips.
 
-        With textures also vgg and texture, and with a discriminator its own loss, adversary, and deceit.
+        With textures also vgg, texture and bands, and with a discriminator its own loss, adversary, and deceit.
         """
         quality = _random_qualities(len(x), x.device)
-        cond, ones = quantized_latents(self.codec, x, quality), torch.ones_like(quality)
-        context = self.network.denoiser.context(cond, quality, ones)
-        x, quality, cond, ones, context = (
-            values.repeat(VIEWS, *[1] * (values.dim() - 1)) for values in (x, quality, cond, ones, context)
+        cond, ones = quantized_latents(self.codec, x, quality), torch.ones_like(quality).repeat(VIEWS)
+        guide = guides(self.codec, cond, quality, _random_realisms(len(x), x.device))
+        context = self.network.denoiser.context(cond, quality, guide)
+        x, quality, guide, context = (
+            values.repeat(VIEWS, *[1] * (values.dim() - 1)) for values in (x, quality, guide, context)
         )
-        x_t, t, on_rollout = self._noisy(x, cond, quality, context.detach(), weights)
-        x_hat = self.network.denoiser(x_t, t, cond, quality, ones, context)
+        x_t, t, on_rollout = self._noisy(x, quality, guide, context.detach(), weights)
+        x_hat = self.network.denoiser(x_t, t, quality, guide, context)
         noise = (-LEVELS.log_snr(t)).exp()
         weight = torch.where(on_rollout, 1.0, ((RESIDUAL**2 + noise) / noise).clamp(max=WEIGHT_MAX))
         error = weight * self.distortion.squared(x_hat - x) * SQUARED_ERROR_UNIT
@@ -83,13 +88,14 @@ class SamplerLoss(nn.Module):
     def _texture(self, textures: TextureDistances, x_hat: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What textures add to the loss of each picture (B,), and the scalars; all are 0 where B is 0."""
         adversary, config = self.network.adversary, self.config
-        names = ("vgg", "texture") + (("adversary", "deceit") if adversary is not None else ())
+        names = ("vgg", "texture", "bands") + (("adversary", "deceit") if adversary is not None else ())
         if not len(x):
             return x.new_zeros(0), dict.fromkeys(names, x.new_zeros(()))
         decoded, originals = textures.features_of_pair(x_hat, x)
         vgg, texture = textures.distances(decoded, originals)
-        total = config.vgg_scale * vgg + config.texture_scale * texture
-        figures = {"vgg": vgg.detach().mean(), "texture": texture.detach().mean()}
+        bands = self.bands(x_hat, x)
+        total = config.vgg_scale * vgg + config.texture_scale * texture + config.bands_scale * bands
+        figures = {"vgg": vgg.detach().mean(), "texture": texture.detach().mean(), "bands": bands.detach().mean()}
         if adversary is not None:
             mistakes, deceit = adversary.losses(decoded, originals)
             total = total + config.adversary_scale * deceit
@@ -98,7 +104,7 @@ class SamplerLoss(nn.Module):
 
     @torch.no_grad()
     def _noisy(
-        self, x: Tensor, cond: Tensor, quality: Tensor, context: Tensor, weights: StageWeights
+        self, x: Tensor, quality: Tensor, guide: Tensor, context: Tensor, weights: StageWeights
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x_t and t of every picture: from the true picture for a share `continuous`, else from where decoding starts.
 
@@ -107,16 +113,15 @@ class SamplerLoss(nn.Module):
         eps, (choice, t) = torch.randn_like(x), torch.rand(2, len(x), device=x.device)
         t = torch.where(choice < weights.continuous, t, 1.0)
         on_rollout = t == 1
-        guide = torch.where(on_rollout[:, None, None, None], self.network.denoiser.sketch(cond), x)
         alpha, sigma = LEVELS.levels(t)
-        x_t = alpha * guide + sigma * eps
+        x_t = alpha * torch.where(on_rollout[:, None, None, None], guide, x) + sigma * eps
         indices = on_rollout.nonzero()[:, 0]
         if weights.sampling_steps > 1 and len(indices):
             times = random_times(weights.sampling_steps, 0)
-            fixed = cond[indices], quality[indices], torch.ones_like(quality[indices]), context[indices]
+            fixed, ones = (quality[indices], guide[indices], context[indices]), torch.ones_like(quality[indices])
 
             def denoise(x_t: Tensor, t: float) -> Tensor:
-                x_0: Tensor = self.network.denoiser(x_t, t * fixed[2], *fixed)
+                x_0: Tensor = self.network.denoiser(x_t, t * ones, *fixed)
                 return x_0.clamp(-1, 1)
 
             x_t = x_t.index_copy(0, indices, rollout(denoise, x_t[indices], times, LEVELS))
@@ -129,3 +134,8 @@ def _random_qualities(count: int, device: torch.device) -> Tensor:
     quality, choice = torch.rand(2, count, device=device)
     quality = torch.where(choice < LOW_QUALITIES, 0.6 * quality, quality)
     return (quality * QUALITY_TOP).round() / QUALITY_TOP
+
+
+def _random_realisms(count: int, device: torch.device) -> Tensor:
+    realism, choice = torch.rand(2, count, device=device)
+    return torch.where(choice < FULL_REALISM, 1.0, realism)

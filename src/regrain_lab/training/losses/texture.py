@@ -5,10 +5,16 @@
 
 mu and s are means and standard deviations of the features f_l over squares of about 16 pixels of the picture. The
 second is small for another sample of the same texture, which the first and a squared error are not: it gives noise a
-purpose. Both come from one pass; the first stage, at full size, costs most and says least, and is left out of both.
+purpose. So does a third, which asks no network:
+
+    bands        mean (ln (s_b(a)^2 + e) - ln (s_b(b)^2 + e))^2          b the bands of an 8 x 8 DCT, e = (3 levels)^2
+
+It hears the finest grain, to which VGG16's later stages are deaf. The first two come from one pass; the first stage of
+VGG16, at full size, costs most and says least, and is left out of both.
 Where they are in a loss, DISTS and distances on VGG16 are judges no more.
 """
 
+import math
 from pathlib import Path
 from typing import Final, Self
 
@@ -18,13 +24,14 @@ from torch import Tensor, nn
 from regrain_lab.metrics.backbones import VGG_CHANNELS
 from regrain_lab.metrics.lpips import Lpips, unit
 
-__all__ = ["STAGES", "TextureDistances"]
+__all__ = ["STAGES", "BandDistance", "TextureDistances"]
 
 STAGES: Final = VGG_CHANNELS[1:]
 """Channels of the stages but the first."""
 _POOLS: Final = (8, 4, 2, 2)
 """Sides of the squares, in feature pixels of each stage."""
 _EPS: Final = 1e-6
+_FLOOR: Final = (3 * 2 / 255) ** 2
 
 
 class TextureDistances(nn.Module):
@@ -59,6 +66,29 @@ class TextureDistances(nn.Module):
             distance = (mean_a - mean_b).square() + (std_a - std_b).square()
             wasserstein = wasserstein + distance.mean((1, 2, 3)) / (b.float().square().mean((1, 2, 3)) + _EPS)
         return lpips, wasserstein
+
+
+class BandDistance(nn.Module):
+    """How far local energies of an 8 x 8 DCT's bands are from the original's, by colour and the mean left out."""
+
+    def __init__(self) -> None:
+        """Make the basis."""
+        super().__init__()
+        place, frequency = torch.arange(8) + 0.5, torch.arange(8)[:, None]
+        basis = torch.cos(math.pi / 8 * frequency * place) * torch.where(frequency == 0, 0.125, 0.25).sqrt()
+        self.register_buffer("basis", torch.einsum("ui,vj->uvij", basis, basis).reshape(64, 1, 8, 8)[1:].clone())
+        self.basis: Tensor
+
+    def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """(B,) of (B, 3, H, W) in [-1, 1], sides of 40 or more."""
+        return (self._logarithms(x_hat) - self._logarithms(x)).square().mean((1, 2, 3))
+
+    def _logarithms(self, x: Tensor) -> Tensor:
+        """Logarithms of the energies of squares of about 32 pixels, which overlap by half."""
+        with torch.autocast(x.device.type, enabled=False):
+            coefficients = nn.functional.conv2d(x.float().reshape(-1, 1, *x.shape[2:]), self.basis, stride=4)
+            energy = nn.functional.avg_pool2d(coefficients.square(), 7, 4)
+            return (energy + _FLOOR).log().reshape(len(x), -1, *energy.shape[2:])
 
 
 def _moments(features: Tensor, side: int) -> tuple[Tensor, Tensor]:

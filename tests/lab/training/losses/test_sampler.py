@@ -15,7 +15,7 @@ from regrain_lab.trainable.discriminator import Discriminator
 from regrain_lab.training import loop
 from regrain_lab.training.losses.codec import StageWeights
 from regrain_lab.training.losses.sampler import LEVELS, SamplerLoss
-from regrain_lab.training.losses.texture import STAGES, TextureDistances
+from regrain_lab.training.losses.texture import STAGES, BandDistance, TextureDistances
 from regrain_lab.training.recipe import LossConfig
 
 RECIPE = (
@@ -56,17 +56,15 @@ def rules(**changes) -> StageWeights:
     return StageWeights(**{"rate": 1, "perceptual": 1, "continuous": 0.5, "freeze_latents": True, **changes})
 
 
-def test_a_sampler_begins_as_the_denoiser_that_ships_where_x_t_says_nothing(teacher):
-    """At t = 1 it differs by what enters with x_t alone, whose kernels are drawn anew."""
-    begun, cond, one = initial_sampler(teacher.networks), torch.randn(1, 8, 4, 4), torch.ones(1)
-    for name in ("weight", "bias"):
-        getattr(begun.enter_x, name).data.zero_()
-    sketch, half = begun.sketch(cond), one / 2
+def test_a_sampler_begins_as_its_guide_with_the_layers_of_the_denoiser_that_ships(teacher):
+    begun, one, guide = initial_sampler(teacher.networks), torch.ones(1), torch.rand(1, 3, 64, 64)
+    context = begun.context(torch.randn(1, 8, 4, 4), one / 2, guide)
     alpha = float(begun.schedule.alpha(one))
-    found = begun(alpha * sketch, one, cond, half, one)
-    wanted = teacher.networks.denoiser(torch.zeros_like(sketch), one, cond, half, one)
-    skip = 0.1**2 / (0.1**2 + math.exp(-0.45))
-    torch.testing.assert_close(found - sketch, (1 - skip) ** 0.5 * (wanted - sketch), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(begun(alpha * guide, one, one / 2, guide, context), guide)
+    denoiser, knobs = teacher.networks.denoiser, torch.rand(5, 3)
+    knobs[:, 2] = 1
+    torch.testing.assert_close(begun.embed(knobs[:, :2]), denoiser.embed(knobs))
+    torch.testing.assert_close(begun.blocks8.state_dict(), denoiser.blocks8.state_dict())
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -85,18 +83,18 @@ def test_the_loss_moves_every_weight(teacher, steps):
 
 def test_x_t_stands_where_the_rules_say(teacher):
     loss = SamplerLoss(network(teacher), teacher, LossConfig(), None)
-    x, cond = torch.rand(64, 3, 64, 64) * 2 - 1, torch.randn(64, 8, 4, 4)
+    x, guide = torch.rand(2, 64, 3, 64, 64) * 2 - 1
     quality = torch.full((64,), 0.5)
-    context = loss.network.denoiser.context(cond, quality, torch.ones(64))
-    x_t, t, own = loss._noisy(x, cond, quality, context, rules(continuous=1.0))
+    context = loss.network.denoiser.context(torch.randn(64, 8, 4, 4), quality, guide)
+    x_t, t, own = loss._noisy(x, quality, guide, context, rules(continuous=1.0))
     assert not own.any()
     assert 0.4 < float(t.mean()) < 0.6
     apart = x_t - LEVELS.alpha(t)[:, None, None, None] * x
     torch.testing.assert_close(apart.square().mean((1, 2, 3)).sqrt(), LEVELS.sigma(t), rtol=0.05, atol=1e-3)
-    x_t, t, own = loss._noisy(x, cond, quality, context, rules(continuous=0.0))
+    x_t, t, own = loss._noisy(x, quality, guide, context, rules(continuous=0.0))
     assert own.all()
     assert (t == 1).all()
-    apart = x_t - LEVELS.alpha(t)[:, None, None, None] * loss.network.denoiser.sketch(cond)
+    apart = x_t - LEVELS.alpha(t)[:, None, None, None] * guide
     torch.testing.assert_close(apart.square().mean((1, 2, 3)).sqrt(), LEVELS.sigma(t), rtol=0.05, atol=1e-3)
 
 
@@ -158,3 +156,16 @@ def test_an_adversary_learns_and_its_gradients_keep_apart(textures):
         adversary.losses(decoded, originals)[0].backward(retain_graph=True)
         optimizer.step()
     assert adversary.losses(decoded, originals)[0].item() < 0.5 * mistakes.item()
+
+
+def test_bands_hear_energy_and_not_the_sample():
+    """Another sample of a noise is nearer than the noise at a quarter of its energy, whatever the bands' own energy."""
+    torch.manual_seed(2)
+    bands, (noise, another) = BandDistance(), torch.randn(2, 1, 3, 192, 192)
+    for loudness in (0.2, 0.8):
+        x, sample, quiet = loudness * noise, loudness * another, loudness * 0.5 * noise
+        assert float(bands(x, x)) == 0
+        assert float(bands(quiet, x)) == pytest.approx(math.log(0.25) ** 2, rel=0.1)
+        assert float(bands(sample, x)) < 0.2 * float(bands(quiet, x))
+    basis = bands.basis.flatten(1)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(63), atol=1e-5, rtol=0)
