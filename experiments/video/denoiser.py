@@ -2,11 +2,11 @@
 
     v = network(x_t, log_snr, known, mask)      clips are (B, F, 3, H, W), mask (B, F) is 1 where a frame is known
 
-Each frame passes through the U-Net of `diffusion.prior`, with its weights. After every stack an attention over the F
-frames of a place adds what it learned, at first nothing (LaVie: Wang et al. 2023, https://arxiv.org/abs/2309.15103).
-Beside x_t enter the known frames and the mask, which is random in training (SEINE: Chen et al. 2023,
-https://arxiv.org/abs/2310.20700), by a convolution that starts at zero too. In the place of an unknown frame SEINE has
-zeros; here stands the mix in time of the nearest known frames, which a short training need not learn first.
+Each frame passes through the U-Net of `diffusion.prior`, with its weights. After every stack at 1/4 and 1/8 attention
+over the F frames of a place adds what it learned, at first nothing (LaVie, Wang et al. 2023, arXiv:2309.15103). Beside
+x_t enter the known frames and the mask, which is random in training (SEINE, Chen et al. 2023, arXiv:2310.20700), by a
+convolution that starts at zero too. In the place of an unknown frame SEINE has zeros; here stands the mix in time of
+the nearest known frames, which a short training need not learn first.
 """
 
 import copy
@@ -59,7 +59,7 @@ class ClipDenoiser(nn.Module):
         nn.init.zeros_(self.known.weight)
         if self.known.bias is not None:
             nn.init.zeros_(self.known.bias)
-        self.between = nn.ModuleList(FrameAttention(width) for width in (half, quarter, eighth, quarter, half))
+        self.between = nn.ModuleList(FrameAttention(width) for width in (quarter, eighth, quarter))
 
     def forward(self, x_t: Tensor, log_snr: Tensor, known: Tensor, mask: Tensor) -> Tensor:
         """x_t and `known` as above, log_snr (B,): the prediction of v (B, F, 3, H, W)."""
@@ -67,11 +67,11 @@ class ClipDenoiser(nn.Module):
         embedding = prior.embed((0.5 + log_snr / (2 * LOG_SNR_MAX))[:, None]).repeat_interleave(FRAMES, 0)
         clean = torch.cat([known, mask[..., None, None, None].expand_as(known[:, :, :1])], 2).flatten(0, 1)
         entered = prior.enter(prior.patch(x_t.flatten(0, 1))) + self.known(prior.patch(clean))
-        at2 = self.between[0](modulate(prior.down2, entered, embedding))
-        at4 = self.between[1](modulate(prior.down4, prior.norm(prior.to4(silu(at2))), embedding))
-        h = self.between[2](modulate(prior.blocks8, prior.norm(prior.to8(silu(at4))), embedding))
-        h = self.between[3](modulate(prior.up4, prior.norm(prior.from8(prior.norm(h)) + at4), embedding))
-        h = self.between[4](modulate(prior.up2, prior.norm(prior.from4(prior.norm(h)) + at2), embedding))
+        at2 = modulate(prior.down2, entered, embedding)
+        at4 = self.between[0](modulate(prior.down4, prior.norm(prior.to4(silu(at2))), embedding))
+        h = self.between[1](modulate(prior.blocks8, prior.norm(prior.to8(silu(at4))), embedding))
+        h = self.between[2](modulate(prior.up4, prior.norm(prior.from8(prior.norm(h)) + at4), embedding))
+        h = modulate(prior.up2, prior.norm(prior.from4(prior.norm(h)) + at2), embedding)
         v: Tensor = prior.shuffle(prior.leave(silu(prior.norm(h))))
         return v.unflatten(0, (-1, FRAMES)).to(x_t.dtype)
 

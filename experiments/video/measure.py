@@ -9,7 +9,7 @@ there already. Of each film come clips of 8 frames, 128 x 128 pixels of its midd
 The two key frames are coded by x265 at one quantiser. All that lies between is made of them, at no further cost:
 `hold` the nearer key frame, `mean` the mean of both, `matched` a mean along the motion of blocks, `denoised` and
 `drawn` the denoiser's estimate in one step and its sample in eight. `x265` has the whole clip in as many bytes. A row
-of rows.csv is a clip and a way: bytes, and PSNR and LPIPS-AlexNet of the six frames between. sheet.png has the fourth
+of rows.csv is a clip and a way: bytes, and PSNR and LPIPS-AlexNet of the six frames between. sheet.webp has the fourth
 frame of every clip, a column each, and the ways below one another, the original on top.
 """
 
@@ -37,6 +37,7 @@ from regrain.bitstream import Method
 from regrain.diffusion import sampler
 from regrain.diffusion.parametrize import target
 from regrain.diffusion.prior import Prior, levels
+from regrain.diffusion.schedule import levels_at
 from regrain.image import to_bytes, to_signed
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.training.data import members
@@ -48,8 +49,10 @@ ROOT: Final = HERE.parents[1]
 SIDE, CROP, BATCH, SPANS, SMALLEST = 128, 64, 2, 4, 300
 """Side of a clip here and in training; clips a batch; clips a film; and the width down to which a film is scaled."""
 RATES: Final = (6e-4, 1e-5)
-REACH: Final = 8.0
-"""Training has log-SNR within this, evenly; sampling begins and ends there."""
+LEVELS: Final = (-4.0, 6.0)
+"""Training has log-SNR from here to there, evenly."""
+WAY: Final = (-2.0, 6.0)
+"""Sampling begins with the mix of the key frames under so much noise, as `regrain decode --fill` does, and its end."""
 QUANTISER: Final = 27
 WAYS: Final = ("hold", "mean", "matched", "denoised", "drawn", "x265")
 HEADS: Final = ("clip", "way", "bytes", "psnr", "lpips")
@@ -60,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
     parser.add_argument("weights", type=Path, help="the folder of metrics' weights")
-    parser.add_argument("--updates", type=int, default=1000)
+    parser.add_argument("--updates", type=int, default=300)
     parser.add_argument("--model", type=Path, default=ROOT / "runs" / "video.safetensors")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -79,7 +82,7 @@ def main() -> None:
         columns.append(np.vstack([clip[3], *(decoded[3] for _, decoded in made.values())]))
         print(*rows[-len(made) :], sep="\n", file=sys.stderr, flush=True)
     write(rows, HERE / "rows.csv")
-    Image.fromarray(np.hstack(columns)).save(HERE / "sheet.png", optimize=True)
+    Image.fromarray(np.hstack(columns)).save(HERE / "sheet.webp", quality=85)
 
 
 def train(model: ClipDenoiser, updates: int) -> None:
@@ -104,7 +107,7 @@ def train(model: ClipDenoiser, updates: int) -> None:
 def clip_loss(model: ClipDenoiser, clip: Tensor) -> Tensor:
     """The loss of clips (B, F, 3, H, W) under masks, levels and noise that are drawn here."""
     mask, eps = masks(len(clip)), torch.randn_like(clip)
-    log_snr = REACH * (2 * torch.rand(len(clip)) - 1)
+    log_snr = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * torch.rand(len(clip))
     alpha, sigma = (level[:, None] for level in levels(log_snr))
     v = model(alpha * clip + sigma * eps, log_snr, blend(clip, mask), mask)
     error = (v - target("v", clip, eps, alpha, sigma)).square().mean((2, 3, 4))
@@ -123,7 +126,8 @@ def drawn(model: ClipDenoiser, first: Clip, last: Clip, steps: int) -> Clip:
     def denoise(x_t: Tensor, log_snr: float) -> Tensor:
         return model.denoise(x_t, torch.tensor([log_snr]), known, mask)
 
-    clip = sampler.descend(denoise, torch.randn_like(known), (-REACH, REACH), steps=steps)
+    alpha, sigma = levels_at(WAY[0])
+    clip = sampler.descend(denoise, alpha * known + sigma * torch.randn_like(known), WAY, steps=steps)
     return np.stack([first, *(to_bytes(frame.numpy(), grey=False) for frame in clip[0, 1:-1]), last])
 
 
