@@ -1,10 +1,12 @@
-"""A discriminator on frozen features: it tells decoded pictures from originals, patch by patch.
+"""What tells decoded pictures from originals on frozen features: a discriminator, patch by patch, and their drift.
 
     L_D = mean max(0, 1 - D(f(x))) + mean max(0, 1 + D(f(x_hat)))        L_G = -mean D(f(x_hat))
+    L_drift = v . m(x_hat),      v the moving average of m(x_hat) - m(x)
 
 f is a frozen classifier (Projected GANs, Sauer et al. 2021): small heads on its stages are enough, and they are stable.
 Both losses are of one forward and one backward pass: L_D sees features without their gradient, and L_G heads without
-theirs.
+theirs. m are first moments of the features of a picture, and second ones of their first stage. A distance of each
+picture to its original forbids noise; v is what stays of the differences of many pictures, which noise has no part in.
 """
 
 from collections.abc import Sequence
@@ -14,8 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from regrain.layers import conv
+from regrain_lab.metrics.lpips import unit
 
-__all__ = ["Discriminator"]
+__all__ = ["Discriminator", "Drift"]
 
 WIDTH = 64
 
@@ -43,3 +46,30 @@ class Discriminator(nn.Module):
         constants = {name: parameter.detach() for name, parameter in self.named_parameters()}
         logits: list[Tensor] = functional_call(self, constants, (decoded,))
         return mistakes, -torch.stack([logit.mean((1, 2, 3)) for logit in logits]).mean(0)
+
+
+class Drift(nn.Module):
+    """v: how the moments of decoded pictures differ from those of originals on the whole."""
+
+    DECAY = 0.98
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        """`channels` has the number of channels of each stage."""
+        super().__init__()
+        self.register_buffer("average", torch.zeros(sum(channels) + channels[0] ** 2))
+        self.average: Tensor
+
+    def forward(self, decoded: Sequence[Tensor], originals: Sequence[Tensor]) -> Tensor:
+        """L_drift of each picture (B,), by stages (B, C, H, W) of both; the average moves first."""
+        moments = _moments(decoded)
+        with torch.no_grad():
+            self.average.lerp_((moments - _moments(originals)).mean(0), 1 - self.DECAY)
+        return moments @ self.average.clone()
+
+
+def _moments(stages: Sequence[Tensor]) -> Tensor:
+    """Means of all stages, whose places have norm 1 along the channels, and the Gram matrix of the first: (B, N)."""
+    units = [unit(stage).flatten(2).float() for stage in stages]
+    first = units[0]
+    gram = first @ first.mT / first.shape[2]
+    return torch.cat([*(stage.mean(2) for stage in units), gram.flatten(1)], 1)

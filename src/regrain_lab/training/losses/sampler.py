@@ -59,7 +59,7 @@ class SamplerLoss(nn.Module):
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
         """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse to x (on [0, 255]), lpips.
 
-        With textures also vgg, texture and bands, and with a discriminator its own loss, adversary, and deceit.
+        With textures also vgg, texture and bands, and with a discriminator its own loss, adversary, deceit and drift.
         """
         quality = _random_qualities(len(x), x.device)
         cond, ones = quantized_latents(self.codec, x, quality), torch.ones_like(quality).repeat(VIEWS)
@@ -87,8 +87,8 @@ class SamplerLoss(nn.Module):
 
     def _texture(self, textures: TextureDistances, x_hat: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What textures add to the loss of each picture (B,), and the scalars; all are 0 where B is 0."""
-        adversary, config = self.network.adversary, self.config
-        names = ("vgg", "texture", "bands") + (("adversary", "deceit") if adversary is not None else ())
+        adversary, drift, config = self.network.adversary, self.network.drift, self.config
+        names = ("vgg", "texture", "bands") + (("adversary", "deceit", "drift") if adversary is not None else ())
         if not len(x):
             return x.new_zeros(0), dict.fromkeys(names, x.new_zeros(()))
         decoded, originals = textures.features_of_pair(x_hat, x)
@@ -96,10 +96,11 @@ class SamplerLoss(nn.Module):
         bands = self.bands(x_hat, x)
         total = config.vgg_scale * vgg + config.texture_scale * texture + config.bands_scale * bands
         figures = {"vgg": vgg.detach().mean(), "texture": texture.detach().mean(), "bands": bands.detach().mean()}
-        if adversary is not None:
+        if adversary is not None and drift is not None:
             mistakes, deceit = adversary.losses(decoded, originals)
-            total = total + config.adversary_scale * deceit
-            figures |= {"adversary": mistakes, "deceit": deceit.detach().mean()}
+            total = total + config.adversary_scale * deceit + config.drift_scale * drift(decoded, originals)
+            length = drift.average.square().sum().sqrt()
+            figures |= {"adversary": mistakes, "deceit": deceit.detach().mean(), "drift": length}
         return total, figures
 
     @torch.no_grad()

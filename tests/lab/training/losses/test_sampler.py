@@ -11,7 +11,7 @@ import regrain
 from lab.training.tiny_student import STUDENT_HEAD, origin, write_student
 from regrain_lab.metrics.backbones import VGG_CHANNELS, vgg16
 from regrain_lab.trainable.denoisers import Sampler, initial_sampler
-from regrain_lab.trainable.discriminator import Discriminator
+from regrain_lab.trainable.discriminator import Discriminator, Drift
 from regrain_lab.training import loop
 from regrain_lab.training.losses.codec import StageWeights
 from regrain_lab.training.losses.sampler import LEVELS, SamplerLoss
@@ -169,3 +169,20 @@ def test_bands_hear_energy_and_not_the_sample():
         assert float(bands(sample, x)) < 0.2 * float(bands(quiet, x))
     basis = bands.basis.flatten(1)
     torch.testing.assert_close(basis @ basis.T, torch.eye(63), atol=1e-5, rtol=0)
+
+
+def test_a_drift_is_what_many_pictures_lack_and_its_loss_leads_away_from_it(textures):
+    """Noise on features leaves no drift, a shift of one channel does; the loss grows along the shift."""
+    torch.manual_seed(4)
+    drift = Drift(STAGES)
+    stages = [torch.rand(2, count, 8, 8) for count in STAGES]
+    for _ in range(60):
+        drift([stage + 0.1 * torch.randn_like(stage) for stage in stages], stages)
+    still = float(drift.average.norm())
+    for _ in range(60):
+        drift([torch.cat([stage[:, :9] + 0.5, stage[:, 9:]], 1) for stage in stages], stages)
+    assert still < 0.2 * float(drift.average.norm())
+    moved = [(stage + 0.0).requires_grad_() for stage in stages]
+    drift(moved, stages).sum().backward()
+    assert float(moved[1].grad[:, :9].mean()) > 0
+    assert float(moved[1].grad[:, :9].mean()) > 10 * abs(float(moved[1].grad[:, 9:].mean()))
