@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regrain.image import to_bytes, to_signed
+from regrain.registry import prior_for
 from regrain.restoration.fill import fill, harmonic
-from regrain.samples import prior_of
 from regrain.tiles import Place, places
 
 HERE = Path(__file__).resolve().parent
@@ -62,7 +62,7 @@ def draw(path: Path, seed: int, side: int) -> dict[str, Pixels]:
     grey, mask = original.copy(), mask_of(original, lost)
     grey[~mask] = 128
     drawn = grey.copy()
-    fill(prior_of(), drawn, lost, seed)
+    fill(prior_for().denoiser, drawn, lost, seed)
     smooth = to_bytes(harmonic(to_signed(grey), mask[None]), False)
     return {"original": original, "grey": grey, "smooth": smooth, "fill": drawn}
 
