@@ -9,7 +9,8 @@ import pytest
 
 import regrain
 from regrain import bitstream, codec, registry
-from regrain.errors import ModelError
+from regrain.bitstream import Method
+from regrain.errors import ModelError, UsageError
 from regrain.options import METHODS
 
 STORED = sorted(path for path in (files("regrain") / "weights").iterdir() if path.name != "index.json")
@@ -94,3 +95,11 @@ def test_weights_that_are_nowhere_are_said_to_be_so_before_anything_is_to_be_ins
 
 def test_the_options_name_the_methods_of_the_format():
     assert tuple(method.name.lower() for method in bitstream.Method) == METHODS
+
+
+def test_a_prior_is_of_the_progressive_method():
+    model = registry.prior_for()
+    assert model.fingerprint == registry.shipped_fingerprint(Method.PROGRESSIVE)
+    assert registry.prior_for(model) is model
+    with pytest.raises(UsageError, match="the weights are for conditional; only those for progressive"):
+        registry.prior_for(registry.model_for(None, Method.CONDITIONAL, None))

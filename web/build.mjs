@@ -6,7 +6,7 @@
  * MODEL is what `python scripts/web.py` has written, to web/model unless said.
  */
 import { createHash } from "node:crypto";
-import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -17,14 +17,19 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const ort = (name) => here(`node_modules/onnxruntime-web/dist/${name}`);
 const shared = { bundle: true, format: "esm", target: "es2023", logLevel: "warning", conditions: ["onnxruntime-web-use-extern-wasm"] };
 
-/** The WebAssembly of one build of ONNX Runtime, gzipped under a name of its content, and the script that starts it. */
-async function runtime(folder, name) {
-  const plain = await readFile(ort(`${name}.wasm`));
+/** A WebAssembly file, gzipped into a folder under a name of its content. */
+async function pack(folder, name, path) {
+  const plain = await readFile(path);
   const packed = gzipSync(plain, { level: 9 });
-  const file = `runtime-${createHash("sha256").update(packed).digest("hex").slice(0, 8)}.bin`;
+  const file = `${name}-${createHash("sha256").update(packed).digest("hex").slice(0, 8)}.bin`;
   await writeFile(`${folder}/${file}`, packed);
+  return { file, bytes: packed.length, unpacked: plain.length };
+}
+
+/** One build of ONNX Runtime, and the script that starts it. */
+async function runtime(folder, name) {
   await copyFile(ort(`${name}.mjs`), `${folder}/${name}.mjs`);
-  return { script: `${name}.mjs`, file, bytes: packed.length, unpacked: plain.length };
+  return { script: `${name}.mjs`, ...(await pack(folder, "runtime", ort(`${name}.wasm`))) };
 }
 
 async function buildPackage(folder, model = here("model")) {
@@ -45,19 +50,26 @@ async function buildPackage(folder, model = here("model")) {
     });
   }
   await copyFile(here("../LICENSE"), `${folder}/LICENSE`);
+  await copyFile(here("NOTICES.txt"), `${folder}/NOTICES.txt`);
   await cp(model, `${folder}/model`, { recursive: true });
 }
 
 async function buildSite(folder, model) {
   await buildPackage(`${folder}/codec`, model);
+  await build({ ...shared, entryPoints: [here("page/page.ts")], outfile: `${folder}/page.js`, minify: true });
+  await rm(`${folder}/photos`, { recursive: true, force: true });
+  for (const old of await readdir(folder)) if (/^avif-.*\.bin$/.test(old)) await rm(`${folder}/${old}`);
+  const avif = await pack(folder, "avif", here("node_modules/@jsquash/avif/codec/enc/avif_enc.wasm"));
   await build({
     ...shared,
-    entryPoints: [here("page/page.ts")],
-    outfile: `${folder}/page.js`,
+    entryPoints: [here("page/avif_worker.ts")],
+    outfile: `${folder}/avif.js`,
     minify: true,
+    define: { AVIF: JSON.stringify(avif) },
   });
   for (const name of ["index.html", "page.css"]) await copyFile(here(`page/${name}`), `${folder}/${name}`);
-  await mkdir(`${folder}/photos`, { recursive: true });
+  await cp(here("photos"), `${folder}/photos`, { recursive: true });
+  await rename(`${folder}/photos/SOURCES.md`, `${folder}/photos/SOURCES.txt`);
   await copyFile(here("../demo/photo.png"), `${folder}/photos/chelsea.png`);
 }
 

@@ -1,198 +1,241 @@
-"""What a small conditional denoiser should predict: quality against sampling steps for x_0, v and eps, equally trained.
+"""What the conditional decoder should predict: quality against 1 to 500 steps for x_0, v and eps, equally trained.
 
-    python experiments/few_steps/predictions.py LPIPS CSV [--steps N]
+    python experiments/few_steps/predictions.py WEIGHTS CSV [--updates N] [--predictions x0 v eps]
 
-The latents are those of the weights b52d4b2a (`make runs/conditional-b52d4b2a.safetensors`), at one quality. Denoisers
-of one shape and one seed learn behind them side by side: at every step from the same crops, times and noise, on the
-min-SNR weighted squared error alone, which is the same number for a given estimate of x_0 whatever is predicted (see
-diffusion.parametrize). In the codec an x_0-prediction is the sketch and what the network adds to it; "x0 alone" adds
-nothing, as eps and v do not.
+The decoder is that of Yang and Mandt (2023, sec. 3): a U-Net that takes x_t beside the latents, which a transposed
+convolution of its own has upsampled to the picture. It has the size of the denoiser that ships. Noise has DDPM's linear
+betas, so that alpha at t = 1 is 6.4e-3 and an estimate of eps says something of x_0 even there. The loss is L_simple,
+the squared error of what is predicted; the rate R beside it is a constant, because the latents are those that ship, at
+-q 28, and stay as they are. All three begin from the weights of the denoiser that ships but for its last convolution,
+which begins anew, and see the same crops, times and noise.
 
-Held-out crops are then sampled in 1 to 64 DDIM steps from the same noise, at realism 1: PSNR of the mean squared error
-of all and their mean LPIPS, a row a prediction and count in the CSV, and as a table. Estimates are clamped to [-1, 1]
-at each step, as the decoder does; "eps, not clamped" clamps the last one alone. `loss` is the training's, of the same
-crops. By default about 18 minutes of one free core.
+Held-out crops are then sampled from the same noise in 1 to 500 steps, by DDIM and by ancestral steps, each estimate
+clamped to [-1, 1]. A row of the CSV is one prediction, sampler and number of steps: PSNR of the mean squared error of
+all, mean LPIPS of AlexNet, and the distances of sets, KID and Gram, times 1000. `loss` is the error of the estimate of
+eps on those crops at even times, whatever is predicted. "none" is the latents as they are upsampled at first. Rows of
+other predictions stay. WEIGHTS is the folder of metrics' weights.
 """
 
 import argparse
 import csv
 import math
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regrain.conditional.transform import build_denoiser, sketch
+from regrain.conditional.dct import BLOCK, dct_basis
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.parametrize import Prediction
-from regrain.diffusion.unet import DenoiserConfig
+from regrain.diffusion.unet import Denoiser, DenoiserConfig
+from regrain.image import to_bytes
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.metrics.realism import Realism, distances
 from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
-from regrain_lab.training.data import Crops, batches, holdout_batch, members
-from regrain_lab.training.loop import Position, learning_rate
-from regrain_lab.training.recipe import Recipe, Stage, read_recipe
+from regrain_lab.training.data import Crops, holdout_batch, members
+from regrain_lab.training.losses.prior import EPS_GAINS
+from regrain_lab.training.recipe import Recipe, read_recipe
 from regrain_lab.training.state import State
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-WEIGHTS: Final = ROOT / "runs" / "conditional-b52d4b2a.safetensors"
-COUNTS: Final = (1, 2, 4, 8, 16, 32, 64)
-HEADS: Final = ["prediction", "parameters", "updates", "batch", "crop", "pictures", "loss", "steps", "psnr", "lpips"]
-BATCH, SIDE, HELD_OUT, QUALITY = 8, 128, 16, 28
-RATES: Final = (3e-3, 1e-5)
+PREDICTIONS: Final[tuple[Prediction, ...]] = ("x0", "v", "eps")
+COUNTS: Final = (1, 2, 5, 10, 20, 50, 100, 250, 500)
+SAMPLERS: Final = {"ddim": 0.0, "ancestral": 1.0}
+"""By name, the eta of their steps."""
+KEYS: Final = ["prediction", "sampler", "steps"]
+HEADS: Final = [*KEYS, "parameters", "updates", "batch", "crop", "pictures", "loss", "psnr", "lpips", "gram", "kid"]
+BATCH, SIDE, HELD_OUT, QUALITY, POOL = 8, 128, 8, 28, 1200
+RATES: Final = (1e-3, 1e-5)
 TIMES: Final = 16
+LEVELS: Final = schedule.get("linear")
 SMALL: Final = DenoiserConfig(widths=(80, 80, 96), depths=(1, 1, 1), half=24, embedding=64)
-"""As wide at 1/4 and at 1/2 as the codec's: noise has 48 values a patch there, and fewer channels could not say eps."""
-WAYS: Final[dict[str, tuple[Prediction, bool]]] = {
-    "x0": ("x0", True),
-    "x0 alone": ("x0", False),
-    "v": ("v", False),
-    "eps": ("eps", False),
-}
-"""What the network says, and whether the sketch is added to it."""
-
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""x_0 (B, 3, H, W), its latents (B, C, H/16, W/16), t (B,), and noise as x_0."""
+"""Of the small denoisers in `students.py` and `residual.py`."""
 Row = dict[str, str | int]
+
+
+class Pairs(NamedTuple):
+    """Crops x (N, 3, SIDE, SIDE) in [-1, 1], and their latents y_hat (N, C, SIDE / 16, SIDE / 16)."""
+
+    x: Tensor
+    cond: Tensor
+
+
+class Upsampling(nn.Module):
+    """Latents (B, C, h, w) -> (B, 3, 16 h, 16 w) by a transposed convolution; it begins as the inverse DCT."""
+
+    def __init__(self, channels: int) -> None:
+        """Build for latents of so many channels."""
+        super().__init__()
+        self.mix = nn.Conv2d(channels, 3 * BLOCK**2, 1, bias=False)
+        basis, std = (torch.from_numpy(array) for array in dct_basis(channels))
+        self.mix.weight.data = (basis * std[:, None]).T[:, :, None, None].float().contiguous()
+
+    def forward(self, cond: Tensor) -> Tensor:
+        """The picture that stands beside x_t."""
+        return nn.functional.pixel_shuffle(self.mix(cond), BLOCK)
 
 
 class Learner(nn.Module):
     """A denoiser and what its output means."""
 
-    def __init__(self, model: FrozenCodec, prediction: Prediction, *, corrects: bool) -> None:
-        """Build untrained, behind the model's latents."""
+    def __init__(self, codec: FrozenCodec, prediction: Prediction) -> None:
+        """Begin from the codec's denoiser, but for its last convolution."""
         super().__init__()
-        self.prediction, self.levels = prediction, schedule.get(model.config.schedule)
-        self.denoiser = build_denoiser(replace(model.config, denoiser=SMALL, prediction=prediction))
-        self.denoiser.corrects = corrects
+        self.prediction = prediction
+        channels, shipped = codec.config.transform.latent, codec.networks.denoiser.state_dict()
+        self.denoiser = Denoiser(codec.config.denoiser, channels, Upsampling(channels), corrects=False)
+        begun = {name: tensor for name, tensor in shipped.items() if not name.startswith("leave.")}
+        self.denoiser.load_state_dict(begun, strict=False)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
-        """The network's output at the one quality and at realism 1."""
-        output: Tensor = self.denoiser(x_t, t, cond, torch.full_like(t, QUALITY / 100), torch.ones_like(t))
-        return output.to(x_t.dtype)
+        """The network's output at the one quality and at realism 1, in float32."""
+        ones = torch.ones_like(t)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output: Tensor = self.denoiser(x_t, t, cond, QUALITY / 100 * ones, ones)
+        return output.float()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """L_diff, a scalar."""
-        x_0, cond, t, eps = batch
-        alpha, sigma = (level(t)[:, None, None, None] for level in (self.levels.alpha, self.levels.sigma))
-        output: Tensor = self(alpha * x_0 + sigma * eps, t, cond)
-        wrong = output - parametrize.target(self.prediction, x_0, eps, alpha, sigma)
-        weight = parametrize.loss_weight(self.prediction, self.levels.log_snr(t))
-        return (weight * wrong.square().mean((1, 2, 3))).mean()
+    def errors(self, pairs: Pairs, t: Tensor, eps: Tensor) -> Tensor:
+        """The squared error of what is predicted at times t (B,), (B,)."""
+        alpha, sigma = LEVELS.levels(t)
+        target = parametrize.target(self.prediction, pairs.x, eps, alpha, sigma)
+        return (self(alpha * pairs.x + sigma * eps, t, pairs.cond) - target).square().mean((1, 2, 3))
 
-    def sample(self, x_1: Tensor, cond: Tensor, steps: int, *, clamped: bool) -> Tensor:
-        """The picture, in [-1, 1]; `clamped`: and so is every estimate on the way."""
-        reach = 1.0 if clamped else math.inf
+    @torch.no_grad()
+    def sample(self, cond: Tensor, steps: int, eta: float) -> Tensor:
+        """Pictures in [-1, 1], of seed 0."""
+        generator, shape = torch.Generator().manual_seed(0), (len(cond), 3, SIDE, SIDE)
+
+        def noise(_k: int) -> Tensor:
+            return torch.randn(shape, generator=generator)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
             output = self(x_t, x_t.new_full((len(x_t),), t), cond)
-            return parametrize.to_x0(self.prediction, output, x_t, *self.levels.at(t)).clamp(-reach, reach)
+            return parametrize.to_x0(self.prediction, output, x_t, *LEVELS.at(t)).clamp(-1, 1)
 
-        return sampler.sample(denoise, x_1, self.levels, steps=steps).clamp(-1, 1)
+        return sampler.sample(denoise, noise(0), LEVELS, steps=steps, eta=eta, noise=noise)
+
+
+class Judges:
+    """The metrics, and the crops that they judge."""
+
+    def __init__(self, folder: Path, pictures: Tensor) -> None:
+        """Read the networks of a folder."""
+        alex, heads = folder / "lpips_alex_v0.1.safetensors", folder / "lpips_vgg_lins.safetensors"
+        self.lpips, self.pictures = Lpips.load(alex), pictures
+        self.realism = Realism.load(heads, folder / "vgg16_features_fp16.safetensors", alex)
+        self.originals = [self.realism.features(pixels(x)) for x in pictures]
+
+    @torch.no_grad()
+    def figures(self, x_hat: Tensor) -> Row:
+        """Those of decoded crops."""
+        error = float((x_hat - self.pictures).square().mean())
+        sets = distances(self.originals, [self.realism.features(pixels(x)) for x in x_hat])
+        return {
+            "psnr": f"{10 * math.log10(4 / error):.3f}",
+            "lpips": f"{float(self.lpips(x_hat, self.pictures).mean()):.4f}",
+            **{name: f"{1000 * distance.value:.2f}" for name, distance in sets.items()},
+        }
+
+
+def pixels(x: Tensor) -> NDArray[np.uint8]:
+    """A crop (3, H, W) in [-1, 1] as 8-bit pixels."""
+    return to_bytes(x.numpy(), grey=False)
 
 
 def main() -> None:
-    """Train all, then sample, write the rows and print the table."""
+    """Train, then sample, and write the rows of each prediction as soon as they are there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lpips", type=Path, help="LPIPS of a network that nothing was trained on: AlexNet")
+    parser.add_argument("weights", type=Path, help="the folder of metrics' weights")
     parser.add_argument("csv", type=Path, help="file to write")
-    parser.add_argument("--steps", type=int, default=2000, help="of the training; 20 for a quick check")
+    parser.add_argument("--updates", type=int, default=1200)
+    parser.add_argument("--predictions", nargs="+", choices=PREDICTIONS, default=PREDICTIONS)
     options = parser.parse_args()
-    recipe = read_recipe(ROOT / "recipes" / "distill.toml")
-    recipe = replace(recipe, ema=0.99, stage=(Stage("predictions", options.steps, BATCH, SIDE, RATES),))
-    model, lpips = FrozenCodec.load(WEIGHTS, torch.device("cpu")), Lpips.load(options.lpips)
+    torch.set_num_threads(1)
+    recipe = replace(read_recipe(ROOT / "recipes" / "distill.toml"), ema=0.99)
+    codec = FrozenCodec.load(None, torch.device("cpu"))
     pictures = holdout_batch(members(recipe.path(recipe.data.shards), recipe.data, held_out=True), HELD_OUT)
-    found = list(rows(train(recipe, model), model, pictures, lpips, options.steps))
-    with options.csv.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HEADS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
-    print(table(found), end="")
+    held_out = with_latents(codec, pictures[:, :, 64 : 64 + SIDE, 64 : 64 + SIDE].contiguous())
+    judges, crops = Judges(options.weights, held_out.x), pool(codec, recipe, min(POOL, options.updates * BATCH))
+    upsampled = Upsampling(codec.config.transform.latent).requires_grad_(False)(held_out.cond).clamp(-1, 1)
+    write([{"prediction": "none", "steps": 0, "pictures": HELD_OUT} | judges.figures(upsampled)], options.csv)
+    for prediction in options.predictions:
+        learner = train(codec, prediction, crops, recipe, options.updates)
+        write([{"updates": options.updates} | row for row in rows(learner, held_out, judges)], options.csv)
 
 
-def train(recipe: Recipe, model: FrozenCodec) -> dict[str, Learner]:
-    """All learners over the recipe's only stage, averaged; as `loop` trains, with one batch for all of them."""
-    learners, states = {}, {}
-    for name, (prediction, corrects) in WAYS.items():
-        torch.manual_seed(recipe.seed)
-        learners[name] = Learner(model, prediction, corrects=corrects).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        states[name] = State(learners[name], recipe.ema)
-    stage = recipe.stage[0]
+def with_latents(codec: FrozenCodec, x: Tensor) -> Pairs:
+    """Crops and their latents at the one quality."""
+    return Pairs(x, quantized_latents(codec, x, torch.full((len(x),), QUALITY / 100)))
+
+
+def pool(codec: FrozenCodec, recipe: Recipe, count: int) -> Pairs:
+    """Crops of the training pictures."""
     crops = Crops(members(recipe.path(recipe.data.shards), recipe.data, held_out=False), recipe.seed, recipe.data)
-    steps = {"first": 0, "stride": stage.batch, "steps": stage.steps, "batch": stage.batch, "crop": stage.crop}
-    for step, x in enumerate(batches(crops, **steps, workers=0)):
+    parts = [torch.stack([crops[k, SIDE] for k in range(start, start + BATCH)]) for start in range(0, count, BATCH)]
+    pairs = [with_latents(codec, x) for x in parts]
+    return Pairs(*(torch.cat(tensors) for tensors in zip(*pairs, strict=True)))
+
+
+def train(codec: FrozenCodec, prediction: Prediction, crops: Pairs, recipe: Recipe, updates: int) -> Learner:
+    """L_simple alone, at times even in [0, 1]; the weights are averaged."""
+    torch.manual_seed(recipe.seed)
+    learner = Learner(codec, prediction).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state, (first, last), start = State(learner, recipe.ema), RATES, time.time()
+    for step in range(updates):
         torch.manual_seed((recipe.seed << 32) + step)
-        batch = drawn(model, x, (torch.rand(()) + torch.arange(len(x)) / len(x)) % 1)
-        losses = []
-        for name, state in states.items():
-            state.zero_grad()
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = learners[name].loss(batch)
-            loss.backward()
-            nn.utils.clip_grad_norm_(learners[name].parameters(), recipe.clip)
-            state.update(learning_rate(recipe, step, Position(stage, step, 0)))
-            losses.append(f"{name} {float(loss.detach()):.5f}")
-        if step % 100 == 0:
-            print(f"step {step}:", *losses, sep="  ", file=sys.stderr, flush=True)
-    for name, state in states.items():
-        state.load_average()
-        learners[name].eval().requires_grad_(False)
-    return learners
+        chosen, t = torch.randint(len(crops.x), (BATCH,)), (torch.rand(()) + torch.arange(BATCH) / BATCH) % 1
+        batch = Pairs(*(values[chosen].contiguous(memory_format=torch.channels_last) for values in crops))
+        state.zero_grad()
+        loss = learner.errors(batch, t, torch.randn_like(batch.x)).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(learner.parameters(), recipe.clip)
+        state.update(last + (first - last) * (1 + math.cos(math.pi * step / updates)) / 2)
+        if step % 50 == 0:
+            print(f"{prediction} {step}: {float(loss.detach()):.5f}, {time.time() - start:.0f} s", file=sys.stderr)
+    state.load_average()
+    return learner.eval().requires_grad_(False)
 
 
-def drawn(model: FrozenCodec, x: Tensor, t: Tensor) -> Batch:
-    """A batch at these times, with noise as the decoder starts from."""
-    x = x.contiguous(memory_format=torch.channels_last)
-    cond = quantized_latents(model, x, x.new_full((len(x),), QUALITY / 100))
-    return x, cond, t, torch.randn_like(x) * model.config.init_noise
+def rows(learner: Learner, held_out: Pairs, judges: Judges) -> Iterator[Row]:
+    """A row a sampler and number of steps."""
+    size, loss = sum(parameter.numel() for parameter in learner.parameters()), eps_error(learner, held_out)
+    named: Row = {"prediction": learner.prediction, "parameters": size, "loss": f"{loss:.5f}"}
+    named |= {"batch": BATCH, "crop": SIDE, "pictures": len(held_out.x)}
+    for name, eta in SAMPLERS.items():
+        for steps in COUNTS:
+            row = judges.figures(learner.sample(held_out.cond, steps, eta))
+            print(learner.prediction, name, steps, row, file=sys.stderr, flush=True)
+            yield named | {"sampler": name, "steps": steps} | row
 
 
 @torch.no_grad()
-def rows(
-    learners: dict[str, Learner], model: FrozenCodec, pictures: Tensor, lpips: Lpips, updates: int
-) -> Iterator[Row]:
-    """Rows of the CSV; the sketch, for which nothing was trained, has 0 steps."""
+def eps_error(learner: Learner, held_out: Pairs) -> float:
+    """Squared error of the estimate of eps on the held-out crops, a mean over even times."""
     torch.manual_seed(0)
-    parts = [drawn(model, x, torch.zeros(len(x))) for x in torch.split(pictures, BATCH)]
-    told: Row = {"updates": updates, "batch": BATCH, "crop": SIDE, "pictures": len(pictures)}
-    sketches = [sketch(cond).clamp(-1, 1) for _, cond, _, _ in parts]
-    yield told | {"prediction": "sketch", "parameters": 0, "steps": 0} | score(sketches, parts, lpips)
-    for name, learner in learners.items():
-        size, loss = sum(parameter.numel() for parameter in learner.parameters()), held_out(learner, parts)
-        for clamped in (True, False) if learner.prediction == "eps" else (True,):
-            title = name if clamped else f"{name}, not clamped"
-            own = told | {"prediction": title, "parameters": size, "loss": f"{loss:.6f}"}
-            for count in COUNTS:
-                sampled = [learner.sample(x_1, cond, count, clamped=clamped) for _, cond, _, x_1 in parts]
-                yield own | {"steps": count} | score(sampled, parts, lpips)
+    eps, errors = torch.randn_like(held_out.x), []
+    for k in range(TIMES):
+        t = torch.full((len(eps),), (k + 0.5) / TIMES)
+        errors.append((EPS_GAINS[learner.prediction](LEVELS.log_snr(t)) * learner.errors(held_out, t, eps)).mean())
+    return float(torch.stack(errors).mean())
 
 
-def held_out(learner: Learner, parts: list[Batch]) -> float:
-    """L_diff of the held-out pictures, a mean over even times."""
-    times = [(k + 0.5) / TIMES for k in range(TIMES)]
-    losses = [float(learner.loss((x, cond, t.new_full(t.shape, at), eps))) for x, cond, t, eps in parts for at in times]
-    return sum(losses) / len(losses)
-
-
-def score(sampled: list[Tensor], parts: list[Batch], lpips: Lpips) -> Row:
-    """Of pictures, batch by batch."""
-    pairs = [(x_hat, x) for x_hat, (x, *_) in zip(sampled, parts, strict=True)]
-    error = torch.cat([(x_hat - x).square().mean((1, 2, 3)) for x_hat, x in pairs]).mean()
-    distance = torch.cat([lpips(*pair) for pair in pairs]).mean()
-    return {"psnr": f"{10 * math.log10(4 / float(error)):.4f}", "lpips": f"{float(distance):.5f}"}
-
-
-def table(found: list[Row]) -> str:
-    """PSNR / LPIPS: a line a prediction, a column a count; the sketch is left out."""
-    lines: dict[str, list[str]] = {"steps": [*map(str, COUNTS)], "---": ["---"] * len(COUNTS)}
-    for row in found:
-        if row["steps"]:
-            cells = lines.setdefault(str(row["prediction"]), [])
-            cells.append(f"{float(row['psnr']):.2f} / {float(row['lpips']):.4f}")
-    return "".join(f"| {' | '.join([name, *cells])} |\n" for name, cells in lines.items())
+def write(rows: list[Row], path: Path) -> None:
+    """Put rows into the CSV, in the place of older ones of the same prediction."""
+    older: list[Row] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            older = [dict(row) for row in csv.DictReader(file) if row["prediction"] != rows[0]["prediction"]]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HEADS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(older + rows)
 
 
 if __name__ == "__main__":

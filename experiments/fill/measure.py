@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regrain.image import to_bytes, to_signed
+from regrain.registry import prior_for
 from regrain.restoration.fill import fill, harmonic
-from regrain.samples import prior_of
 from regrain.tiles import Place, places
 from regrain_lab.metrics.realism import SIDE, Features, Realism, distances
 from regrain_lab.metrics.registry import Metric, load_metrics
@@ -91,7 +91,7 @@ def ways(original: Pixels, lost: list[int], seed: int) -> dict[str, Pixels]:
     for number in lost:
         grey[place(number)], known[0][place(number)] = 128, False
     drawn = grey.copy()
-    fill(prior_of(), drawn, map(place, lost), seed)
+    fill(prior_for().denoiser, drawn, map(place, lost), seed)
     smooth = to_bytes(harmonic(to_signed(grey), known), False)
     return {"original": original, "grey": grey, "smooth": smooth, "fill": drawn}
 

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from regrain.progressive.codec import ProgressiveModel
+
 __all__ = [
-    "Codec", "Prepared", "expected_psnr", "load", "method_of", "model_for", "needs_torch", "resolve_model",
-    "shipped_fingerprint", "shipped_weights", "torch_defaults",
+    "Codec", "Prepared", "expected_psnr", "load", "method_of", "model_for", "needs_torch", "prior_for",
+    "resolve_model", "shipped_fingerprint", "shipped_weights", "torch_defaults",
 ]  # fmt: skip
 
 DEFAULT_METHOD = "conditional"
@@ -175,6 +177,20 @@ def model_for(given: Codec | None, method: Method, device: str | None, fingerpri
         return given
     with TURN, as_file(shipped_weights(method, fingerprint)) as path:
         return _load_cached(path, _device(device))
+
+
+def prior_for(given: Codec | None = None, device: str | None = None) -> "ProgressiveModel":
+    """The unconditional prior: the weights given, or the package's of the progressive method on `device`.
+
+    Raises UsageError for weights of another method.
+    """
+    from regrain.progressive.codec import ProgressiveModel
+
+    model = model_for(given, Method.PROGRESSIVE, device)
+    if not isinstance(model, ProgressiveModel):
+        name = model.method.name.lower()
+        raise UsageError(f"the weights are for {name}; only those for progressive draw and repair pictures")
+    return model
 
 
 def resolve_model(

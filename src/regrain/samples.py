@@ -26,7 +26,7 @@ from regrain.progressive.reverse_process import Denoiser, Image, estimate
 if TYPE_CHECKING:
     from regrain.registry import Codec
 
-__all__ = ["SEEDS", "draw", "prior_of"]
+__all__ = ["SEEDS", "draw"]
 
 SEEDS = 2**64
 
@@ -56,7 +56,11 @@ def draw(
     torch = registry.needs_torch(given, device)
     held = 9 * count * width * height  # as they are, as a sheet, and while that is made
     memory.check("sampling", header, steps=options.steps, limit=max_memory, torch=torch, beside=held)
-    denoiser, pixels, done = prior_of(given, device), np.empty((count, height, width, 3), np.uint8), 0
+    denoiser, pixels, done = (
+        registry.prior_for(given, device).denoiser,
+        np.empty((count, height, width, 3), np.uint8),
+        0,
+    )
 
     def advance() -> None:
         nonlocal done
@@ -68,16 +72,6 @@ def draw(
             seed = (options.seed + index) % SEEDS
             pixels[index] = to_bytes(_picture(denoiser, size, levels, options, seed, advance), grey=False)
     return pixels
-
-
-def prior_of(model: "Codec | None" = None, device: str | None = None) -> Denoiser:
-    """The denoiser of weights of the progressive method, the package's by default. Raises UsageError for others."""
-    from regrain.progressive.codec import ProgressiveModel
-
-    prior = registry.model_for(model, Method.PROGRESSIVE, device)
-    if not isinstance(prior, ProgressiveModel):
-        raise UsageError(f"the weights are for {prior.method.name.lower()}; only those for progressive draw samples")
-    return prior.denoiser
 
 
 def _picture(

@@ -1,9 +1,10 @@
 /** The page: a photo or a .rgn file in, the picture beside others at equal bytes out. */
 
 import {
-  type DecodeOptions, encodePng, inspect, type Picture, type ProgressEvent, readPicture, Regrain, RegrainError,
+  type DecodeOptions, type DeviationMap, drawMap, encodePng, inspect, MAP_COLOURS, type Picture, type ProgressEvent,
+  readPicture, Regrain, RegrainError,
 } from "../src/index.ts"; // prettier-ignore
-import { psnr, type Rival, rivals } from "./rivals.ts";
+import { type Format, FORMATS, psnr, type Rival, rival } from "./rivals.ts";
 import { type Shown, Viewer } from "./viewer.ts";
 
 const DOING: Record<ProgressEvent["stage"], string> = {
@@ -11,6 +12,7 @@ const DOING: Record<ProgressEvent["stage"], string> = {
   analysis: "Looking at the picture",
   latents: "Coding",
   picture: "Drawing the picture",
+  seeds: "Drawing by several seeds",
 };
 const MAGIC = [0x9f, 0x52, 0x47, 0x4e];
 
@@ -26,6 +28,9 @@ interface Work {
   file?: Uint8Array<ArrayBuffer>;
   decoded?: Picture;
   rivals: Rival[];
+  /** Formats that cannot be had, and why. */
+  missing: Map<Format, string>;
+  map?: { picture: Picture; top: number };
   encodeTime?: number;
   decodeTime?: number;
 }
@@ -59,9 +64,9 @@ async function run(job: () => Promise<void>): Promise<void> {
   element("status").hidden = true;
 }
 
-function told({ stage, done, bytes }: ProgressEvent): void {
+function told({ stage, done, bytes }: ProgressEvent, doing = DOING[stage]): void {
   element("status").hidden = false;
-  if (element("doing").textContent !== DOING[stage]) element("doing").textContent = DOING[stage];
+  if (element("doing").textContent !== doing) element("doing").textContent = doing;
   element("share").textContent = bytes ? `${megabytes(bytes.done)} of ${megabytes(bytes.total)} MB` : `${Math.round(100 * done)} %`;
   element<HTMLProgressElement>("progress").value = done;
 }
@@ -83,7 +88,7 @@ class Watch {
 async function open(file: Blob, name: string): Promise<void> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const isRegrain = /\.rgn$/i.test(name) || MAGIC.every((byte, at) => bytes[at] === byte);
-  work = { name: name.replace(/\.[^.]*$/, ""), rivals: [], ...(isRegrain && { file: bytes }) };
+  work = { name: name.replace(/\.[^.]*$/, ""), rivals: [], missing: new Map(), ...(isRegrain && { file: bytes }) };
   if (!isRegrain) {
     work.original = await readPicture(file, { fit: Number(input("fit").value) });
     await show("original", work.original);
@@ -101,25 +106,106 @@ async function encode(): Promise<void> {
   const { bytes } = await codec.encode(current.original, { quality: Number(input("quality").value) }, watch.told);
   current.encodeTime = watch.time;
   current.file = bytes;
-  current.rivals = await rivals(current.original, bytes.length);
-  await Promise.all(current.rivals.map(({ name, decoded }) => show(name, decoded)));
+  current.rivals = [];
+  current.missing.clear();
   if (!next) await decode();
 }
 
 async function decode(): Promise<void> {
   const current = work;
   if (!current?.file) return;
-  const options: DecodeOptions = {
-    realism: Number(input("realism").value),
-    steps: Number(input("steps").value),
-    seed: Math.max(0, Math.floor(Number(input("seed").value)) || 0),
-  };
+  delete current.map;
   const watch = new Watch();
-  const picture = await codec.decode(current.file, options, watch.told);
+  const picture = await codec.decode(current.file, options(), watch.told);
   current.decodeTime = watch.time;
   current.decoded = picture;
   await show("regrain", picture);
   draw(current);
+  await compare(current);
+}
+
+function options(): DecodeOptions {
+  return {
+    realism: Number(input("realism").value),
+    steps: Number(input("steps").value),
+    seed: Math.max(0, Math.floor(Number(input("seed").value)) || 0),
+  };
+}
+
+/** The other formats, one at a time, when the picture is there: nothing else runs while their time is taken. */
+async function compare(current: Work): Promise<void> {
+  const { original, file } = current;
+  if (!original || !file) return;
+  for (const name of FORMATS.filter((format) => !current.missing.has(format) && !current.rivals.some((made) => made.name === format))) {
+    try {
+      const doing = (event: ProgressEvent) => told(event, event.stage === "load" ? `Loading the ${name} encoder` : `Trying ${name} at as many bytes`);
+      const made = await rival(name, original, file.length, doing, () => next !== undefined);
+      if (!made) return;
+      await show(name, made.decoded);
+      current.rivals.push(made);
+    } catch (error) {
+      current.missing.set(name, error instanceof Error ? error.message : String(error));
+    }
+    draw(current);
+  }
+}
+
+/** The map over seeds of the picture as it is drawn now. */
+async function map(): Promise<void> {
+  const current = work;
+  if (!current?.file) return;
+  const stopper = new AbortController();
+  const stop = element<HTMLButtonElement>("stop");
+  stop.onclick = () => {
+    stopper.abort();
+    stop.disabled = true;
+  };
+  stop.disabled = stop.hidden = false;
+  try {
+    const seeds = Number(input("seeds").value);
+    const deviation = await codec.deviationMap(current.file, options(), { seeds, signal: stopper.signal }, (event) => {
+      if (next) stopper.abort();
+      told(event, event.stage === "seeds" ? `Drawing seed ${Math.min(seeds, 1 + Math.floor(seeds * event.done))} of ${seeds}` : undefined);
+    });
+    if (!deviation || next) return;
+    current.map = drawMap(deviation);
+    await show("map", current.map.picture);
+    drawLegend(deviation, current.map.top);
+    draw(current);
+    element<HTMLSelectElement>("right").value = "map";
+    drawPictures();
+  } finally {
+    if (document.activeElement === stop) element("map").focus();
+    stop.hidden = true;
+  }
+}
+
+function drawLegend({ values, seeds }: DeviationMap, top: number): void {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const steps = Math.max(2, options().steps!);
+  const why = mean ? "" : " Nothing was left to chance: at realism 0 every seed has one picture.";
+  element("legend-text").textContent =
+    `The map has the standard deviation over ${seeds} seeds in ${steps} steps, ${mean.toFixed(1)} levels of 255 on average.${why}`;
+  element("legend-bar").style.background = `linear-gradient(to right, ${MAP_COLOURS.map((colour) => `rgb(${colour.join(" ")})`).join(", ")})`;
+  element("legend-top").textContent = `${top} levels and more`;
+}
+
+/** The map over its bar, as a picture file. */
+async function mapFile({ picture: { data, width, height }, top }: { picture: Picture; top: number }): Promise<Blob> {
+  const canvas = new OffscreenCanvas(Math.max(width, 96), height + 40);
+  const context = canvas.getContext("2d")!;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.putImageData(new ImageData(data, width, height), 0, 0);
+  const bar = context.createLinearGradient(0, 0, canvas.width, 0);
+  MAP_COLOURS.forEach((colour, at) => bar.addColorStop(at / (MAP_COLOURS.length - 1), `rgb(${colour.join(" ")})`));
+  context.fillStyle = bar;
+  context.fillRect(0, height, canvas.width, 24);
+  context.fillStyle = "white";
+  context.font = "11px sans-serif";
+  context.fillText("0", 2, height + 36);
+  context.textAlign = "right";
+  context.fillText(`${top} levels`, canvas.width - 2, height + 36);
+  return canvas.convertToBlob({ type: "image/png" });
 }
 
 /** Keeps a picture as what an image element shows. */
@@ -132,7 +218,8 @@ async function show(name: string, picture: Picture): Promise<void> {
 function draw(current: Work): void {
   element("work").hidden = false;
   element("quality-control").hidden = !current.original;
-  const names = [...(current.original ? ["original"] : []), "regrain", ...current.rivals.map(({ name }) => name)];
+  element("legend").hidden = !current.map;
+  const names = [...(current.original ? ["original"] : []), "regrain", ...current.rivals.map(({ name }) => name), ...(current.map ? ["map"] : [])];
   for (const [id, wanted] of [["left", names[0]!], ["right", "regrain"]] as const) {
     const select = element<HTMLSelectElement>(id);
     const chosen = names.includes(select.value) && select.dataset.work === current.name ? select.value : wanted;
@@ -170,6 +257,8 @@ function drawFigures(current: Work): void {
     ),
   ];
   fillTable(element("figures"), rows);
+  element("missing").hidden = !current.missing.size;
+  element("missing").textContent = [...current.missing].map(([name, why]) => `${name} is missing: ${why}.`).join(" ");
 }
 
 function drawInspection(file: Uint8Array): void {
@@ -269,6 +358,10 @@ for (const button of document.querySelectorAll<HTMLElement>("[data-zoom]")) {
   const act = { in: () => viewer.zoom(1.25), out: () => viewer.zoom(0.8), fit: () => viewer.fit(), one: () => viewer.one() };
   button.addEventListener("click", () => act[button.dataset.zoom as keyof typeof act]());
 }
+element("map").addEventListener("click", () => void run(map));
+element("save-map").addEventListener("click", () => {
+  if (work?.map) void mapFile(work.map).then((file) => save(file, `${work!.name}-map.png`));
+});
 element("save-rgn").addEventListener("click", () => {
   if (work?.file) save(new Blob([work.file], { type: "image/x-regrain" }), `${work.name}.rgn`);
 });

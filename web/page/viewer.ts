@@ -40,7 +40,14 @@ export class Viewer {
   show(pictures: Shown[], size: { width: number; height: number }, mode: "slider" | "grid"): void {
     const same = size.width === this.size.width && size.height === this.size.height && this.box.className === mode;
     [this.size, this.box.className] = [size, mode];
-    this.box.replaceChildren(...pictures.map(({ name, url }) => pane(name, url, size)));
+    const panes = new Map([...this.box.children].map((child) => [child.querySelector("img")!.src, child]));
+    this.box.replaceChildren(
+      ...pictures.map(({ name, url }) => {
+        const known = panes.get(url); // kept as it is, so that it does not blink
+        panes.delete(url);
+        return known ?? pane(name, url, size);
+      }),
+    );
     if (same) this.draw();
     else this.fit();
   }

@@ -1,14 +1,16 @@
 /** The codec in a worker: what a page uses. */
 
-import type { DecodeOptions, Encoded, EncodeOptions, Picture, ProgressEvent } from "./options.ts";
-import { type ErrorName, RegrainError } from "./errors.ts";
+import { Deviation, type DeviationMap } from "./deviation.ts";
+import type { DecodeOptions, Encoded, EncodeOptions, MapOptions, Picture, ProgressEvent } from "./options.ts";
+import { type ErrorName, fail, RegrainError } from "./errors.ts";
 import type { Symbols } from "./latents.ts";
 import type { Job } from "./worker.ts";
 
 export type { Header, Method, Section } from "./bitstream.ts";
+export { type DeviationMap, drawMap, MAP_COLOURS } from "./deviation.ts";
 export { inspect } from "./inspect.ts";
 export { MAX_PIXELS } from "./options.ts";
-export type { DecodeOptions, Encoded, EncodeOptions, Info, Metadata, Picture, ProgressEvent } from "./options.ts";
+export type { DecodeOptions, Encoded, EncodeOptions, Info, MapOptions, Metadata, Picture, ProgressEvent } from "./options.ts";
 export { type ErrorName, RegrainError } from "./errors.ts";
 export { type ReadOptions, readPicture } from "./picture.ts";
 export { encodePng } from "./png.ts";
@@ -54,6 +56,26 @@ export class Regrain {
   /** The picture of a file. */
   decode(bytes: Uint8Array, options: DecodeOptions = {}, progress?: Progress): Promise<Picture> {
     return this.send({ kind: "decode", bytes, options }, progress);
+  }
+
+  /**
+   * How far apart the pictures of several seeds are, from `seed` on: what was invented. In two steps at least, as one
+   * step has one picture. After an abort it is over the seeds that were drawn, and nothing where they are under two.
+   */
+  async deviationMap(
+    bytes: Uint8Array, options: DecodeOptions = {}, { seeds = 8, signal }: MapOptions = {}, progress?: Progress,
+  ): Promise<DeviationMap | undefined> {
+    if (!(Number.isInteger(seeds) && seeds >= 2 && seeds <= 1000)) fail("UsageError", `seeds is ${seeds}; allowed is a whole number from 2 to 1000`);
+    let deviation: Deviation | undefined;
+    for (let number = 0; number < seeds && !signal?.aborted; number++) {
+      const seed = BigInt.asUintN(64, BigInt(options.seed ?? 0) + BigInt(number));
+      const picture = await this.decode(bytes, { ...options, seed, steps: Math.max(2, options.steps ?? 2) }, (event) =>
+        progress?.(event.stage === "picture" ? { stage: "seeds", done: (number + event.done) / seeds } : event),
+      );
+      deviation ??= new Deviation(picture.width, picture.height);
+      deviation.add(picture);
+    }
+    return deviation?.map();
   }
 
   /** The symbols of a file's tiles, which are the same on every machine. */

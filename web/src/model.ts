@@ -8,7 +8,7 @@
 import { concatenate, putVarint } from "./bytes.ts";
 import { wavesBack, wavesForth } from "./dct.ts";
 import { fail, reason, RegrainError } from "./errors.ts";
-import { inflate } from "./deflate.ts";
+import { unpack } from "./fetching.ts";
 
 export type FileName = "latents" | "denoiser" | "encoder" | "sampler";
 type Kind = "f32" | "f16" | "i32" | "u16" | "i8" | "q8" | "waves" | "waves-back";
@@ -199,10 +199,4 @@ function scaled(numbers: Float32Array, scales: Float32Array): Float32Array {
     for (const end = at + each; at < end; at++) numbers[at]! *= scales[row]!;
   }
   return numbers;
-}
-
-/** The bytes of a gzip file; of one that a server has unpacked on the way, the bytes themselves. */
-export async function unpack(bytes: Uint8Array<ArrayBuffer>, size: number): Promise<Uint8Array<ArrayBuffer>> {
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes.slice();
-  return inflate(bytes, "gzip", size);
 }

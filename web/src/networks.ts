@@ -19,11 +19,32 @@ export class Networks {
 
   constructor(
     readonly model: Model,
-    private readonly gpu: boolean,
+    private gpu: boolean,
   ) {}
 
   /** Runs a network of a file on inputs in its order; vectors are planes of one pixel. */
   async run(file: FileName, name: string, inputs: readonly Planes[], realism = 1): Promise<Planes[]> {
+    const onGpu = this.gpu && ON_GPU.has(name);
+    try {
+      return await this.compute(file, name, inputs, realism);
+    } catch (error) {
+      if (!onGpu) throw error;
+      await this.leaveGpu();
+      return this.compute(file, name, inputs, realism);
+    }
+  }
+
+  /** From now on the processor runs everything: the graphics card has failed. */
+  private async leaveGpu(): Promise<void> {
+    this.gpu = false;
+    for (const [name, { session }] of this.sessions) {
+      if (!ON_GPU.has(name)) continue;
+      this.sessions.delete(name);
+      await session.release().catch(() => undefined);
+    }
+  }
+
+  private async compute(file: FileName, name: string, inputs: readonly Planes[], realism: number): Promise<Planes[]> {
     const session = await this.session(file, name, realism);
     const feeds = session.inputNames.map((input, at) => {
       const { data, channels, rows, columns } = inputs[at]!;

@@ -25,7 +25,7 @@ export interface Picture {
 
 /** What a long piece of work has come to: `done` goes from 0 to 1; while weights load, `bytes` says of how many. */
 export interface ProgressEvent {
-  stage: "load" | "analysis" | "latents" | "picture";
+  stage: "load" | "analysis" | "latents" | "picture" | "seeds";
   done: number;
   bytes?: { done: number; total: number };
 }
@@ -40,7 +40,7 @@ export interface EncodeOptions {
 }
 
 export interface DecodeOptions {
-  /** 1 unless said; 2 and more draw by the sampler, whose weights are another 5.6 MB. */
+  /** 1 unless said; 2 and more draw by the sampler, whose weights are another 5.7 MB. */
   steps?: number;
   /** 0 is the faithful picture, 1 (unless said) has texture that the bytes do not determine. */
   realism?: number;
@@ -50,6 +50,13 @@ export interface DecodeOptions {
   seed?: number | bigint;
   /** The most pixels that a file may claim; 2^25 unless said. */
   maxPixels?: number;
+}
+
+export interface MapOptions {
+  /** 2 to 1000; 8 unless said. */
+  seeds?: number;
+  /** Ends the drawing after the seed that is being drawn. */
+  signal?: AbortSignal;
 }
 
 export interface Encoded {

@@ -3,8 +3,8 @@
 import * as ort from "onnxruntime-web/wasm";
 
 import { Codec } from "./codec.ts";
-import { fail, reason, RegrainError } from "./errors.ts";
-import { unpack } from "./model.ts";
+import { reason, RegrainError } from "./errors.ts";
+import { fetchBytes, unpack } from "./fetching.ts";
 import type { DecodeOptions, EncodeOptions, Picture } from "./options.ts";
 
 /** The WebAssembly of ONNX Runtime as this build has it, gzipped; esbuild puts it here. */
@@ -70,19 +70,6 @@ function open({ base, threads, gpu }: Start): Promise<Codec> {
     ort.env.wasm.wasmBinary = (await unpack(packed, RUNTIME.unpacked)).buffer;
   };
   return Codec.open((name, arrived) => fetchBytes(new URL(`model/${name}`, base), arrived), { bytes: RUNTIME.bytes, load }, gpu);
-}
-
-async function fetchBytes(url: URL, arrived?: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetch(url).catch((error) => fail("ModelError", `${url.pathname} cannot be fetched: ${reason(error)}`));
-  if (!response.ok || !response.body) return fail("ModelError", `${url.pathname} cannot be fetched: ${response.status}`);
-  let size = 0;
-  const counted = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      arrived?.((size += chunk.length));
-      controller.enqueue(chunk);
-    },
-  });
-  return new Uint8Array(await new Response(response.body.pipeThrough(counted)).arrayBuffer());
 }
 
 /** What may move to the other thread instead of being copied. */

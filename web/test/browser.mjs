@@ -1,10 +1,10 @@
 /**
  * Jobs for the codec in a real browser: node test/browser.mjs SITE < jobs.json > results.json
  *
- *     jobs      {"isolated": true, "options": {...}, "flags": [...], "jobs": [{"kind", ...}, ...]}
+ *     jobs      {"isolated": true, "options": {...}, "flags": [...], "before": {PATH: SCRIPT}, "jobs": [{"kind", ...}, ...]}
  *     results   {"jobs": [{"value"} or {"error": {"name", "message"}}, "ms"], "requests": [[path, bytes], ...]}
  *
- * Bytes travel as base64, seeds as text. SITE is a folder that `build.mjs --site` has made. CHROMIUM names the browser.
+ * Bytes travel as base64, seeds as text. A script of `before` runs at the beginning of a script of the site. SITE is a folder that `build.mjs --site` has made. CHROMIUM names the browser.
  */
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
@@ -18,8 +18,8 @@ const HARNESS = `<!doctype html><title>harness</title><script type="module">
   globalThis.regrain = regrain;
 </script>`;
 
-/** A server of a folder on a free port, and what was asked of it. */
-export async function serve(folder, isolated) {
+/** A server of a folder on a free port, and what was asked of it; scripts to run before those of the folder, by path. */
+export async function serve(folder, isolated, before = {}) {
   const requests = [];
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, "http://x").pathname).replace(/\/$/, "/index.html");
@@ -28,7 +28,7 @@ export async function serve(folder, isolated) {
       requests.push([path, body.length]);
       const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
       response.writeHead(200, { "Content-Type": path === "/harness" ? "text/html" : (TYPES[extname(path)] ?? "application/octet-stream"), ...(isolated && isolation) });
-      response.end(body);
+      response.end(before[path] ? `${before[path]}\n${body}` : body);
     } catch {
       requests.push([path, 0]);
       response.writeHead(404);
@@ -70,6 +70,7 @@ async function perform({ options, jobs }) {
       if (job.options?.seed) job.options.seed = BigInt(job.options.seed);
       if (job.kind === "symbols") value = await codec.symbols(bytesOf(job.bytes));
       if (job.kind === "decode") value = await codec.decode(bytesOf(job.bytes), job.options, told);
+      if (job.kind === "map") value = await codec.deviationMap(bytesOf(job.bytes), job.options, { seeds: job.seeds }, told);
       if (job.kind === "inspect") value = inspect(bytesOf(job.bytes));
       if (job.kind === "read") value = await readPicture(new Blob([bytesOf(job.bytes)]));
       if (job.kind === "encode") {
@@ -90,8 +91,8 @@ async function perform({ options, jobs }) {
 }
 
 if (process.argv[1]?.endsWith("browser.mjs")) {
-  const { isolated = false, flags = [], options = {}, jobs } = JSON.parse(await text(process.stdin));
-  const server = await serve(process.argv[2], isolated);
+  const { isolated = false, flags = [], options = {}, before, jobs } = JSON.parse(await text(process.stdin));
+  const server = await serve(process.argv[2], isolated, before);
   const browser = await launch(flags);
   try {
     const page = await browser.newPage();

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from regrain import memory, registry
-from regrain.bitstream import Method, Stream
+from regrain.bitstream import Stream
 from regrain.diffusion.budget import Budget
-from regrain.errors import UsageError
 from regrain.image import Picture, to_signed
 from regrain.options import Box, DecodeOptions
-from regrain.progressive.codec import ProgressiveModel
 from regrain.registry import Codec
 from regrain.restoration.denoise import Pixels, Repair, repair
 from regrain.restoration.fill import fill
@@ -43,7 +41,7 @@ def repair_picture(
     wanted = memory.repair_need(*size, alpha=picture.alpha is not None, torch=torch)
     memory.check_bytes(f"repairing {size[0]} x {size[1]}", wanted, max_memory)
     error = noise_level(to_signed(_middle(picture.pixels)), picture.luma_steps)
-    prior = _prior(given, device)
+    prior = registry.prior_for(given, device)
     with registry.torch_defaults():
         pixels = repair(prior, picture.pixels, error, how, picture.luma_steps, progress)
     return replace(picture, pixels=pixels, luma_steps=None), 127.5 * error
@@ -57,7 +55,7 @@ def decode_repaired(model: Codec, stream: Stream, options: DecodeOptions, device
     whole = model.decode(stream, replace(options, region=None, reduction=1))
     steps = options.steps.steps if isinstance(options.steps, Budget) else options.steps
     how = Repair(options.repair_strength * options.realism, steps, options.step_noise, options.seed)
-    return options.cut(repair(_prior(None, device), whole, DECODED_ERROR, how))
+    return options.cut(repair(registry.prior_for(None, device), whole, DECODED_ERROR, how))
 
 
 def decode_filled(
@@ -75,7 +73,7 @@ def decode_filled(
     tiles = places(header.height, header.width, header.tile)
     lost = [tiles[number] for number in sorted(missing)]
     if lost:
-        fill(_prior(None, device).denoiser, pixels, lost, options.seed)
+        fill(registry.prior_for(None, device).denoiser, pixels, lost, options.seed)
     wanted = options.region or (0, 0, header.width, header.height)
     return options.cut(pixels), tuple(box for box in (_common(place, wanted) for place in lost) if box)
 
@@ -86,16 +84,6 @@ def _common(place: Place, box: Box) -> Box | None:
     first, last = max(across.start, left), min(across.stop, left + width)
     upper, lower = max(down.start, top), min(down.stop, top + height)
     return (first, upper, last - first, lower - upper) if first < last and upper < lower else None
-
-
-def _prior(given: Codec | None, device: str | None) -> ProgressiveModel:
-    """The model given, or the package's prior. Raises UsageError for one of another method."""
-    model = registry.model_for(given, Method.PROGRESSIVE, device)
-    if not isinstance(model, ProgressiveModel):
-        raise UsageError(
-            f"a picture is repaired by weights of the progressive method, these are {model.method.name.lower()}"
-        )
-    return model
 
 
 def _middle(pixels: Pixels) -> Pixels:

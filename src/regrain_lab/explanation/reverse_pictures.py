@@ -1,6 +1,6 @@
 """The pictures of the reverse process: noise goes, and what knowing costs in bits."""
 
-from regrain import samples
+from regrain import registry
 from regrain.bitstream import MOST_STEPS
 from regrain_lab.evaluation.charts import Panel
 from regrain_lab.evaluation.contact_sheet import Column
@@ -19,7 +19,7 @@ PATH_STEPS, COLUMNS = 20, 5
 
 def add_reverse(page: Page) -> None:
     """Add the estimates, the way back, the bound and the stream."""
-    denoiser, x_0 = samples.prior_of(), page.subject.x_0
+    denoiser, x_0 = registry.prior_for().denoiser, page.subject.x_0
     bound, estimates = reverse.measure_bound(
         denoiser, x_0, page.steps, page.seed, page.counter("estimating", page.steps)
     )
@@ -41,7 +41,7 @@ def add_reverse(page: Page) -> None:
 
 
 def _paths(page: Page) -> None:
-    denoiser, x_0, strips = samples.prior_of(), page.subject.x_0, {}
+    denoiser, x_0, strips = registry.prior_for().denoiser, page.subject.x_0, {}
     done = page.counter("going back", PATH_STEPS * len(STARTS))
     for name, log_snr in STARTS.items():
         states, end = reverse.descend(denoiser, x_0, log_snr, PATH_STEPS, page.seed, done)
@@ -85,7 +85,7 @@ def _bound(page: Page, bound: Bound, errors: list[tuple[float, float]]) -> None:
 
 def _stream(page: Page, errors: list[tuple[float, float]]) -> None:
     size = page.subject.x_0.size
-    points = reverse.stream(samples.prior_of(), page.subject, page.counter("sending", MOST_STEPS))
+    points = reverse.stream(registry.prior_for().denoiser, page.subject, page.counter("sending", MOST_STEPS))
     written = [(one.log_snr, one.bits / size) for one in points]
     carried = [(one.log_snr, one.divergence / size) for one in points]
     lines = [curve("written", written), curve("divergence", carried, formula=True)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regrain import image, samples
+from regrain import image, registry
 from regrain.cli import main
 from regrain.diffusion.schedule import get
 from regrain.errors import LimitError
@@ -101,7 +101,7 @@ def test_a_histogram_is_a_density():
 
 def test_the_way_back_keeps_what_x_t_says():
     """From little noise the same picture comes back; from noise alone another, which the photo has no part in."""
-    subject, denoiser = Subject("c", photo_of(32, 32), 32), samples.prior_of()
+    subject, denoiser = Subject("c", photo_of(32, 32), 32), registry.prior_for().denoiser
     x_0, other = subject.x_0, Subject("d", photo_of(32, 32, 1), 32).x_0
     (_, near), (_, free) = (reverse.descend(denoiser, x_0, start, 4, 0, lambda: None) for start in (6.0, None))
     assert reverse.rmse(near, x_0) < reverse.rmse(free, x_0) / 2
@@ -109,7 +109,7 @@ def test_the_way_back_keeps_what_x_t_says():
 
 
 def test_the_estimates_of_the_bound_are_the_model_s():
-    x_0, denoiser, passes = Subject("c", photo_of(16, 16), 16).x_0, samples.prior_of(), []
+    x_0, denoiser, passes = Subject("c", photo_of(16, 16), 16).x_0, registry.prior_for().denoiser, []
     bound, estimates = reverse.measure_bound(denoiser, x_0, 5, 0, lambda: passes.append(1))
     assert [round(one.log_snr) for one in estimates] == [-10, -6, -2, 2, 6]
     assert len(passes) == 5

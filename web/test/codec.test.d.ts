@@ -1,2 +1,0 @@
-/** The parts that need no weights: run by node --test, see build.mjs. */
-export {};
