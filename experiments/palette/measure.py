@@ -186,7 +186,9 @@ def _strip(model: PaletteModel, folders: dict[str, Path], place: str, box: Box) 
     data = regrain.encode(pixels, quality=QUALITY, model=model)
     columns = [Column("original", pixels, [f"{pixels.shape[1]} x {pixels.shape[0]} pixels"])]
     for title, realism in (("palette, as stored", 0.0), ("palette, repaired", 1.0)):
-        columns.append(_column(title, len(data), np.asarray(regrain.decode(data, realism=realism, model=model)), pixels))
+        columns.append(
+            _column(title, len(data), np.asarray(regrain.decode(data, realism=realism, model=model)), pixels)
+        )
     try:
         other = regrain.encode(pixels, target_size=len(data))
     except regrain.UsageError:

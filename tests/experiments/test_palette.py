@@ -61,8 +61,8 @@ def test_tables_of_a_stable_diffusion_in_a_folder(tmp_path, monkeypatch):
     for kind, parts in (("whole", stable.made("unconditional")), ("alone", stable.made("unconditional")[:1])):
         place = stable.lay_out(tmp_path / kind, *parts)
         out = tmp_path / f"tables of {kind}"
-        arguments = [tmp_path / "kodak", tmp_path, tmp_path / "none", "coding", "repair", "--model", place, "--out", out]
-        measure.main([str(argument) for argument in arguments])
+        folders = [tmp_path / "kodak", tmp_path, tmp_path / "none"]
+        measure.main([*map(str, folders), "coding", "repair", "--model", str(place), "--out", str(out)])
         outs.append((out / "tables.md").read_text())
     whole, alone = outs
     assert whole.startswith("Latents of whole as they are: PSNR ")

@@ -57,7 +57,7 @@ class SamplerLoss(nn.Module):
         self.bands = BandDistance()
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
-        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse to x (on [0, 255]), lpips.
+        """x (B, 3, H, W) in [-1, 1], H and W multiples of 32 -> scalars: loss, mse to x (on [0, 255]), lpips.
 
         With textures also vgg, texture and bands, and with a discriminator its own loss, adversary, deceit and drift.
         """
