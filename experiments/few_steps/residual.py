@@ -51,8 +51,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     bench = Bench(read_recipe(ROOT / "recipes" / "distill.toml"), Judges(options.weights))
-    codec, rows = FrozenCodec.load(None, torch.device("cpu")), []
-    for name, guide in {"sketch": sketch} | {name: one_step(codec, r) for name, r in REALISMS.items()}.items():
+    codec, rows = FrozenCodec.load(None, torch.device("cpu")), list[Row]()
+    guide_of: dict[str, Guide] = {"sketch": sketch} | {name: one_step(codec, r) for name, r in REALISMS.items()}
+    for name, guide in guide_of.items():
         pictures = torch.cat([guide(cond).clamp(-1, 1) for cond in bench.latents])
         rows.append({"weights": name, "updates": 0, "steps": 0} | bench.figures(pictures, pictures))
         torch.manual_seed(bench.recipe.seed)
