@@ -78,6 +78,8 @@ class LossConfig:
     """The distance of the local energies of a DCT's bands is multiplied by this; it stands beside the two above."""
     adversary_scale: float = 0.0
     """The loss by a discriminator on these features is multiplied by this; 0 trains none."""
+    edge_scale: float = 0.0
+    """For a sampler: squared errors on strong edges are multiplied by this and added, against edges that boil."""
     drift_scale: float = 0.0
     """The loss along what decoded pictures lack on the whole, on the same features, is multiplied by this."""
     rate_weight: tuple[float, float] = (12.5, 0.1)

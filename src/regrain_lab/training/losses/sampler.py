@@ -28,7 +28,7 @@ from regrain_lab.training.losses.codec import (
     rate_weight,
 )
 from regrain_lab.training.losses.distillation import random_times, rollout
-from regrain_lab.training.losses.texture import BandDistance, TextureDistances
+from regrain_lab.training.losses.texture import BandDistance, StrongEdges, TextureDistances
 from regrain_lab.training.recipe import LossConfig
 
 __all__ = ["LEVELS", "SamplerLoss"]
@@ -54,7 +54,7 @@ class SamplerLoss(nn.Module):
         super().__init__()
         self.network, self.codec, self.config = network, codec, config
         self.distortion, self.textures = Distortion(config, lpips, float32=False), [textures]  # a list: no submodule
-        self.bands = BandDistance()
+        self.bands, self.edges = BandDistance(), StrongEdges()
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
         """x (B, 3, H, W) in [-1, 1], H and W multiples of 32 -> scalars: loss, mse to x (on [0, 255]), lpips.
@@ -82,6 +82,10 @@ class SamplerLoss(nn.Module):
             scalars |= figures
             discriminator_loss = figures.get("adversary", discriminator_loss)
             total = total.index_add(0, indices, rho[indices] * weights.texture * distances)
+        if self.config.edge_scale:
+            strayed = (self.edges(x) * (x_hat - x).square()).mean((1, 2, 3)) * SQUARED_ERROR_UNIT
+            total = total + self.config.edge_scale * torch.where(on_rollout, strayed, 0.0)
+            scalars["edges"] = strayed.detach()[on_rollout].sum() / on_rollout.sum().clamp(min=1)
         loss = (total * rate_weight(self.config, quality) ** -self.config.balance).mean()
         return {"loss": loss + discriminator_loss, **scalars}
 

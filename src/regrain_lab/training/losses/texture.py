@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from regrain_lab.metrics.backbones import VGG_CHANNELS
 from regrain_lab.metrics.lpips import Lpips, unit
 
-__all__ = ["STAGES", "BandDistance", "TextureDistances"]
+__all__ = ["STAGES", "BandDistance", "StrongEdges", "TextureDistances"]
 
 STAGES: Final = VGG_CHANNELS[1:]
 """Channels of the stages but the first."""
@@ -89,6 +89,29 @@ class BandDistance(nn.Module):
             coefficients = nn.functional.conv2d(x.float().reshape(-1, 1, *x.shape[2:]), self.basis, stride=4)
             energy = nn.functional.avg_pool2d(coefficients.square(), 7, 4)
             return (energy + _FLOOR).log().reshape(len(x), -1, *energy.shape[2:])
+
+
+class StrongEdges(nn.Module):
+    """Where the structure tensor of the luma, over squares about a pixel, says that there is one (`metrics.spread`)."""
+
+    SIDE, SLOPE, COHERENCE = 15, 16.0, 0.8
+
+    def __init__(self) -> None:
+        """Make the weights of luma, in levels."""
+        super().__init__()
+        self.register_buffer("weights", 127.5 * torch.tensor([0.299, 0.587, 0.114])[:, None, None])
+        self.weights: Tensor
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, 1, H, W) of 0 and 1."""
+        luma = (x.float() * self.weights).sum(1, keepdim=True)
+        down, across = torch.gradient(luma, dim=(2, 3))
+        products = torch.cat([across.square(), down.square(), across * down], 1)
+        means = nn.functional.avg_pool2d(products, self.SIDE, 1, self.SIDE // 2, count_include_pad=False)
+        a, b, c = means.split(1, 1)
+        coherent = torch.hypot(a - b, 2 * c) >= self.COHERENCE * (a + b)
+        return (coherent & (a + b >= self.SLOPE**2)).float()
 
 
 def _moments(features: Tensor, side: int) -> tuple[Tensor, Tensor]:
