@@ -1,5 +1,5 @@
 #!/bin/sh
-# The rows of README.md: experiments/fill/run.sh KODAK WEIGHTS; five minutes of one core.
+# The rows of README.md and sheet.webp: experiments/fill/run.sh KODAK WEIGHTS
 set -e
 cd "$(dirname "$0")/../.."
-exec "${PYTHON:-.venv/bin/python}" experiments/fill/measure.py "$@" --every 3
+exec "${PYTHON:-.venv/bin/python}" experiments/fill/measure.py "$@"

@@ -1,15 +1,20 @@
 """The palette codec taken apart: coding.csv, repair.csv and failures.webp.
 
     python experiments/palette/measure.py KODAK TEST LPIPS [coding] [repair] [failures]
+                                          [--model PLACE --out FOLDER] [--every N]
 
 Coding: the middle 512 x 512 pixels of each photo of KODAK, 16 to 256 colours, without dithering, in raster order and to
 and fro: bytes as they are and coded, PSNR and LPIPS-AlexNet, decoded as stored and after repair in one step.
 Repair: whole photos, every sixth, 256 colours, by what is denoised and in how many steps. Pictures: a face, letters
 and a screen of TEST, beside JPEG, WebP and the conditional codec at equal bytes.
+
+PLACE is another model of the palette codec, a weights file or a Stable Diffusion's folder in the layout of diffusers:
+its autoencoder, with its U-Net if that is there, makes the same tables and the same sheet in FOLDER, and tables.md of
+them. `--every N` takes every N-th photo alone.
 """
 
+import argparse
 import csv
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +24,7 @@ import numpy as np
 import torch
 from alternatives import nearest, of_picture, serpentine
 from numpy.typing import NDArray
+from page import tables
 from PIL import Image
 
 import regrain
@@ -38,7 +44,7 @@ from regrain_lab.evaluation.contact_sheet import Box, Column, Strip, draw
 from regrain_lab.metrics.fidelity import psnr, ssim
 from regrain_lab.metrics.registry import load_metrics
 
-OUT = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
 SIDE = 512
 COLOURS = (16, 32, 64, 128, 256)
 ORDERS: dict[str, Callable[..., NDArray[np.uint8]]] = {
@@ -70,23 +76,46 @@ REPAIR = ["image", "repaired", "steps", "log_snr", "psnr", "ssim", "lpips_alex"]
 Pixels = NDArray[np.uint8]
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write the tables and the sheet."""
-    kodak, test, weights = map(Path, sys.argv[1:4])
-    wanted = sys.argv[4:] or ["coding", "repair", "failures"]
-    judge, model = load_metrics([weights])["lpips_alex"], PaletteModel.load(_shipped(Method.PALETTE))
-    photos = sorted(kodak.glob("*.png"))
-    if "coding" in wanted:
-        _write("coding", CODING, (row for path in photos for row in _coded(model, path, judge)))
-    if "repair" in wanted:
-        _write("repair", REPAIR, (row for path in photos[::6] for row in _repaired(model, path, judge)))
-    if "failures" in wanted:
-        sheet = draw([_strip({"KODAK": kodak, "TEST": test}, *shown) for shown in SHOWN])
-        Image.fromarray(sheet).save(OUT / "failures.webp", lossless=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("kodak", "test", "lpips"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("what", nargs="*", default=["coding", "repair", "failures"])
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--every", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.model and options.out == HERE:
+        parser.error("the tables of another model need a folder of their own: --out")
+    judge = load_metrics([options.lpips])["lpips_alex"]
+    model = PaletteModel.load(options.model or _shipped(Method.PALETTE))
+    photos, out = sorted(options.kodak.glob("*.png"))[:: options.every], options.out
+    out.mkdir(parents=True, exist_ok=True)
+    if "coding" in options.what:
+        _write(out / "coding.csv", CODING, (row for path in photos for row in _coded(model, path, judge)))
+    if "repair" in options.what:
+        _write(out / "repair.csv", REPAIR, (row for path in photos[::6] for row in _repaired(model, path, judge)))
+    if "failures" in options.what:
+        sheet = draw([_strip(model, {"KODAK": options.kodak, "TEST": options.test}, *shown) for shown in SHOWN])
+        Image.fromarray(sheet).save(out / "failures.webp", lossless=True)
+    if options.model:
+        (out / "tables.md").write_text("\n\n".join([_ceiling(model, photos, judge), *tables(out)]) + "\n")
 
 
-def _write(name: str, names: list[str], rows: Iterator[list[Any]]) -> None:
-    with (OUT / f"{name}.csv").open("w", newline="") as file:
+def _ceiling(model: PaletteModel, photos: list[Path], judge: Callable[..., float]) -> str:
+    """What the autoencoder is worth where latents are not reduced at all."""
+    pairs = []
+    for path in photos:
+        pixels = _middle(path)
+        latents = model.space.encode(to_signed(pixels))
+        pairs.append((pixels, to_bytes(model.space.decode(latents), False)))
+    psnrs, distances = (np.mean([metric(*pair) for pair in pairs]) for metric in (psnr, judge))
+    return f"Latents of {model.recipe} as they are: PSNR {psnrs:.2f} dB, LPIPS-AlexNet {distances:.4f}."
+
+
+def _write(path: Path, names: list[str], rows: Iterator[list[Any]]) -> None:
+    with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
         for row in rows:
@@ -139,9 +168,10 @@ def _repaired(model: PaletteModel, path: Path, judge: Callable[..., float]) -> I
         """Decoded after repair of the latents, none in 0 steps."""
         return np.asarray(regrain.decode(data, model=model, realism=min(1, steps), steps=max(1, steps)))
 
-    for steps in (0, *STEPS):
+    for steps in (0, *STEPS) if model.denoiser else (0,):
         yield row("latents" if steps else "nothing", steps, "", by_latents(steps))
-    for name, before in (("picture", by_latents(0)), ("both", by_latents(1))):
+    befores = {"picture": 0, "both": 1} if model.denoiser else {"picture": 0}
+    for name, before in ((name, by_latents(steps)) for name, steps in befores.items()):
         x = torch.from_numpy(to_signed(before))
         for level in LEVELS:
             for steps in STEPS:
@@ -150,13 +180,15 @@ def _repaired(model: PaletteModel, path: Path, judge: Callable[..., float]) -> I
                 yield row(name, steps, level, to_bytes(after.numpy(), False))
 
 
-def _strip(folders: dict[str, Path], place: str, box: Box) -> Strip:
+def _strip(model: PaletteModel, folders: dict[str, Path], place: str, box: Box) -> Strip:
     folder, name = place.split("/")
     pixels = np.asarray(Image.open(folders[folder] / name).convert("RGB"))
-    data = regrain.encode(pixels, quality=QUALITY, method="palette")
+    data = regrain.encode(pixels, quality=QUALITY, model=model)
     columns = [Column("original", pixels, [f"{pixels.shape[1]} x {pixels.shape[0]} pixels"])]
     for title, realism in (("palette, as stored", 0.0), ("palette, repaired", 1.0)):
-        columns.append(_column(title, len(data), np.asarray(regrain.decode(data, realism=realism)), pixels))
+        columns.append(
+            _column(title, len(data), np.asarray(regrain.decode(data, realism=realism, model=model)), pixels)
+        )
     try:
         other = regrain.encode(pixels, target_size=len(data))
     except regrain.UsageError:

@@ -39,7 +39,7 @@ def main() -> None:
 
 def page() -> str:
     """The whole page."""
-    coding, repair = _rows("coding"), _rows("repair")
+    coding, repair = _rows(FOLDER, "coding"), _rows(FOLDER, "repair")
     full = [row for row in coding if row["colours"] == "256" and row["dither"] == "raster"]
     stored, coded = _mean(full, "stored"), _mean(full, "coded")
     values = {
@@ -57,8 +57,14 @@ def page() -> str:
     return fill((FOLDER / "page.md").read_text(encoding="utf-8"), values)
 
 
-def _rows(name: str) -> list[dict[str, str]]:
-    with (FOLDER / f"{name}.csv").open(newline="") as file:
+def tables(folder: Path) -> list[str]:
+    """Those of a folder's coding.csv and repair.csv, as far as they are there."""
+    made = {"coding": _dithered, "repair": _repaired}
+    return [str(made[name](_rows(folder, name))) for name in made if (folder / f"{name}.csv").exists()]
+
+
+def _rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / f"{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -1,8 +1,15 @@
 """The palette codec's measured alternatives: a plain loop dithers alike, and a picture is repaired from its seed."""
 
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from experiments.palette import alternatives
 from experiments.palette.alternatives import nearest, of_picture, serpentine
 from palette.test_dither import case, loop
 from palette.test_repair import Shrink
@@ -33,3 +40,35 @@ def test_a_picture_taken_to_have_its_noise_gets_none():
     x = torch.randn(3, 16, 24) / 3
     seeds = [of_picture(Shrink(1 / 3).denoise, x, 2.0, DecodeOptions(seed=seed), noised=False) for seed in (1, 2)]
     assert torch.equal(*seeds)
+
+
+def test_tables_of_a_stable_diffusion_in_a_folder(tmp_path, monkeypatch):
+    """Of invented weights: the script runs to its end, and reads the folder that it is given."""
+    pytest.importorskip("diffusers")
+    from palette import stable
+
+    monkeypatch.syspath_prepend(str(Path(alternatives.__file__).parent))
+    for name in ("alternatives", "page"):
+        monkeypatch.setitem(sys.modules, name, import_module(f"experiments.palette.{name}"))
+    measure = import_module("experiments.palette.measure")
+    for name, value in {"SIDE": 64, "COLOURS": (16,), "STEPS": (1,), "LEVELS": ()}.items():
+        monkeypatch.setattr(measure, name, value)
+    monkeypatch.setattr(measure, "load_metrics", lambda files: {"lpips_alex": lambda one, other: 0.5})
+    (tmp_path / "kodak").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "kodak" / "photo.png")
+    outs = []
+    for kind, parts in (("whole", stable.made("unconditional")), ("alone", stable.made("unconditional")[:1])):
+        place = stable.lay_out(tmp_path / kind, *parts)
+        out = tmp_path / f"tables of {kind}"
+        folders = [tmp_path / "kodak", tmp_path, tmp_path / "none"]
+        measure.main([*map(str, folders), "coding", "repair", "--model", str(place), "--out", str(out)])
+        outs.append((out / "tables.md").read_text())
+    whole, alone = outs
+    assert whole.startswith("Latents of whole as they are: PSNR ")
+    assert "| 16 | raster |" in whole
+    assert "| 16 | raster |" in alone
+    assert "| latents | 1 |" in whole
+    assert "| latents | 1 |" not in alone
+    with pytest.raises(SystemExit):
+        measure.main([str(tmp_path)] * 3 + ["--model", str(place)])

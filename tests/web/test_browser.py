@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import zlib
 from pathlib import Path
 
@@ -29,6 +30,15 @@ DRAWINGS = [{"realism": 0}, {"realism": 1, "seed": SEED}]
 STEPS = [{"steps": 2, "seed": 7}, {"steps": 3, "seed": 7, "realism": 0.5, "eta": 1}, {"steps": 2, "realism": 0}]
 BLOCKS = Metadata(icc=b"a profile", exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0", xmp=b"<x/>")
 EXTRAS, TILES = FILES["extras"], FILES["plain"]
+SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
+"""Flags by which Chromium's WebGPU has an adapter on any machine: the processor plays the graphics card."""
+SEEN = "Object.defineProperty(navigator, 'gpu', {value: {requestAdapter: async () => ({info: {}})}});"
+"""A page that sees a graphics card, while its worker has none."""
+USED = """{
+  const submit = GPUQueue.prototype.submit;
+  GPUQueue.prototype.submit = function (...all) { fetch("/submitted"); return submit.apply(this, all); };
+}"""
+"""A worker that says when it gives work to a graphics card."""
 FUZZ = 80
 FAITHFUL = {"maxPixels": MOST, "realism": 0}
 
@@ -115,6 +125,8 @@ JOBS: dict[object, dict[str, object]] = {
         ("steps", at): {"kind": "decode", "bytes": pack(FILES["colour-2"]), "options": sent(options)}
         for at, options in enumerate(STEPS)
     },
+    "map": {"kind": "map", "bytes": pack(FILES["colour-2"]), "options": {"seed": str(SEED), "steps": 1}, "seeds": 4},
+    "seeds": {"kind": "map", "bytes": pack(TILES), "seeds": 1},
     **{("hostile", name): {"kind": "decode", "bytes": pack(data)} for name, (data, _) in HOSTILE.items()},
     **{
         ("fuzz", number): {"kind": "decode", "bytes": pack(data), "options": FAITHFUL, "quiet": True}
@@ -182,6 +194,18 @@ def test_a_seed_draws(results):
 def test_more_steps_are_the_samplers(results, at):
     found = pixels(results["steps", at])
     assert_close(found, codec.decode(FILES["colour-2"], **STEPS[at]))
+
+
+def test_the_map_of_what_was_invented_is_pythons(results):
+    found = value(results["map"])
+    deviation = np.frombuffer(unpack(found["values"]), "<f4").reshape(found["height"], found["width"])
+    wanted = codec.deviation_map(lambda seed: codec.decode(FILES["colour-2"], seed=seed, steps=2).pixels, 4, SEED)
+    assert found["seeds"] == 4
+    assert wanted.mean() > 0.5
+    assert np.abs(deviation - wanted).max() < 1
+    assert np.abs(deviation - wanted).mean() < 0.05
+    assert [stage for stage, _ in results["map"]["stages"]][-1] == "seeds"
+    assert results["seeds"]["error"]["name"] == "UsageError"
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -270,3 +294,34 @@ def test_threads_give_the_same_symbols(site):
         for tile in value(result):
             digest.update(unpack(tile["z"]) + unpack(tile["y"]))
         assert digest.hexdigest() == DIGESTS[name]
+
+
+def drawings(site: Path, name: str, options: list[dict[str, float]], **kinds: object) -> tuple[list[np.ndarray], dict]:
+    """Pixels of a golden file, and all that was asked of the site."""
+    jobs = [{"kind": "decode", "bytes": pack(FILES[name]), "options": sent(one)} for one in options]
+    answers = perform(site, jobs, **kinds)
+    return [pixels(result) for result in answers["jobs"]], dict(answers["requests"])
+
+
+def test_where_a_graphics_card_fails_the_processor_decodes(site):
+    options = [DRAWINGS[1], STEPS[0]]
+    found, fetched = drawings(site, "colour-2", options, before={"/codec/index.js": SEEN})
+    assert "/codec/worker-gpu.js" in fetched
+    for picture, one in zip(found, options, strict=True):
+        assert_close(picture, codec.decode(FILES["colour-2"], **one))
+
+
+def test_where_there_is_no_graphics_card_nothing_of_it_is_fetched(site):
+    _, fetched = drawings(site, "pixel", DRAWINGS, options={"gpu": True})
+    assert "/codec/worker.js" in fetched
+    assert "/codec/worker-gpu.js" not in fetched
+
+
+@pytest.mark.skipif("WEBGPU" not in os.environ, reason="needs WEBGPU=1: in software it takes minutes")
+def test_a_graphics_card_draws_nearly_the_same(site):
+    options = [{"realism": 0}, {"realism": 1, "seed": 7}, {"steps": 2, "seed": 7}]
+    kinds = {"flags": SOFTWARE, "options": {"gpu": True}, "before": {"/codec/worker-gpu.js": USED}}
+    found, fetched = drawings(site, "extras", options, **kinds)
+    assert "/submitted" in fetched
+    for picture, one, most in zip(found, options, (2, 2, 6), strict=True):
+        assert_close(picture, codec.decode(FILES["extras"], **one), most)

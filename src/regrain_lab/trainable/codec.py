@@ -13,7 +13,7 @@ from regrain.conditional.transform import Analysis, HyperAnalysis, build_denoise
 from regrain.diffusion import parametrize
 from regrain.entropy import tables
 from regrain.errors import ModelError
-from regrain_lab.trainable.latents import Coded, EntropyModel
+from regrain_lab.trainable.latents import Coded, EntropyModel, pad_to_hyper
 
 __all__ = ["ConditionalCodec", "freeze", "latent_fingerprint", "thaw"]
 
@@ -38,14 +38,14 @@ class ConditionalCodec(nn.Module):
         return self.config.parametrization
 
     def code(self, x: Tensor, quality: Tensor) -> Coded:
-        """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 64; quality (B,).
+        """Latents as the file will hold them, and their bits. x (B, 3, H, W), multiples of 16; quality (B,).
 
         Under autocast g_a alone is in lower precision: symbols, scale indices and bits are integers and logarithms.
         """
         y: Tensor = self.analysis(x)
         with torch.autocast(x.device.type, enabled=False):
             y = y.to(torch.promote_types(y.dtype, torch.float32))
-            z = self.hyper_analysis(self.latents.gain(quality) * y)
+            z = self.hyper_analysis(pad_to_hyper(self.latents.gain(quality) * y))
             coded: Coded = self.latents(y, z, quality)
         return coded
 

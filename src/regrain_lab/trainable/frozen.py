@@ -28,6 +28,7 @@ from regrain.conditional.transform import HyperAnalysis, MeanBranch
 from regrain.entropy.integer import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError, UsageError
 from regrain_lab.trainable.context_model import code_steps
+from regrain_lab.trainable.latents import pad_to_hyper
 from regrain_lab.trainable.wall import ScaleBranch, build_scale
 
 __all__ = ["FrozenCodec", "quantized_latents", "with_network"]
@@ -88,7 +89,7 @@ class FrozenCodec:
 
 @torch.no_grad()
 def quantized_latents(codec: FrozenCodec, x: Tensor, quality: Tensor) -> Tensor:
-    """y_hat (B, C, H/16, W/16) of x (B, 3, H, W), sides multiples of 64, as a file of each quality (B,) would give it.
+    """y_hat (B, C, H/16, W/16) of x (B, 3, H, W), sides multiples of 16, as a file of each quality (B,) would give it.
 
     Qualities are in [0, 1], as a file can say them: wholes over QUALITY_TOP. As in encoding, nothing here runs under
     autocast. On a CPU the latents are those of a file to the bit.
@@ -100,7 +101,7 @@ def quantized_latents(codec: FrozenCodec, x: Tensor, quality: Tensor) -> Tensor:
         offset = _stacked([interpolate_offsets(codec.tensors["latents.offset"].numpy(), q) for q in levels], x.device)
         pictures = zip(*(batch.cpu().numpy() for batch in (*codec.networks.g_a.parts(x), x)), strict=True)
         y = gain * _stacked([correct_latents(*picture)[0] for picture in pictures], x.device)
-        z_hat = hyper_analysis(y).round().clamp(-HYPER_MAX, HYPER_MAX)
+        z_hat = hyper_analysis(pad_to_hyper(y)).round().clamp(-HYPER_MAX, HYPER_MAX)
 
         def symbols(step: CodingStep, mean: Tensor, _index: Tensor) -> Tensor:
             residual: Tensor = y[:, step.channels] - mean

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from regrain.conditional.coding_order import CodingStep
-from regrain.conditional.config import HYPER_MAX, TransformConfig
+from regrain.conditional.config import HYPER_FACTOR, HYPER_MAX, TransformConfig
 from regrain.conditional.dct import dct_basis
 from regrain.conditional.transform import MeanBranch
 from regrain.entropy import tables
@@ -23,7 +23,7 @@ from regrain_lab.trainable.likelihoods import HyperPrior, gaussian_bits
 from regrain_lab.trainable.quantize import clamp_inward, noisy, straight_through
 from regrain_lab.trainable.wall import build_scale
 
-__all__ = ["Coded", "EntropyModel", "Gain", "interpolate"]
+__all__ = ["Coded", "EntropyModel", "Gain", "interpolate", "pad_to_hyper"]
 
 RISE_TOP = 100.0
 """Of log-gains from an anchor to the next: far beyond what any weights have."""
@@ -72,6 +72,16 @@ def interpolate(anchors: Tensor, quality: Tensor) -> Tensor:
     left = position.floor().long().clamp(max=anchors.shape[0] - 2)
     part = (position - left)[:, None]
     return torch.lerp(anchors.index_select(0, left), anchors.index_select(0, left + 1), part)
+
+
+def pad_to_hyper(gained: Tensor) -> Tensor:
+    """Latents (B, C, h, w) continued by those at their edges until h_a can take them, as encoding does.
+
+    >>> pad_to_hyper(torch.tensor([[[[1.0, 2.0]]]]))[0, 0, 0].tolist()
+    [1.0, 2.0, 2.0, 2.0]
+    """
+    rows, columns = (-side % HYPER_FACTOR for side in gained.shape[2:])
+    return nn.functional.pad(gained, (0, columns, 0, rows), mode="replicate") if rows or columns else gained
 
 
 class Coded(NamedTuple):

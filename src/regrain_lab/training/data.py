@@ -30,7 +30,7 @@ __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
 log = logging.getLogger(__name__)
 SUFFIXES = (".avif", ".png", ".jpg", ".jpeg", ".webp")
 BAD_IN_A_ROW = 64
-SIDE = 64
+SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def batches(
 def holdout_batch(pictures: list[Member], count: int) -> Tensor:
     """`count` pictures spread evenly over the list, their top left squares: (count, 3, side, side) in [-1, 1].
 
-    `side` is the largest multiple of 64 that fits into all. A picture that is broken or under 64 pixels is reported and
+    `side` is the largest multiple of 32 that fits into all. A picture that is broken or under 32 pixels is reported and
     left out. Raises UsageError if none is left.
     """
     selection = [pictures[i * len(pictures) // count] for i in range(min(count, len(pictures)))]

@@ -109,7 +109,7 @@ class Stage:
     batch: int = 8
     """Pictures a step, over all processes."""
     crop: int = 128
-    """Side of the crops in pixels, a multiple of 64."""
+    """Side of the crops in pixels, a multiple of 32."""
     learning_rate: tuple[float, float] = (3e-4, 3e-4)
     rate: tuple[float, float] = (1.0, 1.0)
     """Multiplies rate_weight: near zero at first, or the rate crushes the latents before they carry anything."""
@@ -269,10 +269,10 @@ def _check_stage(recipe: Recipe, stage: Stage) -> None:
     ramps = [name for name in ("rate", "perceptual", "structure") if len(set(getattr(stage, name))) > 1]
     _refuse(
         (bool(unit) and crop % unit > 0, f"crop is {crop}; with patch {recipe.prior.patch} a multiple of {unit} does"),
-        (crop % 64 > 0, f"crop is {crop}; a multiple of 64 is allowed"),
+        (crop % 32 > 0, f"crop is {crop}; a multiple of 32 is allowed"),
+        (bool(recipe.loss.lpips) and crop < 64, f"crop is {crop}; lpips needs 64 or more"),
         (stage.batch * crop**2 > PIXELS_MAX, f"{stage.batch} crops of {crop}; {PIXELS_MAX} pixels a step are allowed"),
-        (bool(recipe.loss.structure_scale) and crop < 192,
-         f"crop is {crop}; structure_scale needs 192 or more"),
+        (bool(recipe.loss.structure_scale) and crop < 192, f"crop is {crop}; structure_scale needs 192 or more"),
         (perceptual * recipe.loss.perceptual_weight > 1,
          f"perceptual is {perceptual}; perceptual_weight times it must be <= 1"),
         (student and bool(steps & (steps - 1)), f"sampling_steps is {steps}; a power of 2 is allowed"),

@@ -77,7 +77,7 @@ def psnr(error: float) -> float:
 
 
 def by_quality(codec: ConditionalCodec, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
-    """Rate, PSNR and LPIPS of one-pass decoding at either end of realism; pictures (N, 3, H, W), multiples of 64."""
+    """Rate, PSNR and LPIPS of one-pass decoding at either end of realism; pictures (N, 3, H, W), multiples of 32."""
     torch.manual_seed(0)
     pictures = pictures.contiguous(memory_format=torch.channels_last)
     names = "bpp", "z_bpp", "psnr_faithful", "psnr_textured", "lpips_faithful", "lpips_textured"
@@ -145,7 +145,7 @@ def _from_noisy_latents(autoencoder: Autoencoder, lpips: Lpips | None, deviation
 def by_steps(
     codec: FrozenCodec, denoiser: Denoiser, pictures: Tensor, lpips: Lpips | None, counts: Sequence[int] = STEPS
 ) -> list[Row]:
-    """DDIM by this denoiser behind the codec's latents, at quality 28, realism 1, seed 0; sides are multiples of 64."""
+    """DDIM by this denoiser behind the codec's latents, at quality 28, realism 1, seed 0; sides are multiples of 32."""
     generator = torch.Generator().manual_seed(0)
     levels, prediction = schedule.get(codec.config.schedule), codec.config.parametrization
 

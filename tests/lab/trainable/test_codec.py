@@ -49,3 +49,14 @@ def test_scales_learn_from_rounded_symbols_and_latents_from_noise(codec):
     assert not torch.equal(moved, moved_again)
     for one, other in zip(fitted, fitted_again, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("side", [16, 32, 96])
+def test_what_is_smaller_than_a_hyper_latent_is_coded_and_learns(side):
+    """y is continued at its edges for h_a; gradients come back to g_a all the same."""
+    trained, x = ConditionalCodec(SMALL).train(), torch.rand(2, 3, side, side) * 2 - 1
+    coded = trained.code(x, torch.tensor([0.2, 0.9]))
+    assert coded.y_hat.shape == (2, SMALL.transform.latent, side // 16, side // 16)
+    (coded.y_bits + coded.z_bits).sum().backward()
+    assert any(float(p.grad.abs().sum()) > 0 for p in trained.hyper_analysis.parameters())
+    assert any(float(p.grad.abs().sum()) > 0 for p in trained.analysis.parameters())

@@ -247,6 +247,6 @@ def test_held_out_pictures_of_no_use_are_left_out(own, caplog):
     first.shard.write_bytes(data)
     assert origin(holdout_batch(pictures, 2)) == [6]
     assert first.title in caplog.text
-    replace_pictures(own, picture(1, 63))
+    replace_pictures(own, picture(1, 31))
     with pytest.raises(UsageError, match="none of 2 held-out pictures"):
         holdout_batch(members(own, FREE, held_out=True), 2)

@@ -28,7 +28,7 @@ class AutoencoderLoss(nn.Module):
         self.autoencoder, self.config, self.distortion = autoencoder, config, Distortion(config, lpips)
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
-        """x (B, 3, H, W) in [-1, 1], sides multiples of 64 -> scalars: loss, bpp, mse (on [0, 255]), lpips."""
+        """x (B, 3, H, W) in [-1, 1], sides multiples of 32 -> scalars: loss, bpp, mse (on [0, 255]), lpips."""
         mean, log_var = self.autoencoder.encode(x)
         bpp = divergence(mean.float(), log_var.float()).sum((1, 2, 3)) / (math.log(2) * x.shape[2] * x.shape[3])
         x_hat = self.autoencoder.decode(mean + (log_var / 2).exp() * torch.randn_like(mean)).to(x.dtype)

@@ -123,7 +123,7 @@ class SplitLoss(nn.Module, ABC):
     distortion: Distortion
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
-        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse (on [0, 255]), lpips and others."""
+        """x (B, 3, H, W) in [-1, 1], H and W multiples of 32 -> scalars: loss, mse (on [0, 255]), lpips and others."""
         return self.evaluate(self.prepare(x, weights), weights)
 
     @abstractmethod

@@ -53,7 +53,7 @@ class SamplerLoss(nn.Module):
         self.distortion, self.textures = Distortion(config, lpips, float32=False), [textures]  # a list: no submodule
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
-        """x (B, 3, H, W) in [-1, 1], H and W multiples of 64 -> scalars: loss, mse to x (on [0, 255]), lpips.
+        """x (B, 3, H, W) in [-1, 1], H and W multiples of 32 -> scalars: loss, mse to x (on [0, 255]), lpips.
 
         With textures also vgg and texture, and with a discriminator its own loss, adversary, and deceit.
         """
