@@ -109,9 +109,9 @@ class StrongEdges(nn.Module):
         down, across = torch.gradient(luma, dim=(2, 3))
         products = torch.cat([across.square(), down.square(), across * down], 1)
         means = nn.functional.avg_pool2d(products, self.SIDE, 1, self.SIDE // 2, count_include_pad=False)
-        a, b, c = means.split(1, 1)
-        coherent = torch.hypot(a - b, 2 * c) >= self.COHERENCE * (a + b)
-        return (coherent & (a + b >= self.SLOPE**2)).float()
+        a, b, c = means[:, :1], means[:, 1:2], means[:, 2:]
+        edges: Tensor = (torch.hypot(a - b, 2 * c) >= self.COHERENCE * (a + b)) & (a + b >= self.SLOPE**2)
+        return edges.float()
 
 
 def _moments(features: Tensor, side: int) -> tuple[Tensor, Tensor]:
