@@ -36,6 +36,7 @@ from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.parametrize import Prediction
 from regrain.diffusion.unet import Denoiser, DenoiserConfig
 from regrain.image import to_bytes
+from regrain.layers import Embedding
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.metrics.realism import Realism, distances
 from regrain_lab.trainable.frozen import FrozenCodec, quantized_latents
@@ -94,6 +95,8 @@ class Learner(nn.Module):
         self.denoiser = Denoiser(codec.config.denoiser, channels, Upsampling(channels), corrects=False)
         begun = {name: shipped[name] for name in self.denoiser.state_dict() if name in shipped}
         begun["enter.weight"] = torch.cat([shipped["enter_x.weight"], shipped["enter.weight"]], 1)
+        knobs = begun["embed.mlp.0.weight"]
+        begun["embed.mlp.0.weight"] = torch.cat([knobs, knobs.new_zeros(len(knobs), Embedding.FREQUENCIES)], 1)
         self.denoiser.load_state_dict({k: v for k, v in begun.items() if not k.startswith("leave.")}, strict=False)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
