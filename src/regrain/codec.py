@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 from regrain import bitstream, memory, registry
 from regrain.diffusion.budget import STEPS, Budget
+from regrain.effort import Attempt, try_harder
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
 from regrain.inspection import Info, inspect
 from regrain.options import Box, DecodeOptions, Repaired, Sampler
-from regrain.search import Rate, finite, values_of
+from regrain.search import Rate, finite, value_of, values_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from regrain.image import Picture
-    from regrain.registry import Codec
+    from regrain.registry import Codec, Prepared
 
 __all__ = ["REDUCTIONS", "Info", "decode", "deviation_map", "encode", "inspect"]
 
@@ -40,20 +41,23 @@ def encode(
     target_bpp: float | None = None,
     target_psnr: float | None = None,
     target_ssimulacra2: float | None = None,
+    effort: int = 0,
     tile: int = 1024,
     method: str | None = None,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_memory: int | None = None,
     progress: Callable[[float, float], None] | None = None,
+    watch: Callable[[int, int, float], None] | None = None,
     facts: dict[str, float | None] | None = None,
 ) -> bytes:
     """The file of a picture, at a quality (50 unless one of the five is given) or the one that keeps to a target.
 
     For a target of a metric `progress` hears each quality that is tried, and its value; `facts` get what the file has
-    of it, under the name of the metric, None for infinity. Raises UsageError for a target that is out of reach, a tile
-    that is no power of two from 64 to 32768, or a method that is not there or not the model's; LimitError above
-    `max_memory`.
+    of it, under the name of the metric, None for infinity. Under `effort` `watch` hears how many iterations of how many
+    are done, and what they gain, and where it is there Ctrl-C ends them, not the call; `facts` get effort, iterations
+    and gain. Raises UsageError for a target that is out of reach, a tile that is no power of two from 64 to 32768, or a
+    method that is not there, not the model's, or without effort; LimitError above `max_memory`.
     """
     from regrain.image import encode_alpha, fill_hidden
 
@@ -65,6 +69,7 @@ def encode(
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     aim, torch = rate.aim(), registry.needs_torch(given, device)
     beside = 0 if aim is None else memory.search_bytes(header, aim[1].pixel_bytes, torch=torch)
+    beside += memory.effort_bytes(header) if effort else 0
     memory.check("encoding", header, limit=max_memory, torch=torch, beside=beside)
     codec = registry.model_for(given, which, device)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
@@ -73,10 +78,10 @@ def encode(
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
     meta = picture.metadata
 
-    def at(step: int) -> bytes:
+    def at(step: int, ready: "Prepared" = prepared) -> bytes:
         """The file at quality `step`, q times 256."""
         with registry.torch_defaults():
-            tiles = tuple(prepared.payloads(step))
+            tiles = tuple(ready.payloads(step))
         stream = bitstream.Stream(replace(header, quality=step), tiles, alpha, meta.icc, meta.exif, meta.xmp)
         return bitstream.write(stream)
 
@@ -85,9 +90,16 @@ def encode(
 
     value_at = None if aim is None else values_of(at, pixels_of, picture, aim[1], progress)
     step = rate.step(at, value_at, picture.width * picture.height)
-    if aim is not None and value_at is not None and facts is not None:
-        facts[aim[0]] = finite(value_at(step))
-    return at(step)
+    facts, attempt = {} if facts is None else facts, try_harder(prepared, step, effort, watch)
+    data = at(step, attempt.best)
+    if aim is not None:
+        name, metric, goal = aim
+        value = value_of(pixels_of(data), picture, metric)
+        if value < goal and value_at is not None:
+            attempt, data, value = Attempt(prepared, attempt.iterations, 0.0), at(step), value_at(step)
+        facts[name] = finite(value)
+    facts |= attempt.facts(effort)
+    return data
 
 
 def decode(

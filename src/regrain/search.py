@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from regrain.image import Picture
     from regrain.metrics import Metric
 
-__all__ = ["BEST", "QUALITY_UNIT", "Rate", "bytes_within", "finite", "lowest_reaching", "values_of"]
+__all__ = ["BEST", "QUALITY_UNIT", "Rate", "bytes_within", "finite", "lowest_reaching", "value_of", "values_of"]
 
 QUALITY_UNIT = 256
 """Steps of one of quality."""
@@ -178,23 +178,25 @@ def values_of(
     """
     values: dict[object, float] = {}
 
-    def measured(data: bytes) -> float:
-        value = metric.compute(original.pixels, _equal_where_hidden(pixels_of(data), original))
-        if value is None:
-            raise UsageError(f"a picture of {original.width} x {original.height} is too small for {metric.title}")
-        return value
-
     def value_at(step: int) -> float:
         data = at(step)
         stream = bitstream.read(data, max_pixels=2**62)
         key = data if stream.header.method is bitstream.Method.CONDITIONAL else stream.tiles
         if key not in values:
-            values[key] = measured(data)
+            values[key] = value_of(pixels_of(data), original, metric)
         if progress is not None:
             progress(step / QUALITY_UNIT, values[key])
         return values[key]
 
     return value_at
+
+
+def value_of(pixels: "NDArray[np.uint8]", original: "Picture", metric: "Metric") -> float:
+    """What a metric says of decoded pixels. Raises UsageError where the picture is too small for the metric."""
+    value = metric.compute(original.pixels, _equal_where_hidden(pixels, original))
+    if value is None:
+        raise UsageError(f"a picture of {original.width} x {original.height} is too small for {metric.title}")
+    return value
 
 
 def _equal_where_hidden(pixels: "NDArray[np.uint8]", original: "Picture") -> "NDArray[np.uint8]":

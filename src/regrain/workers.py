@@ -148,6 +148,7 @@ class Encoder(_Worker):
         target_bpp: float | None = None,
         target_psnr: float | None = None,
         target_ssimulacra2: float | None = None,
+        effort: int = 0,
         tile: int = 1024,
         method: str | None = None,
         model: str | os.PathLike[str] | None = None,

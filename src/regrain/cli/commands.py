@@ -45,6 +45,11 @@ def encode(options: argparse.Namespace) -> None:
             """Say what a quality has."""
             say_now(f"encoding {display_name(options.input)}: quality {quality:g} has {value:.2f}")
 
+        def watched(done: int, iterations: int, gain: float) -> None:
+            """Say how far the optimisation of the latents is."""
+            name = display_name(options.input)
+            say_now(f"encoding {name}: iteration {done} of {iterations} gains {100 * gain:.1f} %, Ctrl-C keeps it")
+
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
         with about(options.input):
@@ -52,7 +57,7 @@ def encode(options: argparse.Namespace) -> None:
             del knobs["max_pixels"]
             pixels = image.read(picture, max_pixels=options.max_pixels)
             kept = image.select_metadata(pixels, options.keep, display_name(options.input))
-            data = codec.encode(kept, progress=probed, facts=reached, **knobs)
+            data = codec.encode(kept, progress=probed, watch=watched, facts=reached, **knobs)
     put(data, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
     waited = seconds(options)
     info = regrain.inspect(data)
@@ -75,14 +80,13 @@ def encode(options: argparse.Namespace) -> None:
 
 
 def _words(reached: Mapping[str, float | None]) -> str:
-    """What the file has of the metric that was aimed at, None where it is infinite."""
+    """What the file has of the metric that was aimed at, None where it is infinite, and what effort gained."""
     from regrain.metrics import METRICS
 
-    metrics = {name: METRICS[f"target_{name}"] for name in reached}
-    return "".join(
-        f"{metrics[name].title} {metrics[name].text(math.inf if value is None else value)}, "
-        for name, value in reached.items()
-    )
+    metrics = {name: METRICS[aim] for aim in METRICS if (name := aim.removeprefix("target_")) in reached}
+    effort = f"effort {reached['effort']} gained {reached['gain']:.1f} %, " if "effort" in reached else ""
+    values = {name: math.inf if (value := reached[name]) is None else value for name in metrics}
+    return effort + "".join(f"{metric.title} {metric.text(values[name])}, " for name, metric in metrics.items())
 
 
 def decode(options: argparse.Namespace) -> None:
