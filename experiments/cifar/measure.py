@@ -4,8 +4,8 @@
 
 PICTURES.npy is uint8 (n, 32, 32, 3), of which every tenth was held out; WEIGHTS are those of recipes/cifar.toml. Rows
 are of the first 50 held-out pictures, means in bits a value (3072 a picture). In "alone" each picture is a file of its
-own; in "sheet" they lie side by side in one file, ten in a row. y and z are what an ideal coder takes for the symbols of
-each; "y, other z" is y where z is that of the next picture: the difference is what z says. RMSE is on [0, 255],
+own; in "sheet" they lie side by side in one file, ten in a row. y and z are what an ideal coder takes for the symbols
+of each; "y, other z" is y where z is that of the next picture: the difference is what z says. RMSE is on [0, 255],
 faithful.
 
 The sheet has, from top to bottom: pictures; their files at quality 0, 25 and 75; those of quality 25 in 16 steps by two
