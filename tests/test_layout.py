@@ -25,7 +25,7 @@ LAYERS = [
     {"files", "memory", "metrics", "onnx", "options"},
     {"conditional", "progressive", "palette"},
     {"registry", "search"},
-    {"restoration"},
+    {"effort", "inspection", "restoration"},
     {"codec", "samples"},
     {"many", "workers"},
     {"types"},

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,27 @@ def decoded(data):
 def test_the_lowest_step_that_reaches_is_found_in_few_probes(goal):
     probes = []
     assert lowest_reaching(lambda step: probes.append(step) or step, goal, str) == math.ceil(goal)
-    assert len(probes) <= 16
+    assert len(probes) <= 11
+
+
+def test_even_values_with_rounding_take_half_the_probes_of_bisection():
+    values = 25 + 12 * (np.arange(BEST + 1) / BEST) ** 0.8 + np.random.default_rng(0).normal(0, 5e-4, BEST + 1)
+    counts = []
+    for goal in np.linspace(25.1, 36.9, 40):
+        probes = []
+        step = lowest_reaching(lambda step, probes=probes: probes.append(step) or values[step], goal, str)
+        assert values[step] >= goal > values[step - 1]
+        counts.append(len(probes))
+    assert sum(counts) / 40 <= 8.5
+
+
+@pytest.mark.parametrize("height", [1.0, math.inf])
+def test_values_in_flights_of_stairs_take_no_more_than_28_probes(height):
+    for goal in range(1, 25_600, 731):
+        probes = []
+        step = lowest_reaching(lambda step, p=probes, g=goal: p.append(step) or height * (step >= g) or 0.0, 0.5, str)
+        assert step == goal
+        assert len(probes) <= 28
 
 
 def test_where_values_do_not_rise_the_step_below_misses_all_the_same():
@@ -124,6 +145,19 @@ def test_of_a_tree_what_cannot_reach_it_fails_alone(tmp_path, capsys):
     assert main(["encode", str(tmp_path / "in"), str(tmp_path / "out"), *flags]) == 1
     assert "photo.png: target of PSNR 45.00 dB is out of reach" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["flat.rgn"]
+
+
+def test_the_manifest_of_a_tree_says_what_is_reached(tmp_path):
+    for name, level in (("flat.png", 0), ("photo.png", 1)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        image.write(image.Picture(pixels_of(16, 16) * level), tmp_path / "in" / name)
+    flags = ["--target-psnr", "24", "--jobs", "1", "--manifest", str(tmp_path / "log.jsonl")]
+    assert main(["encode", str(tmp_path / "in"), str(tmp_path / "out"), *flags]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    for line in lines:
+        original = image.read(line["source"]).pixels
+        reached = psnr(original, codec.decode(Path(line["target"]).read_bytes()).pixels)
+        assert line["psnr"] == (reached if math.isfinite(reached) else None)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):

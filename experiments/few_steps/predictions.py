@@ -6,8 +6,8 @@ The decoder is that of Yang and Mandt (2023, sec. 3): a U-Net that takes x_t bes
 convolution of its own has upsampled to the picture. It has the size of the denoiser that ships. Noise has DDPM's linear
 betas, so that alpha at t = 1 is 6.4e-3 and an estimate of eps says something of x_0 even there. The loss is L_simple,
 the squared error of what is predicted; the rate R beside it is a constant, because the latents are those that ship, at
--q 28, and stay as they are. All three begin from the weights of the denoiser that ships but for its last convolution,
-which begins anew, and see the same crops, times and noise.
+-q 28, and stay as they are. All three begin from the weights of the sampler that ships, which reads x_t, but for its
+last convolution, which begins anew; they see the same crops, times and noise.
 
 Held-out crops are then sampled from the same noise in 1 to 500 steps, by DDIM and by ancestral steps, each estimate
 clamped to [-1, 1]. A row of the CSV is one prediction, sampler and number of steps: PSNR of the mean squared error of
@@ -51,8 +51,8 @@ SAMPLERS: Final = {"ddim": 0.0, "ancestral": 1.0}
 """By name, the eta of their steps."""
 KEYS: Final = ["prediction", "sampler", "steps"]
 HEADS: Final = [*KEYS, "parameters", "updates", "batch", "crop", "pictures", "loss", "psnr", "lpips", "gram", "kid"]
-BATCH, SIDE, HELD_OUT, QUALITY, POOL = 8, 128, 8, 28, 1200
-RATES: Final = (1e-3, 1e-5)
+BATCH, SIDE, HELD_OUT, QUALITY, POOL = 8, 128, 8, 28, 480
+RATES: Final = (2e-3, 1e-5)
 TIMES: Final = 16
 LEVELS: Final = schedule.get("linear")
 SMALL: Final = DenoiserConfig(widths=(80, 80, 96), depths=(1, 1, 1), half=24, embedding=64)
@@ -86,13 +86,15 @@ class Learner(nn.Module):
     """A denoiser and what its output means."""
 
     def __init__(self, codec: FrozenCodec, prediction: Prediction) -> None:
-        """Begin from the codec's denoiser, but for its last convolution."""
+        """Begin from the codec's sampler, but for its last convolution."""
         super().__init__()
         self.prediction = prediction
-        channels, shipped = codec.config.transform.latent, codec.networks.denoiser.state_dict()
+        assert codec.networks.sampler is not None
+        channels, shipped = codec.config.transform.latent, codec.networks.sampler.state_dict()
         self.denoiser = Denoiser(codec.config.denoiser, channels, Upsampling(channels), corrects=False)
-        begun = {name: tensor for name, tensor in shipped.items() if not name.startswith("leave.")}
-        self.denoiser.load_state_dict(begun, strict=False)
+        begun = {name: shipped[name] for name in self.denoiser.state_dict() if name in shipped}
+        begun["enter.weight"] = torch.cat([shipped["enter_x.weight"], shipped["enter.weight"]], 1)
+        self.denoiser.load_state_dict({k: v for k, v in begun.items() if not k.startswith("leave.")}, strict=False)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """The network's output at the one quality and at realism 1, in float32."""
@@ -154,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="the folder of metrics' weights")
     parser.add_argument("csv", type=Path, help="file to write")
-    parser.add_argument("--updates", type=int, default=1200)
+    parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--predictions", nargs="+", choices=PREDICTIONS, default=PREDICTIONS)
     options = parser.parse_args()
     torch.set_num_threads(1)

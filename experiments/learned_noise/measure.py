@@ -72,7 +72,7 @@ def main() -> None:
         prior, schedule = trained(way, crops, recipe, options.updates)
         if isinstance(schedule, Learned):
             note(way, schedule, options.out.with_name("schedules.csv"))
-        grids = {"log-linear": LogLinear()} | ({"learned": schedule} if isinstance(schedule, Learned) else {})
+        grids = {"learned" if isinstance(schedule, Learned) else "log-linear": schedule}
         updates = str(0 if way == "shipped" else options.updates)
         write([{"way": way, "updates": updates} | row for row in rows(prior, grids, sets)], options.out)
 
@@ -118,7 +118,7 @@ def trained(way: str, crops: Tensor, recipe: Recipe, updates: int) -> tuple[Prio
             bits = plain_backward(losses[0], x, StageWeights.at(stage, step))
         nn.utils.clip_grad_norm_(prior.parameters(), recipe.clip)
         state.update(rate)
-        if step % 100 == 0:
+        if step % 100 == 0 or step == updates - 1:
             print(f"{way} {step}: {bits:.3f} bits, {time.time() - start:.0f} s", file=sys.stderr, flush=True)
     state.load_average()
     return prior.eval().requires_grad_(False), Learned(network) if way in ("schedule", "ends") else LogLinear()

@@ -29,15 +29,15 @@ UNIT: Final = 10.0
 
 
 class MonotoneLogSnr(nn.Module):
-    """t in [0, 1] -> log-SNR, falling; it starts as the schedule "log-linear"."""
+    """t in [0, 1] -> log-SNR, falling; it starts near the schedule "log-linear"."""
 
     def __init__(self, *, free_ends: bool) -> None:
         """Build untrained; `free_ends` lets both ends learn."""
         super().__init__()
         self.ends = nn.Parameter(torch.tensor([REACH, -REACH]) / UNIT, requires_grad=free_ends)
-        self.slope = nn.Parameter(torch.linspace(1.0, 3.0, HIDDEN))
-        self.offset = nn.Parameter((2 * torch.rand(HIDDEN) - 1) * 8)
-        self.weight = nn.Parameter(torch.full((HIDDEN,), -12.0))
+        slope, centre = torch.linspace(3.0, 9.0, HIDDEN), 1.5 * (2 * torch.rand(HIDDEN) - 1)
+        self.slope, self.offset = nn.Parameter(slope), nn.Parameter(-slope * centre)
+        self.weight = nn.Parameter(torch.full((HIDDEN,), -math.log(HIDDEN)))
 
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Log-SNR and its slope at t (B,), (B,) each: u takes its gradient apart from the ends."""

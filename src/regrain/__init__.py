@@ -61,6 +61,7 @@ def encode(
     target_bpp: float | None = None,
     target_psnr: float | None = None,
     target_ssimulacra2: float | None = None,
+    effort: int = 0,
     tile: int = 1024,
     method: str | None = None,
     model: "types.Model | str | os.PathLike[str] | None" = None,
@@ -74,7 +75,9 @@ def encode(
     any whole numbers from 0 to 255. At most one of five chooses the rate: `quality` in [0, 100] (50 where none is
     given), `target_size` in bytes, or `target_bpp` in bits a pixel of the whole file, which is never above these; or a
     value that the picture has at least, by the smallest such file: `target_psnr` in dB or `target_ssimulacra2` (needs
-    regrain[lab]), both 0 to 100, of what `decode` makes of the file by default. Up to 16 files are decoded to find it.
+    regrain[lab]), both 0 to 100, of what `decode` makes of the file by default. Some nine files are decoded to find it.
+    `effort` from 0 to 9 is the time spent on a smaller file that decodes to a truer picture: 9 takes minutes (default
+    method, needs regrain[torch]).
     `tile` is the side of an independent stream in pixels, a power of two from 64 to 32768. `method` is "conditional",
     "progressive" or "palette" (None: the model's, else the first). `model` comes from `load` and stays on its device,
     or is what `load` takes, a method's name or a path, which is read at each call. Without a model, the one in the

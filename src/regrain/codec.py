@@ -8,79 +8,29 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from regrain import bitstream, memory, registry
 from regrain.diffusion.budget import STEPS, Budget
+from regrain.effort import Attempt, try_harder
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
+from regrain.inspection import Info, inspect
 from regrain.options import Box, DecodeOptions, Repaired, Sampler
-from regrain.search import QUALITY_UNIT, bytes_within, largest_within, lowest_reaching, values_of
+from regrain.search import Rate, finite, value_of, values_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from regrain.image import Picture
-    from regrain.registry import Codec
+    from regrain.registry import Codec, Prepared
 
 __all__ = ["REDUCTIONS", "Info", "decode", "deviation_map", "encode", "inspect"]
 
 log = logging.getLogger(__name__)
-DEFAULT_QUALITY = 50.0
 REDUCTIONS = (16, 8)
 """How much smaller a picture is that comes from latents alone."""
-
-
-@dataclass(frozen=True)
-class Info:
-    """What a file says about itself. Sizes in pixels, `size` in bytes, `quality` 0 to 100, `fingerprint` in hex.
-
-    Each of `sections` has its name, tile (or step, None where it is of neither), offset and length in bytes, whether it
-    is whole (in a progressive file that is cut short the last one may not be), and the PSNR in dB to expect of what is
-    decoded up to there, None where nothing is known of it.
-    """
-
-    width: int
-    height: int
-    grey: bool
-    alpha: bool
-    quality: float
-    method: str
-    format_version: int
-    tile: int
-    fingerprint: str
-    tiles: int
-    size: int
-    bpp: float
-    sections: tuple[dict[str, Any], ...]
-
-
-def inspect(data: bytes) -> Info:
-    """Header and sections of a file, without torch. Raises BitstreamError if the file is not whole.
-
-    A progressive file may be cut short, since it decodes after any of its steps.
-    """
-    header = bitstream.read_header(data)
-    with suppress(*(Truncated,) if header.method == bitstream.Method.PROGRESSIVE else ()):
-        bitstream.read(data, max_pixels=2**62)
-    expected: dict[int | None, float] = dict(enumerate(registry.expected_psnr(header.method, header.fingerprint)))
-    sections = tuple({**asdict(section), "psnr": expected.get(section.tile)} for section in bitstream.layout(data))
-    return Info(
-        width=header.width,
-        height=header.height,
-        grey=header.grey,
-        alpha=header.alpha,
-        quality=header.quality / QUALITY_UNIT,
-        method=header.method.name.lower(),
-        format_version=bitstream.FORMAT_VERSION,
-        tile=header.tile,
-        fingerprint=header.fingerprint.hex(),
-        tiles=bitstream.tile_count(header),
-        size=len(data),
-        bpp=8 * len(data) / (header.width * header.height),
-        sections=sections,
-    )
 
 
 def encode(
@@ -91,60 +41,65 @@ def encode(
     target_bpp: float | None = None,
     target_psnr: float | None = None,
     target_ssimulacra2: float | None = None,
+    effort: int = 0,
     tile: int = 1024,
     method: str | None = None,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_memory: int | None = None,
     progress: Callable[[float, float], None] | None = None,
+    watch: Callable[[int, int, float], None] | None = None,
+    facts: dict[str, float | None] | None = None,
 ) -> bytes:
     """The file of a picture, at a quality (50 unless one of the five is given) or the one that keeps to a target.
 
-    For a target of a metric `progress` hears each quality that is tried, and its value. Raises UsageError for a target
-    that is out of reach, a tile that is no power of two from 64 to 32768, or a method that is not there or not the
-    model's; LimitError above `max_memory`.
+    For a target of a metric `progress` hears each quality that is tried, and its value; `facts` get what the file has
+    of it, under the name of the metric, None for infinity. Under `effort` `watch` hears how many iterations of how many
+    are done, and what they gain, and where it is there Ctrl-C ends them, not the call; `facts` get effort, iterations
+    and gain. Raises UsageError for a target that is out of reach, a tile that is no power of two from 64 to 32768, or a
+    method that is not there, not the model's, or without effort; LimitError above `max_memory`.
     """
     from regrain.image import encode_alpha, fill_hidden
-    from regrain.metrics import METRICS
 
+    rate = Rate(quality, target_size, target_bpp, target_psnr, target_ssimulacra2)
     given = registry.resolve_model(model, device)
     which = registry.method_of(method, given)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
     fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
-    metric = METRICS["target_ssimulacra2" if target_psnr is None else "target_psnr"]
-    goal = target_ssimulacra2 if target_psnr is None else target_psnr
-    torch = registry.needs_torch(given, device)
-    beside = 0 if goal is None else memory.search_bytes(header, metric.pixel_bytes, torch=torch)
+    aim, torch = rate.aim(), registry.needs_torch(given, device)
+    beside = 0 if aim is None else memory.search_bytes(header, aim[1].pixel_bytes, torch=torch)
+    beside += memory.effort_bytes(header) if effort else 0
     memory.check("encoding", header, limit=max_memory, torch=torch, beside=beside)
-    model = registry.model_for(given, which, device)
+    codec = registry.model_for(given, which, device)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
     with registry.torch_defaults():
-        prepared = model.prepare(pixels, tile)
+        prepared = codec.prepare(pixels, tile)
     alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
     meta = picture.metadata
 
-    def at(step: int) -> bytes:
+    def at(step: int, ready: "Prepared" = prepared) -> bytes:
         """The file at quality `step`, q times 256."""
         with registry.torch_defaults():
-            tiles = tuple(prepared.payloads(step))
+            tiles = tuple(ready.payloads(step))
         stream = bitstream.Stream(replace(header, quality=step), tiles, alpha, meta.icc, meta.exif, meta.xmp)
         return bitstream.write(stream)
 
-    if target_bpp is not None:
-        target_size = bytes_within(target_bpp, picture.width * picture.height)
-    if target_size is not None:
-        named = f"{target_size} bytes" if target_bpp is None else f"{target_bpp:g} bpp, {target_size} bytes,"
-        return largest_within(at, target_size, named)
-    if goal is not None:
-        codec = model
+    def pixels_of(data: bytes) -> "NDArray[np.uint8]":
+        return decode(data, model=codec, device=device, max_pixels=2**62, max_memory=max_memory).pixels
 
-        def pixels_of(data: bytes) -> "NDArray[np.uint8]":
-            return decode(data, model=codec, device=device, max_pixels=2**62, max_memory=max_memory).pixels
-
-        value_at = values_of(at, pixels_of, picture, metric, progress)
-        return at(lowest_reaching(value_at, goal, lambda value: f"{metric.title} {metric.text(value)}"))
-    return at(round((DEFAULT_QUALITY if quality is None else quality) * QUALITY_UNIT))
+    value_at = None if aim is None else values_of(at, pixels_of, picture, aim[1], progress)
+    step = rate.step(at, value_at, picture.width * picture.height)
+    facts, attempt = {} if facts is None else facts, try_harder(prepared, step, effort, watch)
+    data = at(step, attempt.best)
+    if aim is not None:
+        name, metric, goal = aim
+        value = value_of(pixels_of(data), picture, metric)
+        if value < goal and value_at is not None:
+            attempt, data, value = Attempt(prepared, attempt.iterations, 0.0), at(step), value_at(step)
+        facts[name] = finite(value)
+    facts |= attempt.facts(effort)
+    return data
 
 
 def decode(

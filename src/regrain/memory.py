@@ -15,8 +15,8 @@ from regrain.bitstream import Header, Method
 from regrain.errors import LimitError
 
 __all__ = [
-    "CONTEXTS_MOST", "allowance", "check", "check_bytes", "decoded_part", "map_bytes", "need", "repair_need",
-    "search_bytes", "whole_planes",
+    "CONTEXTS_MOST", "allowance", "check", "check_bytes", "decoded_part", "effort_bytes", "map_bytes", "need",
+    "repair_need", "search_bytes", "whole_planes",
 ]  # fmt: skip
 
 LIBRARIES = {True: 420_000_000, False: 230_000_000}
@@ -34,6 +34,10 @@ CONTEXT_BYTES = 42
 """What the sampler computes of the latents of a pixel once for all steps, the halos of its windows included."""
 CONTEXTS_MOST = 2**25
 """Bytes of pictures for which this is kept from step to step; that of larger ones is made anew."""
+EFFORT_BYTES = 80
+"""What the optimised latents of a pixel take: themselves, their gradient and its means, and their symbols."""
+GRADIENT_WINDOW, GRADIENT_BYTES = 896 * 896, 1500
+"""Pixels of the largest window that is decoded with a gradient, and what one of them takes."""
 MAP_BYTES = 16
 """What the means and squares of a map of chance take a pixel."""
 REGION_MARGIN = 272
@@ -120,6 +124,13 @@ def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bo
 def search_bytes(header: Header, pixel_bytes: int, *, torch: bool) -> int:
     """Bytes beside those of encoding while files are decoded and compared, which takes `pixel_bytes` a pixel."""
     return need(header, torch=torch) - LIBRARIES[torch] + pixel_bytes * header.width * header.height
+
+
+def effort_bytes(header: Header) -> int:
+    """Bytes beside those of encoding while latents are optimised, with torch."""
+    squares = (-(-header.width // 16)) * -(-header.height // 16)
+    window = min(256 * squares, GRADIENT_WINDOW)
+    return LIBRARIES[True] - LIBRARIES[False] + GRADIENT_BYTES * window + EFFORT_BYTES * 256 * squares
 
 
 def repair_need(width: int, height: int, *, alpha: bool, torch: bool) -> int:

@@ -100,8 +100,8 @@ class DecodeOptions:
 
 
 ENCODING = (
-    "quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2", "tile", "method", "model", "device",
-    "max_pixels", "max_memory",
+    "quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2", "effort", "tile", "method", "model",
+    "device", "max_pixels", "max_memory",
 )  # fmt: skip
 """What `encode` takes, in `regrain`, in `Encoder` and in Pillow's `save`."""
 DECODING = (
@@ -121,6 +121,7 @@ RANGES: dict[str, tuple[int, int, type]] = {
     "target_bpp": (0, 1000, float),
     "target_psnr": (0, 100, float),
     "target_ssimulacra2": (0, 100, float),
+    "effort": (0, 9, int),
     "tile": (64, 32768, int),
     "steps": (1, 1000, int),
     "budget": (0, 86400, float),
@@ -167,9 +168,9 @@ _OPTIONAL = {
 def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a caller passes
     """The arguments, of the names in the tables above, with numbers of NumPy and torch as Python's; raises UsageError.
 
-    Of quality and the targets, `RATES`, at most one may be given, SSIMULACRA2 where its package is there. Where
-    `steps` is among the arguments, `budget` is not among the results: steps "auto" become a `Budget` of so many
-    seconds, whose clock starts now.
+    Of quality and the targets, `RATES`, at most one may be given, SSIMULACRA2 where its package is there. Effort needs
+    torch. Where `steps` is among the arguments, `budget` is not among the results: steps "auto" become a `Budget` of so
+    many seconds, whose clock starts now.
     """
     values = {name: _value(name, value) for name, value in arguments.items()}
     rates = [name for name in RATES if values.get(name) is not None]
@@ -177,6 +178,8 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
         raise UsageError(f"{' and '.join(rates)} are given together; at most one of them is allowed")
     if values.get("target_ssimulacra2") is not None:
         check_installed("target_ssimulacra2", ("ssimulacra2",), "lab")
+    if values.get("effort"):
+        check_installed("effort", ("torch", "pytorch_msssim"), "torch")
     if values.get("region") is not None and values.get("max_size") is not None:
         raise UsageError("region and max_size are given together; at most one of them is allowed")
     if values.get("fill") and values.get("partial") is False:

@@ -15,7 +15,7 @@ from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from regrain.bitstream import Method, Stream
 from regrain.errors import ModelError, UsageError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from regrain.progressive.codec import ProgressiveModel
 
 __all__ = [
-    "Codec", "Prepared", "expected_psnr", "load", "method_of", "model_for", "needs_torch", "prior_for",
+    "Codec", "Prepared", "Refinable", "expected_psnr", "load", "method_of", "model_for", "needs_torch", "prior_for",
     "resolve_model", "shipped_fingerprint", "shipped_weights", "torch_defaults",
 ]  # fmt: skip
 
@@ -44,6 +44,17 @@ class Prepared(Protocol):
 
     def payloads(self, quality: int) -> list[bytes]:
         """A payload for each tile, or step, at quality q times 256."""
+
+
+@runtime_checkable
+class Refinable(Protocol):
+    """A picture that can be made to cost less, at the price of time."""
+
+    def refined(self, quality: int, iterations: int) -> Iterator[tuple[float, Prepared]]:
+        """Before the first iteration and after each: what the best so far gains, as a share of the bytes, and it.
+
+        Nothing where there is nothing to gain. It may be left at any time. quality is q times 256.
+        """
 
 
 class Codec(Protocol):

@@ -148,6 +148,7 @@ class Encoder(_Worker):
         target_bpp: float | None = None,
         target_psnr: float | None = None,
         target_ssimulacra2: float | None = None,
+        effort: int = 0,
         tile: int = 1024,
         method: str | None = None,
         model: str | os.PathLike[str] | None = None,
@@ -175,13 +176,17 @@ class Encoder(_Worker):
 
     def encode(self, image: "Picturelike") -> bytes:
         """The .rgn file of one picture, as `regrain.encode` writes it."""
+        return self.encode_with_facts(image)[0]
+
+    def encode_with_facts(self, image: "Picturelike") -> "tuple[bytes, dict[str, float | None]]":
+        """The same, and what the report of `regrain encode` says beside its bytes: see `codec.encode`."""
         from regrain import codec
         from regrain.image import read, select_metadata
 
-        knobs = dict(self._knobs)
+        knobs, facts = dict(self._knobs), dict[str, float | None]()
         picture = read(image, max_pixels=knobs.pop("max_pixels"))
         with self._capped(self._knobs["device"]):
-            return codec.encode(select_metadata(picture, self._keep), **knobs)
+            return codec.encode(select_metadata(picture, self._keep), facts=facts, **knobs), facts
 
 
 class Decoder(_Worker):

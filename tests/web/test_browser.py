@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import zlib
 from pathlib import Path
 
@@ -29,6 +30,22 @@ DRAWINGS = [{"realism": 0}, {"realism": 1, "seed": SEED}]
 STEPS = [{"steps": 2, "seed": 7}, {"steps": 3, "seed": 7, "realism": 0.5, "eta": 1}, {"steps": 2, "realism": 0}]
 BLOCKS = Metadata(icc=b"a profile", exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0", xmp=b"<x/>")
 EXTRAS, TILES = FILES["extras"], FILES["plain"]
+SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
+"""Flags by which Chromium's WebGPU has an adapter on any machine: the processor plays the graphics card."""
+SEEN = "Object.defineProperty(navigator, 'gpu', {value: {requestAdapter: async () => ({info: {}})}});"
+"""A page that sees a graphics card, while its worker has none."""
+GONE = "throw new Error('there is none');"
+"""A worker for graphics cards that does not start."""
+BROKEN = """
+for (const name of ['createComputePipeline', 'createComputePipelineAsync']) {
+  GPUDevice.prototype[name] = () => { fetch('/broken'); throw new Error('it compiles nothing'); };
+}"""
+"""A worker whose graphics card takes no program, at which ONNX Runtime aborts."""
+USED = """{
+  const submit = GPUQueue.prototype.submit;
+  GPUQueue.prototype.submit = function (...all) { fetch("/submitted"); return submit.apply(this, all); };
+}"""
+"""A worker that says when it gives work to a graphics card."""
 FUZZ = 80
 FAITHFUL = {"maxPixels": MOST, "realism": 0}
 
@@ -115,6 +132,8 @@ JOBS: dict[object, dict[str, object]] = {
         ("steps", at): {"kind": "decode", "bytes": pack(FILES["colour-2"]), "options": sent(options)}
         for at, options in enumerate(STEPS)
     },
+    "map": {"kind": "map", "bytes": pack(FILES["colour-2"]), "options": {"seed": str(SEED), "steps": 1}, "seeds": 4},
+    "seeds": {"kind": "map", "bytes": pack(TILES), "seeds": 1},
     **{("hostile", name): {"kind": "decode", "bytes": pack(data)} for name, (data, _) in HOSTILE.items()},
     **{
         ("fuzz", number): {"kind": "decode", "bytes": pack(data), "options": FAITHFUL, "quiet": True}
@@ -182,6 +201,18 @@ def test_a_seed_draws(results):
 def test_more_steps_are_the_samplers(results, at):
     found = pixels(results["steps", at])
     assert_close(found, codec.decode(FILES["colour-2"], **STEPS[at]))
+
+
+def test_the_map_of_what_was_invented_is_pythons(results):
+    found = value(results["map"])
+    deviation = np.frombuffer(unpack(found["values"]), "<f4").reshape(found["height"], found["width"])
+    wanted = codec.deviation_map(lambda seed: codec.decode(FILES["colour-2"], seed=seed, steps=2).pixels, 4, SEED)
+    assert found["seeds"] == 4
+    assert wanted.mean() > 0.5
+    assert np.abs(deviation - wanted).max() < 1
+    assert np.abs(deviation - wanted).mean() < 0.05
+    assert [stage for stage, _ in results["map"]["stages"]][-1] == "seeds"
+    assert results["seeds"]["error"]["name"] == "UsageError"
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -270,3 +301,44 @@ def test_threads_give_the_same_symbols(site):
         for tile in value(result):
             digest.update(unpack(tile["z"]) + unpack(tile["y"]))
         assert digest.hexdigest() == DIGESTS[name]
+
+
+def drawings(site: Path, drawn: list[dict[str, float]], **kinds: object) -> tuple[list[np.ndarray], dict]:
+    """Pixels of a golden file, drawn in each of these ways, and all that was asked of the site."""
+    jobs = [{"kind": "decode", "bytes": pack(EXTRAS), "options": sent(options)} for options in drawn]
+    answers = perform(site, jobs, **kinds)
+    return [pixels(result) for result in answers["jobs"]], dict(answers["requests"])
+
+
+@pytest.mark.parametrize("worker", ["", GONE], ids=["no adapter", "no worker"])
+def test_where_a_graphics_card_fails_the_processor_decodes(site, worker):
+    before = {"/codec/index.js": SEEN, "/codec/worker-gpu.js": worker}
+    (found,), fetched = drawings(site, [DRAWINGS[1]], before=before)
+    assert_close(found, codec.decode(EXTRAS, **DRAWINGS[1]))
+    assert "/codec/worker-gpu.js" in fetched
+    assert ("/codec/worker.js" in fetched) == bool(worker)
+
+
+def test_where_a_graphics_card_takes_no_program_the_processor_decodes(site):
+    kinds = {"flags": SOFTWARE, "options": {"gpu": True}, "before": {"/codec/worker-gpu.js": BROKEN}}
+    (found,), fetched = drawings(site, [DRAWINGS[1]], **kinds)
+    assert_close(found, codec.decode(EXTRAS, **DRAWINGS[1]))
+    if "/broken" not in fetched:
+        pytest.skip("needs WebGPU in software")
+    assert "/codec/worker.js" in fetched
+
+
+def test_where_there_is_no_graphics_card_nothing_of_it_is_fetched(site):
+    _, fetched = drawings(site, [DRAWINGS[0]], options={"gpu": True})
+    assert "/codec/worker.js" in fetched
+    assert "/codec/worker-gpu.js" not in fetched
+
+
+@pytest.mark.skipif("WEBGPU" not in os.environ, reason="needs WEBGPU=1: in software it takes minutes")
+def test_a_graphics_card_draws_nearly_the_same(site):
+    drawn = [{"realism": 0}, {"realism": 1, "seed": 7}, {"steps": 2, "seed": 7}]
+    kinds = {"flags": SOFTWARE, "options": {"gpu": True}, "before": {"/codec/worker-gpu.js": USED}}
+    found, fetched = drawings(site, drawn, **kinds)
+    assert "/submitted" in fetched
+    for picture, options in zip(found, drawn, strict=True):
+        assert_close(picture, codec.decode(EXTRAS, **options))

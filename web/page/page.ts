@@ -155,12 +155,13 @@ async function map(): Promise<void> {
   const current = work;
   if (!current?.file) return;
   const stopper = new AbortController();
-  const stop = element<HTMLButtonElement>("stop");
+  const stop = element("stop");
   stop.onclick = () => {
     stopper.abort();
-    stop.disabled = true;
+    stop.textContent = "Stopping after this seed";
   };
-  stop.disabled = stop.hidden = false;
+  stop.textContent = "Stop";
+  stop.hidden = false;
   try {
     const seeds = Number(input("seeds").value);
     const deviation = await codec.deviationMap(current.file, options(), { seeds, signal: stopper.signal }, (event) => {
@@ -182,10 +183,9 @@ async function map(): Promise<void> {
 
 function drawLegend({ values, seeds }: DeviationMap, top: number): void {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const steps = Math.max(2, options().steps!);
-  const why = mean ? "" : " Nothing was left to chance: at realism 0 every seed has one picture.";
+  const steps = options().steps! > 1 ? `${options().steps} steps` : "2 steps (one step has one picture)";
   element("legend-text").textContent =
-    `The map has the standard deviation over ${seeds} seeds in ${steps} steps, ${mean.toFixed(1)} levels of 255 on average.${why}`;
+    `The map has the standard deviation over ${seeds} seeds in ${steps}, ${mean.toFixed(1)} levels of 255 on average.`;
   element("legend-bar").style.background = `linear-gradient(to right, ${MAP_COLOURS.map((colour) => `rgb(${colour.join(" ")})`).join(", ")})`;
   element("legend-top").textContent = `${top} levels and more`;
 }
@@ -315,6 +315,9 @@ function seconds(time?: number): string {
 
 function tellValues(): void {
   for (const id of ["quality", "realism"]) element(`${id}-value`).textContent = input(id).value;
+  const certain = Number(input("realism").value) === 0;
+  element<HTMLButtonElement>("map").disabled = certain;
+  element("map-note").textContent = certain ? "At realism 0 every seed has one picture." : "";
 }
 
 input("file").addEventListener("change", () => {

@@ -40,6 +40,7 @@ export class Viewer {
   show(pictures: Shown[], size: { width: number; height: number }, mode: "slider" | "grid"): void {
     const same = size.width === this.size.width && size.height === this.size.height && this.box.className === mode;
     [this.size, this.box.className] = [size, mode];
+    this.box.style.setProperty("--shape", `${size.width} / ${size.height}`);
     const panes = new Map([...this.box.children].map((child) => [child.querySelector("img")!.src, child]));
     this.box.replaceChildren(
       ...pictures.map(({ name, url }) => {

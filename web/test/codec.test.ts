@@ -5,15 +5,20 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
+import * as ort from "onnxruntime-web/wasm";
+
 import { decodeAlpha, encodeAlpha, fillHidden } from "../src/alpha.ts";
 import { read, write } from "../src/bitstream.ts";
 import { getVarint, putVarint } from "../src/bytes.ts";
 import { Decoder, encode, type Part } from "../src/coder.ts";
 import { crc32 } from "../src/crc32.ts";
 import { dctWaves } from "../src/dct.ts";
+import { Deviation, drawMap } from "../src/deviation.ts";
 import { deflate, inflate } from "../src/deflate.ts";
 import { RegrainError } from "../src/errors.ts";
 import { inspect } from "../src/inspect.ts";
+import type { Model } from "../src/model.ts";
+import { Networks } from "../src/networks.ts";
 import { normal } from "../src/noise.ts";
 import { padEdge, tilesOf, windowsOf } from "../src/planes.ts";
 import { encodePng } from "../src/png.ts";
@@ -194,6 +199,59 @@ test("a DDIM step keeps the variance, and eta 1 is the ancestral step", () => {
       assert.ok(Math.abs(picture + past * alphaT - alphaS) < 1e-12);
       assert.ok(Math.abs((past * sigmaT) ** 2 + std ** 2 - sigmaS ** 2) < 1e-12);
     }
+  }
+});
+
+test("the deviation over pictures is the unbiased one, over the channels", () => {
+  const deviation = new Deviation(2, 1);
+  const add = (...data: number[]) => deviation.add({ width: 2, height: 1, data: Uint8ClampedArray.from(data) });
+  add(1, 2, 3, 255, 50, 50, 50, 255);
+  assert.equal(deviation.map(), undefined);
+  add(3, 2, 9, 255, 50, 50, 50, 255);
+  add(5, 2, 3, 255, 50, 50, 50, 255);
+  const { values, seeds } = deviation.map()!;
+  assert.equal(seeds, 3);
+  assert.ok(Math.abs(values[0]! - Math.sqrt((4 + 0 + 12) / 3)) < 1e-6);
+  assert.equal(values[1], 0);
+});
+
+test("a map has the colours and the scale of Python's", () => {
+  const draw = (...values: number[]) => drawMap({ values: Float32Array.from(values), width: values.length, height: 1, seeds: 2 });
+  assert.equal(draw(0, 0).top, 1);
+  assert.equal(draw(0.2, 7).top, 10);
+  assert.equal(draw(1.9, 1.9).top, 2);
+  // image.draw_map of Python at 0, 0.7, 2.5, 4.99, 5 and 8 levels of 10
+  const levels = [0, 0.7, 2.5, 4.99, 5, 8];
+  const { picture, top } = draw(...levels, ...Array.from({ length: 10 }, () => 9));
+  assert.equal(top, 10);
+  assert.deepEqual(
+    levels.map((_, at) => [...picture.data.subarray(4 * at, 4 * at + 3)]),
+    [[0, 0, 4], [21, 5, 41], [80, 22, 115], [181, 57, 117], [181, 57, 116], [254, 159, 109]],
+  );
+});
+
+test("a graphics card that fails, early or late, hands its networks over to the processor, and no other", async () => {
+  const x = { data: Float32Array.of(1, 2), channels: 1, rows: 1, columns: 2 };
+  for (const failing of ["create", "run"]) {
+    const used: string[] = [];
+    const create = async (_: Uint8Array, { executionProviders }: ort.InferenceSession.SessionOptions) => {
+      const provider = String(executionProviders![0]);
+      const fails = (deed: string) => {
+        if (deed !== "release") used.push(`${deed} ${provider}`);
+        if (provider === "webgpu" && [failing, "release"].includes(deed)) throw new Error("the device is lost");
+      };
+      fails("create");
+      const run = async ({ x: input }: Record<string, ort.Tensor>) => (fails("run"), { y: input });
+      return { inputNames: ["x"], outputNames: ["y"], run, release: async () => fails("release") };
+    };
+    (ort.InferenceSession as { create: unknown }).create = create;
+    const networks = new Networks({ graph: () => new Uint8Array() } as unknown as Model, true);
+    for (let round = 0; round < 2; round++) assert.deepEqual(await networks.run("denoiser", "denoiser", [x]), [x]);
+    const before = failing === "create" ? ["create webgpu"] : ["create webgpu", "run webgpu"];
+    assert.deepEqual(used, [...before, "create wasm", "run wasm", "run wasm"]);
+    used.length = 0;
+    await new Networks({ graph: () => new Uint8Array() } as unknown as Model, true).run("latents", "scale0", [x]);
+    assert.deepEqual(used, ["create wasm", "run wasm"]);
   }
 });
 

@@ -20,6 +20,7 @@ complete -c regrain -n '__fish_seen_subcommand_from encode' -l target-size -x -d
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l target-bpp -x -d 'largest file, in bits a pixel'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l target-psnr -x -d 'smallest file with this PSNR or more, as decode shows it by default'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l target-ssimulacra2 -x -d 'smallest file with this SSIMULACRA2 or more, as decode shows it by default; needs regrain[lab]'
+complete -c regrain -n '__fish_seen_subcommand_from encode' -l effort -x -d '0 to 9: time spent on a smaller and truer file; 9 takes minutes; needs regrain[torch] (default: 0)'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l method -x -a 'conditional progressive palette' -d 'conditional, progressive or palette (default: that of the weights)'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l max-pixels -x -d 'refuse larger ones (default: 250M)'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l max-memory -x -d 'refuse to need more (default: half of what there is)'

@@ -25,7 +25,8 @@ class Manifest:
     """A manifest, open for more lines; `targets` are those that it says to be whole.
 
     Of several lines with one target the last holds. A line has source, target, input_bytes, bytes, seconds, sha256 (of
-    the target, in hex), error ("" for none) and worker (HOST-PROCESS).
+    the target, in hex), error ("" for none) and worker (HOST-PROCESS), and for a target of a metric psnr or
+    ssimulacra2.
     """
 
     def __init__(self, path: str) -> None:
@@ -43,7 +44,7 @@ class Manifest:
 
     def add(self, outcome: Outcome) -> None:
         """Write a line, which is in the system's hands afterwards. Raises OutputError."""
-        line = json.dumps({key: getattr(outcome, key) for key in _KEYS})
+        line = json.dumps({key: getattr(outcome, key) for key in _KEYS} | dict(outcome.facts))
         try:
             self._file.write(line.encode("ascii") + b"\n")
             self._file.flush()

@@ -7,6 +7,7 @@ targets, and only tasks and outcomes through Ray's object store. Ray does again 
 one small batch, of which the pictures that are written already are only read.
 """
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +42,9 @@ class Worker:
         """The outcomes of a batch of tasks, a column a field."""
         places = zip(batch["source"], batch["target"], strict=True)
         rows = [asdict(self._work(Task(str(source), str(target)))) for source, target in places]
-        return {name: ["\n".join(row[name]) if name == "notes" else row[name] for row in rows] for name in _FIELDS}
+        for row in rows:  # what a column of Arrow holds
+            row["notes"], row["facts"] = "\n".join(row["notes"]), json.dumps(row["facts"])
+        return {name: [row[name] for row in rows] for name in _FIELDS}
 
 
 def run(tasks: Sequence[Task], work: Work, jobs: int | None = None, address: str | None = None) -> Iterator[Outcome]:
@@ -89,7 +92,8 @@ def _connect(jobs: int | None, address: str | None) -> None:
 def _outcome(row: Mapping[str, object]) -> Outcome:
     facts = {name: row[name] for name in _FIELDS}
     notes = tuple(str(facts.pop("notes")).splitlines())
-    return Outcome(**facts, notes=notes)  # type: ignore[arg-type]
+    more = json.loads(str(facts.pop("facts")))
+    return Outcome(**facts, notes=notes, facts=more)  # type: ignore[arg-type]
 
 
 def _last_line(error: Exception) -> str:

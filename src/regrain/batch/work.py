@@ -10,9 +10,9 @@ import hashlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from time import perf_counter
 
@@ -36,7 +36,8 @@ class Outcome:
     """What became of a task: bytes in and out, seconds, the SHA-256 of the target; or an error, one line.
 
     `hopeless` says that all others will end so, too, and `exit_code` with which code. `again` is true where the target
-    was there already. `notes` are lines of the log, `worker` is HOST-PROCESS.
+    was there already. `notes` are lines of the log, `worker` is HOST-PROCESS. `facts`
+    are what else is known of the file, such as the value that it was to reach.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Outcome:
     again: bool = False
     notes: tuple[str, ...] = ()
     worker: str = ""
+    facts: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,15 @@ class Work:
         else:
             source = task.source
         length = len(source) if isinstance(source, bytes) else places.size(source)
+        facts: dict[str, float | None] = {}
         if isinstance(self.coder, Encoder):
-            data = self.coder.encode(source)
+            data, facts = self.coder.encode_with_facts(source)
         else:
             decoded = self.coder.decode(source)
             assert isinstance(decoded, bytes), "output is a format"
             data = decoded
         self._write(data, task)
-        return _facts(length, data)
+        return _facts(length, data) | {"facts": facts}
 
     def _write(self, data: bytes, task: Task) -> None:
         """Put the target in its place, and its folder where there is none."""

@@ -38,13 +38,17 @@ def encode(options: argparse.Namespace) -> None:
 
     target = options.output or default_output(options.input, ".rgn")
     check_rgn_target(target, overwrite=options.overwrite, source=options.input)
-    limited, values = image.pillow_limited(options.max_pixels), dict[float, float]()
+    limited, reached = image.pillow_limited(options.max_pixels), dict[str, float | None]()
     with working(options, f"encoding {display_name(options.input)}") as say_now, limited:
 
         def probed(quality: float, value: float) -> None:
-            """Keep what a quality has, and say it."""
-            values[quality] = value
+            """Say what a quality has."""
             say_now(f"encoding {display_name(options.input)}: quality {quality:g} has {value:.2f}")
+
+        def watched(done: int, iterations: int, gain: float) -> None:
+            """Say how far the optimisation of the latents is."""
+            name = display_name(options.input)
+            say_now(f"encoding {name}: iteration {done} of {iterations} gains {100 * gain:.1f} %, Ctrl-C keeps it")
 
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
@@ -52,13 +56,11 @@ def encode(options: argparse.Namespace) -> None:
             knobs = check_options(ENCODING, {**vars(options), "tile": 1024, "model": model})
             del knobs["max_pixels"]
             pixels = image.read(picture, max_pixels=options.max_pixels)
-            data = codec.encode(
-                image.select_metadata(pixels, options.keep, display_name(options.input)), progress=probed, **knobs
-            )
+            kept = image.select_metadata(pixels, options.keep, display_name(options.input))
+            data = codec.encode(kept, progress=probed, watch=watched, facts=reached, **knobs)
     put(data, target, overwrite=options.overwrite, like=options.input if options.preserve_times else None)
     waited = seconds(options)
     info = regrain.inspect(data)
-    reached, words = _reached(options, values.get(info.quality))
     before = places.size(picture) if isinstance(picture, str) else picture.seek(0, io.SEEK_END)
     report(
         options,
@@ -71,22 +73,20 @@ def encode(options: argparse.Namespace) -> None:
             "seconds": round(waited, 3),
         },
         f"{display_name(options.input)} -> {display_name(target, 'stdout')}: {info.size:,} bytes, {info.bpp:.3f} bpp, "
-        f"{before / info.size:.0f}:1, {words}{waited:.1f} s",
+        f"{before / info.size:.0f}:1, {_words(reached)}{waited:.1f} s",
         more=_describe(info),
         aside=target == STANDARD,
     )
 
 
-def _reached(options: argparse.Namespace, value: float | None) -> tuple[dict[str, float | None], str]:
-    """What the file has of the metric that was aimed at, as facts (None where it is infinite) and as words."""
+def _words(reached: Mapping[str, float | None]) -> str:
+    """What the file has of the metric that was aimed at, None where it is infinite, and what effort gained."""
     from regrain.metrics import METRICS
 
-    aims = [name for name in METRICS if getattr(options, name) is not None]
-    if not aims or value is None:
-        return {}, ""
-    fact = value if math.isfinite(value) else None
-    metric = METRICS[aims[0]]
-    return {aims[0].removeprefix("target_"): fact}, f"{metric.title} {metric.text(value)}, "
+    metrics = {name: METRICS[aim] for aim in METRICS if (name := aim.removeprefix("target_")) in reached}
+    effort = f"effort {reached['effort']} gained {reached['gain']:.1f} %, " if "effort" in reached else ""
+    values = {name: math.inf if (value := reached[name]) is None else value for name in metrics}
+    return effort + "".join(f"{metric.title} {metric.text(values[name])}, " for name, metric in metrics.items())
 
 
 def decode(options: argparse.Namespace) -> None:

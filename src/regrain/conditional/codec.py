@@ -1,8 +1,9 @@
 """The conditional codec, ready for use: its context model, its networks, and the picture's road through both."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,14 @@ from regrain.conditional.denoising import Denoiser
 from regrain.conditional.encode import analysis_transform, encode_tiles
 from regrain.conditional.grid import Region, latent_size
 from regrain.conditional.networks import Image, Networks
+from regrain.conditional.refine import refine
 from regrain.errors import ModelError, UsageError
 from regrain.image import to_bytes
 from regrain.onnx.network import matrix_product
 from regrain.options import DecodeOptions
+
+if TYPE_CHECKING:
+    from regrain.conditional.torch_backend import TorchNetworks
 
 __all__ = ["ConditionalModel", "Prepared"]
 
@@ -33,14 +38,23 @@ MARGIN_STEPS = 4
 class Prepared:
     """A picture's latents y (C, H, W): what is heavy is done, and does not depend on quality."""
 
-    model: ContextModel
+    model: "ConditionalModel"
+    pixels: NDArray[np.uint8]
     y: Image
     tile: int
 
     def payloads(self, quality: int) -> list[bytes]:
         """A payload for each tile, at quality q times 256."""
         with _quiet():
-            return encode_tiles(self.model, self.y, quality, self.tile)
+            return encode_tiles(self.model.latents, self.y, quality, self.tile)
+
+    def refined(self, quality: int, iterations: int) -> Iterator[tuple[float, Self]]:
+        """See `registry.Refinable`."""
+        model = self.model
+        decoder = _torch_networks(model.arrays, model.config, "cpu" if model.device == "onnx" else model.device)
+        with _quiet():
+            for trial in refine(model.latents, decoder, self.y, self.pixels, quality, self.tile, iterations):
+                yield trial.gain, replace(self, y=trial.y)
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,7 @@ class ConditionalModel:
     fingerprint: bytes
     latents: ContextModel
     denoiser: Denoiser
+    arrays: Arrays
     method = Method.CONDITIONAL
 
     def __repr__(self) -> str:
@@ -88,12 +103,13 @@ class ConditionalModel:
             fingerprint=checkpoint.fingerprint(own),
             latents=ContextModel(arrays, shape.transform, networks, matrix_product()),
             denoiser=Denoiser(shape, networks),
+            arrays=arrays,
         )
 
     def prepare(self, pixels: NDArray[np.uint8], tile: int) -> Prepared:
         """Do what is heavy once for all qualities. pixels (H, W, 1 or 3); tile in pixels."""
         with _quiet():
-            return Prepared(self.latents, analysis_transform(self.denoiser.networks, pixels), tile)
+            return Prepared(self, pixels, analysis_transform(self.denoiser.networks, pixels), tile)
 
     def decode(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode."""
@@ -165,6 +181,11 @@ def _networks(arrays: Arrays, config: ModelConfig, device: str | None) -> Networ
         from regrain.conditional.onnx_backend import OnnxNetworks
 
         return OnnxNetworks(arrays, config)
+    return _torch_networks(arrays, config, str(device))
+
+
+def _torch_networks(arrays: Arrays, config: ModelConfig, device: str) -> "TorchNetworks":
+    """The networks on torch, which is imported now."""
     from regrain.conditional.torch_backend import TorchNetworks
 
-    return TorchNetworks.build(arrays, config, str(device))
+    return TorchNetworks.build(arrays, config, device)

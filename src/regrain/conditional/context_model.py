@@ -96,12 +96,18 @@ class State:
 
     def predict(self, number: int, step: CodingStep) -> tuple[Image, NDArray[np.int64], NDArray[np.bool_]]:
         """Means of gained y and scale indices, (last - first, n), at the n places of the mask, bool (H, W)."""
-        mask = step.mask(*self.y_hat.shape[1:])
-        mean, scale = self.means[step.channels], self.scales[step.channels]
+        mask, scale = step.mask(*self.y_hat.shape[1:]), self.scales[step.channels]
+        if known := step.context_channels:
+            scale = scale + self.model.scale.context(number, self.symbols[:known], self.hidden)
+        return self.mean(number, step, mask), scale_index(scale[:, mask]), mask
+
+    def mean(self, number: int, step: CodingStep, mask: NDArray[np.bool_]) -> Image:
+        """Means of gained y alone, (last - first, n), at the n places of the mask."""
+        mean = self.means[step.channels]
         if known := step.context_channels:
             mean = mean + self.model.networks.context(number, self.y_hat[:known], self.features)
-            scale = scale + self.model.scale.context(number, self.symbols[:known], self.hidden)
-        return (self.gain[step.channels] * mean)[:, mask], scale_index(scale[:, mask]), mask
+        gained: Image = (self.gain[step.channels] * mean)[:, mask]
+        return gained
 
     def update(self, step: CodingStep, symbols: Symbols, mean: Image, mask: NDArray[np.bool_]) -> None:
         """Take the symbols (last - first, n) that were coded at the places of the mask."""

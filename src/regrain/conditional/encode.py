@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regrain.conditional import dct, grid
 from regrain.conditional.config import HYPER_FACTOR, HYPER_MAX, STRIDE
-from regrain.conditional.context_model import ContextModel, Symbols, checksum, hyper_table_ids
+from regrain.conditional.context_model import ContextModel, State, Symbols, checksum, hyper_table_ids
 from regrain.conditional.networks import Image, Networks
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
@@ -89,14 +89,14 @@ def encode_tiles(model: ContextModel, y: Image, quality: int, tile: int) -> list
 
 
 def _encode_tile(model: ContextModel, index: int, region: grid.Region, y: Image, quality: int) -> bytes:
-    parts, z_hat, symbols = tile_parts(model, region, y, quality)
-    return coder.encode(parts, checksum(index, z_hat, symbols))
+    parts, z_hat, state = tile_parts(model, region, y, quality)
+    return coder.encode(parts, checksum(index, z_hat, state.symbols))
 
 
 def tile_parts(
     model: ContextModel, region: grid.Region, y: Image, quality: int
-) -> tuple[list[coder.Part], Symbols, Symbols]:
-    """What is coded of a tile's latents y (C, H, W): z's part and one for each step of the coding order; z, symbols."""
+) -> tuple[list[coder.Part], Symbols, State]:
+    """What is coded of a tile's latents y (C, H, W): z's part, one for each step of the coding order; z, last state."""
     gained = model.gain(quality) * y
     z = model.networks.hyper_analysis(pad_edge(gained, HYPER_FACTOR))
     z_hat = _round(z, HYPER_MAX)
@@ -108,7 +108,7 @@ def tile_parts(
         symbols = _round(gained[step.channels, mask] - mean, SYMBOL_MAX)
         parts.append((symbols.reshape(-1), scale_index.reshape(-1), gaussian_tables()))
         state.update(step, symbols, mean, mask)
-    return parts, z_hat, state.symbols
+    return parts, z_hat, state
 
 
 def _round(values: Image, most: int) -> NDArray[np.int32]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Context", "Image", "Networks"]
+__all__ = ["Context", "Differentiable", "Image", "Networks"]
 
 Image = NDArray[np.float32]
 
@@ -48,3 +48,27 @@ class Networks(Protocol):
 
     def sample(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float, context: Context) -> Image:
         """The sampler's estimate of x_0 (3, 16 H, 16 W)."""
+
+
+class Differentiable(Protocol):
+    """How far the decoded picture is from another, and where that falls; H and W are those of the latents."""
+
+    def distortion(
+        self, y_hat: Image, target: Image, core: tuple[slice, slice], quality: float, realism: float
+    ) -> NDArray[np.float64]:
+        """Squared error and dissimilarity, (2,), of the core of the picture that one step decodes to a target.
+
+        y_hat (C, H, W); target (3, h, w) in [-1, 1], as large as the core, which is slices of rows and columns of
+        pixels. Dissimilarity is 1 - MS-SSIM for each value of the target, 0 where the core is too small for it.
+        """
+
+    def descend(
+        self,
+        y_hat: Image,
+        target: Image,
+        core: tuple[slice, slice],
+        quality: float,
+        realism: float,
+        weights: NDArray[np.float64],
+    ) -> Image:
+        """The gradient (C, H, W), by y_hat, of the same two, weighted."""

@@ -2,14 +2,17 @@
 
 import copy
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
+import numpy as np
+import pytorch_msssim
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regrain import configuration
 from regrain.checkpoint import Arrays
-from regrain.conditional.config import ModelConfig
+from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.networks import Context, Image
 from regrain.conditional.transform import (
     Analysis,
@@ -24,6 +27,9 @@ from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.torch_checkpoint import network
 
 __all__ = ["TorchNetworks"]
+
+SIMILAR_LEAST: Final = 161
+"""Pixels of the shortest side that MS-SSIM has five scales of."""
 
 
 @dataclass(eq=False)
@@ -107,6 +113,52 @@ class TorchNetworks:
         assert isinstance(context.features, Tensor)
         noisy, cond, (time, level, share) = self._batch(x_t), self._batch(y_hat), self._scalars(t, quality, realism)
         return _array(self._sampler_at(realism)(noisy, time, cond, level, share, context.features))
+
+    @torch.no_grad()
+    def distortion(
+        self, y_hat: Image, target: Image, core: tuple[slice, slice], quality: float, realism: float
+    ) -> NDArray[np.float64]:
+        """See `Differentiable`."""
+        terms: NDArray[np.float64] = self._distortion(self._batch(y_hat), target, core, quality, realism).numpy()
+        return terms
+
+    def descend(
+        self,
+        y_hat: Image,
+        target: Image,
+        core: tuple[slice, slice],
+        quality: float,
+        realism: float,
+        weights: NDArray[np.float64],
+    ) -> Image:
+        """See `Differentiable`; in bfloat16 where the processor computes in it, at half the time."""
+        leaf = self._batch(y_hat).requires_grad_()
+        with torch.enable_grad(), torch.autocast(self.target.type, torch.bfloat16, enabled=self._short()):
+            terms = self._distortion(leaf, target, core, quality, realism)
+        (gradient,) = torch.autograd.grad(terms @ torch.from_numpy(weights), leaf)
+        return _array(gradient)
+
+    def _distortion(
+        self, y_hat: Tensor, target: Image, core: tuple[slice, slice], quality: float, realism: float
+    ) -> Tensor:
+        """Both terms, (2,), float64, on the CPU; one step starts from no noise, which it would ignore."""
+        height, width = y_hat.shape[2:]
+        noisy = y_hat.new_zeros(1, 3, height * STRIDE, width * STRIDE)
+        time, level, share = self._scalars(1.0, quality, realism)
+        output = self.denoiser(noisy, time, y_hat, level, share).float()
+        alpha, sigma = schedule.get(self.config.schedule).at(1.0)
+        x_0 = parametrize.to_x0(self.config.parametrization, output, noisy, alpha, sigma)
+        picture, wanted = x_0[:, :, *core].clamp(-1, 1), self._batch(target)
+        terms = [(picture - wanted).square().sum().double()]
+        similar = torch.ones((), dtype=torch.float64, device=self.target)
+        if min(target.shape[1:]) >= SIMILAR_LEAST:
+            with torch.autocast(self.target.type, enabled=False):
+                similar = pytorch_msssim.ms_ssim(127.5 * picture + 127.5, 127.5 * wanted + 127.5).double()
+        return torch.stack([*terms, (1 - similar) * target.size]).cpu()
+
+    def _short(self) -> bool:
+        """Whether numbers of 16 bits are quicker here."""
+        return self.target.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
     def _sampler_at(self, realism: float) -> SamplingDenoiser:
         """The sampler at a realism above 0; the one between two networks that was asked for last is kept.

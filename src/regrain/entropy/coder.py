@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regrain.entropy.tables import INT32_MAX, INT32_MIN, Table
 from regrain.errors import Corrupt, UsageError
 
-__all__ = ["Decoder", "Part", "encode", "ideal_bits"]
+__all__ = ["Decoder", "Ids", "Part", "encode", "ideal_bits"]
 
 Ids = NDArray[np.integer[Any]]
 Part = tuple[NDArray[np.int32], Ids, Sequence[Table]]

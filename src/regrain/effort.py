@@ -1,0 +1,61 @@
+"""An encoder that tries harder: iterations until they are done or somebody stops them, and what they gained."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from regrain.errors import UsageError
+from regrain.registry import Refinable
+
+if TYPE_CHECKING:
+    from regrain.registry import Prepared
+
+__all__ = ["ITERATIONS", "Attempt", "try_harder"]
+
+log = logging.getLogger(__name__)
+ITERATIONS: Final = (0, 8, 12, 20, 30, 50, 75, 100, 150, 200)
+"""By effort, 0 to 9."""
+
+
+class Attempt(NamedTuple):
+    """The best of a picture after so many iterations, and what it gains, as a share of the bytes."""
+
+    best: "Prepared"
+    iterations: int
+    gain: float
+
+    def facts(self, effort: int) -> dict[str, float | None]:
+        """What a report says, the gain in per cent; nothing where there was no effort.
+
+        >>> Attempt(None, 30, 0.05123).facts(4)
+        {'effort': 4, 'iterations': 30, 'gain': 5.12}
+        """
+        if not effort:
+            return {}
+        return {"effort": effort, "iterations": self.iterations, "gain": round(100 * self.gain, 2)}
+
+
+def try_harder(
+    prepared: "Prepared", step: int, effort: int, watch: Callable[[int, int, float], None] | None = None
+) -> Attempt:
+    """The best at quality step / 256 after the iterations of an effort; `prepared` itself where none is better.
+
+    `watch` hears after each iteration its number, how many there will be, and the gain. Where it is there Ctrl-C ends
+    the iterations, with a warning in the log, and what was the best until then is the result. Raises UsageError for a
+    method that knows no effort.
+    """
+    attempt, iterations = Attempt(prepared, 0, 0.0), ITERATIONS[effort]
+    if not iterations:
+        return attempt
+    if not isinstance(prepared, Refinable):
+        raise UsageError(f"effort is {effort}; allowed is 0 for any method but the conditional one")
+    try:
+        for number, (gain, best) in enumerate(prepared.refined(step, iterations)):
+            attempt = Attempt(best, number, gain)
+            if watch is not None:
+                watch(number, iterations, gain)
+    except KeyboardInterrupt as stop:
+        if watch is None or type(stop) is not KeyboardInterrupt:
+            raise
+        log.warning("stopped after %d of %d iterations: the best until then is kept", attempt.iterations, iterations)
+    return attempt

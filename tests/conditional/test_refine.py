@@ -1,0 +1,115 @@
+"""Latents that are optimised for one picture: they cost less, and every part of the descent points downhill."""
+
+import numpy as np
+import pytest
+
+from regrain import image
+from regrain.conditional import decode, grid, refine
+from regrain.conditional.encode import analysis_transform, encode_tiles
+from regrain.entropy import coder
+from regrain.entropy.tables import gaussian_tables
+from regrain.options import DecodeOptions
+
+QUALITY = 30 * 256
+
+
+def pixels_of(height=64, width=80, channels=3):
+    rows, columns = np.mgrid[:height, :width]
+    waves = [60 * np.sin(rows * columns / (300 + 90 * c)) + 40 * np.cos(columns * (c + 1) / 5) for c in range(channels)]
+    noise = np.random.default_rng(1).normal(0, 6, (height, width, 1))
+    return (128 + np.stack(waves, -1) + noise).clip(0, 255).astype(np.uint8)
+
+
+def scene_of(pixels, torch_model, quality=QUALITY, tile=1024):
+    rows, columns = grid.latent_size(*pixels.shape[:2])
+    regions = grid.tiles(rows, columns, tile // 16)
+    y = analysis_transform(torch_model.denoiser.networks, pixels)
+    return refine._Scene(torch_model.latents, torch_model.denoiser.networks, pixels, quality, regions), y
+
+
+def trials(pixels, model, torch_model, iterations, tile=1024):
+    y = analysis_transform(model.denoiser.networks, pixels)
+    networks = torch_model.denoiser.networks
+    return list(refine.refine(model.latents, networks, y, pixels, QUALITY, tile, iterations))
+
+
+def test_a_dozen_iterations_gain_and_never_take_more_bits(onnx_model, torch_model):
+    pixels = pixels_of()
+    made = trials(pixels, onnx_model, torch_model, 12)
+    gains = [trial.gain for trial in made]
+    assert [trial.iteration for trial in made] == [*range(13)]
+    assert gains[0] == 0 < 0.02 < gains[-1] == max(gains)
+    sizes = [len(encode_tiles(onnx_model.latents, trial.y, QUALITY, 1024)[0]) for trial in (made[0], made[-1])]
+    assert sizes[1] <= sizes[0] + 1  # bits are ideal ones: a byte of rounding
+
+
+def test_the_same_call_gives_the_same_latents(onnx_model, torch_model):
+    pixels = pixels_of(32, 48)
+    one, other = (trials(pixels, onnx_model, torch_model, 3)[-1].y for _ in range(2))
+    assert (one == other).all()
+
+
+@pytest.mark.parametrize("shape", [(33, 20, 3), (24, 40, 1), (80, 144, 3)])
+def test_any_shape_and_several_tiles(onnx_model, torch_model, shape):
+    last = trials(pixels_of(*shape), onnx_model, torch_model, 2, tile=64)[-1]
+    assert last.gain >= 0
+    assert last.y.shape == (256, -(-shape[0] // 16), -(-shape[1] // 16))
+
+
+def test_where_quality_changes_nothing_there_is_nothing_to_try(onnx_model, torch_model, monkeypatch):
+    monkeypatch.setattr(refine, "NEAR", 0)
+    assert trials(pixels_of(16, 16), onnx_model, torch_model, 2) == []
+
+
+def test_the_squared_error_is_that_of_the_decoded_picture(torch_model):
+    pixels = pixels_of()
+    scene, y = scene_of(pixels, torch_model)
+    y_hat = scene.code(y, QUALITY).y_hat
+    distortions = scene.distortions(y_hat, QUALITY)
+    decoded = decode.reconstruct(
+        torch_model.denoiser, y_hat, pixels.shape[:2], QUALITY, DecodeOptions(realism=0.0), grey=False
+    )
+    error = np.square((decoded.astype(float) - pixels) / 127.5).sum()
+    assert distortions[0, 0] == pytest.approx(error, rel=0.02)
+    assert distortions[1, 1] == 0  # too small for MS-SSIM
+
+
+def test_windows_add_up(torch_model, monkeypatch):
+    scene, y = scene_of(pixels_of(64, 160), torch_model)
+    y_hat = scene.code(y, QUALITY).y_hat
+    whole = scene.distortions(y_hat, QUALITY)
+    monkeypatch.setattr(refine, "WINDOW", 5)
+    assert scene.distortions(y_hat, QUALITY)[0, 0] == pytest.approx(whole[0, 0], rel=1e-3)
+
+
+@pytest.mark.parametrize("term", [0, 1])
+def test_descent_is_the_slope_of_each_distortion(torch_model, term):
+    pixels = pixels_of(176, 176)
+    scene, y = scene_of(pixels, torch_model)
+    y_hat, networks = scene.code(y, QUALITY).y_hat, torch_model.denoiser.networks
+    target, core = image.to_signed(pixels), (slice(0, 176), slice(0, 176))
+    gradient = networks.descend(y_hat, target, core, 0.3, 1.0, np.eye(2)[term])
+    step = gradient / np.abs(gradient).max() * 0.05
+    above, below = (networks.distortion(y_hat + s * step, target, core, 0.3, 1.0)[term] for s in (1, -1))
+    assert above - below == pytest.approx(2 * float((gradient * step).sum()), rel=0.1)
+    assert not networks.descend(y_hat, target, core, 0.3, 1.0, np.zeros(2)).any()
+
+
+def test_coins_fall_to_the_nearer_side_and_know_their_slope():
+    part = np.linspace(0.02, 0.98, 25).astype(np.float32)
+    _, slope = refine._coins(part, 0.25, np.random.default_rng(3))
+    above, below = (refine._coins(part + d, 0.25, np.random.default_rng(3))[0] for d in (1e-3, -1e-3))
+    np.testing.assert_allclose(slope, (above - below) / 2e-3, rtol=0.03, atol=0.02)
+    cold = np.mean([refine._coins(part, 0.1, np.random.default_rng(k))[0] for k in range(200)], 0)
+    assert (cold[part < 0.3] < 0.05).all()
+    assert (cold[part > 0.7] > 0.95).all()
+
+
+def test_prices_are_what_the_coder_takes_for_a_unit_more():
+    symbols = np.array([-400, -2, -1, 0, 1, 3, 90], np.int32)
+    for index in (0, 20, 63):
+        ids = np.full(symbols.shape, index)
+        here, more = (coder.ideal_bits((s.astype(np.int32), ids, gaussian_tables())) for s in (symbols, symbols + 1))
+        prices = refine._prices(ids, symbols.astype(np.float32))
+        inside = np.abs(symbols) < -gaussian_tables()[index].first - 1
+        np.testing.assert_allclose(prices[inside], (more - here)[inside], atol=1e-3)
