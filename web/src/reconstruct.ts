@@ -27,7 +27,7 @@ export interface Drawing {
   seed: bigint;
 }
 
-/** Whether pictures are drawn by the sampler: one step is the faithful network's, whose picture is then the better one. */
+/** Whether pictures are drawn by the sampler: one step is the denoiser's alone, in less time. */
 export function samples(model: Model, { steps, realism }: Drawing): boolean {
   return model.manifest.sampler && steps > 1 && realism > 0;
 }

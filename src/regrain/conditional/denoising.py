@@ -20,7 +20,7 @@ class Denoiser:
     networks: Networks
 
     def for_steps(self, steps: int) -> "Denoiser":
-        """What decodes in so many steps: one step is the faithful network's, whose picture is then the better one."""
+        """What decodes in so many steps: one step is the denoiser's alone, in less time."""
         return replace(self, config=replace(self.config, sampler=False)) if steps == 1 else self
 
     def samples(self, realism: float) -> bool:
