@@ -1,6 +1,8 @@
-"""Train a hyperprior: python experiments/baselines/train.py scale|mean-scale RUNS [RECIPE]
+"""Train a hyperprior: python experiments/baselines/train.py mean-scale|scale RUNS
 
     loss = rate R + lambda D,   R in bits a pixel, D the squared error on [0, 255]
+
+KIND.toml has the rest. The loss of a picture is divided by lambda^(1 - balance), so that no quality drowns the others.
 
 The loop, its data and its checkpoints are those of `regrain train`; the folder RUNS/KIND has its log, and in
 weights/KIND.safetensors here are the averaged weights as float16. A run that was stopped goes on.
@@ -8,7 +10,6 @@ weights/KIND.safetensors here are the averaged weights as float16. A run that wa
 
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,8 @@ from regrain_lab.training.state import State
 from regrain_lab.training.tasks import Task
 
 HERE = Path(__file__).resolve().parent
+TRANSFORMS = ("g_a.", "g_s.", "gain.")
+"""What a recipe's `start` gives a network of the other kind."""
 
 
 class RateDistortion(nn.Module):
@@ -41,17 +44,20 @@ class RateDistortion(nn.Module):
         pixels = x[0, 0].numel()
         y_bpp, z_bpp = coded.y_bits / pixels, coded.z_bits / pixels
         mse = (coded.x_hat - x).square().mean((1, 2, 3)) * 127.5**2
-        loss = (weights.rate * (y_bpp + z_bpp) + mse / rate_weight(self.config, quality)).mean()
+        price = rate_weight(self.config, quality)
+        loss = ((weights.rate * price * (y_bpp + z_bpp) + mse) * price**-self.config.balance).mean()
         scalars = {"bpp": y_bpp + z_bpp, "z_bpp": z_bpp, "mse": mse}
         return {"loss": loss, **{name: value.detach().mean() for name, value in scalars.items()}}
 
 
-def main(kind: str, runs: Path, recipe_path: Path = HERE / "recipe.toml") -> None:
+def main(kind: str, runs: Path) -> None:
     """Train one, and write its weights."""
-    recipe = read_recipe(recipe_path)
+    recipe = read_recipe(HERE / f"{kind}.toml")
     torch.manual_seed(recipe.seed)
     model = Hyperprior(HyperpriorConfig(kind)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recipe = replace(recipe, name=kind)
+    if recipe.start:
+        start, _ = torch_checkpoint.load(recipe.path(recipe.start))
+        model.load_state_dict({k: v.float() for k, v in start.items() if k.startswith(TRANSFORMS)}, strict=False)
     task = Task(
         model,
         RateDistortion(model, recipe.loss),
@@ -71,4 +77,4 @@ def main(kind: str, runs: Path, recipe_path: Path = HERE / "recipe.toml") -> Non
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    main(sys.argv[1], *map(Path, sys.argv[2:]))
+    main(sys.argv[1], Path(sys.argv[2]))

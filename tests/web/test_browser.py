@@ -34,6 +34,13 @@ SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--ena
 """Flags by which Chromium's WebGPU has an adapter on any machine: the processor plays the graphics card."""
 SEEN = "Object.defineProperty(navigator, 'gpu', {value: {requestAdapter: async () => ({info: {}})}});"
 """A page that sees a graphics card, while its worker has none."""
+GONE = "throw new Error('there is none');"
+"""A worker for graphics cards that does not start."""
+BROKEN = """
+for (const name of ['createComputePipeline', 'createComputePipelineAsync']) {
+  GPUDevice.prototype[name] = () => { fetch('/broken'); throw new Error('it compiles nothing'); };
+}"""
+"""A worker whose graphics card takes no program, at which ONNX Runtime aborts."""
 USED = """{
   const submit = GPUQueue.prototype.submit;
   GPUQueue.prototype.submit = function (...all) { fetch("/submitted"); return submit.apply(this, all); };
@@ -296,32 +303,42 @@ def test_threads_give_the_same_symbols(site):
         assert digest.hexdigest() == DIGESTS[name]
 
 
-def drawings(site: Path, name: str, options: list[dict[str, float]], **kinds: object) -> tuple[list[np.ndarray], dict]:
-    """Pixels of a golden file, and all that was asked of the site."""
-    jobs = [{"kind": "decode", "bytes": pack(FILES[name]), "options": sent(one)} for one in options]
+def drawings(site: Path, drawn: list[dict[str, float]], **kinds: object) -> tuple[list[np.ndarray], dict]:
+    """Pixels of a golden file, drawn in each of these ways, and all that was asked of the site."""
+    jobs = [{"kind": "decode", "bytes": pack(EXTRAS), "options": sent(options)} for options in drawn]
     answers = perform(site, jobs, **kinds)
     return [pixels(result) for result in answers["jobs"]], dict(answers["requests"])
 
 
-def test_where_a_graphics_card_fails_the_processor_decodes(site):
-    options = [DRAWINGS[1], STEPS[0]]
-    found, fetched = drawings(site, "colour-2", options, before={"/codec/index.js": SEEN})
+@pytest.mark.parametrize("worker", ["", GONE], ids=["no adapter", "no worker"])
+def test_where_a_graphics_card_fails_the_processor_decodes(site, worker):
+    before = {"/codec/index.js": SEEN, "/codec/worker-gpu.js": worker}
+    (found,), fetched = drawings(site, [DRAWINGS[1]], before=before)
+    assert_close(found, codec.decode(EXTRAS, **DRAWINGS[1]))
     assert "/codec/worker-gpu.js" in fetched
-    for picture, one in zip(found, options, strict=True):
-        assert_close(picture, codec.decode(FILES["colour-2"], **one))
+    assert ("/codec/worker.js" in fetched) == bool(worker)
+
+
+def test_where_a_graphics_card_takes_no_program_the_processor_decodes(site):
+    kinds = {"flags": SOFTWARE, "options": {"gpu": True}, "before": {"/codec/worker-gpu.js": BROKEN}}
+    (found,), fetched = drawings(site, [DRAWINGS[1]], **kinds)
+    assert_close(found, codec.decode(EXTRAS, **DRAWINGS[1]))
+    if "/broken" not in fetched:
+        pytest.skip("needs WebGPU in software")
+    assert "/codec/worker.js" in fetched
 
 
 def test_where_there_is_no_graphics_card_nothing_of_it_is_fetched(site):
-    _, fetched = drawings(site, "pixel", DRAWINGS, options={"gpu": True})
+    _, fetched = drawings(site, [DRAWINGS[0]], options={"gpu": True})
     assert "/codec/worker.js" in fetched
     assert "/codec/worker-gpu.js" not in fetched
 
 
 @pytest.mark.skipif("WEBGPU" not in os.environ, reason="needs WEBGPU=1: in software it takes minutes")
 def test_a_graphics_card_draws_nearly_the_same(site):
-    options = [{"realism": 0}, {"realism": 1, "seed": 7}, {"steps": 2, "seed": 7}]
+    drawn = [{"realism": 0}, {"realism": 1, "seed": 7}, {"steps": 2, "seed": 7}]
     kinds = {"flags": SOFTWARE, "options": {"gpu": True}, "before": {"/codec/worker-gpu.js": USED}}
-    found, fetched = drawings(site, "extras", options, **kinds)
+    found, fetched = drawings(site, drawn, **kinds)
     assert "/submitted" in fetched
-    for picture, one, most in zip(found, options, (2, 2, 6), strict=True):
-        assert_close(picture, codec.decode(FILES["extras"], **one), most)
+    for picture, options in zip(found, drawn, strict=True):
+        assert_close(picture, codec.decode(EXTRAS, **options))

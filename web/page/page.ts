@@ -183,9 +183,9 @@ async function map(): Promise<void> {
 
 function drawLegend({ values, seeds }: DeviationMap, top: number): void {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const steps = Math.max(2, options().steps!);
+  const steps = options().steps! > 1 ? `${options().steps} steps` : "2 steps (one step has one picture)";
   element("legend-text").textContent =
-    `The map has the standard deviation over ${seeds} seeds in ${steps} steps, ${mean.toFixed(1)} levels of 255 on average.`;
+    `The map has the standard deviation over ${seeds} seeds in ${steps}, ${mean.toFixed(1)} levels of 255 on average.`;
   element("legend-bar").style.background = `linear-gradient(to right, ${MAP_COLOURS.map((colour) => `rgb(${colour.join(" ")})`).join(", ")})`;
   element("legend-top").textContent = `${top} levels and more`;
 }

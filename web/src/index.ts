@@ -27,6 +27,7 @@ export interface Options {
 type Progress = (event: ProgressEvent) => void;
 type Unnumbered<T> = T extends unknown ? Omit<T, "id"> : never;
 interface Waiting {
+  job: Unnumbered<Job>;
   resolve: (value: never) => void;
   reject: (error: RegrainError) => void;
   progress?: Progress | undefined;
@@ -40,12 +41,14 @@ interface Reply {
 
 export class Regrain {
   private readonly waiting = new Map<number, Waiting>();
-  private readonly worker: Promise<Worker>;
+  private readonly ready: Promise<void>;
+  private worker?: Worker;
+  private onGpu = false;
   private jobs = 0;
 
-  constructor(options: Options = {}) {
-    this.worker = this.start(options);
-    this.worker.catch(() => undefined);
+  constructor(private readonly options: Options = {}) {
+    const { gpu } = options;
+    this.ready = (gpu === false ? Promise.resolve(false) : hasGpu(gpu === true)).then((onGpu) => this.start(onGpu));
   }
 
   /** The file of a picture. */
@@ -86,32 +89,44 @@ export class Regrain {
   /** Ends the worker, and all that it was at. */
   close(): void {
     this.abandon("it was closed");
-    void this.worker.then((worker) => worker.terminate());
+    void this.ready.then(() => this.worker?.terminate());
   }
 
-  private async start({ base = new URL("./", import.meta.url), threads, gpu }: Options): Promise<Worker> {
+  private start(onGpu: boolean): void {
+    const { base = new URL("./", import.meta.url), threads } = this.options;
     const folder = new URL(base, location.href);
-    const onGpu = gpu !== false && (await hasGpu(gpu === true));
     const worker = new Worker(new URL(onGpu ? "worker-gpu.js" : "worker.js", folder), { type: "module" });
-    worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => this.receive(data));
-    worker.addEventListener("error", ({ message }) => this.abandon(message || "its script cannot be loaded"));
+    worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => worker === this.worker && this.receive(data));
+    worker.addEventListener("error", ({ message }) => {
+      if (worker === this.worker && !this.leftGpu()) this.abandon(message || "its script cannot be loaded");
+    });
     const count = crossOriginIsolated ? (threads ?? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2))) : 1;
     worker.postMessage({ id: 0, kind: "start", start: { base: folder.href, threads: count, gpu: onGpu } } satisfies Job);
-    return worker;
+    [this.worker, this.onGpu] = [worker, onGpu];
+  }
+
+  /** Whether a graphics card could be to blame; then a worker without it does again all that is waiting. */
+  private leftGpu(): boolean {
+    if (!this.onGpu) return false;
+    this.worker?.terminate();
+    this.start(false);
+    for (const [id, { job }] of this.waiting) this.worker?.postMessage({ ...job, id });
+    return true;
   }
 
   private async send<T>(job: Unnumbered<Job>, progress?: Progress): Promise<T> {
     const id = ++this.jobs;
-    const worker = await this.worker;
+    await this.ready;
     return new Promise<T>((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject, progress });
-      worker.postMessage({ ...job, id });
+      this.waiting.set(id, { job, resolve, reject, progress });
+      this.worker?.postMessage({ ...job, id });
     });
   }
 
   private receive({ id, value, progress, error }: Reply): void {
     const waiting = this.waiting.get(id);
     if (progress) return waiting?.progress?.(progress);
+    if (error?.name === "ModelError" && this.leftGpu()) return;
     this.waiting.delete(id);
     if (error) waiting?.reject(new RegrainError(error.name, error.message));
     else waiting?.resolve(value!);
