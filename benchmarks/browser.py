@@ -46,6 +46,10 @@ def main() -> None:
     site, rounds = options.site, options.rounds
     encodings = [{"kind": "encode", "file": file, "options": {"quality": 28}} for file in pictures()]
     files = [result["value"]["bytes"] for result in perform(site, encodings)["jobs"]]
+    first = perform(site, [{"kind": "decode", "bytes": files[0], "quiet": True}])["requests"]
+    fetched = [(path, size) for path, size in first if path.startswith("/codec/")]
+    total = sum(size for _, size in fetched)
+    print(f"the first decode fetches {total:,} bytes in {len(fetched)} files, {total / GOAL:.0%} of what it may")
     print(f"load {os.getloadavg()[0]:.1f}; seconds")
     print(f"{'threads':>7} {'first decode':>13} {'decode':>7} {'4 steps':>8} {'encode':>7}")
     for threads in (1, max(2, (os.cpu_count() or 2) // 2)):
@@ -57,10 +61,6 @@ def main() -> None:
         decodes, samples, encodes = times[1 : len(decode)], times[len(decode) + 1 : -len(encode)], times[-rounds:]
         medians = [statistics.median(part) for part in (decodes, samples, encodes)]
         print(f"{threads:7} {times[0]:13.2f} {medians[0]:7.2f} {medians[1]:8.2f} {medians[2]:7.2f}")
-    first = perform(site, [{"kind": "decode", "bytes": files[0], "quiet": True}])["requests"]
-    fetched = [(path, size) for path, size in first if path.startswith("/codec/")]
-    total = sum(size for _, size in fetched)
-    print(f"the first decode fetches {total:,} bytes in {len(fetched)} files, {total / GOAL:.0%} of what it may")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ def branch(
     """Compute the integer convolutions by torch's, in a type, in a layout, and as the last of a batch."""
 
     def call(self: IntegerConv, x: Whole) -> Whole:
-        weight = torch.from_numpy(self.taps.transpose(2, 3, 0, 1)).to(kind).contiguous(memory_format=layout)
+        taps = self.matrix.reshape(len(self.bias), 3, 3, -1).transpose(0, 3, 1, 2)
+        weight = torch.from_numpy(taps).to(kind).contiguous(memory_format=layout)
         image = torch.from_numpy(np.ascontiguousarray(x))[None].to(kind)
         stack = torch.cat([image.roll(shift, -1) for shift in range(batch - 1, -1, -1)])
         bias = torch.from_numpy(self.bias).to(kind)

@@ -50,9 +50,7 @@ def test_what_gains_nothing_is_the_plain_file(monkeypatch):
 
 def test_it_is_for_the_conditional_method():
     for method in ("palette", "progressive"):
-        with pytest.raises(
-            regrain.UsageError, match="effort is 3; allowed is 0 for any method but"
-        ):
+        with pytest.raises(regrain.UsageError, match="effort is 3; allowed is 0 for any method but"):
             regrain.encode(pixels_of(16, 16), effort=3, method=method)
     with pytest.raises(regrain.UsageError, match="effort is 10; allowed is a whole number from 0 to 9"):
         regrain.encode(pixels_of(16, 16), effort=10)

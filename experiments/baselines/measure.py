@@ -24,7 +24,7 @@ from regrain_lab.metrics.registry import load_metrics
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parents[1] / "results" / "0.1" / "results.csv"
-QUALITIES = (0, 30, 60, 100)
+QUALITIES = (0, 50, 100)
 METRICS = ("psnr", "ms_ssim", "lpips_alex")
 RATES = (0.15, 0.2, 0.4, 0.8)
 KINDS = {"scale": "scale hyperprior, trained here", "mean-scale": "mean-scale hyperprior, trained here"}

@@ -104,9 +104,11 @@ def table(rows: list[dict[str, str]]) -> str:
                 )
                 for name in METRICS
             ]
-            seconds = mean(float(row["seconds"]) for row in rows if int(row["effort"]) == effort)
-            cells = ["-" if rate is None else f"{rate:+.1f} %" for rate in rates]
-            lines.append(f"| {effort} | {realism} | {' | '.join(cells)} | {seconds:.0f} |")
+            seconds = [float(row["seconds"]) for row in rows if int(row["effort"]) == effort and row["seconds"]]
+            cells = ["-" if rate.value is None else f"{rate.value:+.1f} %" for rate in rates]
+            lines.append(
+                f"| {effort} | {realism} | {' | '.join(cells)} | {f'{mean(seconds):.0f}' if seconds else '-'} |"
+            )
     return "\n".join([f"{len(whole)} photos", "", *lines])
 
 

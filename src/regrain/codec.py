@@ -91,13 +91,13 @@ def encode(
     value_at = None if aim is None else values_of(at, pixels_of, picture, aim[1], progress)
     step = rate.step(at, value_at, picture.width * picture.height)
     facts, attempt = {} if facts is None else facts, try_harder(prepared, step, effort, watch)
-    data = at(step, attempt.best)
-    if aim is not None:
-        name, metric, goal = aim
-        value = value_of(pixels_of(data), picture, metric)
-        if value < goal and value_at is not None:
-            attempt, data, value = Attempt(prepared, attempt.iterations, 0.0), at(step), value_at(step)
-        facts[name] = finite(value)
+    data, most = at(step, attempt.best), rate.most(picture.width * picture.height)
+    value = None if aim is None else value_of(pixels_of(data), picture, aim[1])
+    if (most is not None and len(data) > most) or (aim is not None and value is not None and value < aim[2]):
+        attempt, data = Attempt(prepared, attempt.iterations, 0.0), at(step)
+        value = None if value_at is None else value_at(step)
+    if aim is not None and value is not None:
+        facts[aim[0]] = finite(value)
     facts |= attempt.facts(effort)
     return data
 

@@ -238,11 +238,9 @@ def _jobs(items: Iterable[Item], job: Callable[[Item], Job[Result]]) -> Iterator
 
 def _raising(error: Exception) -> Callable[[], Any]:
     """What raises an error when it is called."""
-
-    def work() -> Any:  # noqa: ANN401 - it returns nothing
-        raise error
-
-    return work
+    failed: Future[Any] = Future()
+    failed.set_exception(error)
+    return failed.result
 
 
 def _run_in_one_thread(work: Callable[[], Result]) -> Result:

@@ -61,17 +61,20 @@ class Rate:
         named = ((name, METRICS[name], value) for name, value in aims.items() if value is not None)
         return next(((name.removeprefix("target_"), metric, value) for name, metric, value in named), None)
 
+    def most(self, pixels: int) -> int | None:
+        """The most bytes that a file of so many pixels may have; None where nobody says."""
+        return self.target_size if self.target_bpp is None else bytes_within(self.target_bpp, pixels)
+
     def step(self, at: Callable[[int], bytes], value_at: Callable[[int], float] | None, pixels: int) -> int:
         """The step of the file that is asked for. `at` gives the file of a step, of so many pixels.
 
         `value_at` gives the value of a step where a metric is aimed at. Raises UsageError where a target is out of
         reach.
         """
-        if self.target_size is not None:
-            return largest_within(at, self.target_size, f"{self.target_size} bytes")
-        if self.target_bpp is not None:
-            most = bytes_within(self.target_bpp, pixels)
-            return largest_within(at, most, f"{self.target_bpp:g} bpp, {most} bytes,")
+        most = self.most(pixels)
+        if most is not None:
+            rate = "" if self.target_bpp is None else f"{self.target_bpp:g} bpp, "
+            return largest_within(at, most, f"{rate}{most} bytes{',' if rate else ''}")
         aim = self.aim()
         if aim is None or value_at is None:
             return round((DEFAULT_QUALITY if self.quality is None else self.quality) * QUALITY_UNIT)

@@ -69,7 +69,7 @@ def test_the_branch_is_torchs(branch, theirs, seed, size):
     assert np.array_equal(total, wanted[0])
     assert np.array_equal(hidden, wanted_hidden[0])
     for number, (known, out) in enumerate(CONTEXTS, start=1):
-        added = branch.context(number, symbols[:known], hidden)
+        added = branch.context(number, symbols[:known], branch.share(hidden)[number - 1])
         assert added.shape == (out, *symbols.shape[1:])
         other = theirs.context(number, torch.from_numpy(symbols[None, :known]).double(), wanted_hidden)
         assert np.array_equal(added, other[0])
@@ -78,12 +78,12 @@ def test_the_branch_is_torchs(branch, theirs, seed, size):
 def test_whoever_multiplies_the_sums_are_the_same(branch):
     """ONNX Runtime, NumPy and a loop over float32 in the opposite order."""
     draw = np.random.default_rng(1)
-    for layer in branch.layers:
-        x = draw.integers(0, 64, (layer.taps.shape[3], 3, 5)).astype(np.float64)
+    for layer in (*branch.layers, branch.shared):
+        x = draw.integers(0, 64, (layer.matrix.shape[1] // 9, 3, 5)).astype(np.float32)
         wanted = layer(x)
         for product in (forwards, backwards):
             other = object.__new__(integer.IntegerConv)
-            other.taps, other.bias, other.shift, other.product = layer.taps, layer.bias, layer.shift, product
+            other.matrix, other.bias, other.shift, other.product = layer.matrix, layer.bias, layer.shift, product
             assert np.array_equal(other(x), wanted)
 
 
@@ -91,7 +91,7 @@ def test_a_product_is_exact_up_to_2_to_the_24():
     draw, product = np.random.default_rng(2), matrix_product()
     for rows, inner, columns in ((1, 1, 1), (3, 1040, 7), (256, 64, 1000)):
         a, b = draw.integers(-127, 128, (rows, inner)), draw.integers(-127, 128, (inner, columns))
-        assert np.array_equal(product(a.astype(np.float64), b.astype(np.float64))[0], a @ b)
+        assert np.array_equal(product(a.astype(np.float32), b.astype(np.float32))[0], a @ b)
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1))

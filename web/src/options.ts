@@ -40,7 +40,7 @@ export interface EncodeOptions {
 }
 
 export interface DecodeOptions {
-  /** 1 unless said; 2 and more draw by the sampler, whose weights are another 5.7 MB. */
+  /** 1 unless said; 2 and more draw by the sampler, whose weights are fetched then. */
   steps?: number;
   /** 0 is the faithful picture, 1 (unless said) has texture that the bytes do not determine. */
   realism?: number;

@@ -11,7 +11,7 @@ order, and the check of both.
 
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ __all__ = [
 ]  # fmt: skip
 
 Symbols = NDArray[np.int32]
+Number = TypeVar("Number", bound=np.generic)
 
 LOG_GAIN_MOST: Final = 20
 OFFSET_MOST: Final = 2**20
@@ -75,7 +76,7 @@ class ContextModel:
             means=means[inside],
             features=features[inside],
             scales=scales,
-            hidden=hidden[inside],
+            shared=self.scale.share(hidden[inside]),
             symbols=np.zeros(shape, np.int32),
             y_hat=np.zeros(shape, np.float32),
         )
@@ -90,7 +91,7 @@ class State:
     means: Image
     features: Image
     scales: Whole
-    hidden: Whole
+    shared: list[Whole]
     symbols: Symbols
     y_hat: Image
 
@@ -98,22 +99,29 @@ class State:
         """Means of gained y and scale indices, (last - first, n), at the n places of the mask, bool (H, W)."""
         mask, scale = step.mask(*self.y_hat.shape[1:]), self.scales[step.channels]
         if known := step.context_channels:
-            scale = scale + self.model.scale.context(number, self.symbols[:known], self.hidden)
-        return self.mean(number, step, mask), scale_index(scale[:, mask]), mask
+            scale = scale + self.model.scale.context(number, self.symbols[:known], self.shared[number - 1])
+        return self.mean(number, step, mask), scale_index(_places(scale, mask)), mask
 
     def mean(self, number: int, step: CodingStep, mask: NDArray[np.bool_]) -> Image:
         """Means of gained y alone, (last - first, n), at the n places of the mask."""
         mean = self.means[step.channels]
         if known := step.context_channels:
             mean = mean + self.model.networks.context(number, self.y_hat[:known], self.features)
-        gained: Image = (self.gain[step.channels] * mean)[:, mask]
-        return gained
+        return _places(self.gain[step.channels] * mean, mask)
 
     def update(self, step: CodingStep, symbols: Symbols, mean: Image, mask: NDArray[np.bool_]) -> None:
         """Take the symbols (last - first, n) that were coded at the places of the mask."""
-        self.symbols[step.channels, mask] = symbols
         latents = (symbols.astype(np.float32) + mean) / self.gain[step.channels, 0]
-        self.y_hat[step.channels, mask] = latents.clip(-LATENT_MAX, LATENT_MAX)
+        for whole, part in ((self.symbols, symbols), (self.y_hat, latents.clip(-LATENT_MAX, LATENT_MAX))):
+            if step.parity is None:  # several times as fast as by a mask that is true throughout
+                whole[step.channels] = part.reshape(-1, *mask.shape)
+            else:
+                whole[step.channels, mask] = part
+
+
+def _places(values: NDArray[Number], mask: NDArray[np.bool_]) -> NDArray[Number]:
+    """Those of (C, H, W) at the n places of the mask, (C, n)."""
+    return values.reshape(len(values), -1) if mask.all() else values[:, mask]
 
 
 def interpolate_gain(log_gain: Image, quality: int) -> Image:

@@ -45,7 +45,7 @@ def encode(parts: Sequence[Part], check: int = 0) -> bytes:
         for plane in reversed(_planes(excess)):
             coder.encode_reverse(plane, _byte_model())
         for table, run in reversed(plan.runs):
-            coder.encode_reverse(slots[run], _model(table.counts))
+            coder.encode_reverse(slots[run], _model_of(table))
     words: NDArray[np.uint32] = coder.get_compressed()
     return words.astype("<u4").tobytes().rstrip(b"\0")
 
@@ -94,7 +94,7 @@ class Decoder:
         plan = _plan(ids, tables)
         slots = np.empty(plan.order.size, dtype=np.int64)
         for table, run in plan.runs:
-            slots[run] = self._decode(_model(table.counts), run.stop - run.start)
+            slots[run] = self._decode(_model_of(table), run.stop - run.start)
         excess = self._unplane(int(np.count_nonzero(slots == plan.size)))
         return _symbols(slots, excess, plan)
 
@@ -213,6 +213,12 @@ def _model(counts: NDArray[np.uint32]) -> Any:  # noqa: ANN401 - constriction ha
     number of slots, over sum(weights). With weights 256 * count - 1 the scale is 1 and all sums are whole: exact.
     """
     return constriction.stream.model.Categorical(counts * 256.0 - 1.0, perfect=False)
+
+
+@lru_cache(maxsize=512)
+def _model_of(table: Table) -> Any:  # noqa: ANN401
+    """The model of a table, which is made once: a tile has 64 tables of y in each of its steps."""
+    return _model(table.counts)
 
 
 @lru_cache(maxsize=1)

@@ -3,15 +3,18 @@
     a_{l+1} = clamp( floor( (sum w a_l + b) / 2^shift ), 0, 127 )
     index   = clamp( floor( (a_L + context + offset(quality, channel)) / 16 + 1/2 ), 0, 63 )
 
-Integers are held in float64. A convolution is nine matrix products, one a tap, and a matrix product only adds and
-multiplies: with every sum below 2^24 and so far below 2^53, each is exact whatever the order of addition, fused or not.
-Any product will do therefore; ONNX Runtime's keeps to the threads that it is given.
+Integers are held in float32. A convolution is a matrix product, and that only adds and multiplies: with every sum
+below 2^24 each is exact whatever the order of addition, fused or not. Any product will do therefore; ONNX Runtime's
+keeps to the threads that it is given. (A convolution of a library's own may compute whole sums from fractions.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from regrain.entropy.tables import LEVELS
@@ -19,7 +22,7 @@ from regrain.errors import ModelError
 
 __all__ = ["ACTIVATION_MAX", "QUALITY_TOP", "Product", "ScaleBranch", "interpolate_offsets", "level", "scale_index"]
 
-Whole = NDArray[np.float64]
+Whole = NDArray[np.float32]
 """Integers held in floats."""
 Product: TypeAlias = Callable[[Whole, Whole], list[Whole]]
 """Matrices (M, K) and (K, N) to one of (M, N)."""
@@ -27,7 +30,10 @@ Product: TypeAlias = Callable[[Whole, Whole], list[Whole]]
 ACTIVATION_MAX = 127
 EXACT_BELOW = 2**24
 INDEX_STEP = 16
-LEVEL_STEP, LEVEL_MAX = 8, 63
+LEVEL_STEP, LEVEL_MAX, LEVEL_FROM = 8, 63, 254
+AT_ONCE = 2**18
+"""Numbers of the larger factor of a product: so memory stays bounded, and the factor in the cache."""
+CONTEXT_SHIFT = 8
 QUALITY_TOP = 25600
 """Quality 100 as the file stores it: q times 256."""
 
@@ -54,22 +60,45 @@ class IntegerConv:
             )
         if weight.dtype.kind != "i" or bias.dtype.kind != "i":
             raise ModelError("scale branch: its weights are no integers")
-        self.taps = np.ascontiguousarray(weight.transpose(2, 3, 0, 1), np.float64)
-        self.bias = bias.astype(np.float64)
-        self.shift, self.product = shift, product
-        if (np.abs(self.taps).sum((0, 1, 3)) * most + np.abs(self.bias)).max(initial=0) >= EXACT_BELOW:
+        if (np.abs(weight.astype(float)).sum((1, 2, 3)) * most + np.abs(bias.astype(float))).max(
+            initial=0
+        ) >= EXACT_BELOW:
             raise ModelError("scale branch: its sums can reach 2^24, where float32 is no longer exact")
+        self.matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1).reshape(len(weight), -1), np.float32)
+        self.bias = bias.astype(np.float32)
+        self.shift, self.product = shift, product
+
+    def split(self, inputs: int) -> "tuple[IntegerConv, IntegerConv]":
+        """The sums of the first inputs, with the bias, and those of the others, before the shift."""
+        first, others = copy(self), copy(self)
+        taps, first.shift, others.shift = self.matrix.reshape(len(self.bias), 9, -1), 0, 0
+        first.matrix = np.ascontiguousarray(taps[:, :, :inputs].reshape(len(taps), -1))
+        others.matrix = np.ascontiguousarray(taps[:, :, inputs:].reshape(len(taps), -1))
+        others.bias = np.zeros_like(self.bias)
+        return first, others
+
+    @classmethod
+    def stack(cls, convolutions: "Sequence[IntegerConv]") -> "IntegerConv":
+        """Several of the same inputs as one, whose outputs are theirs one after the other."""
+        made = copy(convolutions[0])
+        made.matrix = np.concatenate([one.matrix for one in convolutions])
+        made.bias = np.concatenate([one.bias for one in convolutions])
+        return made
 
     def __call__(self, x: Whole) -> Whole:
         """(I, H, W) -> (O, H, W)."""
-        height, width = x.shape[1:]
-        padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-        total = np.repeat(self.bias[:, None], height * width, axis=1)
-        for row, column in np.ndindex(3, 3):
-            seen = padded[:, row : row + height, column : column + width]
-            total += self.product(self.taps[row, column], seen.reshape(len(x), -1))[0]
-        shifted: Whole = np.floor(total / 2**self.shift)
-        return shifted.reshape(-1, height, width)
+        inputs, height, width = x.shape
+        padded = np.pad(x.astype(np.float32), ((0, 0), (1, 1), (1, 1)))
+        total = np.empty((len(self.bias), height, width), np.float32)
+        rows = max(1, AT_ONCE // (9 * inputs * width))
+        for top in range(0, height, rows):
+            seen = sliding_window_view(padded[:, top : top + rows + 2], (3, 3), axis=(1, 2))
+            columns = seen.transpose(3, 4, 0, 1, 2).reshape(9 * inputs, -1)
+            band = total[:, top : top + rows]
+            band[...] = self.product(self.matrix, columns)[0].reshape(band.shape)
+        total += self.bias[:, None, None]
+        total *= np.float32(2**-self.shift)
+        return np.floor(total, out=total)
 
 
 class ScaleBranch:
@@ -98,28 +127,44 @@ class ScaleBranch:
         second = layer(1, len(first.bias), 8)
         hidden = len(second.bias)
         self.layers = [first, second, layer(2, hidden, 6, out=latent_channels)]
+        apart: list[IntegerConv] = []
         for number, (known, out) in enumerate(contexts, start=1):
-            first = layer(2 * number + 1, known + hidden, 8, LEVEL_MAX)
-            self.layers += [first, layer(2 * number + 2, len(first.bias), 6, out=out)]
+            first = layer(2 * number + 1, known + hidden, CONTEXT_SHIFT, LEVEL_MAX)
+            own, shared = first.split(known)
+            self.layers += [own, layer(2 * number + 2, len(first.bias), 6, out=out)]
+            apart.append(shared)
+        self.shared = IntegerConv.stack(apart) if apart else None
+        self.ends = np.cumsum([len(one.bias) for one in apart])
 
     def __call__(self, z_hat: NDArray[np.int32]) -> tuple[Whole, Whole]:
         """z_hat (Z, H, W) -> what it says of y (C, 4H, 4W), and hidden (hidden, 4H, 4W) in [0, 127]."""
-        x: Whole = np.clip(z_hat.astype(np.float64), -ACTIVATION_MAX, ACTIVATION_MAX)
+        x: Whole = np.clip(z_hat, -ACTIVATION_MAX, ACTIVATION_MAX).astype(np.float32)
         for layer in self.layers[:2]:
             x = np.clip(layer(x), 0, ACTIVATION_MAX).repeat(2, axis=1).repeat(2, axis=2)
         return self.layers[2](x), x
 
-    def context(self, number: int, symbols: NDArray[np.int32], hidden: Whole) -> Whole:
-        """What context `number` >= 1 adds, (out, H, W): symbols (known, H, W), and `hidden` of those places."""
-        first, last = self.layers[2 * number + 1 : 2 * number + 3]
-        seen = np.concatenate([level(symbols), np.floor(hidden / 2)])
-        return last(np.clip(first(seen), 0, ACTIVATION_MAX))
+    def share(self, hidden: Whole) -> list[Whole]:
+        """What z says to each context, (width, H, W), of `hidden` (hidden, H, W): all in one product."""
+        return [] if self.shared is None else np.split(self.shared(np.floor(hidden / 2)), self.ends[:-1])
+
+    def context(self, number: int, symbols: NDArray[np.int32], shared: Whole) -> Whole:
+        """What context `number` >= 1 adds, (out, H, W): symbols (known, H, W), and what z says to it."""
+        own, last = self.layers[2 * number + 1 : 2 * number + 3]
+        sums = (own(level(symbols)) + shared) * np.float32(2**-CONTEXT_SHIFT)
+        return last(np.clip(np.floor(sums, out=sums), 0, ACTIVATION_MAX))
 
 
 def level(symbols: NDArray[np.int32]) -> Whole:
     """How large symbols are, 8 steps an octave, linear between powers of 2: integers in [0, 63]."""
-    part, octave = np.frexp(np.minimum(1 + np.abs(symbols.astype(np.float64)), 2**8 - 1))
-    levels: Whole = LEVEL_STEP * (octave - 1) + np.floor(LEVEL_STEP * (2 * part - 1))
+    levels: Whole = _level_table()[np.abs(symbols.clip(-LEVEL_FROM, LEVEL_FROM))]
+    return levels
+
+
+@cache
+def _level_table() -> Whole:
+    """The levels of 0 to LEVEL_FROM."""
+    part, octave = np.frexp(1.0 + np.arange(LEVEL_FROM + 1))
+    levels: Whole = (LEVEL_STEP * (octave - 1) + np.floor(LEVEL_STEP * (2 * part - 1))).astype(np.float32)
     return levels
 
 

@@ -63,9 +63,9 @@ class Network:
 
 @cache
 def matrix_product() -> Network:
-    """Matrices (M, K) and (K, N), float64, to (M, N), with the threads that all networks have."""
+    """Matrices (M, K) and (K, N), float32, to (M, N), with the threads that all networks have."""
     node = wire.Node("MatMul", ("a", "b"), "c", {})
-    return Network(lambda: wire.model([node], {}, ("a", "b"), ("c",), element=wire.DOUBLE, axes=3), ("a", "b"))
+    return Network(lambda: wire.model([node], {}, ("a", "b"), ("c",), axes=3), ("a", "b"))
 
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:

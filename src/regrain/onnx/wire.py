@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from regrain.varint import put_varint
 
-__all__ = ["DOUBLE", "FLOAT", "Attribute", "Node", "model"]
+__all__ = ["FLOAT", "Attribute", "Node", "model"]
 
 Attribute = int | str | Sequence[int]
 
 IR_VERSION, OPERATORS = 8, 17
-FLOAT, DOUBLE = 1, 11
-"""Types of elements."""
+FLOAT = 1
+"""The type of all elements."""
 _INT, _STRING, _INTS = 2, 3, 7
 
 
@@ -61,10 +61,10 @@ def _tensor(name: str, array: NDArray[np.float32]) -> bytes:
     return b"".join([*sizes, _field(2, FLOAT), _field(8, name), _field(9, array.astype("<f4").tobytes())])
 
 
-def _value(name: str, element: int, axes: int) -> bytes:
+def _value(name: str, axes: int) -> bytes:
     """An input or output, of any size along each of its axes."""
     shape = _field(1, b"") * axes
-    return _field(1, name) + _field(2, _field(1, _field(1, element) + _field(2, shape)))
+    return _field(1, name) + _field(2, _field(1, _field(1, FLOAT) + _field(2, shape)))
 
 
 def model(
@@ -73,17 +73,16 @@ def model(
     inputs: Sequence[str],
     outputs: Sequence[str],
     *,
-    element: int = FLOAT,
     axes: int = 4,
 ) -> bytes:
-    """A whole model. Its inputs and outputs have so many axes and elements of this type, FLOAT or DOUBLE."""
+    """A whole model of float32. Its inputs and outputs have so many axes."""
     graph = b"".join(
         [
             *(_field(1, _node(node)) for node in nodes),
             _field(2, "regrain"),
             *(_field(5, _tensor(name, array)) for name, array in constants.items()),
-            *(_field(11, _value(name, element, axes)) for name in inputs),
-            *(_field(12, _value(name, element, axes)) for name in outputs),
+            *(_field(11, _value(name, axes)) for name in inputs),
+            *(_field(12, _value(name, axes)) for name in outputs),
         ]
     )
     return _field(1, IR_VERSION) + _field(7, graph) + _field(8, _field(1, "") + _field(2, OPERATORS))
