@@ -4,6 +4,7 @@ python experiments/few_steps/page.py
 """
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
@@ -13,6 +14,9 @@ FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER.parents[1] / "results" / "0.1"
 FIGURES = {"psnr": ".2f", "lpips": ".4f", "gram": ".1f", "kid": ".1f", "spread": ".2f"}
 """Of a way to sample, in the order of a cell."""
+NAMES = ("none", "x0", "v", "eps")
+PREDICTED = {"psnr": ".2f", "lpips": ".3f", "gram": ".0f", "kid": ".0f"}
+"""Predictions, and their figures."""
 Rows = list[dict[str, str]]
 
 
@@ -102,28 +106,31 @@ def _named(teacher: Rows, students: Rows) -> dict[str, str]:
 
 
 def _predicted(predictions: Rows) -> dict[str, str]:
-    """What the network predicts, as a table and in the figures that the words around it name."""
-    sketch, *rows = (row | {"weights": row["prediction"]} for row in predictions)
-    end, last = rows[-1], _counts(rows)[-1]
-    psnr = {(row["weights"], int(row["steps"])): float(row["psnr"]) for row in rows}
-    losses = {row["weights"].removesuffix(", not clamped"): float(row["loss"]) for row in rows}
-    return {
-        "parameters": f"{int(end['parameters']) / 1e6:.2f}",
-        "updates": f"{int(end['updates']):,}",
-        "batch": end["batch"],
-        "crop": end["crop"],
-        "held_out": end["pictures"],
-        "sketch": f"{float(sketch['psnr']):.2f} / {float(sketch['lpips']):.4f}",
-        "predictions": str(_table(rows, {name: FIGURES[name] for name in ("psnr", "lpips")})),
+    """What the network predicts, as tables and in the figures that the words around them name."""
+    none, *rows = sorted(predictions, key=lambda row: NAMES.index(row["prediction"]))
+    rows = [row | {"weights": f"{row['prediction']}, {row['sampler']}"} for row in rows]
+    losses = {row["prediction"]: float(row["loss"]) for row in rows}
+    values = {f"predictions_{name}": str(_table(rows, {name: form})) for name, form in PREDICTED.items()}
+
+    def best(prediction: str, figure: str, choose: Callable[..., dict[str, str]]) -> str:
+        """A prediction's best row by a figure, in words."""
+        own = [row for row in rows if row["prediction"] == prediction]
+        row = choose(own, key=lambda row: float(row[figure]))
+        steps = "one step" if row["steps"] == "1" else f"{row['steps']} steps"
+        return f"{float(row[figure]):{PREDICTED[figure]}} in {steps} ({row['sampler']})"
+
+    for name in losses:
+        values[f"{name}_psnr"], values[f"{name}_lpips"] = best(name, "psnr", max), best(name, "lpips", min)
+        values[f"{name}_gram"] = best(name, "gram", min)
+        values[f"{name}_one"] = f"{_mean(rows, f'{name}, ddim', 1, 'psnr'):.2f}"
+    return values | {
+        "parameters": f"{int(rows[0]['parameters']) / 1e6:.2f}",
+        "updates": f"{int(rows[0]['updates']):,}",
+        "batch": rows[0]["batch"],
+        "crop": rows[0]["crop"],
+        "held_out": rows[0]["pictures"],
+        "upsampled": f"{float(none['psnr']):.2f} dB and LPIPS {float(none['lpips']):.4f}",
         "losses": ", ".join(f"{loss:.4f} ({name})" for name, loss in losses.items()),
-        "x0_one": f"{psnr['x0', 1]:.2f}",
-        "x0_least": str(min(_counts(rows), key=lambda steps: _mean(rows, "x0", steps, "lpips"))),
-        "eps_one": f"{psnr['eps', 1]:.2f}",
-        "eps_last": f"{psnr['eps', last]:.2f}",
-        "last": str(last),
-        "eps_top": f"{max(value for (name, _), value in psnr.items() if name == 'eps, not clamped'):.2f}",
-        "alone_one": f"{psnr['x0 alone', 1]:.2f} and {psnr['v', 1]:.2f}",
-        "alone_two": f"{psnr['x0 alone', 2]:.2f} and {psnr['v', 2]:.2f}",
     }
 
 

@@ -6,8 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${SHARED:=../shared}" "${PYTHON:=.venv/bin/python}"
 export OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1
 here=experiments/few_steps
-make runs/conditional-b52d4b2a.safetensors
 "$PYTHON" $here/students.py "$SHARED/data/weights" $here/students.csv
 "$PYTHON" $here/residual.py "$SHARED/data/weights" $here/residual.csv
-"$PYTHON" $here/predictions.py "$SHARED/data/weights/lpips_alex_v0.1.safetensors" $here/predictions.csv
+"$PYTHON" $here/predictions.py "$SHARED/data/weights" $here/predictions.csv
 "$PYTHON" $here/page.py

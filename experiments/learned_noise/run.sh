@@ -1,5 +1,5 @@
 #!/bin/sh
-# The rows of README.md: experiments/learned_noise/run.sh; a quarter of an hour of one core.
+# The rows of README.md: experiments/learned_noise/run.sh.
 # PYTHON is an interpreter with regrain[lab]; the training pictures and CIFAR-10 are where recipes/prior.toml has them.
 set -e
 cd "$(dirname "$0")/../.."

@@ -29,10 +29,9 @@ from denoiser import FRAMES, ClipDenoiser, blend, masks
 from motion import clips
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from regrain import registry
+from regrain import registry, torch_checkpoint
 from regrain.bitstream import Method
 from regrain.diffusion import sampler
 from regrain.diffusion.parametrize import target
@@ -46,8 +45,8 @@ from regrain_lab.training.state import State
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parents[1]
-SIDE, CROP, BATCH, SPANS, SMALLEST = 128, 64, 2, 4, 300
-"""Side of a clip here and in training; clips a batch; clips a film; and the width down to which a film is scaled."""
+SIDE, CROP, BATCH, SMALLEST = 128, 64, 2, 300
+"""Side of a clip here and in training; clips a batch; and the width down to which a film is scaled."""
 RATES: Final = (6e-4, 1e-5)
 LEVELS: Final = (-4.0, 6.0)
 """Training has log-SNR from here to there, evenly."""
@@ -63,20 +62,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
     parser.add_argument("weights", type=Path, help="the folder of metrics' weights")
-    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--model", type=Path, default=ROOT / "runs" / "video.safetensors")
+    parser.add_argument("--spans", type=int, default=1, help="clips of each film")
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = ClipDenoiser(Prior.load(Path(str(registry.shipped_weights(Method.PROGRESSIVE)))))
     if options.model.exists():
-        model.load_state_dict(load_file(options.model))
+        model.load_state_dict(torch_checkpoint.load(options.model)[0])
     else:
         train(model, options.updates)
         options.model.parent.mkdir(exist_ok=True)
-        save_file(model.state_dict(), options.model)
+        torch_checkpoint.save(options.model, model.state_dict(), {"kind": "clips"})
     model.eval().requires_grad_(False)
     lpips, rows, columns = Lpips.load(options.weights / "lpips_alex_v0.1.safetensors"), [], []
-    for name, clip in films(options.clips):
+    for name, clip in films(options.clips, options.spans):
         made = ways(model, clip)
         rows += [[name, way, size, *judged(clip, decoded, lpips)] for way, (size, decoded) in made.items()]
         columns.append(np.vstack([clip[3], *(decoded[3] for _, decoded in made.values())]))
@@ -152,13 +152,13 @@ def judged(clip: Clip, decoded: Clip, lpips: Lpips) -> tuple[float, float]:
     return 10 * math.log10(4 / float((a - b).square().mean())), float(lpips(b, a).mean())
 
 
-def films(folder: Path) -> Iterator[tuple[str, Clip]]:
+def films(folder: Path, spans: int) -> Iterator[tuple[str, Clip]]:
     """Clips of every undistorted film, evenly spread, by name and first frame."""
     for path in sorted(folder.rglob("*.mp4")):
         if "distorted" not in path.name:
             frames = decoded_film(path)
-            for k in range(SPANS):
-                begin = (2 * k + 1) * (len(frames) - FRAMES) // (2 * SPANS)
+            for k in range(spans):
+                begin = (2 * k + 1) * (len(frames) - FRAMES) // (2 * spans)
                 yield f"{path.stem} {begin}", frames[begin : begin + FRAMES]
 
 

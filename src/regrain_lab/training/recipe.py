@@ -67,21 +67,16 @@ class LossConfig:
     structure_scale: float = 0.0
     """1 - MS-SSIM is multiplied by this and added to LPIPS; it needs crops of 192 pixels or more."""
     vgg: str = ""
-    """For a sampler: the path of VGG16's convolutions; empty trains without them."""
     vgg_heads: str = ""
-    """For a sampler: the path of LPIPS' heads for VGG16."""
+    """For a sampler: the paths of VGG16's convolutions, without which it trains if empty, and of LPIPS' heads for it."""
     vgg_scale: float = 8.0
-    """LPIPS of VGG16 is multiplied by this."""
     texture_scale: float = 1.0
-    """The Wasserstein distance on VGG16's features is multiplied by this."""
     bands_scale: float = 0.0
-    """The distance of the local energies of a DCT's bands is multiplied by this; it stands beside the two above."""
-    adversary_scale: float = 0.0
-    """The loss by a discriminator on these features is multiplied by this; 0 trains none."""
     edge_scale: float = 0.0
-    """For a sampler: squared errors on strong edges are multiplied by this and added, against edges that boil."""
+    adversary_scale: float = 0.0
     drift_scale: float = 0.0
-    """The loss along what decoded pictures lack on the whole, on the same features, is multiplied by this."""
+    """For a sampler, what these are multiplied by: LPIPS of VGG16, the Wasserstein distance of its features, that of the
+    energies of a DCT's bands, squared errors on strong edges, the loss by a discriminator (0 trains none), the drift."""
     rate_weight: tuple[float, float] = (12.5, 0.1)
     """lambda at quality 0 and at quality 100, log-linear between."""
     balance: float = 0.5
@@ -95,8 +90,7 @@ class LossConfig:
     schedule: str = "log-linear"
     """For a prior: times are even in it. "log-linear" trains on the bound and the simple loss, others on the latter."""
     vlb_weight: float = 0.001
-    """For a prior with learned variance: weight of the bound in bits a value that trains the variance alone. Improved
-    DDPM has 0.001, with Adam; Muon does not scale up the small gradients that this leaves, and 1 suits it better."""
+    """For a prior with learned variance: weight of the bound that trains it. With Muon 1 suits better than 0.001."""
     min_snr_gamma: float = 5.0
     min_weight: float = 0.2
     """Floor of the min-SNR weight of L_diff (over gamma); at t = 1 the weight is 1."""
