@@ -68,15 +68,15 @@ class LossConfig:
     """1 - MS-SSIM is multiplied by this and added to LPIPS; it needs crops of 192 pixels or more."""
     vgg: str = ""
     vgg_heads: str = ""
-    """For a sampler: the paths of VGG16's convolutions, without which it trains if empty, and of LPIPS' heads for it."""
+    """For a sampler: the paths of VGG16's convolutions (empty trains without them) and of LPIPS' heads for them."""
     vgg_scale: float = 8.0
     texture_scale: float = 1.0
     bands_scale: float = 0.0
     edge_scale: float = 0.0
     adversary_scale: float = 0.0
     drift_scale: float = 0.0
-    """For a sampler, what these are multiplied by: LPIPS of VGG16, the Wasserstein distance of its features, that of the
-    energies of a DCT's bands, squared errors on strong edges, the loss by a discriminator (0 trains none), the drift."""
+    """For a sampler these multiply LPIPS of VGG16, the Wasserstein distance of its features, that of the energies of
+    a DCT's bands, squared errors on strong edges, the loss by a discriminator (0 trains none) and the drift."""
     rate_weight: tuple[float, float] = (12.5, 0.1)
     """lambda at quality 0 and at quality 100, log-linear between."""
     balance: float = 0.5
