@@ -28,7 +28,7 @@ COMMON = {"--json", "--verbose", "--quiet", "--device", "--threads", "--help"}
 METADATA = {"--strip", "--keep", "--preserve-times"}
 MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--ray-address"}
 FLAGS = {
-    "encode": "--quality --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --max-pixels "
+    "encode": "--quality --effort --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --max-pixels "
     "--max-memory",
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
     "--repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",

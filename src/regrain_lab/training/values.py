@@ -36,6 +36,7 @@ RANGES: Final[configuration.Ranges] = {
     "rate": (0, _MUCH), "perceptual": (0, _MUCH), "perceptual_weight": (0, 1), "perceptual_scale": (0, _MUCH),
     "structure": (0, _MUCH), "structure_scale": (0, _MUCH), "texture": (0, _MUCH),
     "texture_scale": (0, _MUCH), "adversary_scale": (0, _MUCH), "vgg_scale": (0, _MUCH),
+    "bands_scale": (0, _MUCH), "edge_scale": (0, _MUCH), "drift_scale": (0, _MUCH),
     "rate_weight": (1e-9, _MUCH), "balance": (0, 1), "tone_weight": (0, _MUCH),
     "lattice_weight": (0, _MUCH), "min_snr_gamma": (1e-9, _MUCH), "min_weight": (0, _MUCH),
     "simple_weight": (0, _MUCH), "vlb_weight": (0, _MUCH), "sampling_steps": (1, 1024), "gap": (1e-3, 1),
