@@ -6,6 +6,7 @@ import pytest
 from regrain import image
 from regrain.conditional import decode, grid, refine
 from regrain.conditional.encode import analysis_transform, encode_tiles
+from regrain.conditional.networks import View
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.options import DecodeOptions
@@ -88,11 +89,11 @@ def test_descent_is_the_slope_of_each_distortion(torch_model, term):
     scene, y = scene_of(pixels, torch_model)
     y_hat, networks = scene.code(y, QUALITY).y_hat, torch_model.denoiser.networks
     target, core = image.to_signed(pixels), (slice(0, 176), slice(0, 176))
-    gradient = networks.descend(y_hat, target, core, 0.3, 1.0, np.eye(2)[term])
+    gradient = networks.descend(View(y_hat, target, core), 0.3, 1.0, np.eye(2)[term])
     step = gradient / np.abs(gradient).max() * 0.05
-    above, below = (networks.distortion(y_hat + s * step, target, core, 0.3, 1.0)[term] for s in (1, -1))
+    above, below = (networks.distortion(View(y_hat + s * step, target, core), 0.3, 1.0)[term] for s in (1, -1))
     assert above - below == pytest.approx(2 * float((gradient * step).sum()), rel=0.1)
-    assert not networks.descend(y_hat, target, core, 0.3, 1.0, np.zeros(2)).any()
+    assert not networks.descend(View(y_hat, target, core), 0.3, 1.0, np.zeros(2)).any()
 
 
 def test_coins_fall_to_the_nearer_side_and_know_their_slope():

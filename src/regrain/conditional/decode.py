@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regrain.conditional import grid
 from regrain.conditional.config import STRIDE
 from regrain.conditional.context_model import ContextModel, checksum, hyper_size, hyper_table_ids
-from regrain.conditional.denoising import Denoiser, scaled
+from regrain.conditional.denoising import Denoiser, apply_realism
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
 from regrain.diffusion.budget import choose_steps
@@ -152,7 +152,7 @@ def reconstruct(
             if s == 0:
                 target = out[place.core.pixels]
                 if context is not None:
-                    part = scaled(part, context.guide[:, *core], realism)
+                    part = apply_realism(part, context.guide[:, *core], realism)
                 target[...] = to_bytes(part[:, : target.shape[0], : target.shape[1]], grey)
             else:
                 x_s[:, *place.core.pixels] = part

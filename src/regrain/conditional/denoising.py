@@ -9,7 +9,7 @@ from regrain.conditional.networks import Context, Image, Networks
 from regrain.diffusion import schedule
 from regrain.entropy.integer import QUALITY_TOP
 
-__all__ = ["Denoiser", "scaled"]
+__all__ = ["Denoiser", "apply_realism"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ class Denoiser:
         return x_0.clip(-1, 1)
 
 
-def scaled(x_0: Image, guide: Image, realism: float) -> Image:
+def apply_realism(x_0: Image, guide: Image, realism: float) -> Image:
     """What the sampler adds to its guide g, the picture in one step at realism r, times r: g + r (x_0 - g)."""
     return guide + np.float32(realism) * (x_0 - guide)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Context", "Differentiable", "Image", "Networks"]
+__all__ = ["Context", "Differentiable", "Image", "Networks", "View"]
 
 Image = NDArray[np.float32]
 
@@ -50,25 +50,25 @@ class Networks(Protocol):
         """The sampler's estimate of x_0 (3, 16 H, 16 W)."""
 
 
+class View(NamedTuple):
+    """Latents y_hat (C, H, W) and a target (3, h, w) in [-1, 1] for the core of what they decode to.
+
+    The core is slices of rows and columns of pixels.
+    """
+
+    y_hat: Image
+    target: Image
+    core: tuple[slice, slice]
+
+
 class Differentiable(Protocol):
-    """How far the decoded picture is from another, and where that falls; H and W are those of the latents."""
+    """How far the decoded picture is from another, and where that falls."""
 
-    def distortion(
-        self, y_hat: Image, target: Image, core: tuple[slice, slice], quality: float, realism: float
-    ) -> NDArray[np.float64]:
-        """Squared error and dissimilarity, (2,), of the core of the picture that one step decodes to a target.
+    def distortion(self, view: View, quality: float, realism: float) -> NDArray[np.float64]:
+        """Squared error and dissimilarity, (2,), of the core of the picture that one step decodes to the target.
 
-        y_hat (C, H, W); target (3, h, w) in [-1, 1], as large as the core, which is slices of rows and columns of
-        pixels. Dissimilarity is 1 - MS-SSIM for each value of the target, 0 where the core is too small for it.
+        Dissimilarity is 1 - MS-SSIM for each value of the target, 0 where the core is too small for it.
         """
 
-    def descend(
-        self,
-        y_hat: Image,
-        target: Image,
-        core: tuple[slice, slice],
-        quality: float,
-        realism: float,
-        weights: NDArray[np.float64],
-    ) -> Image:
+    def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64]) -> Image:
         """The gradient (C, H, W), by y_hat, of the same two, weighted."""

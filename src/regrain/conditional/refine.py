@@ -24,7 +24,7 @@ from regrain.conditional import grid
 from regrain.conditional.config import STRIDE
 from regrain.conditional.context_model import ContextModel, State
 from regrain.conditional.encode import tile_parts
-from regrain.conditional.networks import Differentiable, Image
+from regrain.conditional.networks import Differentiable, Image, View
 from regrain.entropy import coder
 from regrain.entropy.integer import QUALITY_TOP
 from regrain.entropy.tables import LEVELS, gaussian_tables
@@ -192,7 +192,7 @@ class _Scene:
         for row in np.flatnonzero(SHARES.any(1)):
             for place in _windows(y_hat):
                 view = self._view(y_hat, place)
-                total[row] += self.decoder.distortion(*view, quality / QUALITY_TOP, REALISMS[row])
+                total[row] += self.decoder.distortion(view, quality / QUALITY_TOP, REALISMS[row])
         return total
 
     def fall(self, y_hat: Image, weights: Weights, iteration: int) -> Image:
@@ -202,16 +202,16 @@ class _Scene:
         total = np.zeros_like(y_hat)
         for place in _windows(y_hat):
             view = self._view(y_hat, place)
-            part = self.decoder.descend(*view, self.quality / QUALITY_TOP, REALISMS[row], weights[row] * len(rows))
+            part = self.decoder.descend(view, self.quality / QUALITY_TOP, REALISMS[row], weights[row] * len(rows))
             total[:, *place.outer.latents] += part
         return total
 
-    def _view(self, y_hat: Image, place: grid.Window) -> tuple[Image, Image, tuple[slice, slice]]:
+    def _view(self, y_hat: Image, place: grid.Window) -> View:
         """Of a window: its latents, the picture of its core, and where that lies in what they decode to."""
         target, inside = to_signed(self.pixels[place.core.pixels]), place.core.within(place.outer)
         top, left = inside.top * STRIDE, inside.left * STRIDE
         core = slice(top, top + target.shape[1]), slice(left, left + target.shape[2])
-        return y_hat[:, *place.outer.latents], target, core
+        return View(y_hat[:, *place.outer.latents], target, core)
 
 
 def _windows(y_hat: Image) -> Iterator[grid.Window]:

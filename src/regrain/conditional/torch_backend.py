@@ -12,7 +12,7 @@ from torch import Tensor
 from regrain import configuration
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
-from regrain.conditional.networks import Context, Image
+from regrain.conditional.networks import Context, Image, View
 from regrain.conditional.transform import (
     Analysis,
     HyperAnalysis,
@@ -90,10 +90,13 @@ class TorchNetworks:
     @torch.no_grad()
     def denoise(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float) -> Image:
         """See `Networks`."""
-        noisy, (time, level, share) = self._batch(x_t), self._scalars(t, quality, realism)
-        output = self.denoiser(noisy, time, self._batch(y_hat), level, share)
+        return _array(self.estimate(self._batch(x_t), t, self._batch(y_hat), *self._scalars(quality, realism)))
+
+    def estimate(self, x_t: Tensor, t: float, y_hat: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
+        """The denoiser's estimate of x_0 (B, 3, H, W), with gradients, of x_t, latents and knobs (B,)."""
+        output = self.denoiser(x_t, torch.full_like(quality, t), y_hat, quality, realism).float()
         alpha, sigma = schedule.get(self.config.schedule).at(t)
-        return _array(parametrize.to_x0(self.config.parametrization, output, noisy, alpha, sigma))
+        return parametrize.to_x0(self.config.parametrization, output, x_t, alpha, sigma)
 
     @torch.no_grad()
     def sampling_context(self, guide: Image, y_hat: Image, quality: float) -> Context:
@@ -111,46 +114,31 @@ class TorchNetworks:
         return _array(self.sampler(self._batch(x_t), time, level, self._batch(context.guide), context.features))
 
     @torch.no_grad()
-    def distortion(
-        self, y_hat: Image, target: Image, core: tuple[slice, slice], quality: float, realism: float
-    ) -> NDArray[np.float64]:
+    def distortion(self, view: View, quality: float, realism: float) -> NDArray[np.float64]:
         """See `Differentiable`."""
-        terms: NDArray[np.float64] = self._distortion(self._batch(y_hat), target, core, quality, realism).numpy()
+        terms: NDArray[np.float64] = self._distortion(self._batch(view.y_hat), view, quality, realism).numpy()
         return terms
 
-    def descend(
-        self,
-        y_hat: Image,
-        target: Image,
-        core: tuple[slice, slice],
-        quality: float,
-        realism: float,
-        weights: NDArray[np.float64],
-    ) -> Image:
+    def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64]) -> Image:
         """See `Differentiable`; in bfloat16 where the processor computes in it, at half the time."""
-        leaf = self._batch(y_hat).requires_grad_()
+        leaf = self._batch(view.y_hat).requires_grad_()
         with torch.enable_grad(), torch.autocast(self.target.type, torch.bfloat16, enabled=self._short()):
-            terms = self._distortion(leaf, target, core, quality, realism)
+            terms = self._distortion(leaf, view, quality, realism)
         (gradient,) = torch.autograd.grad(terms @ torch.from_numpy(weights), leaf)
         return _array(gradient)
 
-    def _distortion(
-        self, y_hat: Tensor, target: Image, core: tuple[slice, slice], quality: float, realism: float
-    ) -> Tensor:
+    def _distortion(self, y_hat: Tensor, view: View, quality: float, realism: float) -> Tensor:
         """Both terms, (2,), float64, on the CPU; one step starts from no noise, which it would ignore."""
         height, width = y_hat.shape[2:]
-        noisy = y_hat.new_zeros(1, 3, height * STRIDE, width * STRIDE)
-        time, level, share = self._scalars(1.0, quality, realism)
-        output = self.denoiser(noisy, time, y_hat, level, share).float()
-        alpha, sigma = schedule.get(self.config.schedule).at(1.0)
-        x_0 = parametrize.to_x0(self.config.parametrization, output, noisy, alpha, sigma)
-        picture, wanted = x_0[:, :, *core].clamp(-1, 1), self._batch(target)
+        x_t = y_hat.new_zeros(1, 3, height * STRIDE, width * STRIDE)
+        x_0 = self.estimate(x_t, 1.0, y_hat, *self._scalars(quality, realism))
+        picture, wanted = x_0[:, :, *view.core].clamp(-1, 1), self._batch(view.target)
         terms = [(picture - wanted).square().sum().double()]
         similar = torch.ones((), dtype=torch.float64, device=self.target)
-        if min(target.shape[1:]) >= SIMILAR_LEAST:
+        if min(view.target.shape[1:]) >= SIMILAR_LEAST:
             with torch.autocast(self.target.type, enabled=False):
                 similar = pytorch_msssim.ms_ssim(127.5 * picture + 127.5, 127.5 * wanted + 127.5).double()
-        return torch.stack([*terms, (1 - similar) * target.size]).cpu()
+        return torch.stack([*terms, (1 - similar) * view.target.size]).cpu()
 
     def _short(self) -> bool:
         """Whether numbers of 16 bits are quicker here."""

@@ -93,7 +93,7 @@ class Decoding:
         from anyio import BrokenWorkerProcess, fail_after, to_process
 
         if self._turns.locked():
-            raise Busy
+            raise Busy("as many pictures are being decoded as may be at once")
         async with self._turns:
             try:
                 with fail_after(self._limits.seconds):

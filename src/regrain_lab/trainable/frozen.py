@@ -25,7 +25,6 @@ from regrain.conditional.context_model import check_anchors, interpolate_gain
 from regrain.conditional.encode import correct_latents
 from regrain.conditional.torch_backend import TorchNetworks
 from regrain.conditional.transform import HyperAnalysis, MeanBranch
-from regrain.diffusion import parametrize, schedule
 from regrain.entropy.integer import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError, UsageError
 from regrain_lab.trainable.context_model import code_steps
@@ -120,9 +119,7 @@ def guides(codec: FrozenCodec, y_hat: Tensor, quality: Tensor, realism: Tensor) 
     y_hat are latents (B, C, H/16, W/16); quality and realism (B,) are in [0, 1].
     """
     x_t = y_hat.new_zeros(len(y_hat), 3, STRIDE * y_hat.shape[2], STRIDE * y_hat.shape[3])
-    output = codec.networks.denoiser(x_t, torch.ones_like(quality), y_hat, quality, realism).float()
-    alpha, sigma = schedule.get(codec.config.schedule).at(1.0)
-    return parametrize.to_x0(codec.config.parametrization, output, x_t, alpha, sigma).clamp(-1, 1)
+    return codec.networks.estimate(x_t, 1.0, y_hat, quality, realism).clamp(-1, 1)
 
 
 def _stacked(arrays: list[Any], device: torch.device) -> Tensor:

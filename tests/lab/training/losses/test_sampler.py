@@ -15,7 +15,7 @@ from regrain_lab.trainable.discriminator import Discriminator, Drift
 from regrain_lab.training import loop
 from regrain_lab.training.losses.codec import StageWeights
 from regrain_lab.training.losses.sampler import LEVELS, SamplerLoss
-from regrain_lab.training.losses.texture import STAGES, BandDistance, TextureDistances
+from regrain_lab.training.losses.texture import STAGES, BandDistance, StrongEdges, TextureDistances
 from regrain_lab.training.recipe import LossConfig
 
 RECIPE = (
@@ -186,3 +186,27 @@ def test_a_drift_is_what_many_pictures_lack_and_its_loss_leads_away_from_it(text
     drift(moved, stages).sum().backward()
     assert float(moved[1].grad[:, :9].mean()) > 0
     assert float(moved[1].grad[:, :9].mean()) > 10 * abs(float(moved[1].grad[:, 9:].mean()))
+
+
+def test_strong_edges_are_long_steps_and_neither_noise_nor_flat_squares():
+    edges, x = StrongEdges(), torch.zeros(3, 3, 64, 64)
+    x[0, :, :, 32:] = 1
+    x[1] = 0.5 * torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(6))
+    step, noise, flat = edges(x)[:, 0]
+    assert step[:, 30:34].all()
+    assert not step[:, :16].any()
+    assert float(noise.mean()) < 0.01
+    assert not flat.any()
+
+
+@pytest.mark.parametrize("name", ["edge_scale", "bands_scale", "drift_scale", "adversary_scale"])
+def test_every_scale_of_the_loss_changes_it(teacher, textures, name):
+    x, losses = 0.1 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(7)), []
+    x[:, :, :, 32:] += 0.8
+    for scale in (0.0, 3.0):
+        torch.manual_seed(8)
+        subject = Sampler(teacher, STAGES)
+        loss = SamplerLoss(subject, teacher, LossConfig(**{name: scale}), textures.lpips, textures)
+        with torch.no_grad():
+            losses.append(float(loss(x, rules(continuous=0.0))["loss"]))
+    assert losses[0] != losses[1]
