@@ -27,7 +27,7 @@ LAYERS = [
     {"registry", "search"},
     {"effort", "inspection", "restoration"},
     {"codec", "samples"},
-    {"many", "workers"},
+    {"halves", "many", "workers"},
     {"types"},
     {"__init__"},
     {"batch", "server"},

@@ -143,6 +143,8 @@ def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:
 
     Raises ModelError where the package has no weights of that fingerprint, and where its index is damaged.
     """
+    if method is Method.PRIVATE:
+        raise ModelError(f"the file is private to a codec of fingerprint {fingerprint.hex()}: give it as the model")
     name, current = method.name.lower(), shipped_fingerprint(method)
     path = _folder() / f"{name}-{(fingerprint or current).hex()}.safetensors"
     if fingerprint not in (b"", current) and not path.is_file():
