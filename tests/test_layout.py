@@ -22,7 +22,7 @@ LAYERS = [
     {"image", "bitstream", "checkpoint"},
     {"torch_checkpoint", "layers"},
     {"entropy", "diffusion"},
-    {"files", "memory", "metrics", "onnx", "options"},
+    {"files", "memory", "metrics", "onnx", "options", "shipped"},
     {"conditional", "progressive", "palette"},
     {"registry", "search"},
     {"effort", "inspection", "restoration"},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import regrain
-from regrain import bitstream, codec, registry
+from regrain import bitstream, codec, registry, shipped
 from regrain.bitstream import Method
 from regrain.errors import ModelError, UsageError
 from regrain.options import METHODS
@@ -21,7 +21,7 @@ ABSENT = b"\1\2\3\4"
 def index(tmp_path, monkeypatch):
     """Replaces the package's index, and every file of weights with it; returns where to write one."""
     (tmp_path / "weights").mkdir()
-    monkeypatch.setattr(registry, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(shipped, "files", lambda _package: tmp_path)
     return tmp_path / "weights" / "index.json"
 
 
