@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regrain
-from regrain import bitstream, codec, registry, search, shipped, torch_checkpoint
+from regrain import bitstream, codec, registry, search, torch_checkpoint
 from regrain.diffusion.budget import Budget
 from regrain.errors import Corrupt, LimitError, ModelError, RegrainError, Truncated, UsageError
 from regrain.image import Metadata, Picture
@@ -220,7 +220,7 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
     (folder / "index.json").write_text(json.dumps({"palette": now}))
     data = codec.encode(photo, method="palette")
     expected = codec.decode(data).pixels
-    monkeypatch.setattr(shipped, "files", lambda _package: tmp_path)
+    monkeypatch.setattr("regrain.shipped.files", lambda _package: tmp_path)
     new = codec.encode(photo, method="palette")
     assert codec.inspect(new).fingerprint == now != codec.inspect(data).fingerprint
     assert (codec.decode(data).pixels == expected).all()
