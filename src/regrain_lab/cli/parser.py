@@ -8,7 +8,7 @@ from regrain.cli.parser import Parser, Subparsers, add_model, add_overwrite, com
 from regrain_lab.cli.compare import compare
 from regrain_lab.cli.evaluate import evaluate
 from regrain_lab.cli.explain import SIDE_LEAST, SIDE_MOST, explain
-from regrain_lab.cli.train import distill, train
+from regrain_lab.cli.train import distill, fine_tune, train
 
 __all__ = ["add"]
 
@@ -17,8 +17,8 @@ _DEVICES = "cpu, cuda or cuda:N (default: cuda where there is one)"
 
 
 def add(commands: "Subparsers[Parser]") -> None:
-    """Add compare, explain, train, distill and evaluate to the commands of `regrain`."""
-    for add_command in (_add_compare, _add_explain, _add_train, _add_distill, _add_evaluate):
+    """Add compare, explain, train, distill, fine-tune and evaluate to the commands of `regrain`."""
+    for add_command in (_add_compare, _add_explain, _add_train, _add_distill, _add_fine_tune, _add_evaluate):
         add_command(commands)
 
 
@@ -63,6 +63,24 @@ def _add_train(commands: "Subparsers[Parser]") -> None:
 def _add_distill(commands: "Subparsers[Parser]") -> None:
     what = "Train a model's decoder for few steps, its files unchanged; a run that was stopped goes on where it was."
     _add_recipe(command(commands, "distill", what, distill, _DEVICES))
+
+
+def _add_fine_tune(commands: "Subparsers[Parser]") -> None:
+    what = "Train weights for your own kind of picture, from those that there are."
+    parser = command(commands, "fine-tune", what, fine_tune, _DEVICES)
+    parser.add_argument("pictures", metavar="FOLDER", type=Path, help="25 pictures or more, or shards of them")
+    out = "where checkpoints, logs and weights.safetensors go (default: FOLDER with the suffix .weights)"
+    parser.add_argument("--out", metavar="DIR", type=Path, help=out)
+    what = (
+        "adapter: a little of everything, in a small file of its own; decoder: files stay as they are; all: everything"
+    )
+    parser.add_argument("--parts", choices=("adapter", "decoder", "all"), default="adapter", help=what)
+    steps = "at most; it ends before where the held-out loss no longer falls (default: 600)"
+    parser.add_argument("--steps", type=int, default=600, metavar="N", help=steps)
+    parser.add_argument("--lpips", metavar="WEIGHTS", type=Path, help="LPIPS as safetensors, to learn by it as well")
+    add_seed(parser)
+    add_model(parser)
+    _add_resume(parser)
 
 
 def _add_recipe(parser: Parser) -> None:

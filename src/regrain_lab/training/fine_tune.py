@@ -7,7 +7,6 @@
 A tenth of the pictures is held out: a run ends when their loss no longer falls, and is measured on them.
 """
 
-import tempfile
 from dataclasses import dataclass, replace
 from importlib.resources import as_file
 from pathlib import Path
