@@ -22,10 +22,10 @@ from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain_lab.evaluation import likelihood
 from regrain_lab.training.data import Crops, members
-from regrain_lab.training.loop import Position, learning_rate
 from regrain_lab.training.losses.codec import StageWeights
 from regrain_lab.training.losses.prior import PriorLoss
 from regrain_lab.training.recipe import LossConfig, Recipe, Stage, read_recipe
+from regrain_lab.training.stages import Position, learning_rate
 from regrain_lab.training.state import State
 
 ROOT: Final = Path(__file__).resolve().parents[2]

@@ -1,10 +1,12 @@
 /**
  * Latents -> picture: the sampler's steps are the outer loop and windows the inner one, as in `conditional/decode.py`.
  *
- *     x_1 = realism initNoise eps, or alpha_1 g + sigma_1 eps where there is a sampler and more than one step
- *     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)        pixels = x_0, or g + realism (x_0 - g); g is one step's picture
+ *     x_1 = realism initNoise eps, or alpha_1 g + sigma_1 m eps where there is a sampler and more than one step
+ *     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)        pixels = x_0, or g + realism (x_0 - g); g is one step's picture,
+ *                                                     and m lets no noise onto its strong edges
  */
 
+import { noiseGate } from "./edges.ts";
 import type { Model } from "./model.ts";
 import type { Networks } from "./networks.ts";
 import { normal, quantiles } from "./noise.ts";
@@ -55,7 +57,7 @@ export async function reconstruct(
       if (next && rule) {
         const step = mix(x0, rule.picture, xT, rule.past);
         paste(next, place, step, from);
-        if (rule.std) addNoise(next, place, painter.noise(number, core), rule.std * painter.std);
+        if (rule.std) addNoise(next, place, await painter.fresh(number, core, outer), rule.std * painter.std);
       } else {
         paint(pixels, width, height, place, await painter.finish(x0, outer), from, grey);
       }
@@ -90,7 +92,12 @@ abstract class Painter {
     return x0;
   }
 
-  noise(number: number, region: Region): Planes {
+  /** Noise for the core of a window after step `number`. */
+  async fresh(number: number, core: Region, _outer: Region): Promise<Planes> {
+    return this.noise(number, core);
+  }
+
+  protected noise(number: number, region: Region): Planes {
     const { top, left, bottom, right } = pixelsOf(region);
     const data = normal(this.table, this.drawing.seed, number, top, left, bottom - top, right - left);
     return { data, channels: 3, rows: bottom - top, columns: right - left };
@@ -127,17 +134,20 @@ class Faithful extends Painter {
   }
 }
 
+/** What the sampler stands on in all steps; the gate is how much noise enters where. */
+type Context = [guide: Planes, features: Planes, gate: Planes];
+
 /** The sampler: it stands on the picture in one step, and what it computes of a window's latents it computes once. */
 class Sampler extends Painter {
   readonly schedule = SCHEDULES.truncated;
   readonly std = 1;
-  private readonly contexts = new Map<string, [guide: Planes, features: Planes]>();
+  private readonly contexts = new Map<string, Context>();
 
   constructor(networks: Networks, yHat: Planes, quality: number, drawing: Drawing, private readonly keeps: boolean) {
     super(networks, yHat, quality, drawing);
   }
 
-  private async context(region: Region): Promise<[guide: Planes, features: Planes]> {
+  private async context(region: Region): Promise<Context> {
     const key = Object.values(region).join();
     const known = this.contexts.get(key);
     if (known) return known;
@@ -145,7 +155,7 @@ class Sampler extends Painter {
     const guide = clip(await this.denoised(zeros(3, bottom - top, right - left), 1, region));
     const inputs = [guide, cut(this.yHat, region), this.scalars(1, this.level)];
     const [features] = await this.networks.run("sampler", "samplingContext", inputs);
-    const made: [Planes, Planes] = [guide, features!];
+    const made: Context = [guide, features!, noiseGate(guide)];
     if (!this.keeps) this.contexts.clear();
     this.contexts.set(key, made);
     return made;
@@ -153,8 +163,8 @@ class Sampler extends Painter {
 
   async start(region: Region): Promise<Planes> {
     const [alpha, sigma] = this.schedule(1);
-    const [guide] = await this.context(region);
-    return mix(guide, alpha, this.noise(0, region), sigma);
+    const [guide, , gate] = await this.context(region);
+    return mix(guide, alpha, gated(this.noise(0, region), gate), sigma);
   }
 
   /** x_0 = g + k d + sqrt(1 - k) F(d, t, context)   d = x_t / alpha_t - g   k = s^2 / (s^2 + SNR(t)^-1) */
@@ -170,6 +180,11 @@ class Sampler extends Painter {
     return mix(mix(guide, 1, difference, skip), 1, output, Math.sqrt(1 - skip));
   }
 
+  override async fresh(number: number, core: Region, outer: Region): Promise<Planes> {
+    const [, , gate] = await this.context(outer);
+    return gated(this.noise(number, core), cut(gate, pixelsOf(inside(core, outer))));
+  }
+
   override async finish(x0: Planes, region: Region): Promise<Planes> {
     const [guide] = await this.context(region);
     return mix(guide, 1 - this.drawing.realism, x0, this.drawing.realism);
@@ -180,6 +195,11 @@ class Sampler extends Painter {
 function mix(x: Planes, a: number, y?: Planes, b = 0): Planes {
   const data = y ? x.data.map((value, at) => a * value + b * y.data[at]!) : x.data.map((value) => a * value);
   return { ...x, data };
+}
+
+/** Noise, each of its channels times the gate. */
+function gated(noise: Planes, gate: Planes): Planes {
+  return { ...noise, data: noise.data.map((value, at) => value * gate.data[at % gate.data.length]!) };
 }
 
 function clip(x: Planes): Planes {

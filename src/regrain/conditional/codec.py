@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain import checkpoint
+from regrain import adapter, checkpoint
 from regrain.bitstream import Header, Method, Stream
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
@@ -20,7 +20,7 @@ from regrain.conditional.encode import analysis_transform, encode_tiles
 from regrain.conditional.grid import Region, latent_size
 from regrain.conditional.networks import Image, Networks
 from regrain.conditional.refine import refine
-from regrain.errors import ModelError, UsageError
+from regrain.errors import ModelError, UsageError, quote
 from regrain.image import to_bytes
 from regrain.onnx.network import matrix_product
 from regrain.options import DecodeOptions
@@ -82,10 +82,16 @@ class ConditionalModel:
         return self.denoiser.networks.device
 
     @classmethod
-    def load(cls, path: Path, device: str | None = None) -> Self:
-        """Read a shipped weights file. Raises ModelError if it is missing, damaged or of another kind."""
+    def load(cls, path: Path, device: str | None = None, base: Path | None = None) -> Self:
+        """Read a shipped weights file, or an adapter of the one at `base`.
+
+        Raises ModelError if one is missing, damaged or of another kind.
+        """
+        arrays: Arrays
         arrays, about = checkpoint.load(path)
         try:
+            if base is not None:
+                arrays, about = _adapted(base, arrays, about)
             return cls.build(arrays, about.get("config"), device, checkpoint.text(about, "recipe"))
         except (KeyError, ModelError, UsageError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
@@ -146,6 +152,14 @@ class ConditionalModel:
         size, origin = (bottom - area.top * STRIDE, right - area.left * STRIDE), (area.top, area.left)
         pixels = reconstruct(self.denoiser, y_hat, size, header.quality, options, grey=header.grey, origin=origin)
         return pixels[top : top + height, left : left + width]
+
+
+def _adapted(base: Path, arrays: Arrays, about: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays and the metadata of the weights that an adapter makes of its base."""
+    theirs, metadata = checkpoint.load(base)
+    if about.get("identity") != (identity := adapter.identity(theirs)):
+        raise ModelError(f"the adapter is for weights {quote(about.get('identity'))}, and {base.name} is {identity}")
+    return adapter.adapted(theirs, arrays), metadata | {"recipe": about.get("recipe", "")}
 
 
 def _box(header: Header, options: DecodeOptions) -> tuple[int, int, int, int]:

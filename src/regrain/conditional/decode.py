@@ -1,7 +1,8 @@
 """Bytes -> latents -> picture, one line a station.
 
     z_hat = decode    for each step: symbols = decode(index)    y_hat = (symbols + mean) / gain
-    x_1 = realism init_noise eps, or alpha_1 g + sigma_1 eps where there is a sampler; g is one step's picture
+    x_1 = realism init_noise eps, or alpha_1 g + sigma_1 m eps where there is a sampler; g is one step's picture, and
+                                                                              m lets no noise onto its strong edges
     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0, or g + realism (x_0 - g)
                                                                   (second order: X corrected by that of the step before)
 
@@ -148,6 +149,8 @@ def reconstruct(
             context = (contexts.pop if s == 0 or out.nbytes > CONTEXTS_MOST else contexts.get)(place.outer, None)
             core = place.core.within(place.outer).pixels
             z = fresh(place.core) if rule.eta and s else None
+            if z is not None and context is not None:
+                z *= context.gate[:, *core]
             part = rule.step(place.core, number, x_t[:, *core], x_0[:, *core], z)
             if s == 0:
                 target = out[place.core.pixels]

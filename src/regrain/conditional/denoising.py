@@ -44,7 +44,7 @@ class Denoiser:
         if context is None:
             return noise * np.float32(realism * self.config.init_noise)
         alpha, sigma = self.schedule(realism).at(1.0)
-        return np.float32(alpha) * context.guide + np.float32(sigma) * noise
+        return np.float32(alpha) * context.guide + np.float32(sigma) * context.gate * noise
 
     def estimate(
         self, x_t: Image, t: float, y_hat: Image, quality: int, realism: float, context: Context | None

@@ -15,10 +15,14 @@ Image = NDArray[np.float32]
 
 
 class Context(NamedTuple):
-    """What the sampler stands on in all steps: the picture in one, and features of it of the backend's own."""
+    """What the sampler stands on in all steps: the picture in one, and features of it of the backend's own.
+
+    `gate`, (1, H, W), is how much noise enters where.
+    """
 
     guide: Image
     features: object
+    gate: Image
 
 
 class Networks(Protocol):

@@ -20,6 +20,7 @@ from regrain.checkpoint import Arrays
 from regrain.conditional.coding_order import CodingStep, coding_order
 from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig
 from regrain.conditional.dct import BLOCK, dct_basis
+from regrain.conditional.edges import noise_gate
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet_config import PATCH, RESIDUAL
@@ -90,7 +91,7 @@ class OnnxNetworks:
     def sampling_context(self, guide: Image, y_hat: Image, quality: float) -> Context:
         """See `Networks`."""
         (features,) = self._sampling_context(guide, y_hat, _scalars(1, quality))
-        return Context(guide, features)
+        return Context(guide, features, noise_gate(guide))
 
     def sample(self, x_t: Image, t: float, quality: float, context: Context) -> Image:
         """See `Networks`.

@@ -12,6 +12,7 @@ from torch import Tensor
 from regrain import configuration
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
+from regrain.conditional.edges import noise_gate
 from regrain.conditional.networks import Context, Image, View
 from regrain.conditional.transform import (
     Analysis,
@@ -103,7 +104,8 @@ class TorchNetworks:
         """See `Networks`."""
         assert self.sampler is not None
         (level,) = self._scalars(quality)
-        return Context(guide, self.sampler.context(self._batch(y_hat), level, self._batch(guide)))
+        features = self.sampler.context(self._batch(y_hat), level, self._batch(guide))
+        return Context(guide, features, noise_gate(guide))
 
     @torch.no_grad()
     def sample(self, x_t: Image, t: float, quality: float, context: Context) -> Image:

@@ -22,7 +22,7 @@ from regrain.diffusion.prior import Prior
 from regrain.diffusion.student import differences, without_student
 from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.layers import Embedding, FilmBlock
-from regrain_lab.trainable.discriminator import Discriminator, Drift
+from regrain_lab.trainable.discriminator import Discriminator, Drift, SpectrumDrift
 from regrain_lab.trainable.frozen import FrozenCodec
 
 __all__ = ["GuidanceEmbedding", "Sampler", "Student", "initial_sampler", "widened", "with_student"]
@@ -107,12 +107,12 @@ class Sampler(nn.Module):
     """A sampling denoiser to train, of the codec's file or else its denoiser with a new entry for x_t."""
 
     def __init__(self, codec: FrozenCodec, adversary: Sequence[int] = ()) -> None:
-        """With `adversary`, the channels of the features that it sees, a discriminator and a drift go beside it."""
+        """With `adversary`, the channels of the features that it sees, a discriminator and drifts go beside it."""
         super().__init__()
         self.config = Lineage(teacher=torch_checkpoint.fingerprint(codec.tensors).hex())
         self.denoiser = initial_sampler(codec.networks)
         self.adversary = Discriminator(adversary) if adversary else None
-        self.drift = Drift(adversary) if adversary else None
+        self.drift, self.spectrum = Drift(adversary or (1,)), SpectrumDrift()
 
 
 @torch.no_grad()

@@ -1,12 +1,14 @@
 """What tells decoded pictures from originals on frozen features: a discriminator, patch by patch, and their drift.
 
     L_D = mean max(0, 1 - D(f(x))) + mean max(0, 1 + D(f(x_hat)))        L_G = -mean D(f(x_hat))
-    L_drift = v . m(x_hat),      v the moving average of m(x_hat) - m(x)
+    L_drift = v . m(x_hat)                          v the moving average of m(x_hat) - m(x)
+    L_spectrum = mean_b (s_b(x_hat) / S_b(x)) (S_b(x_hat) / S_b(x) - 1)       S the moving average of s
 
 f is a frozen classifier (Projected GANs, Sauer et al. 2021): small heads on its stages are enough, and they are stable.
 Both losses are of one forward and one backward pass: L_D sees features without their gradient, and L_G heads without
-theirs. m are first moments of the features of a picture, and second ones of their first stage. A distance of each
-picture to its original forbids noise; v is what stays of the differences of many pictures, which noise has no part in.
+theirs. m are first moments of the features of a picture, and second ones of their first stage; s_b is the energy of
+a band of its DCT. A distance of each picture to its original forbids noise; v is what stays of the differences of many
+pictures, which noise has no part in.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from torch.func import functional_call
 from regrain.layers import conv
 from regrain_lab.metrics.lpips import unit
 
-__all__ = ["Discriminator", "Drift"]
+__all__ = ["Discriminator", "Drift", "SpectrumDrift"]
 
 WIDTH = 64
 
@@ -65,6 +67,28 @@ class Drift(nn.Module):
         with torch.no_grad():
             self.average.lerp_((moments - _moments(originals)).mean(0), 1 - self.DECAY)
         return moments @ self.average.clone()
+
+
+class SpectrumDrift(nn.Module):
+    """S: how loud the bands of decoded pictures are beside those of originals on the whole."""
+
+    BANDS = 3 * 63
+    """Of an 8 x 8 DCT, by colour, the mean left out."""
+
+    def __init__(self) -> None:
+        """With averages that the first pictures give."""
+        super().__init__()
+        self.register_buffer("averages", torch.zeros(2, self.BANDS))
+        self.averages: Tensor
+
+    def forward(self, decoded: Tensor, originals: Tensor) -> Tensor:
+        """L_spectrum of each picture (B,), by energies (B, BANDS) of both; the averages move first."""
+        with torch.no_grad():
+            latest = torch.stack([decoded.mean(0), originals.mean(0)])
+            self.averages.copy_(torch.where(self.averages == 0, latest, self.averages.lerp(latest, 1 - Drift.DECAY)))
+        ours, theirs = self.averages.clone()
+        loss: Tensor = (decoded / theirs * (ours / theirs - 1)).mean(1)
+        return loss
 
 
 def _moments(stages: Sequence[Tensor]) -> Tensor:

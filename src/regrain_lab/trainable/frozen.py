@@ -22,6 +22,7 @@ from regrain.bitstream import Method
 from regrain.conditional.coding_order import CodingStep
 from regrain.conditional.config import HYPER_MAX, STRIDE, ModelConfig
 from regrain.conditional.context_model import check_anchors, interpolate_gain
+from regrain.conditional.edges import noise_gate
 from regrain.conditional.encode import correct_latents
 from regrain.conditional.torch_backend import TorchNetworks
 from regrain.conditional.transform import HyperAnalysis, MeanBranch
@@ -31,7 +32,7 @@ from regrain_lab.trainable.context_model import code_steps
 from regrain_lab.trainable.latents import pad_to_hyper
 from regrain_lab.trainable.wall import ScaleBranch, build_scale
 
-__all__ = ["FrozenCodec", "guides", "quantized_latents", "with_network"]
+__all__ = ["FrozenCodec", "guides", "noise_gates", "quantized_latents", "with_network"]
 
 
 def with_network(tensors: Mapping[str, Tensor], prefix: str, network: nn.Module) -> dict[str, Tensor]:
@@ -120,6 +121,12 @@ def guides(codec: FrozenCodec, y_hat: Tensor, quality: Tensor, realism: Tensor) 
     """
     x_t = y_hat.new_zeros(len(y_hat), 3, STRIDE * y_hat.shape[2], STRIDE * y_hat.shape[3])
     return codec.networks.estimate(x_t, 1.0, y_hat, quality, realism).clamp(-1, 1)
+
+
+def noise_gates(pictures: Tensor) -> Tensor:
+    """How much noise enters where, (B, 1, H, W), of (B, 3, H, W) in [-1, 1]: see `conditional.edges`."""
+    arrays = pictures.detach().float().cpu().numpy()
+    return torch.from_numpy(np.stack([noise_gate(picture) for picture in arrays])).to(pictures.device)
 
 
 def _stacked(arrays: list[Any], device: torch.device) -> Tensor:

@@ -14,7 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,10 +26,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from regrain import torch_checkpoint
 from regrain.errors import OutputError, RegrainError, UsageError
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
+from regrain_lab.training.early_stop import EarlyStop
 from regrain_lab.training.graph import GraphedLoss
 from regrain_lab.training.journal import Journal, Lines
 from regrain_lab.training.losses.codec import SplitLoss, StageWeights
-from regrain_lab.training.recipe import STUDENTS, TEACHER_RESETS, Recipe, Stage, read_recipe
+from regrain_lab.training.recipe import Recipe, read_recipe
+from regrain_lab.training.rules import STUDENTS, TEACHER_RESETS
+from regrain_lab.training.stages import Position, learning_rate, position
 from regrain_lab.training.state import State
 from regrain_lab.training.stopping import held_signals
 from regrain_lab.training.tasks import Task, task_for
@@ -41,33 +44,6 @@ BAD_STEPS_IN_A_ROW = 10
 UNSAVED_IN_A_ROW = 3
 LAST = "last.safetensors"
 WEIGHTS = "weights.safetensors"
-
-
-@dataclass(frozen=True)
-class Position:
-    """The place of step k in a run: its stage, the step within it, and the number of its first sample."""
-
-    stage: Stage
-    step: int
-    sample: int
-
-
-def position(recipe: Recipe, step: int) -> Position | None:
-    """The position of a step of the whole run; None once the run is over."""
-    sample = 0
-    for stage in recipe.stage:
-        if step < stage.steps:
-            return Position(stage, step, sample + step * stage.batch)
-        step -= stage.steps
-        sample += stage.steps * stage.batch
-    return None
-
-
-def learning_rate(recipe: Recipe, step: int, place: Position) -> float:
-    """Cosine from the stage's first rate to its last, after a linear warm-up of the run."""
-    first, last = place.stage.learning_rate
-    wave = 0.5 * (1 + math.cos(math.pi * place.step / max(1, place.stage.steps)))
-    return (last + (first - last) * wave) * min(1.0, (step + 1) / max(1, recipe.warmup))
 
 
 def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> Path:
@@ -140,6 +116,7 @@ class Run:
         self.lines = None if bar else Lines(recipe.steps, recipe.report_every)
         self.bad_steps = self.failed_saves = 0
         self.saved_step, self.updating, self.stop_agreed = state.step, False, False
+        self.patience = EarlyStop(recipe, task) if recipe.patience else None
         self.stop_requested: Callable[[], bool] = bool
 
     def _eager(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
@@ -184,6 +161,9 @@ class Run:
                 for scalars in self._stage(place):
                     bar.set_postfix({k: f"{v:.3f}" for k, v in scalars.items()}, refresh=False)
                     bar.update()
+                    if self.patience and self.patience.over:
+                        self._say("step %d: the held-out loss does not fall any more", self.state.step)
+                        return True
                     if self._stops():
                         if not self.bad_steps:
                             self._save()
@@ -284,17 +264,24 @@ class Run:
             return
         self.state.save(self.out / LAST)
         self.saved_step = self.state.step
-        with self.state.average_weights():
-            tensors, metadata = self.task.export()
-        origin = {"recipe": self.recipe.name, "step": self.saved_step}
-        torch_checkpoint.save(self.out / WEIGHTS, tensors, origin | metadata)
+        if not self.patience:
+            with self.state.average_weights():
+                self._export()
         self.journal.flush()
+
+    def _export(self) -> None:
+        tensors, metadata = self.task.export()
+        torch_checkpoint.save(
+            self.out / WEIGHTS, tensors, {"recipe": self.recipe.name, "step": self.state.step} | metadata
+        )
 
     def _validate(self) -> None:
         if self.journal is None or self.holdout is None:
             return
         with self.state.average_weights():
             rows = self.task.validate(self.holdout)
+            if self.patience and self.patience.gains(self.holdout):
+                self._export()
         for row in rows:
             log.info("step %d: %s", self.state.step, row)
             self.journal.held_out(self.state.step, row.scalars())

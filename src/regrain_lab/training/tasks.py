@@ -1,37 +1,35 @@
 """A task: a network that a recipe trains, its loss, its held-out figures, and the form in which it ships.
 
-Networks are counted before they are built, on the device that holds no data: ranges bound each width and each depth,
-and here their product is bounded, 16 bytes a parameter while it trains.
+A recipe's limits are checked before (`limits`).
 """
 
 import copy
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import as_file
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regrain import registry, torch_checkpoint
+from regrain import adapter, registry, torch_checkpoint
 from regrain.bitstream import MOST_STEPS, Method
 from regrain.conditional.config import ModelConfig
 from regrain.diffusion.prior import KIND, Prior
 from regrain.diffusion.unet import Denoiser
-from regrain.errors import ModelError, UsageError, escape
+from regrain.errors import ModelError, UsageError
 from regrain.palette.autoencoder import Autoencoder
 from regrain.palette.autoencoder import freeze as freeze_autoencoder
 from regrain.palette.codec import PaletteModel
 from regrain.progressive import reverse_process
 from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.adapter import Adapter
 from regrain_lab.trainable.codec import ConditionalCodec, freeze, latent_fingerprint, thaw
 from regrain_lab.trainable.denoisers import Sampler, Student, widened, with_student
 from regrain_lab.trainable.frozen import FrozenCodec, with_network
-from regrain_lab.training import validation
+from regrain_lab.training import limits, validation
 from regrain_lab.training.losses.autoencoder import AutoencoderLoss
 from regrain_lab.training.losses.codec import CodecLoss
 from regrain_lab.training.losses.distillation import Distillation, DistillationLoss
@@ -42,20 +40,11 @@ from regrain_lab.training.losses.texture import STAGES, TextureDistances
 from regrain_lab.training.recipe import Recipe
 from regrain_lab.training.validation import Row
 
-__all__ = ["PARAMETERS_MAX", "Task", "check", "load_lpips", "task_for"]
+__all__ = ["Task", "load_lpips", "task_for"]
 
 M = TypeVar("M", bound=nn.Module)
 Export = tuple[Mapping[str, Tensor], dict[str, Any]]
 """The tensors that ship, and the metadata of their file."""
-
-PARAMETERS_MAX: Final = 2**28
-_NETWORKS: Final[dict[str, tuple[str, Callable[[Recipe], nn.Module]]]] = {
-    "codec": ("model", lambda recipe: ConditionalCodec(recipe.model)),
-    "prior": ("prior", lambda recipe: Prior(recipe.prior)),
-    "latent-prior": ("prior", lambda recipe: Prior(recipe.prior)),
-    "autoencoder": ("autoencoder", lambda recipe: Autoencoder(recipe.autoencoder)),
-}
-"""What a recipe shapes itself, and the table that does; the others have the shape of the file that they start from."""
 
 
 @dataclass
@@ -80,33 +69,9 @@ class Task:
 
 
 def task_for(recipe: Recipe, device: torch.device) -> Task:
-    """The task that `recipe.trains` names. Raises UsageError as `check` does, and ModelError."""
-    check(recipe)
+    """The task that `recipe.trains` names. Raises UsageError as `limits.check` does, and ModelError."""
+    limits.check(recipe)
     return _TASKS[recipe.trains](recipe, device)
-
-
-def check(recipe: Recipe) -> None:
-    """Raise UsageError for weights that are a pipe or the like, and for a network of over PARAMETERS_MAX parameters."""
-    loss = recipe.loss
-    files = {"lpips": loss.lpips, "vgg": loss.vgg, "vgg_heads": loss.vgg_heads, "start": recipe.start}
-    for name, path in (files | {"latents": recipe.latents, "teacher": recipe.distill.teacher}).items():
-        if path:
-            _check_file(name, recipe.path(path))
-    if recipe.trains in _NETWORKS:
-        table, build = _NETWORKS[recipe.trains]
-        with torch.device("meta"):
-            count = sum(tensor.numel() for tensor in build(recipe).parameters())
-        if count > PARAMETERS_MAX:
-            raise UsageError(f"[{table}] has {count:,} parameters; up to {PARAMETERS_MAX:,} are allowed")
-
-
-def _check_file(name: str, path: Path) -> None:
-    """Refuse a pipe, which would wait for ever when opened. A file that is missing is for its reader to report."""
-    try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{name}: {escape(path)} is not a file")
-    except OSError as error:
-        raise UsageError(f"{name}: {escape(path)}: {error.strerror or error}") from None
 
 
 def load_lpips(recipe: Recipe, device: torch.device) -> Lpips | None:
@@ -129,8 +94,8 @@ def _codec(recipe: Recipe, device: torch.device) -> Task:
 
     def export() -> Export:
         """Float16 networks, integers behind the wall."""
-        tensors = freeze(codec)
-        return tensors, {"config": recipe.model.to_dict(), "latent_fingerprint": latent_fingerprint(tensors).hex()}
+        tensors, shape = freeze(codec), replace(recipe.model, sampler=False)  # a sampler is of other latents
+        return tensors, {"config": shape.to_dict(), "latent_fingerprint": latent_fingerprint(tensors).hex()}
 
     return Task(
         codec,
@@ -138,6 +103,29 @@ def _codec(recipe: Recipe, device: torch.device) -> Task:
         lambda pictures: validation.by_quality(codec, pictures, lpips),
         export,
         initialize=lambda: _start(recipe, codec),
+    )
+
+
+def _adapter(recipe: Recipe, device: torch.device) -> Task:
+    """What the codec of a weights file has to learn for some kind of picture."""
+    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as shipped:
+        path = recipe.path(recipe.start) if recipe.start else shipped
+        tensors, metadata = torch_checkpoint.load(path)
+    lpips, trained = load_lpips(recipe, device), ModelConfig.from_dict(metadata.get("config"))
+    network = _placed(Adapter(trained, tensors, recipe.rank), device)
+
+    def export() -> Export:
+        """What is added, and to what."""
+        base = {name: tensor.numpy() for name, tensor in tensors.items()}
+        fingerprint = latent_fingerprint(tensors).hex()
+        about = {"kind": adapter.KIND, "base": fingerprint, "identity": adapter.identity(base)}
+        return network.arrays(), about
+
+    return Task(
+        network,
+        CodecLoss(network.codec, recipe.loss, lpips),
+        lambda pictures: validation.by_quality(network.codec, pictures, lpips),
+        export,
     )
 
 
@@ -149,7 +137,7 @@ def _start(recipe: Recipe, codec: ConditionalCodec) -> None:
     if not path.exists():
         raise ModelError(f"{path}: no weights there; start is a file of weights, or empty to start untrained")
     tensors, metadata = torch_checkpoint.load(path)
-    if metadata.get("config") != json.loads(json.dumps(recipe.model.to_dict())):
+    if ModelConfig.from_dict(metadata.get("config")) != recipe.model:
         raise ModelError(f"{path}: weights of another [model] than the recipe's")
     try:
         thaw(codec, tensors)
@@ -296,5 +284,5 @@ def _sampler(recipe: Recipe, device: torch.device) -> Task:
 
 _TASKS: Final[dict[str, Callable[[Recipe, torch.device], Task]]] = {
     "codec": _codec, "prior": _prior, "autoencoder": _autoencoder, "latent-prior": _latent_prior, "student": _student,
-    "prior-student": _prior_student, "sampler": _sampler,
+    "prior-student": _prior_student, "sampler": _sampler, "adapter": _adapter,
 }  # fmt: skip

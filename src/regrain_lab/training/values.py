@@ -29,7 +29,8 @@ _MANY: Final = 2**31
 _MUCH: Final = 1e9
 RANGES: Final[configuration.Ranges] = {
     **configuration.NETWORKS,
-    "seed": (0, 2**22), "ema": (0, 1), "clip": (1e-9, _MUCH), "warmup": (0, _MANY), "checkpoint_every": (1, _MANY),
+    "rank": (1, 64), "patience": (0, _MANY), "seed": (0, 2**22), "ema": (0, 1), "clip": (1e-9, _MUCH),
+    "warmup": (0, _MANY), "checkpoint_every": (1, _MANY),
     "validate_every": (1, _MANY), "report_every": (1, _MANY), "holdout_crops": (1, 65536), "workers": (0, 1024),
     "holdout_share": (0, 1), "faded": (0, 1), "reduced": (0, 1), "drawn": (0, 1),
     "steps": (1, _MANY), "batch": (1, 65536), "crop": (32, 8192), "learning_rate": (0, 1), "continuous": (0, 1),
@@ -37,6 +38,7 @@ RANGES: Final[configuration.Ranges] = {
     "structure": (0, _MUCH), "structure_scale": (0, _MUCH), "texture": (0, _MUCH),
     "texture_scale": (0, _MUCH), "adversary_scale": (0, _MUCH), "vgg_scale": (0, _MUCH),
     "bands_scale": (0, _MUCH), "edge_scale": (0, _MUCH), "drift_scale": (0, _MUCH),
+    "means_scale": (0, _MUCH), "spectrum_scale": (0, _MUCH),
     "rate_weight": (1e-9, _MUCH), "balance": (0, 1), "tone_weight": (0, _MUCH),
     "lattice_weight": (0, _MUCH), "min_snr_gamma": (1e-9, _MUCH), "min_weight": (0, _MUCH),
     "simple_weight": (0, _MUCH), "vlb_weight": (0, _MUCH), "sampling_steps": (1, 1024), "gap": (1e-3, 1),

@@ -21,9 +21,10 @@ from regrain import torch_checkpoint
 from regrain.errors import ModelError, OutputError, RegrainError, UsageError
 from regrain_lab.training import loop
 from regrain_lab.training.journal import CSV
-from regrain_lab.training.loop import LAST, WEIGHTS, learning_rate, main, position
+from regrain_lab.training.loop import LAST, WEIGHTS, main
 from regrain_lab.training.losses.codec import CodecLoss
 from regrain_lab.training.recipe import Stage, read_recipe
+from regrain_lab.training.stages import Position, learning_rate, position
 
 STEPS = 8
 LAST_STAGE = 'name = "denoiser"\nsteps = 3'
@@ -341,7 +342,7 @@ def test_positions_walk_through_the_stages(recipe):
 def test_the_learning_rate_warms_up_and_falls(recipe):
     ours = read_recipe(recipe)
     stage = Stage("s", steps=100, learning_rate=(1.0, 0.5))
-    rates = [learning_rate(ours, step, loop.Position(stage, step, 0)) for step in range(100)]
+    rates = [learning_rate(ours, step, Position(stage, step, 0)) for step in range(100)]
     assert rates[0] == pytest.approx(0.5, abs=1e-3)
     assert rates[1:] == sorted(rates[1:], reverse=True)
     assert rates[50] == pytest.approx(0.75)

@@ -7,7 +7,7 @@ import torch
 
 from lab.training.tiny import HEAD, STAGES, write_recipe
 from regrain.errors import UsageError
-from regrain_lab.training import tasks
+from regrain_lab.training import limits, tasks
 from regrain_lab.training.recipe import read_recipe
 
 
@@ -37,4 +37,4 @@ def test_weights_that_are_a_pipe_or_no_name_are_refused(tmp_path, name):
         if name == "teacher":
             text = f'trains = "student"\n{text}'
         with pytest.raises(UsageError, match=f"{name}: .*{complaint}"):
-            tasks.check(read_recipe(write_recipe(tmp_path, text)))
+            limits.check(read_recipe(write_recipe(tmp_path, text)))

@@ -11,7 +11,7 @@ import pytest
 
 from lab.training.tiny import HEAD, STAGES, write_recipe
 from regrain.errors import UsageError
-from regrain_lab.training import tasks
+from regrain_lab.training import limits
 from regrain_lab.training.recipe import Recipe, read_recipe
 from regrain_lab.training.values import FILES_MAX, RANGES, tables
 
@@ -55,7 +55,7 @@ def mutated(text, seed):
 def complaint(path):
     """What is wrong with a recipe; None for one that can be trained."""
     try:
-        tasks.check(read_recipe(path))
+        limits.check(read_recipe(path))
     except UsageError as error:
         return str(error)
     return None
@@ -64,7 +64,7 @@ def complaint(path):
 def test_mutated_recipes_are_recipes_or_one_line(tmp_path):
     """150 of them, by a fixed seed."""
     counts = Counter()
-    for seed in range(150):
+    for seed in range(200):
         said = complaint(write_recipe(tmp_path, mutated(HEAD + STAGES, seed)))
         counts[said is None] += 1
         assert said is None or (said.isprintable() and len(said) < 1500), seed

@@ -78,7 +78,8 @@ class Distortion:
 
     def perceptual_weight(self, weights: StageWeights) -> float:
         """rho at realism 1."""
-        return self.config.perceptual_weight * weights.perceptual if self.lpips else 0.0
+        terms = self.lpips is not None or self.config.structure_scale > 0
+        return self.config.perceptual_weight * weights.perceptual if terms else 0.0
 
     def mix(self, error: Tensor, x_hat: Tensor, x: Tensor, rho: Tensor, weights: StageWeights) -> tuple[Tensor, Tensor]:
         """(1 - rho) error + rho L_perceptual, and LPIPS alone where rho > 0: (B,) each, as error and rho are."""

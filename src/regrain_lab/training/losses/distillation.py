@@ -34,7 +34,8 @@ from regrain_lab.training.losses.codec import (
     progress_scalars,
     rate_weight,
 )
-from regrain_lab.training.recipe import TEACHER_RESETS, DistillConfig, LossConfig
+from regrain_lab.training.recipe import DistillConfig, LossConfig
+from regrain_lab.training.rules import TEACHER_RESETS
 
 __all__ = ["Batch", "Distillation", "DistillationLoss", "Target", "ddim_step", "random_times", "rollout"]
 
@@ -176,13 +177,16 @@ def _guided(models: Distillation, batch: Batch, _weights: StageWeights) -> Targe
 TARGETS: Final[dict[str, Callable[[Distillation, Batch, StageWeights], Target]]] = {
     "none": _none, "direct": _direct, "progressive": _progressive, "consistency": _consistency, "guided": _guided,
 }  # fmt: skip
-"""By the names of `recipe.METHODS`."""
+"""By the names of `rules.METHODS`."""
 
 
-def random_times(steps: int, fewest: int) -> tuple[float, ...]:
-    """The first k + 1 times of a grid of 2, 4 ... or `steps` steps, k >= `fewest` at random, not down to t = 0."""
+def random_times(steps: int, fewest: int, draws: int = 1) -> tuple[float, ...]:
+    """The first k + 1 times of a grid of 2, 4 ... or `steps` steps, not down to t = 0.
+
+    k >= `fewest` is at random, the largest of so many draws.
+    """
     count = 2 ** int(torch.randint(1, steps.bit_length(), ()))
-    return sampler.time_grid(count)[: int(torch.randint(fewest, count, ())) + 1]
+    return sampler.time_grid(count)[: int(torch.randint(fewest, count, (draws,)).max()) + 1]
 
 
 @torch.no_grad()

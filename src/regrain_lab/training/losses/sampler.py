@@ -1,11 +1,11 @@
 """The loss of a decoder that samples: denoising at every noise level, and perception at every noise level.
 
-    x_t = alpha_t x + sigma_t eps at t even in [0, 1], or alpha_1 g + sigma_1 eps at t = 1, where decoding starts,
+    x_t = alpha_t x + sigma_t eps at t even in [0, 1], or alpha_1 g + sigma_1 m eps at t = 1, where decoding starts,
     or where the sampler's own steps lead from there;      (1 - rho) w(t) |x_hat - x|^2 + rho L_perceptual
 
-w(t) = 1 / (1 - k) is EDM's weight (Karras et al. 2022): the network's own output counts alike at every level. The
-latents are frozen, so that every file stays as it is, and so is the network of the picture in one step, g, whose
-realism is 1 or else even in [0, 1].
+m is the gate that lets no noise onto strong edges (`conditional.edges`). w(t) = 1 / (1 - k) is EDM's weight (Karras et
+al. 2022): the network's own output counts alike at every level. The latents are frozen, so that every file stays as it
+is, and so is the network of the picture in one step, g, whose realism is 1 or else even in [0, 1].
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ from regrain.diffusion.unet_config import RESIDUAL
 from regrain.entropy.integer import QUALITY_TOP
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.denoisers import Sampler
-from regrain_lab.trainable.frozen import FrozenCodec, guides, quantized_latents
+from regrain_lab.trainable.frozen import FrozenCodec, guides, noise_gates, quantized_latents
 from regrain_lab.training.losses.codec import (
     SQUARED_ERROR_UNIT,
     Distortion,
@@ -28,7 +28,7 @@ from regrain_lab.training.losses.codec import (
     rate_weight,
 )
 from regrain_lab.training.losses.distillation import random_times, rollout
-from regrain_lab.training.losses.texture import BandDistance, StrongEdges, TextureDistances
+from regrain_lab.training.losses.texture import BandDistance, TextureDistances
 from regrain_lab.training.recipe import LossConfig
 
 __all__ = ["LEVELS", "SamplerLoss"]
@@ -40,6 +40,7 @@ LOW_QUALITIES: Final = 0.5
 """Share of the pictures whose quality is drawn from the lower 0.6 of the range, where there is most to invent."""
 FULL_REALISM: Final = 0.75
 """Share of the pictures whose guide has realism 1."""
+EPS: Final = 1e-6
 LEVELS: Final = schedule.get(SAMPLING_SCHEDULE)
 
 
@@ -54,12 +55,13 @@ class SamplerLoss(nn.Module):
         super().__init__()
         self.network, self.codec, self.config = network, codec, config
         self.distortion, self.textures = Distortion(config, lpips, float32=False), [textures]  # a list: no submodule
-        self.bands, self.edges = BandDistance(), StrongEdges()
+        self.bands = BandDistance()
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
         """x (B, 3, H, W) in [-1, 1], H and W multiples of 32 -> scalars: loss, mse to x (on [0, 255]), lpips.
 
-        With textures also vgg, texture and bands, and with a discriminator its own loss, adversary, deceit and drift.
+        With textures also vgg, texture, means and bands, and with a discriminator its own loss, adversary, deceit,
+        drift and spectrum.
         """
         quality = _random_qualities(len(x), x.device)
         cond, ones = quantized_latents(self.codec, x, quality), torch.ones_like(quality).repeat(VIEWS)
@@ -83,7 +85,7 @@ class SamplerLoss(nn.Module):
             discriminator_loss = figures.get("adversary", discriminator_loss)
             total = total.index_add(0, indices, rho[indices] * weights.texture * distances)
         if self.config.edge_scale:
-            strayed = (self.edges(x) * (x_hat - x).square()).mean((1, 2, 3)) * SQUARED_ERROR_UNIT
+            strayed = ((1 - noise_gates(x)) * (x_hat - x).square()).mean((1, 2, 3)) * SQUARED_ERROR_UNIT
             total = total + self.config.edge_scale * torch.where(on_rollout, strayed, 0.0)
             scalars["edges"] = strayed.detach()[on_rollout].sum() / on_rollout.sum().clamp(min=1)
         loss = (total * rate_weight(self.config, quality) ** -self.config.balance).mean()
@@ -91,20 +93,26 @@ class SamplerLoss(nn.Module):
 
     def _texture(self, textures: TextureDistances, x_hat: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What textures add to the loss of each picture (B,), and the scalars; all are 0 where B is 0."""
-        adversary, drift, config = self.network.adversary, self.network.drift, self.config
-        names = ("vgg", "texture", "bands") + (("adversary", "deceit", "drift") if adversary is not None else ())
+        adversary, config = self.network.adversary, self.config
+        names: tuple[str, ...] = "vgg", "texture", "means", "bands"
+        if adversary is not None:
+            names += "adversary", "deceit", "drift", "spectrum"
         if not len(x):
             return x.new_zeros(0), dict.fromkeys(names, x.new_zeros(()))
         decoded, originals = textures.features_of_pair(x_hat, x)
-        vgg, texture = textures.distances(decoded, originals)
-        bands = self.bands(x_hat, x)
-        total = config.vgg_scale * vgg + config.texture_scale * texture + config.bands_scale * bands
-        figures = {"vgg": vgg.detach().mean(), "texture": texture.detach().mean(), "bands": bands.detach().mean()}
-        if adversary is not None and drift is not None:
+        energies, theirs = self.bands.energies(x_hat), self.bands.energies(x)
+        distances = *textures.distances(decoded, originals), self.bands.distance(energies, theirs)
+        scales = config.vgg_scale, config.texture_scale, config.means_scale, config.bands_scale
+        total = sum((scale * distance for scale, distance in zip(scales, distances, strict=True)), x.new_zeros(len(x)))
+        figures = {name: values.detach().mean() for name, values in zip(names, distances, strict=False)}
+        if adversary is not None:
+            drift, spectrum = self.network.drift, self.network.spectrum
             mistakes, deceit = adversary.losses(decoded, originals)
             total = total + config.adversary_scale * deceit + config.drift_scale * drift(decoded, originals)
-            length = drift.average.square().sum().sqrt()
+            total = total + config.spectrum_scale * spectrum(energies.mean((2, 3)) + EPS, theirs.mean((2, 3)) + EPS)
+            length, ratio = drift.average.norm(), spectrum.averages[0] / spectrum.averages[1]
             figures |= {"adversary": mistakes, "deceit": deceit.detach().mean(), "drift": length}
+            figures["spectrum"] = (ratio - 1).square().mean().sqrt()
         return total, figures
 
     @torch.no_grad()
@@ -119,10 +127,11 @@ class SamplerLoss(nn.Module):
         t = torch.where(choice < weights.continuous, t, 1.0)
         on_rollout = t == 1
         alpha, sigma = LEVELS.levels(t)
-        x_t = alpha * torch.where(on_rollout[:, None, None, None], guide, x) + sigma * eps
+        starts = on_rollout[:, None, None, None]
+        x_t = torch.where(starts, alpha * guide + sigma * noise_gates(guide) * eps, alpha * x + sigma * eps)
         indices = on_rollout.nonzero()[:, 0]
         if weights.sampling_steps > 1 and len(indices):
-            times = random_times(weights.sampling_steps, 0)
+            times = random_times(weights.sampling_steps, 0, draws=2)
             fixed, ones = (quality[indices], guide[indices], context[indices]), torch.ones_like(quality[indices])
 
             def denoise(x_t: Tensor, t: float) -> Tensor:

@@ -5,12 +5,14 @@
 
 mu and s are means and standard deviations of the features f_l over squares of about 16 pixels of the picture. The
 second is small for another sample of the same texture, which the first and a squared error are not: it gives noise a
-purpose. So does a third, which asks no network:
+purpose. So do a third, the texture term of DISTS (Ding et al. 2020) with equal weights, and a fourth, which asks no
+network:
 
+    means        mean_lc (m_lc(a) - m_lc(b))^2 / (m_lc(a)^2 + m_lc(b)^2)             m a channel's mean over the picture
     bands        mean (ln (s_b(a)^2 + e) - ln (s_b(b)^2 + e))^2          b the bands of an 8 x 8 DCT, e = (3 levels)^2
 
-It hears the finest grain, to which VGG16's later stages are deaf. The first two come from one pass; the first stage of
-VGG16, at full size, costs most and says least, and is left out of both.
+It hears the finest grain, to which VGG16's later stages are deaf. The first three come from one pass; the first stage
+of VGG16, at full size, costs most and says least, and is left out of them.
 Where they are in a loss, DISTS and distances on VGG16 are judges no more.
 """
 
@@ -24,7 +26,7 @@ from torch import Tensor, nn
 from regrain_lab.metrics.backbones import VGG_CHANNELS
 from regrain_lab.metrics.lpips import Lpips, unit
 
-__all__ = ["STAGES", "BandDistance", "StrongEdges", "TextureDistances"]
+__all__ = ["STAGES", "BandDistance", "TextureDistances"]
 
 STAGES: Final = VGG_CHANNELS[1:]
 """Channels of the stages but the first."""
@@ -35,7 +37,7 @@ _FLOOR: Final = (3 * 2 / 255) ** 2
 
 
 class TextureDistances(nn.Module):
-    """Both distances as a frozen module. Build it with `load`."""
+    """The distances on features as a frozen module. Build it with `load`."""
 
     def __init__(self, lpips: Lpips) -> None:
         """Take LPIPS of VGG16."""
@@ -47,8 +49,8 @@ class TextureDistances(nn.Module):
         """Read VGG16's convolutions and LPIPS' heads for it, safetensors files. Raises ModelError."""
         return cls(Lpips.load(heads, vgg)).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def forward(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """LPIPS and Wasserstein distance, (B,) each, of (B, 3, H, W) in [-1, 1], sides multiples of 32."""
+    def forward(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """LPIPS, Wasserstein and the distance of means, (B,) each; (B, 3, H, W) in [-1, 1], sides multiples of 32."""
         return self.distances(*self.features_of_pair(x_hat, x))
 
     def features_of_pair(self, x_hat: Tensor, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -57,15 +59,16 @@ class TextureDistances(nn.Module):
             originals = self.lpips.stages(x)[1:]
         return self.lpips.stages(x_hat)[1:], originals
 
-    def distances(self, decoded: list[Tensor], originals: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Both distances as `forward` gives them, from features."""
+    def distances(self, decoded: list[Tensor], originals: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The distances as `forward` gives them, from features."""
         lpips = self.lpips.distance([unit(stage) for stage in decoded], [unit(stage) for stage in originals], first=1)
         wasserstein = torch.zeros_like(lpips)
         for a, b, side in zip(decoded, originals, _POOLS, strict=True):
             (mean_a, std_a), (mean_b, std_b) = _moments(a.float(), side), _moments(b.float(), side)
             distance = (mean_a - mean_b).square() + (std_a - std_b).square()
             wasserstein = wasserstein + distance.mean((1, 2, 3)) / (b.float().square().mean((1, 2, 3)) + _EPS)
-        return lpips, wasserstein
+        means = torch.cat([_relative(a, b) for a, b in zip(decoded, originals, strict=True)], 1).mean(1)
+        return lpips, wasserstein, means
 
 
 class BandDistance(nn.Module):
@@ -81,37 +84,19 @@ class BandDistance(nn.Module):
 
     def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """(B,) of (B, 3, H, W) in [-1, 1], sides of 40 or more."""
-        return (self._logarithms(x_hat) - self._logarithms(x)).square().mean((1, 2, 3))
+        return self.distance(self.energies(x_hat), self.energies(x))
 
-    def _logarithms(self, x: Tensor) -> Tensor:
-        """Logarithms of the energies of squares of about 32 pixels, which overlap by half."""
+    @staticmethod
+    def distance(decoded: Tensor, originals: Tensor) -> Tensor:
+        """The same of energies."""
+        return ((decoded + _FLOOR).log() - (originals + _FLOOR).log()).square().mean((1, 2, 3))
+
+    def energies(self, x: Tensor) -> Tensor:
+        """Energies (B, 3 x 63, h, w) of squares of about 32 pixels, which overlap by half."""
         with torch.autocast(x.device.type, enabled=False):
             coefficients = nn.functional.conv2d(x.float().reshape(-1, 1, *x.shape[2:]), self.basis, stride=4)
             energy = nn.functional.avg_pool2d(coefficients.square(), 7, 4)
-            return (energy + _FLOOR).log().reshape(len(x), -1, *energy.shape[2:])
-
-
-class StrongEdges(nn.Module):
-    """Where the structure tensor of the luma, over squares about a pixel, says that there is one (`metrics.spread`)."""
-
-    SIDE, SLOPE, COHERENCE = 15, 16.0, 0.8
-
-    def __init__(self) -> None:
-        """Make the weights of luma, in levels."""
-        super().__init__()
-        self.register_buffer("weights", 127.5 * torch.tensor([0.299, 0.587, 0.114])[:, None, None])
-        self.weights: Tensor
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> (B, 1, H, W) of 0 and 1."""
-        luma = (x.float() * self.weights).sum(1, keepdim=True)
-        down, across = torch.gradient(luma, dim=(2, 3))
-        products = torch.cat([across.square(), down.square(), across * down], 1)
-        means = nn.functional.avg_pool2d(products, self.SIDE, 1, self.SIDE // 2, count_include_pad=False)
-        a, b, c = means[:, :1], means[:, 1:2], means[:, 2:]
-        edges: Tensor = (torch.hypot(a - b, 2 * c) >= self.COHERENCE * (a + b)) & (a + b >= self.SLOPE**2)
-        return edges.float()
+            return energy.reshape(len(x), -1, *energy.shape[2:])
 
 
 def _moments(features: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -119,3 +104,9 @@ def _moments(features: Tensor, side: int) -> tuple[Tensor, Tensor]:
     pooled = nn.functional.avg_pool2d(torch.cat([features, features.square()], 1), side, max(1, side // 2))
     mean, square = pooled.chunk(2, 1)
     return mean, ((square - mean.square()).clamp(min=0) + 1e-4).sqrt()
+
+
+def _relative(a: Tensor, b: Tensor) -> Tensor:
+    """How far the means of the channels are apart, for their size: (B, C)."""
+    a, b = a.float().mean((2, 3)), b.float().mean((2, 3))
+    return (a - b).square() / (a.square() + b.square() + _EPS)

@@ -1,0 +1,108 @@
+"""`regrain fine-tune FOLDER`: weights for your own kind of picture, from the ones that there are.
+
+    decoder    the denoiser alone: every file stays as it is, and looks more like your pictures
+    adapter    a little of everything, in a file of some hundred kilobytes (`regrain.adapter`); files are its own
+    all        everything, with new latents
+
+A tenth of the pictures is held out: a run ends when their loss no longer falls, and is measured on them.
+"""
+
+import tempfile
+from dataclasses import dataclass, replace
+from importlib.resources import as_file
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from regrain import adapter, registry, torch_checkpoint
+from regrain.bitstream import Method
+from regrain.conditional.config import ModelConfig
+from regrain.errors import UsageError
+from regrain_lab.metrics.lpips import Lpips
+from regrain_lab.trainable.codec import ConditionalCodec, thaw
+from regrain_lab.training import loop, validation
+from regrain_lab.training.data import holdout_batch, members
+from regrain_lab.training.recipe import DataConfig, DistillConfig, LossConfig, Recipe, Stage
+from regrain_lab.training.validation import Row
+
+__all__ = ["PARTS", "Outcome", "main"]
+
+TRAINS: Final = {"decoder": "student", "adapter": "adapter", "all": "codec"}
+PARTS: Final = tuple(TRAINS)
+LOSS: Final = LossConfig(
+    perceptual_weight=0.5, perceptual_scale=8.0, structure_scale=16.0, tone_weight=2.0, lattice_weight=10.0,
+    rate_weight=(30.0, 0.06), balance=0.3,
+)  # fmt: skip
+"""That of recipes/perceptual.toml."""
+LEARNING_RATES: Final = {"decoder": (2e-4, 1e-5), "adapter": (2e-3, 1e-4), "all": (3e-4, 2e-5)}
+VALIDATIONS, PATIENCE = 10, 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The file of weights, and held-out rows by quality before and after."""
+
+    weights: Path
+    before: tuple[Row, ...]
+    after: tuple[Row, ...]
+
+
+def main(
+    pictures: Path, out: Path, *, parts: str = "adapter", base: Path | None = None, steps: int = 600,
+    lpips: Path | None = None, seed: int = 0, quiet: bool = False,
+) -> Outcome:  # fmt: skip
+    """Fine-tune `base`, or the package's weights, on a folder of pictures; goes on where a run in `out` was stopped.
+
+    Without `lpips` (weights of LPIPS) MS-SSIM alone says how pictures look. Raises UsageError, ModelError, and what
+    `loop.train` raises.
+    """
+    if parts not in PARTS:
+        raise UsageError(f"parts is {parts!r}; allowed are {', '.join(PARTS)}")
+    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as shipped:
+        start = (base or shipped).resolve()
+        shape, _ = _weights(start)
+        recipe = _recipe(pictures.resolve(), start, shape, parts, steps, lpips, seed)
+        weights = loop.train(recipe, out, quiet=quiet) / loop.WEIGHTS
+        held_out = holdout_batch(members(pictures.resolve(), recipe.data, held_out=True), recipe.data.holdout_crops)
+        judge = None if lpips is None else Lpips.load(lpips)
+        before, after = (tuple(_rows(path, held_out, judge)) for path in (start, weights))
+    return Outcome(weights, before, after)
+
+
+def _recipe(
+    pictures: Path, start: Path, shape: ModelConfig, parts: str, steps: int, lpips: Path | None, seed: int
+) -> Recipe:
+    every = max(1, steps // VALIDATIONS)
+    stage = Stage(
+        parts, steps, batch=8, crop=192, perceptual=(1.8, 1.8), structure=(0.6, 0.6),
+        learning_rate=LEARNING_RATES[parts], method="none" if parts == "decoder" else "",
+    )  # fmt: skip
+    return Recipe(
+        name="fine-tune", trains=TRAINS[parts], seed=seed, ema=0.99, warmup=20, checkpoint_every=every,
+        validate_every=every, patience=PATIENCE, stage=(stage,),
+        data=DataConfig(str(pictures), holdout_share=0.1, reduced=0.3),
+        loss=replace(LOSS, lpips="" if lpips is None else str(lpips.resolve())),
+        model=replace(shape, sampler=False) if parts == "all" else ModelConfig(),
+        start="" if parts == "decoder" else str(start),
+        distill=DistillConfig(teacher=str(start), method="none") if parts == "decoder" else DistillConfig(),
+    )  # fmt: skip
+
+
+def _weights(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+    """The shape and the tensors of weights, those of an adapter added to its base's."""
+    tensors, about = torch_checkpoint.load(path)
+    if (fingerprint := adapter.base_fingerprint(about)) is not None:
+        with as_file(registry.shipped_weights(Method.CONDITIONAL, fingerprint)) as base:
+            theirs, about = torch_checkpoint.load(base)
+        arrays = ({name: tensor.numpy() for name, tensor in part.items()} for part in (theirs, tensors))
+        tensors = {name: torch.from_numpy(array) for name, array in adapter.adapted(*arrays).items()}
+    return ModelConfig.from_dict(about.get("config")), tensors
+
+
+def _rows(path: Path, pictures: torch.Tensor, lpips: Lpips | None) -> list[Row]:
+    shape, tensors = _weights(path)
+    codec = ConditionalCodec(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    thaw(codec, tensors)
+    with torch.no_grad():
+        return validation.by_quality(codec, pictures, lpips)
