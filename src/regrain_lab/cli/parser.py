@@ -8,6 +8,7 @@ from regrain.cli.parser import Parser, Subparsers, add_model, add_overwrite, com
 from regrain_lab.cli.compare import compare
 from regrain_lab.cli.evaluate import evaluate
 from regrain_lab.cli.explain import SIDE_LEAST, SIDE_MOST, explain
+from regrain_lab.cli.pack import pack
 from regrain_lab.cli.train import distill, fine_tune, train
 
 __all__ = ["add"]
@@ -17,8 +18,9 @@ _DEVICES = "cpu, cuda or cuda:N (default: cuda where there is one)"
 
 
 def add(commands: "Subparsers[Parser]") -> None:
-    """Add compare, explain, train, distill, fine-tune and evaluate to the commands of `regrain`."""
-    for add_command in (_add_compare, _add_explain, _add_train, _add_distill, _add_fine_tune, _add_evaluate):
+    """Add compare, explain, pack, train, distill, fine-tune and evaluate to the commands of `regrain`."""
+    adders = _add_compare, _add_explain, _add_pack, _add_train, _add_distill, _add_fine_tune, _add_evaluate
+    for add_command in adders:
         add_command(commands)
 
 
@@ -51,6 +53,30 @@ def _add_explain(commands: "Subparsers[Parser]") -> None:
     parser.add_argument("--size", dest="side", type=int, default=256, metavar="N", help=what)
     parser.add_argument("--steps", type=int, default=40, metavar="N", help="of the bound, 1 to 1000 (default: 40)")
     add_seed(parser)
+    add_max_pixels(parser)
+    add_overwrite(parser)
+
+
+def _add_pack(commands: "Subparsers[Parser]") -> None:
+    parser = command(commands, "pack", "Write pictures as shards that recipes train on.", pack, None)
+    what = "a folder of pictures or shards, a tar or zip file, a pattern, a URL, or a recipe: what that one takes"
+    parser.add_argument("input", metavar="IN", help=what)
+    parser.add_argument("output", metavar="OUT", help="folder of the shards and of index.csv")
+    what = "side of the crops in pixels, 0 for whole pictures as they are (default: 256)"
+    parser.add_argument("--crop", type=int, default=256, metavar="N", help=what)
+    what = "crops of one picture, at most, where its name draws them (default: 16)"
+    parser.add_argument("--crops", type=int, default=16, metavar="N", help=what)
+    what = "leave out pictures with a shorter side (default: that of the crops)"
+    parser.add_argument("--min-side", type=int, default=0, metavar="N", help=what)
+    what = "leave out pictures whose perceptual hash has less than N other bits of 64; 0 keeps all (default: 6)"
+    parser.add_argument("--duplicates", type=int, default=6, metavar="N", help=what)
+    what = "leave out crops whose luma deviates less, in levels of 255; 0 keeps all (default: 3)"
+    parser.add_argument("--flat", type=float, default=3.0, metavar="D", help=what)
+    what = "leave out crops with a larger share of black and white pixels; 1 keeps all, as of screens (default: 0.25)"
+    parser.add_argument("--clipped", type=float, default=0.25, metavar="SHARE", help=what)
+    what = "licence class of the pictures, as a recipe's licence_classes name it (default: that of an index)"
+    parser.add_argument("--licence", default="", metavar="CLASS", help=what)
+    parser.add_argument("--megabytes", type=float, default=100.0, metavar="N", help="of a shard (default: 100)")
     add_max_pixels(parser)
     add_overwrite(parser)
 

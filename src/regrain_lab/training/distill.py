@@ -44,7 +44,7 @@ def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> 
         raise UsageError(f"{recipe_path}: trains is {recipe.trains!r}; regrain train runs this recipe")
     folder = loop.train(recipe, out or recipe.path(recipe.out) / recipe.name, quiet=quiet)
     process = PartialState()
-    if not recipe.data.holdout or not process.is_main_process:
+    if not recipe.data.validates or not process.is_main_process:
         return Outcome(folder)
     held_out = members(recipe.path(recipe.data.shards), recipe.data, held_out=True)
     pictures = holdout_batch(held_out, recipe.data.holdout_crops).to(process.device)

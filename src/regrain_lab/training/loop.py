@@ -108,7 +108,7 @@ class Run:
         self.task, data, folder = task, recipe.data, recipe.path(recipe.data.shards)
         self.crops = Crops(members(folder, data, held_out=False), recipe.seed, data)
         self.holdout: Tensor | None = None
-        if data.holdout and accelerator.is_main_process:
+        if data.validates and accelerator.is_main_process:
             held_out = members(folder, data, held_out=True)
             self.holdout = holdout_batch(held_out, data.holdout_crops).to(accelerator.device)
         self.backward = self._graphed() if recipe.graph else self._eager()

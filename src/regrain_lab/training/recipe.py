@@ -17,30 +17,10 @@ from regrain.diffusion.prior import PriorConfig
 from regrain.errors import UsageError
 from regrain.palette.autoencoder import AutoencoderConfig
 from regrain_lab.training import rules, values
+from regrain_lab.training.members import DataConfig
 from regrain_lab.training.rules import METHODS, STUDENTS, check_choice
 
 __all__ = ["DataConfig", "DistillConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """The pictures, and which of them train."""
-
-    shards: str
-    licence_classes: tuple[str, ...] = ()
-    """Classes of index.csv to keep; empty keeps all."""
-    exclude: tuple[str, ...] = ()
-    """Repositories never used."""
-    holdout: tuple[str, ...] = ()
-    """Repositories kept for validation; empty trains without."""
-    holdout_crops: int = 32
-    workers: int = 0
-    faded: float = 0.0
-    """Share of the crops whose contrast is lowered at random, down to flat."""
-    reduced: float = 0.0
-    """Share of the crops taken from a wider window, as wide as the picture at most, and scaled down."""
-    drawn: float = 0.0
-    """Share of the samples that are drawings, not photos."""
 
 
 @dataclass(frozen=True)
