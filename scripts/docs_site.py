@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FACE = {
     "Pictures and files": ["encode", "decode", "deviation_map", "inspect", "load"],
     "Batches": ["decode_many", "encode_many", "Encoder", "Decoder"],
-    "Types": ["Picturelike", "Info", "Model"],
+    "Halves": ["latents", "from_latents"],
+    "Types": ["Picturelike", "Info", "Latents", "Model"],
 }
 """What `regrain` has, in the order of the page; its errors have a page of their own."""
 REFERENCE = {
@@ -36,10 +37,11 @@ REFERENCE = {
     "regrain_lab.evaluation.table": "Laboratory: the table",
 }
 """Modules with a page of their own, and what its title says of them."""
-GUIDE = ["docs/how-it-works.md", "docs/batch.md", "docs/FORMAT.md", "docs/NOTATION.md"]
+GUIDE = ["docs/how-it-works.md", "docs/batch.md", "docs/research.md", "docs/FORMAT.md", "docs/NOTATION.md"]
 WEIGHTS = ["docs/MODEL_CARD.md", "docs/FAILURES.md", "docs/SEEDS.md", "docs/LOG.md"]
 PROJECT = [
-    "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/README.md", "benchmarks/README.md", "web/README.md",
+    "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md", "scripts/README.md",
+    "benchmarks/README.md", "web/README.md",
 ]  # fmt: skip
 INTERACTIVE = "docs/how-it-works.md"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

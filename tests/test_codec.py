@@ -220,7 +220,7 @@ def test_files_of_an_earlier_release_decode_with_its_weights(tmp_path, photo, mo
     (folder / "index.json").write_text(json.dumps({"palette": now}))
     data = codec.encode(photo, method="palette")
     expected = codec.decode(data).pixels
-    monkeypatch.setattr(registry, "files", lambda _package: tmp_path)
+    monkeypatch.setattr("regrain.shipped.files", lambda _package: tmp_path)
     new = codec.encode(photo, method="palette")
     assert codec.inspect(new).fingerprint == now != codec.inspect(data).fingerprint
     assert (codec.decode(data).pixels == expected).all()

@@ -33,8 +33,9 @@ ERRORS = {
     "LimitError": (errors.RegrainError, 6),
     "OutputError": (errors.RegrainError, 7),
 }
-TYPES = {"Info", "Model", "Picturelike"}
+TYPES = {"Info", "Latents", "Model", "Picturelike"}
 WORKERS = {"Decoder", "Encoder", "decode_many", "encode_many"}
+HALVES = {"from_latents", "latents"}
 RETURNS = {
     "encode": bytes,
     "decode": Image.Image,
@@ -115,7 +116,7 @@ SIGNATURES = {
 
 
 def test_names():
-    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, *TYPES, *WORKERS, "__version__"}
+    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, *TYPES, *WORKERS, *HALVES, "__version__"}
     ours = {name for name, value in vars(regrain).items() if getattr(value, "__module__", None) == "regrain"}
     assert {name for name in ours if not name.startswith("_")} == set(SIGNATURES)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import regrain
-from regrain import bitstream, codec, registry
+from regrain import bitstream, codec, registry, shipped
 from regrain.bitstream import Method
 from regrain.errors import ModelError, UsageError
 from regrain.options import METHODS
@@ -21,7 +21,7 @@ ABSENT = b"\1\2\3\4"
 def index(tmp_path, monkeypatch):
     """Replaces the package's index, and every file of weights with it; returns where to write one."""
     (tmp_path / "weights").mkdir()
-    monkeypatch.setattr(registry, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(shipped, "files", lambda _package: tmp_path)
     return tmp_path / "weights" / "index.json"
 
 
@@ -46,7 +46,7 @@ def test_the_weights_keep_to_their_sizes():
     assert sum(sizes.values()) < 40e6
 
 
-@pytest.mark.parametrize("method", bitstream.Method)
+@pytest.mark.parametrize("method", [Method[name.upper()] for name in METHODS])
 def test_weights_that_are_not_there_are_named_with_the_way_to_get_them(method):
     with pytest.raises(ModelError) as refusal:
         registry.shipped_weights(method, ABSENT)
@@ -94,7 +94,7 @@ def test_weights_that_are_nowhere_are_said_to_be_so_before_anything_is_to_be_ins
 
 
 def test_the_options_name_the_methods_of_the_format():
-    assert tuple(method.name.lower() for method in bitstream.Method) == METHODS
+    assert (*METHODS, "private") == tuple(method.name.lower() for method in bitstream.Method)
 
 
 def test_a_prior_is_of_the_progressive_method():

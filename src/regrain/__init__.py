@@ -2,8 +2,8 @@
 
     decode(encode(image, quality=q), realism=r)        q in [0, 100] is chosen once, r in [0, 1] every time
 
-They, for many pictures `decode_many`, `encode_many`, `Encoder` and `Decoder`, the types, and the errors are the whole
-public face. Importing it loads neither torch nor numpy nor Pillow; `options` checks arguments before anything is read.
+These functions, `Encoder` and `Decoder`, the types and the errors are the whole public face. Importing it loads neither
+torch nor numpy nor Pillow; `options` checks arguments before anything is read.
 """
 
 import os
@@ -30,27 +30,28 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from regrain.types import Decoder, Encoder, Info, Model, Picturelike, decode_many, encode_many
+    from regrain.halves import from_latents, latents
+    from regrain.many import decode_many, encode_many
+    from regrain.types import Decoder, Encoder, Info, Latents, Model, Picturelike
 else:
 
     def __getattr__(name: str) -> object:
-        if name not in ("Decoder", "Encoder", "Info", "Model", "Picturelike", "decode_many", "encode_many"):
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(types, name)
 
 
 __all__ = [
-    "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "LimitError", "Model", "ModelError",
-    "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion", "UsageError",
-    "__version__", "decode", "decode_many", "deviation_map", "encode", "encode_many", "inspect", "load", "repair",
-    "sample",
+    "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "Latents", "LimitError", "Model",
+    "ModelError", "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion",
+    "UsageError", "__version__", "decode", "decode_many", "deviation_map", "encode", "encode_many", "from_latents",
+    "inspect", "latents", "load", "repair", "sample",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-"""OpenMP, which torch computes with, reads it when it is loaded. Threads that spin while they wait stall each other on
-a busy machine, where the default takes more than twice as long."""
+"""OpenMP, which torch computes with, reads it when loaded. Threads that spin stall others, and double the time."""
 
 
 def encode(

@@ -34,6 +34,8 @@ class Method(IntEnum):
     CONDITIONAL = 0
     PROGRESSIVE = 1
     PALETTE = 2
+    PRIVATE = 255
+    """A codec outside this package, which the fingerprint names; only a program that has it decodes the file."""
 
 
 class SectionType(IntEnum):
@@ -264,7 +266,7 @@ def _parse_header(data: bytes) -> tuple[Header, int]:
         raise Corrupt("the header's checksum does not match")
     method, flags = data[len(MAGIC) + 1 : len(MAGIC) + 3]
     if method not in tuple(Method) or flags & ~(_TILE_BITS | _GREY | _ALPHA):
-        raise UnsupportedVersion(f"method {method}, flags {flags:#04x}: known are 0 to {max(Method)} and 0 to 0x3f")
+        raise UnsupportedVersion(f"method {method}, flags {flags:#04x}: known are 0 to 2 with 255, and 0 to 0x3f")
     grey, alpha, tile = bool(flags & _GREY), bool(flags & _ALPHA), 2 ** (flags & _TILE_BITS)
     try:
         return Header(width, height, quality, fingerprint, Method(method), grey, alpha, tile), at + 10

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from regrain.image import Picture
     from regrain.registry import Codec, Prepared
 
-__all__ = ["REDUCTIONS", "Info", "decode", "deviation_map", "encode", "inspect"]
+__all__ = [
+    "REDUCTIONS", "Info", "check_fingerprint", "check_region", "decode", "deviation_map", "encode", "inspect",
+    "mask_of", "reduction_of",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 REDUCTIONS = (16, 8)
@@ -133,8 +136,8 @@ def decode(
     header = bitstream.read_header(data)
     if (repair, repair_strength) != (None, None) and header.method is not bitstream.Method.PALETTE:
         raise UsageError(f"repair is for the palette method; the file is {header.method.name.lower()}")
-    reduction = _reduction(header, max_size)
-    _check_region(region or (0, 0, header.width, header.height), header)
+    reduction = reduction_of(header, max_size)
+    check_region(region or (0, 0, header.width, header.height), header)
     bitstream.check_pixels(header, max_pixels, partial=partial)
     memory.check(
         "decoding",
@@ -152,10 +155,10 @@ def decode(
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
     given = registry.resolve_model(model, device, header.fingerprint)
     if given:
-        _check_fingerprint(header.fingerprint, given.fingerprint)
+        check_fingerprint(header.fingerprint, given.fingerprint)
     from regrain.image import Metadata, Picture, shrink
 
-    mask = None if realism_map is None else _realism_map(realism_map, header, max_pixels)
+    mask = None if realism_map is None else mask_of(realism_map, header, max_pixels)
     model = registry.model_for(given, header.method, device, header.fingerprint)
     options = DecodeOptions(steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
     strength = options.repair_strength if repair_strength is None else repair_strength
@@ -209,7 +212,7 @@ def deviation_map(
     return deviation
 
 
-def _realism_map(source: object, header: bitstream.Header, max_pixels: int) -> "NDArray[np.uint8]":
+def mask_of(source: object, header: bitstream.Header, max_pixels: int) -> "NDArray[np.uint8]":
     """The mask of a file's size. Raises UsageError where it has another size or the method has no realism by place."""
     from regrain.image import read_mask
 
@@ -218,14 +221,14 @@ def _realism_map(source: object, header: bitstream.Header, max_pixels: int) -> "
     return read_mask(source, header.width, header.height, max_pixels=max_pixels)
 
 
-def _reduction(header: bitstream.Header, max_size: int | None) -> int:
+def reduction_of(header: bitstream.Header, max_size: int | None) -> int:
     """The largest reduction, 16 or 8, that leaves a picture at least `max_size` pixels on its longer side, else 1."""
     longest = max(header.width, header.height)
     fitting = (reduction for reduction in REDUCTIONS if max_size is not None and -(-longest // reduction) >= max_size)
     return next(fitting, 1)
 
 
-def _check_region(region: Box, header: bitstream.Header) -> None:
+def check_region(region: Box, header: bitstream.Header) -> None:
     """Raise UsageError unless the box has a pixel and lies within the picture."""
     left, top, width, height = region
     inside = min(left, top) >= 0 and left + width <= header.width and top + height <= header.height
@@ -245,7 +248,8 @@ def _alpha(stream: bitstream.Stream, options: DecodeOptions) -> "NDArray[np.uint
     return None
 
 
-def _check_fingerprint(wanted: bytes, present: bytes) -> None:
+def check_fingerprint(wanted: bytes, present: bytes) -> None:
+    """Raise ModelError unless the weights that are present are those that a file names."""
     if wanted != present:
         raise ModelError(
             f"the file needs the weights with latent fingerprint {wanted.hex()}, these are {present.hex()}: "

@@ -4,15 +4,13 @@ Invariants: rooms are imported and weights are loaded by one thread at a time, w
 A process may fork once a model is loaded: the child finds no lock that is held, and under torch has one thread.
 """
 
-import json
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache
-from importlib.resources import as_file, files
-from importlib.resources.abc import Traversable
+from importlib.resources import as_file
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -21,6 +19,7 @@ from regrain.bitstream import Method, Stream
 from regrain.errors import ModelError, UsageError
 from regrain.loading import TURN
 from regrain.options import METHODS, DecodeOptions
+from regrain.shipped import expected_psnr, shipped_fingerprint, shipped_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,26 +155,6 @@ def _check_pipeline(path: Path) -> None:
         raise UsageError(f"{path}: a pipeline of diffusers needs torch: pip install 'regrain[stable-diffusion]'")
 
 
-def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:
-    """The package's weights of a method, METHOD-FINGERPRINT.safetensors: the current ones, or those of a fingerprint.
-
-    Raises ModelError where the package has no weights of that fingerprint, and where its index is damaged.
-    """
-    name, current = method.name.lower(), shipped_fingerprint(method)
-    path = _folder() / f"{name}-{(fingerprint or current).hex()}.safetensors"
-    if fingerprint not in (b"", current) and not path.is_file():
-        raise ModelError(
-            f"the file needs the weights with latent fingerprint {fingerprint.hex()}, and the {name} weights of this "
-            f"release are {current.hex()}: name a file of the right ones with --model, or install the regrain release "
-            "that wrote the file; there is no package of earlier weights yet"
-        )
-    return path
-
-
-def _folder() -> Traversable:
-    return files("regrain") / "weights"
-
-
 @contextmanager
 def torch_defaults() -> Iterator[None]:
     """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own.
@@ -284,31 +263,3 @@ def _is_installed(package: str) -> bool:
     with suppress(ImportError):
         return sys.modules.get(package) is not None or find_spec(package) is not None
     return False
-
-
-def shipped_fingerprint(method: Method) -> bytes:
-    """The latent fingerprint, 4 bytes, of the package's current weights of a method. Raises ModelError.
-
-    It is read from `weights/index.json`, from a method's name to 8 hexadecimal digits.
-    """
-    with _reading():
-        index = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
-        return bytes.fromhex(index[method.name.lower()])
-
-
-def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
-    """PSNR in dB that the package's weights had on held-out pictures after each step of a stream; [] if not known."""
-    from regrain.checkpoint import load_metadata
-
-    with suppress(ModelError), _reading(), as_file(shipped_weights(method, fingerprint)) as path:
-        return list(load_metadata(path).get("psnr", ()))
-    return []
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Whatever keeps files of the package from being read or understood is a ModelError."""
-    try:
-        yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None

@@ -176,7 +176,7 @@ def values_of(
     """What a metric says of the picture that the file of a step decodes to; colours under alpha 0 count as equal.
 
     `at` gives the file of a step and `pixels_of` what it decodes to, `progress` hears each quality with its value. In
-    the default method alone the decoder reads the quality: in others equal payloads have equal pictures, and are
+    progressive and palette files the decoder does not read the quality: equal payloads have equal pictures, and are
     decoded once. The function raises UsageError where the picture is too small for the metric.
     """
     values: dict[object, float] = {}
@@ -184,7 +184,8 @@ def values_of(
     def value_at(step: int) -> float:
         data = at(step)
         stream = bitstream.read(data, max_pixels=2**62)
-        key = data if stream.header.method is bitstream.Method.CONDITIONAL else stream.tiles
+        same = stream.header.method in (bitstream.Method.PROGRESSIVE, bitstream.Method.PALETTE)
+        key = stream.tiles if same else data
         if key not in values:
             values[key] = value_of(pixels_of(data), original, metric)
         if progress is not None:

@@ -1,4 +1,4 @@
-"""What `regrain` forwards once somebody asks for it: what is for many pictures, and the types of its functions.
+"""What `regrain` forwards once somebody asks for it: what is for many pictures or for one half, and types.
 
 So `import regrain` stays light, and `typing.get_type_hints` works on every public function all the same.
 """
@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = [
-    "Decoder", "Encoder", "Figures", "Image", "Info", "Model", "Picturelike", "Pixels", "Repaired", "Sampler",
-    "decode_many", "encode_many",
+    "Decoder", "Encoder", "Figures", "Image", "Info", "Latents", "Model", "Picturelike", "Pixels", "Repaired",
+    "Sampler", "decode_many", "encode_many", "from_latents", "latents",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from regrain.codec import Info
+    from regrain.conditional.latents import Latents
+    from regrain.halves import from_latents, latents
     from regrain.image import Picturelike
     from regrain.many import decode_many, encode_many
     from regrain.options import Repaired, Sampler
@@ -32,6 +34,7 @@ else:
         "Figures": ("numpy", "ndarray"),
         "Image": ("PIL.Image", "Image"),
         "Info": ("regrain.codec", "Info"),
+        "Latents": ("regrain.conditional.latents", "Latents"),
         "Model": ("regrain.registry", "Codec"),
         "Picturelike": ("regrain.image", "Picturelike"),
         "Pixels": ("numpy", "ndarray"),
@@ -39,6 +42,8 @@ else:
         "Sampler": ("regrain.options", "Sampler"),
         "decode_many": ("regrain.many", "decode_many"),
         "encode_many": ("regrain.many", "encode_many"),
+        "from_latents": ("regrain.halves", "from_latents"),
+        "latents": ("regrain.halves", "latents"),
     }
 
     def __getattr__(name: str) -> object:

@@ -1,6 +1,6 @@
 """The conditional codec, ready for use: its context model, its networks, and the picture's road through both."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +18,7 @@ from regrain.conditional.decode import HALO, decode_latents, reconstruct
 from regrain.conditional.denoising import Denoiser
 from regrain.conditional.encode import analysis_transform, encode_tiles
 from regrain.conditional.grid import Region, latent_size
+from regrain.conditional.latents import Latents, coded_latents
 from regrain.conditional.networks import Image, Networks
 from regrain.conditional.refine import refine
 from regrain.errors import ModelError, UsageError, quote
@@ -47,6 +48,13 @@ class Prepared:
         """A payload for each tile, at quality q times 256."""
         with _quiet():
             return encode_tiles(self.model.latents, self.y, quality, self.tile)
+
+    def latents(self, quality: int) -> Latents:
+        """What a file at quality q times 256 would hold, and the bits of each place."""
+        (height, width), grey = self.pixels.shape[:2], self.pixels.shape[2] == 1
+        with _quiet():
+            arrays = coded_latents(self.model.latents, self.y, quality, self.tile)
+        return Latents(*arrays, width, height, quality / 256, grey, self.model.fingerprint)
 
     def refined(self, quality: int, iterations: int) -> Iterator[tuple[float, Self]]:
         """See `registry.Refinable`."""
@@ -119,39 +127,58 @@ class ConditionalModel:
 
     def decode(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
         """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode."""
+        header = stream.header
+
+        def read(area: Region, channels: int) -> Image:
+            return decode_latents(
+                self.latents, stream.tiles, (header.height, header.width), header.quality, header.tile,
+                partial=options.partial, area=area, channels=channels, missing=options.missing,
+            )  # fmt: skip
+
+        return self._pixels(read, header, options, self.denoiser)
+
+    def draw(self, latents: Latents, options: DecodeOptions, denoiser: Denoiser | None = None) -> NDArray[np.uint8]:
+        """The pixels (H, W, 1 or 3) of latents, by another denoiser if one is given. Raises UsageError as `checked`."""
+        y_hat = latents.checked(self.config.transform.latent)
+
+        def read(area: Region, channels: int) -> Image:
+            return y_hat[:channels, *area.latents]
+
+        return self._pixels(read, latents.header, options, denoiser or self.denoiser)
+
+    def _pixels(
+        self, read: Callable[[Region, int], Image], header: Header, options: DecodeOptions, denoiser: Denoiser
+    ) -> NDArray[np.uint8]:
+        """The pixels that the options name; `read` gives y_hat of an area in so many of the first channels."""
+        channels = self.config.transform.latent
         with _quiet():
             if options.reduction > 1:
-                return self._reduced(stream, options)
-            header, area = stream.header, _area_of(stream.header, options)
-            size = header.height, header.width
-            y_hat = decode_latents(
-                self.latents, stream.tiles, size, header.quality, header.tile, partial=options.partial, area=area,
-                missing=options.missing,
-            )  # fmt: skip
-            pixels = self._draw(y_hat, area, header, options)
+                return _reduced(read, min(REDUCTION_CHANNELS[options.reduction], channels), header, options.reduction)
+            area = _area_of(header, options)
+            y_hat = read(area, channels)
+            pixels = _draw(denoiser, y_hat, area, header, options)
             if options.realism_map is None:
                 return pixels
-            faithful = self._draw(y_hat, area, header, replace(options, realism=0.0, steps=1))
+            faithful = _draw(denoiser, y_hat, area, header, replace(options, realism=0.0, steps=1))
             return _mix(pixels, faithful, options.cut(options.realism_map))
 
-    def _reduced(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
-        """A thumbnail, from the first channels of the latents alone."""
-        header, channels = stream.header, min(REDUCTION_CHANNELS[options.reduction], self.config.transform.latent)
-        size = header.height, header.width
-        y_hat = decode_latents(
-            self.latents, stream.tiles, size, header.quality, header.tile, partial=options.partial, channels=channels
-        )
-        height, width = (-(-side // options.reduction) for side in size)
-        return to_bytes(reduced_picture(y_hat, options.reduction)[:, :height, :width], header.grey)
 
-    def _draw(self, y_hat: Image, area: Region, header: Header, options: DecodeOptions) -> NDArray[np.uint8]:
-        """The pixels of the box of the options from y_hat of the area around it."""
-        left, top, width, height = _box(header, options)
-        top, left = top - area.top * STRIDE, left - area.left * STRIDE
-        bottom, right = min(area.bottom * STRIDE, header.height), min(area.right * STRIDE, header.width)
-        size, origin = (bottom - area.top * STRIDE, right - area.left * STRIDE), (area.top, area.left)
-        pixels = reconstruct(self.denoiser, y_hat, size, header.quality, options, grey=header.grey, origin=origin)
-        return pixels[top : top + height, left : left + width]
+def _reduced(read: Callable[[Region, int], Image], channels: int, header: Header, reduction: int) -> NDArray[np.uint8]:
+    """A thumbnail, from the first channels of the latents alone."""
+    rows, columns = latent_size(header.height, header.width)
+    height, width = (-(-side // reduction) for side in (header.height, header.width))
+    y_hat = read(Region(0, rows, 0, columns), channels)
+    return to_bytes(reduced_picture(y_hat, reduction)[:, :height, :width], header.grey)
+
+
+def _draw(denoiser: Denoiser, y_hat: Image, area: Region, header: Header, options: DecodeOptions) -> NDArray[np.uint8]:
+    """The pixels of the box of the options from y_hat of the area around it."""
+    left, top, width, height = _box(header, options)
+    top, left = top - area.top * STRIDE, left - area.left * STRIDE
+    bottom, right = min(area.bottom * STRIDE, header.height), min(area.right * STRIDE, header.width)
+    size, origin = (bottom - area.top * STRIDE, right - area.left * STRIDE), (area.top, area.left)
+    pixels = reconstruct(denoiser, y_hat, size, header.quality, options, grey=header.grey, origin=origin)
+    return pixels[top : top + height, left : left + width]
 
 
 def _adapted(base: Path, arrays: Arrays, about: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:

@@ -1,6 +1,8 @@
 """One step of decoding: where sampling starts, and what the networks estimate of the picture at a noise level."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -8,8 +10,12 @@ from regrain.conditional.config import SAMPLING_SCHEDULE, STRIDE, ModelConfig
 from regrain.conditional.networks import Context, Image, Networks
 from regrain.diffusion import schedule
 from regrain.entropy.integer import QUALITY_TOP
+from regrain.errors import UsageError
 
-__all__ = ["Denoiser", "apply_realism"]
+__all__ = ["Denoiser", "Estimate", "OtherDenoiser", "apply_realism"]
+
+Estimate: TypeAlias = Callable[[Image, float, Image], Image]
+"""Of x_t (3, 16 H, 16 W), the time t in [0, 1] and y_hat (C, H, W): x_0 in [-1, 1], of the shape of x_t."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,31 @@ class Denoiser:
             x_0 = self.networks.denoise(x_t, t, y_hat, quality / QUALITY_TOP, realism)
         else:
             x_0 = self.networks.sample(x_t, t, quality / QUALITY_TOP, context)
+        return x_0.clip(-1, 1)
+
+
+@dataclass(frozen=True)
+class OtherDenoiser(Denoiser):
+    """A denoiser from outside behind the same latents: it starts from noise alone, at any noise schedule.
+
+    Realism scales the noise that it starts from.
+    """
+
+    function: Estimate
+
+    @classmethod
+    def behind(cls, own: Denoiser, function: Estimate, schedule_name: str) -> "OtherDenoiser":
+        """It takes the place of the codec's own denoiser. Raises UsageError for an unknown schedule."""
+        config = replace(own.config, schedule=schedule_name, init_noise=1.0, sampler=False)
+        return cls(config, own.networks, function)
+
+    def estimate(
+        self, x_t: Image, t: float, y_hat: Image, quality: int, realism: float, context: Context | None
+    ) -> Image:
+        """See `Denoiser`. Raises UsageError where the function's is no finite picture of the shape of x_t."""
+        x_0 = np.asarray(self.function(x_t, t, y_hat), np.float32)
+        if x_0.shape != x_t.shape or not np.isfinite(x_0).all():
+            raise UsageError(f"the denoiser gave an array {x_0.shape}; allowed is {x_t.shape} of finite numbers")
         return x_0.clip(-1, 1)
 
 

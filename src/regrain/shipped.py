@@ -1,0 +1,62 @@
+"""The weights in the package: METHOD-FINGERPRINT.safetensors, and an index that says which one a method uses."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+
+from regrain.bitstream import Method
+from regrain.errors import ModelError
+
+__all__ = ["expected_psnr", "shipped_fingerprint", "shipped_weights"]
+
+
+def shipped_fingerprint(method: Method) -> bytes:
+    """The latent fingerprint, 4 bytes, of the package's current weights of a method. Raises ModelError.
+
+    It is read from `weights/index.json`, from a method's name to 8 hexadecimal digits.
+    """
+    with _reading():
+        index = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
+        return bytes.fromhex(index[method.name.lower()])
+
+
+def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:
+    """The package's weights of a method, METHOD-FINGERPRINT.safetensors: the current ones, or those of a fingerprint.
+
+    Raises ModelError where the package has no weights of that fingerprint, and where its index is damaged.
+    """
+    if method is Method.PRIVATE:
+        raise ModelError(f"the file is private to a codec of fingerprint {fingerprint.hex()}: give it as the model")
+    name, current = method.name.lower(), shipped_fingerprint(method)
+    path = _folder() / f"{name}-{(fingerprint or current).hex()}.safetensors"
+    if fingerprint not in (b"", current) and not path.is_file():
+        raise ModelError(
+            f"the file needs the weights with latent fingerprint {fingerprint.hex()}, and the {name} weights of this "
+            f"release are {current.hex()}: name a file of the right ones with --model, or install the regrain release "
+            "that wrote the file; there is no package of earlier weights yet"
+        )
+    return path
+
+
+def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
+    """PSNR in dB that the package's weights had on held-out pictures after each step of a stream; [] if not known."""
+    from regrain.checkpoint import load_metadata
+
+    with suppress(ModelError), _reading(), as_file(shipped_weights(method, fingerprint)) as path:
+        return list(load_metadata(path).get("psnr", ()))
+    return []
+
+
+def _folder() -> Traversable:
+    return files("regrain") / "weights"
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever keeps files of the package from being read or understood is a ModelError."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelError(f"the package's weights are missing or damaged ({error}); reinstall regrain") from None
