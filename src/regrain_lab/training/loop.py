@@ -30,8 +30,7 @@ from regrain_lab.training.early_stop import EarlyStop
 from regrain_lab.training.graph import GraphedLoss
 from regrain_lab.training.journal import Journal, Lines
 from regrain_lab.training.losses.codec import SplitLoss, StageWeights
-from regrain_lab.training.recipe import Recipe, read_recipe
-from regrain_lab.training.rules import STUDENTS, TEACHER_RESETS
+from regrain_lab.training.recipe import STUDENTS, TEACHER_RESETS, Recipe, read_recipe
 from regrain_lab.training.stages import Position, learning_rate, position
 from regrain_lab.training.state import State
 from regrain_lab.training.stopping import held_signals
