@@ -37,6 +37,7 @@ FLAGS = {
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
     "explain": "--quality --target-size --target-bpp --size --steps --seed --max-pixels",
     "compare": "--quality --target-size --target-bpp --steps --realism --seed --lpips --max-pixels",
+    "pack": "--crop --crops --min-side --duplicates --flat --clipped --licence --megabytes --max-pixels",
     "train": "--out",
     "distill": "--out",
     "evaluate": "--codecs --qualities --realism --steps --weights --jobs --reference",
@@ -592,10 +593,10 @@ def test_flags_are_exactly_these(command, capsys):
         parse([command, "--help"])
     assert leaving.value.code == 0
     words = capsys.readouterr().out.translate(str.maketrans(",][;:", "     ")).split()
-    common = COMMON - ({"--device"} if command in ("inspect", "models", "explain") else set())
+    common = COMMON - ({"--device"} if command in ("inspect", "models", "explain", "pack") else set())
     common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate", "sample") else set()
     common |= {"--no-overwrite"} if command not in ("inspect", "models") else set()
-    common |= {"--overwrite"} if command in ("encode", "decode", "compare", "sample", "explain") else set()
+    common |= {"--overwrite"} if command in ("encode", "decode", "compare", "sample", "explain", "pack") else set()
     common |= METADATA | MANY if command in ("encode", "decode") else set()
     common |= {"--format"} if command == "decode" else set()
     own = FLAGS[command].split()

@@ -20,7 +20,7 @@ LAYERS = [
     {"output"},
     {"framing"},
     {"image", "bitstream", "checkpoint"},
-    {"torch_checkpoint", "layers"},
+    {"torch_checkpoint", "layers", "adapter"},
     {"entropy", "diffusion"},
     {"files", "memory", "metrics", "onnx", "options"},
     {"hub"},

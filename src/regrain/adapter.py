@@ -8,6 +8,7 @@ are taken element by element in float32, one k after another: every machine has 
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from regrain import checkpoint
 from regrain.checkpoint import Arrays
 from regrain.errors import ModelError, quote
 
-__all__ = ["KIND", "LEFT", "RIGHT", "adapted", "base_fingerprint", "identity"]
+__all__ = ["KIND", "LEFT", "RIGHT", "adapted", "base_fingerprint", "identity", "load_adapted"]
 
 KIND: Final = "adapter"
 LEFT, RIGHT = ".left", ".right"
@@ -44,6 +45,17 @@ def base_fingerprint(metadata: Mapping[str, Any]) -> bytes | None:
 def identity(base: Arrays) -> str:
     """8 hexadecimal digits of all that an adapter may add to; a sampler, which it does not touch, may change."""
     return checkpoint.fingerprint({name: base[name] for name in base if name.startswith(ADAPTABLE)}).hex()
+
+
+def load_adapted(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+    """The weights, and their metadata, that an adapter's arrays and metadata make of the base at `path`.
+
+    Raises ModelError where it is not the base that the adapter names.
+    """
+    base, about = checkpoint.load(path)
+    if metadata.get("identity") != (name := identity(base)):
+        raise ModelError(f"the adapter is for weights {quote(metadata.get('identity'))}, and {path.name} is {name}")
+    return adapted(base, arrays), about | {"recipe": metadata.get("recipe", "")}
 
 
 def adapted(base: Arrays, arrays: Arrays) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,9 @@ from time import time
 from regrain import places
 from regrain.errors import OutputError, RegrainError, escape, reason
 
-__all__ = ["PathName", "as_output_errors", "printable_path", "remove_leftovers", "write_bytes", "write_folder"]
+__all__ = [
+    "PathName", "as_output_errors", "printable_path", "remove_leftovers", "whole_folder", "write_bytes", "write_folder",
+]  # fmt: skip
 
 PathName = str | os.PathLike[str]
 _AGE = 60.0
@@ -68,18 +70,38 @@ def write_folder(files: Mapping[str, bytes], folder: PathName) -> None:
     ...     sorted(os.listdir(os.path.join(parent, "new")))
     ['a', 'b']
     """
-    path = os.path.realpath(os.fspath(folder))
-    with as_output_errors(printable_path(folder)), ExitStack() as stack:
-        made = [parent for parent in _parents(path) if not os.path.exists(parent)]
-        for parent in reversed(made):
-            os.mkdir(parent)
-            stack.callback(_remove_empty, parent)
-        waiting = tempfile.mkdtemp(prefix=".regrain-", suffix=".tmp", dir=path)
-        stack.callback(shutil.rmtree, waiting, ignore_errors=True)
+    with as_output_errors(printable_path(folder)), whole_folder(folder) as waiting:
         for name, data in files.items():
             write_bytes(data, os.path.join(waiting, name))
-        for name in files:
-            os.replace(os.path.join(waiting, name), os.path.join(path, name))
+
+
+@contextmanager
+def whole_folder(folder: PathName) -> Iterator[str]:
+    """A folder to write into, whose files become files of `folder` in the end, and are gone where anything fails.
+
+    Makes folders and raises as `write_folder`; what is raised inside passes unchanged.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     with whole_folder(parent) as waiting:
+    ...         write_bytes(b"1", os.path.join(waiting, "a"))
+    ...         before = "a" in os.listdir(parent)
+    ...     before, os.listdir(parent)
+    (False, ['a'])
+    """
+    path, name = os.path.realpath(os.fspath(folder)), printable_path(folder)
+    with ExitStack() as stack:
+        with as_output_errors(name):
+            made = [parent for parent in _parents(path) if not os.path.exists(parent)]
+            for parent in reversed(made):
+                os.mkdir(parent)
+                stack.callback(_remove_empty, parent)
+            waiting = tempfile.mkdtemp(prefix=".regrain-", suffix=".tmp", dir=path)
+            stack.callback(shutil.rmtree, waiting, ignore_errors=True)
+        yield waiting
+        with as_output_errors(name):
+            for file in sorted(os.listdir(waiting)):
+                os.replace(os.path.join(waiting, file), os.path.join(path, file))
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -88,8 +88,7 @@ def _load(method: Method, path: Path, device: str) -> Codec:
     if method is Method.CONDITIONAL:
         from regrain.conditional.codec import ConditionalModel
 
-        with _base_of(path) as base:
-            return ConditionalModel.load(path, device, base)
+        return ConditionalModel.load(path, device)
     if method is Method.PROGRESSIVE:
         from regrain.progressive.codec import ProgressiveModel
 
@@ -97,23 +96,6 @@ def _load(method: Method, path: Path, device: str) -> Codec:
     from regrain.palette.codec import PaletteModel
 
     return PaletteModel.load(path, device)
-
-
-@contextmanager
-def _base_of(path: Path) -> "Iterator[Path | None]":
-    """The package's weights that an adapter adds to; None for what is no adapter."""
-    from regrain.adapter import base_fingerprint
-    from regrain.checkpoint import load_metadata
-
-    try:
-        fingerprint = base_fingerprint(load_metadata(path))
-    except ModelError as error:
-        raise ModelError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    if fingerprint is None:
-        yield None
-        return
-    with as_file(shipped_weights(Method.CONDITIONAL, fingerprint)) as base:
-        yield base
 
 
 def load(

@@ -22,7 +22,7 @@ from regrain.bitstream import EXTENSION
 from regrain.errors import BitstreamError, ImageError, OutputError, UsageError, escape
 from regrain.places import Entry
 
-__all__ = ["Plan", "Task", "has_pattern", "is_folder", "make_plan"]
+__all__ = ["Plan", "Task", "has_pattern", "input_files", "is_folder", "make_plan"]
 
 Existing = Literal["refuse", "skip", "replace"]
 """What becomes of a target that exists."""
@@ -81,7 +81,7 @@ def make_plan(
     targets: dict[str, str] = {}
     here, folds = _list_targets(output), _ignores_case(output)
     inodes: set[tuple[int, int]] = set()
-    for entry in _entries(inputs, accepts, plan):
+    for entry in input_files(inputs, accepts, plan):
         if not _is_safe(entry.relative):
             plan.failures.append((entry.name, "its name leads out of the folder"))
             continue
@@ -121,8 +121,11 @@ def _settle(plan: Plan, existing: Existing, inodes: set[tuple[int, int]]) -> Non
         plan.tasks, plan.skipped = sorted(plan.tasks + plan.skipped, key=lambda task: task.source), []
 
 
-def _entries(inputs: Sequence[str], accepts: Callable[[str], bool], plan: Plan) -> Iterator[Entry]:
-    """The files of all inputs; those below the folder of one of several inputs with its name before theirs."""
+def input_files(inputs: Sequence[str], accepts: Callable[[str], bool], plan: Plan) -> Iterator[Entry]:
+    """The files of all inputs; those below the folder of one of several inputs with its name before theirs.
+
+    `plan` gets failures, notes and the number of other files. Raises ImageError where an input is not there.
+    """
     for name in inputs:
         files = _files(name, plan)
         if files is None:

@@ -143,7 +143,7 @@ class _OneLine(logging.Handler):
         self.verbose = verbose
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.verbose or record.name.partition(".")[0] == "regrain":
+        if self.verbose or record.name.partition(".")[0] in ("regrain", "regrain_lab"):
             with contextlib.suppress(OSError):
                 say(f"regrain: warning: {one_line(record.getMessage())}", aside=True)
 

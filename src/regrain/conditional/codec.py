@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.resources import as_file
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,11 @@ from regrain.conditional.grid import Region, latent_size
 from regrain.conditional.latents import Latents, coded_latents
 from regrain.conditional.networks import Image, Networks
 from regrain.conditional.refine import refine
-from regrain.errors import ModelError, UsageError, quote
+from regrain.errors import ModelError, UsageError
 from regrain.image import to_bytes
 from regrain.onnx.network import matrix_product
 from regrain.options import DecodeOptions
+from regrain.shipped import shipped_weights
 
 if TYPE_CHECKING:
     from regrain.conditional.torch_backend import TorchNetworks
@@ -91,15 +93,16 @@ class ConditionalModel:
 
     @classmethod
     def load(cls, path: Path, device: str | None = None, base: Path | None = None) -> Self:
-        """Read a shipped weights file, or an adapter of the one at `base`.
+        """Read a shipped weights file, or an adapter of the one at `base`, by default of the package's that it names.
 
         Raises ModelError if one is missing, damaged or of another kind.
         """
         arrays: Arrays
         arrays, about = checkpoint.load(path)
         try:
-            if base is not None:
-                arrays, about = _adapted(base, arrays, about)
+            if (fingerprint := adapter.base_fingerprint(about)) is not None:
+                with as_file(shipped_weights(cls.method, fingerprint)) as shipped:
+                    arrays, about = adapter.load_adapted(base or shipped, arrays, about)
             return cls.build(arrays, about.get("config"), device, checkpoint.text(about, "recipe"))
         except (KeyError, ModelError, UsageError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
@@ -179,14 +182,6 @@ def _draw(denoiser: Denoiser, y_hat: Image, area: Region, header: Header, option
     size, origin = (bottom - area.top * STRIDE, right - area.left * STRIDE), (area.top, area.left)
     pixels = reconstruct(denoiser, y_hat, size, header.quality, options, grey=header.grey, origin=origin)
     return pixels[top : top + height, left : left + width]
-
-
-def _adapted(base: Path, arrays: Arrays, about: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays and the metadata of the weights that an adapter makes of its base."""
-    theirs, metadata = checkpoint.load(base)
-    if about.get("identity") != (identity := adapter.identity(theirs)):
-        raise ModelError(f"the adapter is for weights {quote(about.get('identity'))}, and {base.name} is {identity}")
-    return adapter.adapted(theirs, arrays), metadata | {"recipe": about.get("recipe", "")}
 
 
 def _box(header: Header, options: DecodeOptions) -> tuple[int, int, int, int]:

@@ -8,7 +8,8 @@ from regrain.cli.parser import Parser, Subparsers, add_model, add_overwrite, com
 from regrain_lab.cli.compare import compare
 from regrain_lab.cli.evaluate import evaluate
 from regrain_lab.cli.explain import SIDE_LEAST, SIDE_MOST, explain
-from regrain_lab.cli.train import distill, train
+from regrain_lab.cli.pack import pack
+from regrain_lab.cli.train import distill, fine_tune, train
 
 __all__ = ["add"]
 
@@ -17,8 +18,9 @@ _DEVICES = "cpu, cuda or cuda:N (default: cuda where there is one)"
 
 
 def add(commands: "Subparsers[Parser]") -> None:
-    """Add compare, explain, train, distill and evaluate to the commands of `regrain`."""
-    for add_command in (_add_compare, _add_explain, _add_train, _add_distill, _add_evaluate):
+    """Add compare, explain, pack, train, distill, fine-tune and evaluate to the commands of `regrain`."""
+    adders = _add_compare, _add_explain, _add_pack, _add_train, _add_distill, _add_fine_tune, _add_evaluate
+    for add_command in adders:
         add_command(commands)
 
 
@@ -55,6 +57,30 @@ def _add_explain(commands: "Subparsers[Parser]") -> None:
     add_overwrite(parser)
 
 
+def _add_pack(commands: "Subparsers[Parser]") -> None:
+    parser = command(commands, "pack", "Write pictures as shards that recipes train on.", pack, None)
+    what = "a folder of pictures or shards, a tar or zip file, a pattern, a URL, or a recipe: what that one takes"
+    parser.add_argument("input", metavar="IN", help=what)
+    parser.add_argument("output", metavar="OUT", help="folder of the shards and of index.csv")
+    what = "side of the crops in pixels, 0 for whole pictures as they are (default: 256)"
+    parser.add_argument("--crop", type=int, default=256, metavar="N", help=what)
+    what = "crops of one picture, at most, where its name draws them (default: 16)"
+    parser.add_argument("--crops", type=int, default=16, metavar="N", help=what)
+    what = "leave out pictures with a shorter side (default: that of the crops)"
+    parser.add_argument("--min-side", type=int, default=0, metavar="N", help=what)
+    what = "leave out pictures whose perceptual hash has less than N other bits of 64; 0 keeps all (default: 6)"
+    parser.add_argument("--duplicates", type=int, default=6, metavar="N", help=what)
+    what = "leave out crops whose luma deviates less, in levels of 255; 0 keeps all (default: 3)"
+    parser.add_argument("--flat", type=float, default=3.0, metavar="D", help=what)
+    what = "leave out crops with a larger share of black and white pixels; 1 keeps all, as of screens (default: 0.25)"
+    parser.add_argument("--clipped", type=float, default=0.25, metavar="SHARE", help=what)
+    what = "licence class of the pictures, as a recipe's licence_classes name it (default: that of an index)"
+    parser.add_argument("--licence", default="", metavar="CLASS", help=what)
+    parser.add_argument("--megabytes", type=float, default=100.0, metavar="N", help="of a shard (default: 100)")
+    add_max_pixels(parser)
+    add_overwrite(parser)
+
+
 def _add_train(commands: "Subparsers[Parser]") -> None:
     what = "Train a model; a run that was stopped goes on where it was."
     _add_recipe(command(commands, "train", what, train, _DEVICES))
@@ -63,6 +89,24 @@ def _add_train(commands: "Subparsers[Parser]") -> None:
 def _add_distill(commands: "Subparsers[Parser]") -> None:
     what = "Train a model's decoder for few steps, its files unchanged; a run that was stopped goes on where it was."
     _add_recipe(command(commands, "distill", what, distill, _DEVICES))
+
+
+def _add_fine_tune(commands: "Subparsers[Parser]") -> None:
+    what = "Train weights for your own kind of picture, from those that there are."
+    parser = command(commands, "fine-tune", what, fine_tune, _DEVICES)
+    parser.add_argument("pictures", metavar="FOLDER", type=Path, help="25 pictures or more, or shards of them")
+    out = "where checkpoints, logs and weights.safetensors go (default: FOLDER with the suffix .weights)"
+    parser.add_argument("--out", metavar="DIR", type=Path, help=out)
+    what = (
+        "adapter: a little of everything, in a small file of its own; decoder: files stay as they are; all: everything"
+    )
+    parser.add_argument("--parts", choices=("adapter", "decoder", "all"), default="adapter", help=what)
+    steps = "at most; it ends before where the held-out loss no longer falls (default: 600)"
+    parser.add_argument("--steps", type=int, default=600, metavar="N", help=steps)
+    parser.add_argument("--lpips", metavar="WEIGHTS", type=Path, help="LPIPS as safetensors, to learn by it as well")
+    add_seed(parser)
+    add_model(parser)
+    _add_resume(parser)
 
 
 def _add_recipe(parser: Parser) -> None:

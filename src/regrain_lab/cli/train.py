@@ -1,16 +1,21 @@
-"""`train` and `distill`: a recipe becomes weights."""
+"""`train`, `distill` and `fine-tune`: a recipe, or a folder of pictures, becomes weights."""
 
 import argparse
 import importlib
 import logging
 import os
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
 from regrain.cli.commands import report
 from regrain.cli.terminal import escape, say
 from regrain.errors import OutputError, UsageError
 
-__all__ = ["distill", "train"]
+__all__ = ["distill", "fine_tune", "train"]
+
+
+_COMPARED: Final = ("bpp", "psnr_faithful", "psnr_textured")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -37,12 +42,44 @@ def distill(options: argparse.Namespace) -> None:
     report(options, facts, f"{escape(str(options.recipe))} -> {escape(str(outcome.folder))}")
 
 
+def fine_tune(options: argparse.Namespace) -> None:
+    """Weights for the pictures of a folder; then what they cost and how near they are, before and after."""
+    if not options.pictures.is_dir():
+        raise UsageError(f"{escape(str(options.pictures))}: no such folder")
+    out = options.out or options.pictures.with_name(f"{options.pictures.resolve().name}.weights")
+    module = _prepared("fine_tune", options, out)
+    outcome = module.main(
+        options.pictures, out, parts=options.parts, base=options.model and Path(options.model), steps=options.steps,
+        lpips=options.lpips, seed=options.seed, quiet=options.quiet,
+    )  # fmt: skip
+    facts: dict[str, Any] = {"output": str(outcome.weights)}
+    for name in ("before", "after"):
+        facts[name] = [{"quality": row.at, **row.figures} for row in getattr(outcome, name)]
+    if not options.json and not options.quiet:
+        say(_comparison(outcome.before, outcome.after))
+    report(options, facts, f"{escape(str(options.pictures))} -> {escape(str(outcome.weights))}")
+
+
+def _comparison(before: Sequence[Any], after: Sequence[Any]) -> str:
+    """Held-out rows by quality, those before and after side by side."""
+    lines = ["quality   bits a pixel      PSNR at realism 0   PSNR at realism 1"]
+    for old, new in zip(before, after, strict=True):
+        pairs = (f"{old.figures[name]:7.3f} {new.figures[name]:7.3f}" for name in _COMPARED)
+        lines.append("     ".join([f"{old.at:7.0f}", *pairs]))
+    return "\n".join(lines)
+
+
 def _training(name: str, options: argparse.Namespace) -> Any:  # noqa: ANN401 - a module: its main
-    """Set the device and the log, and import the module of the training room that runs a recipe."""
-    if options.out is not None and not options.overwrite and options.out.exists():
-        raise OutputError(f"{options.out} exists, and --no-overwrite forbids to go on there")
+    """`_prepared`, for a recipe, which must be there."""
     if not options.recipe.exists():
         raise UsageError(f"{options.recipe}: no such recipe")
+    return _prepared(name, options, options.out)
+
+
+def _prepared(name: str, options: argparse.Namespace, out: Path | None) -> Any:  # noqa: ANN401 - a module
+    """Set the device and the log, and import the module of the training room that runs a recipe."""
+    if out is not None and not options.overwrite and out.exists():
+        raise OutputError(f"{escape(str(out))} exists, and --no-overwrite forbids to go on there")
     _choose_device(options.device)
     try:
         module = importlib.import_module(f"regrain_lab.training.{name}")

@@ -4,7 +4,6 @@ Of the file's tensors (`regrain.adapter`) kernels have factors; vectors, gains a
 and the kernels of the integer wall stay the base's.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from regrain_lab.trainable.codec import NETWORKS, ConditionalCodec, freeze, thaw
 __all__ = ["Adapter"]
 
 FIXED = ("latents.z_tables",)
+PARAMETRIZED = ".parametrizations."
 
 
 class LowRank(nn.Module):
@@ -56,15 +56,12 @@ class Adapter(nn.Module):
 
     def arrays(self) -> dict[str, Tensor]:
         """The tensors of the file."""
-        plain = copy.deepcopy(self.codec)
-        for module in plain.modules():
-            if parametrize.is_parametrized(module):
-                parametrize.remove_parametrizations(module, "weight")
         arrays = {}
-        for name, tensor in freeze(plain).items():
-            if name in self.kernels:
-                (factors,) = cast(Any, self.kernels[name]).parametrizations["weight"]
-                arrays[name + adapter.LEFT], arrays[name + adapter.RIGHT] = factors.left.half(), factors.right.half()
-            elif name not in FIXED and not torch.equal(tensor, self.base[name]):
-                arrays[name] = tensor
-        return {name: tensor.detach().clone() for name, tensor in arrays.items()}
+        for name, tensor in freeze(self.codec).items():
+            if PARAMETRIZED not in name and name not in FIXED and not torch.equal(tensor, self.base[name]):
+                arrays[name] = tensor.detach()
+        for name, module in self.kernels.items():
+            (factors,) = cast(Any, module).parametrizations["weight"]
+            arrays[name + adapter.LEFT] = factors.left.detach().half()
+            arrays[name + adapter.RIGHT] = factors.right.detach().half()
+        return arrays

@@ -101,6 +101,8 @@ class HyperPrior(nn.Module):
         with torch.no_grad():
             fitted.location.copy_(mean.expand(self.shape))
             fitted.log_scale.copy_(torch.cat([spread / 4, spread], 2).log())
+        used = share.sum((0, 1)) > 0
+        values, share = values[used], share[:, :, used]
         z, anchor = values[None, None, None].expand(*table.shape[:2], 1, -1), torch.arange(table.shape[0])
         optimizer = torch.optim.Adam(fitted.parameters(), lr=0.02)
         for _ in range(steps):

@@ -1,5 +1,6 @@
-"""The training room: a TOML recipe and WebDataset-style shards become weights. Nothing that decodes depends on it.
+"""The training room: a TOML recipe and pictures become weights. Nothing that decodes depends on it.
 
+    packing: pictures -> shards;   members: shards, or a plain folder -> the pictures that train, or validate
     recipe -> task (network, loss, held-out figures, export) -> loop: batch -> loss -> state -> checkpoint
 
 `regrain train RECIPE` leaves `weights.safetensors` in the run's folder, ready for `--model`; as

@@ -1,16 +1,13 @@
-"""WebDataset-style shards -> batches, as a pure function of (seed, counter).
+"""Pictures -> batches, as a pure function of (seed, counter).
 
 Sample number n of a run is picture permutation(seed, epoch)[n mod size] under an augmentation drawn from (seed, n):
 nothing is remembered between steps, so a run that resumes at step k sees exactly what it would have seen.
 """
 
-import csv
 import logging
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -18,92 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from regrain.errors import ImageError, LimitError, RegrainError, UsageError, escape
-from regrain.image import read, to_signed
-from regrain_lab.training.recipe import DataConfig
-from regrain_lab.training.shards import entries
+from regrain.errors import ImageError, RegrainError, UsageError
+from regrain.image import to_signed
+from regrain_lab.training.members import DataConfig, Member, members
 from regrain_lab.training.stopping import leave_signals_alone
 from regrain_lab.training.synthetic_images import synthetic_image
 
 __all__ = ["Crops", "Member", "batches", "holdout_batch", "members"]
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".avif", ".png", ".jpg", ".jpeg", ".webp")
 BAD_IN_A_ROW = 64
 SIDE = 32
-
-
-@dataclass(frozen=True)
-class Member:
-    """One picture inside a shard: its bytes are shard[offset : offset + size]."""
-
-    shard: Path
-    name: str
-    offset: int
-    size: int
-    repository: str
-
-    @property
-    def title(self) -> str:
-        """Shard and name, for messages."""
-        return escape(f"{self.shard.name}/{self.name}")
-
-    def read(self) -> NDArray[np.uint8]:
-        """The picture's pixels, uint8 (H, W, 3). Raises ImageError if it is broken, or can no longer be read."""
-        try:
-            with self.shard.open("rb") as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
-            pixels = read(data).pixels
-        except OSError as error:
-            raise ImageError(f"{self.title}: {error.strerror or error}") from None
-        except (ImageError, LimitError) as error:
-            raise ImageError(f"{self.title}: {error}") from None
-        return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-
-
-def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]:
-    """The pictures of all shards that the recipe selects, or those it holds out, in shard order.
-
-    A shard cut short keeps what is whole of it; that is reported, and so is a repository that the recipe names and the
-    index does not. Raises UsageError if no picture is left, or if shards or index cannot be read. Suffixes may be in
-    upper case, as cameras write them.
-    """
-    try:
-        shards = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
-    except OSError as error:
-        raise UsageError(f"{escape(folder)}: {error.strerror or error}") from None
-    rows = _index(folder / "index.csv")
-    for name in sorted({*config.exclude, *config.holdout} - {row["repository"] for row in rows.values()}):
-        log.warning("%s: no picture is of %s, which the recipe names", folder, name)
-    pictures = []
-    for shard in shards:
-        for entry in entries(shard):
-            row = rows.get((shard.name, PurePosixPath(entry.name).stem), {})
-            repository = row.get("repository", "")
-            has_licence = not config.licence_classes or row.get("licence_class") in config.licence_classes
-            in_split = repository not in config.exclude and (repository in config.holdout) == held_out
-            if has_licence and in_split and entry.name.lower().endswith(SUFFIXES):
-                pictures.append(Member(shard, entry.name, entry.offset, entry.size, repository))
-    if not pictures:
-        raise UsageError(f"no {'validation' if held_out else 'training'} pictures in {len(shards)} shards of {folder}")
-    return pictures
-
-
-def _index(path: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """Rows by shard and key; none without an index."""
-    if not path.exists():
-        return {}
-    if not path.is_file():
-        raise UsageError(f"{path}: not a file; an index is a CSV file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
-    if missing := {"shard", "key", "repository", "licence_class"} - set(rows[0] if rows else ()):
-        raise UsageError(f"{path}: lacks the column {min(missing)}")
-    return {(row["shard"], row["key"]): row for row in rows}
 
 
 class Crops(Dataset[Tensor]):

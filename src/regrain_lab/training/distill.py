@@ -13,8 +13,7 @@ from regrain.errors import UsageError
 from regrain_lab.trainable.frozen import FrozenCodec
 from regrain_lab.training import loop
 from regrain_lab.training.data import holdout_batch, members
-from regrain_lab.training.recipe import read_recipe
-from regrain_lab.training.rules import STUDENTS
+from regrain_lab.training.recipe import STUDENTS, read_recipe
 from regrain_lab.training.tasks import load_lpips
 from regrain_lab.training.validation import Row, by_steps, finishes_by_steps
 
@@ -44,7 +43,7 @@ def main(recipe_path: Path, *, out: Path | None = None, quiet: bool = False) -> 
         raise UsageError(f"{recipe_path}: trains is {recipe.trains!r}; regrain train runs this recipe")
     folder = loop.train(recipe, out or recipe.path(recipe.out) / recipe.name, quiet=quiet)
     process = PartialState()
-    if not recipe.data.holdout or not process.is_main_process:
+    if not recipe.data.validates or not process.is_main_process:
         return Outcome(folder)
     held_out = members(recipe.path(recipe.data.shards), recipe.data, held_out=True)
     pictures = holdout_batch(held_out, recipe.data.holdout_crops).to(process.device)

@@ -14,10 +14,12 @@ from typing import Final
 
 import torch
 
-from regrain import adapter, registry, torch_checkpoint
+from regrain import adapter, checkpoint
 from regrain.bitstream import Method
+from regrain.checkpoint import Arrays
 from regrain.conditional.config import ModelConfig
 from regrain.errors import UsageError
+from regrain.shipped import shipped_weights
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec, thaw
 from regrain_lab.training import loop, validation
@@ -58,7 +60,7 @@ def main(
     """
     if parts not in PARTS:
         raise UsageError(f"parts is {parts!r}; allowed are {', '.join(PARTS)}")
-    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as shipped:
+    with as_file(shipped_weights(Method.CONDITIONAL)) as shipped:
         start = (base or shipped).resolve()
         shape, _ = _weights(start)
         recipe = _recipe(pictures.resolve(), start, shape, parts, steps, lpips, seed)
@@ -90,12 +92,12 @@ def _recipe(
 
 def _weights(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
     """The shape and the tensors of weights, those of an adapter added to its base's."""
-    tensors, about = torch_checkpoint.load(path)
+    arrays: Arrays
+    arrays, about = checkpoint.load(path)
     if (fingerprint := adapter.base_fingerprint(about)) is not None:
-        with as_file(registry.shipped_weights(Method.CONDITIONAL, fingerprint)) as base:
-            theirs, about = torch_checkpoint.load(base)
-        arrays = ({name: tensor.numpy() for name, tensor in part.items()} for part in (theirs, tensors))
-        tensors = {name: torch.from_numpy(array) for name, array in adapter.adapted(*arrays).items()}
+        with as_file(shipped_weights(Method.CONDITIONAL, fingerprint)) as base:
+            arrays, about = adapter.load_adapted(base, arrays, about)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return ModelConfig.from_dict(about.get("config")), tensors
 
 

@@ -30,8 +30,7 @@ from regrain_lab.training.early_stop import EarlyStop
 from regrain_lab.training.graph import GraphedLoss
 from regrain_lab.training.journal import Journal, Lines
 from regrain_lab.training.losses.codec import SplitLoss, StageWeights
-from regrain_lab.training.recipe import Recipe, read_recipe
-from regrain_lab.training.rules import STUDENTS, TEACHER_RESETS
+from regrain_lab.training.recipe import STUDENTS, TEACHER_RESETS, Recipe, read_recipe
 from regrain_lab.training.stages import Position, learning_rate, position
 from regrain_lab.training.state import State
 from regrain_lab.training.stopping import held_signals
@@ -108,7 +107,7 @@ class Run:
         self.task, data, folder = task, recipe.data, recipe.path(recipe.data.shards)
         self.crops = Crops(members(folder, data, held_out=False), recipe.seed, data)
         self.holdout: Tensor | None = None
-        if data.holdout and accelerator.is_main_process:
+        if data.validates and accelerator.is_main_process:
             held_out = members(folder, data, held_out=True)
             self.holdout = holdout_batch(held_out, data.holdout_crops).to(accelerator.device)
         self.backward = self._graphed() if recipe.graph else self._eager()

@@ -8,7 +8,9 @@ N / 2, N / 4 ...; a guided stage follows training with condition dropout, and on
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 from regrain import configuration
 from regrain.conditional.config import ModelConfig
@@ -16,31 +18,21 @@ from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
 from regrain.errors import UsageError
 from regrain.palette.autoencoder import AutoencoderConfig
-from regrain_lab.training import rules, values
-from regrain_lab.training.rules import METHODS, STUDENTS, check_choice
+from regrain_lab.training import values
+from regrain_lab.training.members import DataConfig
 
-__all__ = ["DataConfig", "DistillConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
+__all__ = ["METHODS", "TEACHER_RESETS", "DataConfig", "DistillConfig", "LossConfig", "Recipe", "Stage", "read_recipe"]
 
 
-@dataclass(frozen=True)
-class DataConfig:
-    """The pictures, and which of them train."""
-
-    shards: str
-    licence_classes: tuple[str, ...] = ()
-    """Classes of index.csv to keep; empty keeps all."""
-    exclude: tuple[str, ...] = ()
-    """Repositories never used."""
-    holdout: tuple[str, ...] = ()
-    """Repositories kept for validation; empty trains without."""
-    holdout_crops: int = 32
-    workers: int = 0
-    faded: float = 0.0
-    """Share of the crops whose contrast is lowered at random, down to flat."""
-    reduced: float = 0.0
-    """Share of the crops taken from a wider window, as wide as the picture at most, and scaled down."""
-    drawn: float = 0.0
-    """Share of the samples that are drawings, not photos."""
+PIXELS_MAX: Final = 2**27
+"""In one step, over all processes."""
+TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "prior-student", "sampler", "adapter")
+STUDENTS: Final = ("student", "prior-student")
+"""What `regrain distill` trains."""
+GRAPHED: Final = ("codec", "student")
+METHODS: Final = ("none", "direct", "progressive", "consistency", "guided")
+TEACHER_RESETS: Final = ("progressive", "guided")
+"""Methods whose stages begin with the student so far for the teacher."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +133,8 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         """Refuse, with UsageError, unknown names and a weight that was not trained."""
-        check_choice("method", self.method, METHODS)
-        check_choice("perceptual_target", self.perceptual_target, ("target", "picture"))
+        _check_choice("method", self.method, METHODS)
+        _check_choice("perceptual_target", self.perceptual_target, ("target", "picture"))
         if self.guidance > self.guidance_max:
             raise UsageError(f"guidance is {self.guidance:g}; 0 to guidance_max, {self.guidance_max:g}, is allowed")
 
@@ -214,7 +206,84 @@ def read_recipe(path: Path) -> Recipe:
         stages = (replace(stage, method=stage.method or recipe.distill.method) for stage in recipe.stage)
         recipe = replace(recipe, stage=tuple(stages))
     try:
-        rules.check(recipe)
+        _check(recipe)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     return recipe
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+
+
+def _refuse(*problems: tuple[bool, str], where: str = "") -> None:
+    for exists, message in problems:
+        if exists:
+            raise UsageError(where + message)
+
+
+def _check(recipe: Recipe) -> None:
+    name, trains = recipe.name, recipe.trains
+    _check_choice("precision", recipe.precision, ("auto", "float32", "bfloat16"))
+    _check_choice("trains", trains, TRAINABLE)
+    distills = recipe.distill != DistillConfig() or any(stage.method for stage in recipe.stage)
+    _refuse(
+        (bool(recipe.start) and trains not in ("codec", "adapter"),
+         f"start is {recipe.start!r}; only recipes that train a codec or an adapter go on from weights"),
+        (recipe.graph and trains not in GRAPHED,
+         f"graph is true and trains {trains!r}; only {' or '.join(GRAPHED)} can be a CUDA graph"),
+        (not recipe.stage, "a recipe needs at least one [[stage]]"),
+        (name in ("", ".", "..") or bool(set(name) & set("/\\")) or len(name.encode()) > 200,
+         f"name is {name!r}; the name of a folder is allowed, up to 200 bytes"),
+        (trains == "prior" and recipe.prior.channels != 3,
+         f"prior: channels is {recipe.prior.channels}; pictures have 3"),
+        (distills and trains not in (*STUDENTS, "sampler"),
+         '[distill] and a stage\'s method are of recipes with trains = "student" alone'),
+        (trains == "prior-student" and any(stage.method != "progressive" for stage in recipe.stage),
+         'the student of a prior learns by the method "progressive" alone'),
+    )  # fmt: skip
+    for stage in recipe.stage:
+        _check_stage(recipe, stage)
+    if trains in STUDENTS:
+        _check_order(recipe.distill, recipe.stage)
+
+
+def _check_stage(recipe: Recipe, stage: Stage) -> None:
+    # A prior halves its pictures twice behind its patches; latents are at 1/8.
+    unit = 4 * recipe.prior.patch * {"prior": 1, "latent-prior": 8}.get(recipe.trains, 0)
+    crop, perceptual, steps = stage.crop, max(stage.perceptual), stage.sampling_steps
+    if student := recipe.trains in STUDENTS:
+        _check_choice("method", stage.method, METHODS)
+    ramps = [name for name in ("rate", "perceptual", "structure") if len(set(getattr(stage, name))) > 1]
+    _refuse(
+        (bool(unit) and crop % unit > 0, f"crop is {crop}; with patch {recipe.prior.patch} a multiple of {unit} does"),
+        (crop % 32 > 0, f"crop is {crop}; a multiple of 32 is allowed"),
+        (bool(recipe.loss.lpips) and crop < 64, f"crop is {crop}; lpips needs 64 or more"),
+        (stage.batch * crop**2 > PIXELS_MAX, f"{stage.batch} crops of {crop}; {PIXELS_MAX} pixels a step are allowed"),
+        (bool(recipe.loss.structure_scale) and crop < 192, f"crop is {crop}; structure_scale needs 192 or more"),
+        (perceptual * recipe.loss.perceptual_weight > 1,
+         f"perceptual is {perceptual}; perceptual_weight times it must be <= 1"),
+        (student and bool(steps & (steps - 1)), f"sampling_steps is {steps}; a power of 2 is allowed"),
+        (student and stage.method == "guided" and not recipe.distill.guidance_max,
+         "a guided stage needs guidance_max above 0"),
+        (recipe.graph and bool(ramps), f"{', '.join(ramps)} may not change during a stage that is a CUDA graph"),
+        where=f"stage {stage.name!r}: ",
+    )  # fmt: skip
+
+
+def _check_order(config: DistillConfig, stages: tuple[Stage, ...]) -> None:
+    """Raise UsageError for stages of a student that may not follow one another."""
+    if config.guidance_max and "guided" not in [stage.method for stage in stages]:
+        raise UsageError('guidance_max needs a stage whose method is "guided"')
+    for before, stage in pairwise(stages):
+        half, steps, method = before.sampling_steps // 2, stage.sampling_steps, stage.method
+        guided = before.method == "guided" or (config.guidance_max > 0 and before.method == "progressive")
+        _refuse(
+            (method == before.method == "progressive" and steps != half,
+             f"sampling_steps is {steps} after {half * 2}; {half} is allowed"),
+            (method == "guided" and (before.method != "none" or not config.dropout),
+             'guidance needs a teacher with dropout: before it, "none" with dropout is allowed'),
+            (guided and method != "progressive", f"method is {method!r} after guidance; progressive is allowed"),
+            where=f"stage {stage.name!r}: ",
+        )  # fmt: skip

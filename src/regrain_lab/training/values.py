@@ -32,7 +32,7 @@ RANGES: Final[configuration.Ranges] = {
     "rank": (1, 64), "patience": (0, _MANY), "seed": (0, 2**22), "ema": (0, 1), "clip": (1e-9, _MUCH),
     "warmup": (0, _MANY), "checkpoint_every": (1, _MANY),
     "validate_every": (1, _MANY), "report_every": (1, _MANY), "holdout_crops": (1, 65536), "workers": (0, 1024),
-    "faded": (0, 1), "reduced": (0, 1), "drawn": (0, 1),
+    "holdout_share": (0, 1), "faded": (0, 1), "reduced": (0, 1), "drawn": (0, 1),
     "steps": (1, _MANY), "batch": (1, 65536), "crop": (32, 8192), "learning_rate": (0, 1), "continuous": (0, 1),
     "rate": (0, _MUCH), "perceptual": (0, _MUCH), "perceptual_weight": (0, 1), "perceptual_scale": (0, _MUCH),
     "structure": (0, _MUCH), "structure_scale": (0, _MUCH), "texture": (0, _MUCH),

@@ -17,8 +17,7 @@ from regrain_lab.training import distill, loop
 from regrain_lab.training.graph import FixedShapeDistortion, GraphedLoss
 from regrain_lab.training.losses.codec import CodecLoss, Distortion, StageWeights
 from regrain_lab.training.losses.distillation import Distillation, DistillationLoss
-from regrain_lab.training.recipe import DistillConfig, LossConfig, read_recipe
-from regrain_lab.training.rules import METHODS
+from regrain_lab.training.recipe import METHODS, DistillConfig, LossConfig, read_recipe
 
 WEIGHTS = StageWeights(1.0, 1.0, 0.5, freeze_latents=False)
 CPU = torch.device("cpu")

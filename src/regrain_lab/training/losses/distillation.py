@@ -34,8 +34,7 @@ from regrain_lab.training.losses.codec import (
     progress_scalars,
     rate_weight,
 )
-from regrain_lab.training.recipe import DistillConfig, LossConfig
-from regrain_lab.training.rules import TEACHER_RESETS
+from regrain_lab.training.recipe import TEACHER_RESETS, DistillConfig, LossConfig
 
 __all__ = ["Batch", "Distillation", "DistillationLoss", "Target", "ddim_step", "random_times", "rollout"]
 

@@ -14,8 +14,7 @@ from regrain_lab.trainable.denoisers import Student
 from regrain_lab.trainable.frozen import quantized_latents
 from regrain_lab.training.losses.codec import Conditioning, StageWeights
 from regrain_lab.training.losses.distillation import Batch, Distillation, DistillationLoss, ddim_step
-from regrain_lab.training.recipe import DistillConfig, LossConfig
-from regrain_lab.training.rules import METHODS
+from regrain_lab.training.recipe import METHODS, DistillConfig, LossConfig
 from regrain_lab.training.state import State
 
 PLAIN = StageWeights(1.0, 1.0, 0.0, freeze_latents=True)
