@@ -119,6 +119,7 @@ def test_latents_that_do_not_fit_are_one_line(parts, change, error, words):
         (lambda parts: regrain.latents(GREY, tile=65), "tile is 65"),
         (lambda parts: regrain.latents(GREY, model="palette"), "the weights are for palette; latents are of"),
         (lambda parts: regrain.from_latents(parts, partial=True), "partial is no option of from_latents"),
+        (lambda parts: regrain.from_latents(parts.y_hat), "latents are ndarray; allowed is what regrain.latents"),
         (lambda parts: regrain.from_latents(parts, steps=0), "steps is 0"),
         (lambda parts: regrain.from_latents(parts, region=(0, 0, 91, 1)), "region is 0,0,91,1"),
         (lambda parts: regrain.from_latents(parts, denoiser=denoise, schedule="none"), "schedule is 'none'"),

@@ -84,6 +84,8 @@ def from_latents(
     (128, 128, 128)
     """
     check_names(options, OPTIONS, "from_latents")
+    if not isinstance(parts, Latents):
+        raise UsageError(f"latents are {type(parts).__name__}; allowed is what regrain.latents returns")
     knobs = check_arguments(schedule=schedule, **{"steps": None} | options)
     region, most, mask, model, device, limit, name = (
         knobs.pop(one, None)
