@@ -15,7 +15,8 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 FACE = {
-    "Pictures and files": ["encode", "decode", "deviation_map", "inspect", "load"],
+    "Pictures and files": ["encode", "decode", "deviation_map", "inspect"],
+    "Models": ["load", "from_pretrained", "save_pretrained", "push_to_hub"],
     "Batches": ["decode_many", "encode_many", "Encoder", "Decoder"],
     "Halves": ["latents", "from_latents"],
     "Types": ["Picturelike", "Info", "Latents", "Model"],

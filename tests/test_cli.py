@@ -33,12 +33,14 @@ FLAGS = {
     "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
     "--repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
     "inspect": "",
+    "models": "--fetch",
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
     "explain": "--quality --target-size --target-bpp --size --steps --seed --max-pixels",
     "compare": "--quality --target-size --target-bpp --steps --realism --seed --lpips --max-pixels",
     "pack": "--crop --crops --min-side --duplicates --flat --clipped --licence --megabytes --max-pixels",
     "train": "--out",
     "distill": "--out",
+    "fine-tune": "--out --parts --steps --lpips --seed",
     "evaluate": "--codecs --qualities --realism --steps --weights --jobs --reference",
 }
 
@@ -71,7 +73,7 @@ class Codec(types.ModuleType):
         header = bitstream.read(data, partial=partial, max_pixels=max_pixels).header
         return image.Picture(np.full((header.height, header.width, 3), 128, np.uint8))
 
-    def load(self, path, device):
+    def load(self, path, device, *, download=False):
         if path is not None:
             raise regrain.ModelError(f"no weights at {path}")
         return "weights"
@@ -349,7 +351,7 @@ def test_every_refusal_of_a_file_has_its_name(photo, codec, capsys):
 
 
 def test_the_seconds_are_those_that_the_user_waited(photo, codec, capsys, monkeypatch):
-    monkeypatch.setattr("regrain.registry.load", lambda path, device: time.sleep(0.3))
+    monkeypatch.setattr("regrain.registry.load", lambda path, device, download: time.sleep(0.3))
     for arguments in (
         ["encode", "photo.png", "a.rgn"],
         ["decode", "a.rgn", "a.png"],
@@ -592,9 +594,9 @@ def test_flags_are_exactly_these(command, capsys):
         parse([command, "--help"])
     assert leaving.value.code == 0
     words = capsys.readouterr().out.translate(str.maketrans(",][;:", "     ")).split()
-    common = COMMON - ({"--device"} if command in ("inspect", "explain", "pack") else set())
+    common = COMMON - ({"--device"} if command in ("inspect", "models", "explain", "pack") else set())
     common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate", "sample") else set()
-    common |= {"--no-overwrite"} if command != "inspect" else set()
+    common |= {"--no-overwrite"} if command not in ("inspect", "models") else set()
     common |= {"--overwrite"} if command in ("encode", "decode", "compare", "sample", "explain", "pack") else set()
     common |= METADATA | MANY if command in ("encode", "decode") else set()
     common |= {"--format"} if command == "decode" else set()
@@ -621,7 +623,7 @@ def test_threads_are_set_before_torch_is_loaded(photo, monkeypatch):
 
 
 def test_a_warning_is_one_line(photo, codec, capsys, monkeypatch):
-    def load(path, device):
+    def load(path, device, *, download=False):
         warnings.warn("two\nlines", UserWarning, stacklevel=1)
 
     monkeypatch.setattr("regrain.registry.load", load)

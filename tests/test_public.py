@@ -36,6 +36,7 @@ ERRORS = {
 TYPES = {"Info", "Latents", "Model", "Picturelike"}
 WORKERS = {"Decoder", "Encoder", "decode_many", "encode_many"}
 HALVES = {"from_latents", "latents"}
+PRETRAINED = {"from_pretrained", "push_to_hub", "save_pretrained"}
 RETURNS = {
     "encode": bytes,
     "decode": Image.Image,
@@ -99,7 +100,7 @@ SIGNATURES = {
         "options": inspect.Parameter.empty,
     },
     "inspect": {"data": inspect.Parameter.empty},
-    "load": {"path": None, "device": None},
+    "load": {"path": None, "device": None, "download": False},
     "sample": {
         "count": 1,
         "size": (64, 64),
@@ -116,7 +117,7 @@ SIGNATURES = {
 
 
 def test_names():
-    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, *TYPES, *WORKERS, *HALVES, "__version__"}
+    assert set(regrain.__all__) == {*SIGNATURES, *ERRORS, *TYPES, *WORKERS, *HALVES, *PRETRAINED, "__version__"}
     ours = {name for name, value in vars(regrain).items() if getattr(value, "__module__", None) == "regrain"}
     assert {name for name in ours if not name.startswith("_")} == set(SIGNATURES)
 

@@ -27,11 +27,9 @@ from regrain.files import read_file as _read
 from regrain.options import DECODING, ENCODING, check_arguments, check_names, check_options
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from regrain.halves import from_latents, latents
     from regrain.many import decode_many, encode_many
+    from regrain.pretrained import from_pretrained, push_to_hub, save_pretrained
     from regrain.types import Decoder, Encoder, Info, Latents, Model, Picturelike
 else:
 
@@ -45,7 +43,7 @@ __all__ = [
     "BitstreamError", "Corrupt", "Decoder", "Encoder", "ImageError", "Info", "Latents", "LimitError", "Model",
     "ModelError", "NotRegrain", "OutputError", "Picturelike", "RegrainError", "Truncated", "UnsupportedVersion",
     "UsageError", "__version__", "decode", "decode_many", "deviation_map", "encode", "encode_many", "from_latents",
-    "inspect", "latents", "load", "repair", "sample",
+    "from_pretrained", "inspect", "latents", "load", "push_to_hub", "repair", "sample", "save_pretrained",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -180,7 +178,7 @@ def deviation_map(
 
     file, count, first = _read(data, knobs["max_pixels"]), knobs.pop("seeds"), knobs.pop("seed")
 
-    def pixels_of(chosen: int) -> "NDArray[np.uint8]":
+    def pixels_of(chosen: int) -> "types.Pixels":
         """The picture of a seed; all take the steps that the first one had time for."""
         pixels = codec.decode(file, seed=chosen, for_map=True, **knobs).pixels
         if isinstance(knobs["steps"], Budget):
@@ -244,22 +242,24 @@ def inspect(data: str | os.PathLike[str] | bytes | BinaryIO) -> "types.Info":
     return codec.inspect(_read(data))
 
 
-def load(path: str | os.PathLike[str] | None = None, device: str | None = None) -> "types.Model":
-    """Weights, ready for `encode` and `decode`, from a .safetensors file, or a Stable Diffusion's
-    folder or hub id (for the palette method). The words "conditional", "progressive" and "palette" stand for the
-    package's own weights of that method, None for those of the first.
+def load(
+    path: str | os.PathLike[str] | None = None, device: str | None = None, *, download: bool = False
+) -> "types.Model":
+    """Weights, ready for `encode` and `decode`: a .safetensors file, a folder of `save_pretrained`, or hf://ORG/NAME in
+    the local cache, which under `download` is fetched where it is not there; or a Stable Diffusion's folder or hub id
+    (palette method). "conditional", "progressive" and "palette" are the package's own, None those of the first.
 
     `device` is "onnx" (None too) for ONNX Runtime on the CPU, or a name of torch's, as "cpu" and "cuda" are. Raises
-    ModelError when the weights are missing or unreadable, and UsageError for a device that is not there.
+    ModelError for weights that are missing, unreadable or not what their folder says, UsageError for no such device.
 
     >>> import regrain
     >>> regrain.load("palette").method.name
     'PALETTE'
     """
-    named = check_arguments(path=path, device=device)
+    named = check_arguments(path=path, device=device, download=download)
     from regrain import registry
 
-    return registry.load(named["path"], named["device"])
+    return registry.load(named["path"], named["device"], download=named["download"])
 
 
 def sample(

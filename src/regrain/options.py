@@ -143,8 +143,7 @@ RANGES: dict[str, tuple[int, int, type]] = {
 RATES = ("quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2")
 """What an encoder may be told of how large a file becomes: at most one of them."""
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "partial": (lambda value: isinstance(value, bool), "is True or False"),
-    "fill": (lambda value: isinstance(value, bool), "is True or False"),
+    **dict.fromkeys(("partial", "fill", "download"), (lambda value: isinstance(value, bool), "is True or False")),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
     "repair": (lambda value: isinstance(value, str) and value in REPAIRED, f"are {', '.join(REPAIRED)}"),
     "schedule": (lambda value: isinstance(value, str) and value in SCHEDULES, f"are {', '.join(SCHEDULES)}"),
@@ -157,7 +156,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, str | os.PathLike) or hasattr(value, "fingerprint"),
         f"is what regrain.load returns, a path, or one of {', '.join(METHODS)}",
     ),
-    "path": (lambda value: isinstance(value, str | os.PathLike), f"is a path, or one of {', '.join(METHODS)}"),
+    "path": (lambda value: isinstance(value, str | os.PathLike), "is a path, hf://ORG/NAME, or a method's name"),
 }
 _OPTIONAL = {
     *RATES, "budget", "steps", "max_memory", "method", "device", "model", "path", "realism_map", "region", "max_size",

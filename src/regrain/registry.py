@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from regrain import hub
 from regrain.bitstream import Method, Stream
 from regrain.errors import ModelError, UsageError
 from regrain.loading import TURN
@@ -97,17 +98,31 @@ def _load(method: Method, path: Path, device: str) -> Codec:
     return PaletteModel.load(path, device)
 
 
-def load(path: str | os.PathLike[str] | None = None, device: str | None = None, method: str = DEFAULT_METHOD) -> Codec:
-    """Weights from a file, of whatever method, or those in the package, of `method`; a Stable Diffusion's folder or
-    hub id is for the palette method. A method's name as `path` is `method`. Raises ModelError."""
+def load(
+    path: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    method: str = DEFAULT_METHOD,
+    *,
+    download: bool = False,
+) -> Codec:
+    """Weights from a file, of whatever method, or those in the package, of `method`; by an hf:// name or a folder as
+    `hub` has them; a Stable Diffusion's folder or hub id is for the palette method. A method's name as `path` is
+    `method`. Raises ModelError."""
     if isinstance(path, str) and path in METHODS:
         return load(None, device, path)
+    named = None if path is None else hub.find(path, download=download)
     with TURN, torch_defaults(), ExitStack() as stack:
-        where = stack.enter_context(as_file(shipped_weights(Method[method.upper()]))) if path is None else Path(path)
+        if path is None:
+            where = stack.enter_context(as_file(shipped_weights(Method[method.upper()])))
+        else:
+            where = named.weights() if named else Path(path)
         if _is_pipeline(where):
             _check_pipeline(where)
             device = device or "cpu"
-        return _load(_method_at(where), where, _device(device))
+        model = _load(_method_at(where), where, _device(device))
+    if named:
+        named.check(model.fingerprint)
+    return model
 
 
 def _method_at(path: Path) -> Method:

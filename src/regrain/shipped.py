@@ -5,11 +5,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
+from typing import Final, NamedTuple
 
 from regrain.bitstream import Method
 from regrain.errors import ModelError
+from regrain.hub import cached
 
-__all__ = ["expected_psnr", "shipped_fingerprint", "shipped_weights"]
+__all__ = ["LICENCE", "Shipped", "expected_psnr", "shipped", "shipped_fingerprint", "shipped_weights"]
+
+LICENCE: Final = "apache-2.0"
+"""Of all weights in the package."""
+
+
+class Shipped(NamedTuple):
+    """A file of weights in the package: the `name` that `load` takes, method, fingerprint in hexadecimal, bytes."""
+
+    name: str
+    method: str
+    fingerprint: str
+    size: int
+
+
+def shipped() -> list[Shipped]:
+    """All weights in the package, by their names; those that a method uses now go by the method's. Raises ModelError.
+
+    >>> {"conditional", "palette", "progressive"} <= {model.name for model in shipped()}
+    True
+    """
+    with _reading():
+        index = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
+        models = []
+        for path in sorted(_folder().iterdir(), key=lambda path: path.name):
+            method, _, fingerprint = path.name.removesuffix(".safetensors").rpartition("-")
+            if method:
+                name = method if index.get(method) == fingerprint else str(path)
+                models.append(Shipped(name, method, fingerprint, len(path.read_bytes())))
+        return models
 
 
 def shipped_fingerprint(method: Method) -> bytes:
@@ -34,8 +65,8 @@ def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:
     if fingerprint not in (b"", current) and not path.is_file():
         raise ModelError(
             f"the file needs the weights with latent fingerprint {fingerprint.hex()}, and the {name} weights of this "
-            f"release are {current.hex()}: name a file of the right ones with --model, or install the regrain release "
-            "that wrote the file; there is no package of earlier weights yet"
+            f"release are {current.hex()}: name the right ones with --model ({_whereabouts(fingerprint.hex())}), or "
+            "install the regrain release that wrote the file; there is no package of earlier weights yet"
         )
     return path
 
@@ -47,6 +78,15 @@ def expected_psnr(method: Method, fingerprint: bytes) -> list[float]:
     with suppress(ModelError), _reading(), as_file(shipped_weights(method, fingerprint)) as path:
         return list(load_metadata(path).get("psnr", ()))
     return []
+
+
+def _whereabouts(fingerprint: str) -> str:
+    """Where weights are to be had, in a few words: in the cache of the hub, or from whoever has them."""
+    with suppress(Exception):  # of a library that only helps here
+        for model in cached():
+            if model.config.fingerprint == fingerprint:
+                return f"{model.name} has them"
+    return "a file, or hf://ORG/NAME; `regrain models` lists what is here"
 
 
 def _folder() -> Traversable:

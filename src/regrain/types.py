@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "Decoder", "Encoder", "Figures", "Image", "Info", "Latents", "Model", "Picturelike", "Pixels", "Repaired",
-    "Sampler", "decode_many", "encode_many", "from_latents", "latents",
+    "Sampler", "decode_many", "encode_many", "from_latents", "from_pretrained", "latents", "push_to_hub",
+    "save_pretrained",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from regrain.image import Picturelike
     from regrain.many import decode_many, encode_many
     from regrain.options import Repaired, Sampler
+    from regrain.pretrained import from_pretrained, push_to_hub, save_pretrained
     from regrain.registry import Codec as Model
     from regrain.workers import Decoder, Encoder
 
@@ -43,7 +45,10 @@ else:
         "decode_many": ("regrain.many", "decode_many"),
         "encode_many": ("regrain.many", "encode_many"),
         "from_latents": ("regrain.halves", "from_latents"),
+        "from_pretrained": ("regrain.pretrained", "from_pretrained"),
         "latents": ("regrain.halves", "latents"),
+        "push_to_hub": ("regrain.pretrained", "push_to_hub"),
+        "save_pretrained": ("regrain.pretrained", "save_pretrained"),
     }
 
     def __getattr__(name: str) -> object:

@@ -24,6 +24,7 @@ from regrain.cli.flags import (
     size,
     whole_number,
 )
+from regrain.cli.models import models
 from regrain.cli.repair import add_decoded_repair, add_repair, repair
 from regrain.cli.sampling import pair, sample
 from regrain.cli.serve import serve
@@ -73,6 +74,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "inspect": _add_inspect,
         "repair": _add_repair,
         "sample": _add_sample,
+        "models": _add_models,
         "serve": _add_serve,
     }
     for add in own.values():
@@ -231,6 +233,14 @@ def _add_sample(commands: "Subparsers[Parser]") -> None:
     add_overwrite(parser)
 
 
+def _add_models(commands: "Subparsers[Parser]") -> None:
+    parser = command(commands, "models", "Say which weights are on this machine, or fetch some.", models, None)
+    what = "a folder of models that save_pretrained wrote, listed beside the package's and those in the hub's cache"
+    parser.add_argument("input", metavar="DIR", nargs="?", help=what)
+    what = "fetch hf://ORG/NAME, or what is new of it, check it, and list it alone; needs regrain[hub]"
+    parser.add_argument("--fetch", metavar="NAME", help=what)
+
+
 def _add_serve(commands: "Subparsers[Parser]") -> None:
     what = "Show a folder over HTTP, its .rgn files as pictures too: FILE.rgn?format=png; needs regrain[serve]."
     parser = command(commands, "serve", what, serve, None)
@@ -241,7 +251,7 @@ def _add_serve(commands: "Subparsers[Parser]") -> None:
 
 def add_model(parser: Parser) -> None:
     """For a command that needs weights."""
-    what = "a .safetensors file, or a method's name for the package's own (default: the package's)"
+    what = "a .safetensors file, hf://ORG/NAME, or a method's name for the package's own (default: the package's)"
     common(parser).add_argument("--model", metavar="WEIGHTS", help=what)
 
 
