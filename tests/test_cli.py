@@ -40,6 +40,7 @@ FLAGS = {
     "pack": "--crop --crops --min-side --duplicates --flat --clipped --licence --megabytes --max-pixels",
     "train": "--out",
     "distill": "--out",
+    "fine-tune": "--out --parts --steps --lpips --seed",
     "evaluate": "--codecs --qualities --realism --steps --weights --jobs --reference",
 }
 
@@ -594,7 +595,7 @@ def test_flags_are_exactly_these(command, capsys):
     assert leaving.value.code == 0
     words = capsys.readouterr().out.translate(str.maketrans(",][;:", "     ")).split()
     common = COMMON - ({"--device"} if command in ("inspect", "models", "explain", "pack") else set())
-    common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate", "sample") else set()
+    common |= {"--model"} if command in ("encode", "decode", "compare", "evaluate", "sample", "fine-tune") else set()
     common |= {"--no-overwrite"} if command not in ("inspect", "models") else set()
     common |= {"--overwrite"} if command in ("encode", "decode", "compare", "sample", "explain", "pack") else set()
     common |= METADATA | MANY if command in ("encode", "decode") else set()

@@ -1,6 +1,7 @@
 """The conditional codec, ready for use: its context model, its networks, and the picture's road through both."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.resources import as_file
 from pathlib import Path
@@ -101,8 +102,8 @@ class ConditionalModel:
         arrays, about = checkpoint.load(path)
         try:
             if (fingerprint := adapter.base_fingerprint(about)) is not None:
-                with as_file(shipped_weights(cls.method, fingerprint)) as shipped:
-                    arrays, about = adapter.load_adapted(base or shipped, arrays, about)
+                with nullcontext(base) if base else as_file(shipped_weights(cls.method, fingerprint)) as where:
+                    arrays, about = adapter.load_adapted(where, arrays, about)
             return cls.build(arrays, about.get("config"), device, checkpoint.text(about, "recipe"))
         except (KeyError, ModelError, UsageError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error

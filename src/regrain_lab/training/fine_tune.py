@@ -67,7 +67,7 @@ def main(
         weights = loop.train(recipe, out, quiet=quiet) / loop.WEIGHTS
         held_out = holdout_batch(members(pictures.resolve(), recipe.data, held_out=True), recipe.data.holdout_crops)
         judge = None if lpips is None else Lpips.load(lpips)
-        before, after = (tuple(_rows(path, held_out, judge)) for path in (start, weights))
+        before, after = (tuple(_rows(path, start, held_out, judge)) for path in (start, weights))
     return Outcome(weights, before, after)
 
 
@@ -90,19 +90,18 @@ def _recipe(
     )  # fmt: skip
 
 
-def _weights(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+def _weights(path: Path, base: Path | None = None) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
     """The shape and the tensors of weights, those of an adapter added to its base's."""
     arrays: Arrays
     arrays, about = checkpoint.load(path)
-    if (fingerprint := adapter.base_fingerprint(about)) is not None:
-        with as_file(shipped_weights(Method.CONDITIONAL, fingerprint)) as base:
-            arrays, about = adapter.load_adapted(base, arrays, about)
+    if base is not None and adapter.base_fingerprint(about) is not None:
+        arrays, about = adapter.load_adapted(base, arrays, about)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return ModelConfig.from_dict(about.get("config")), tensors
 
 
-def _rows(path: Path, pictures: torch.Tensor, lpips: Lpips | None) -> list[Row]:
-    shape, tensors = _weights(path)
+def _rows(path: Path, base: Path, pictures: torch.Tensor, lpips: Lpips | None) -> list[Row]:
+    shape, tensors = _weights(path, base)
     codec = ConditionalCodec(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     thaw(codec, tensors)
     with torch.no_grad():

@@ -1,0 +1,144 @@
+"""Fine-tuning: what each choice of parts trains, that its weights encode and decode, and that a run ends early."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import regrain
+from lab.training.tiny import MODEL
+from lab.training.tiny_student import write_teacher
+from regrain import adapter, checkpoint
+from regrain.conditional.codec import ConditionalModel
+from regrain.errors import ModelError, UsageError
+from regrain_lab.trainable.adapter import Adapter
+from regrain_lab.training import fine_tune
+from regrain_lab.training.early_stop import EarlyStop
+from regrain_lab.training.recipe import DataConfig, Recipe, Stage
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A plain folder of twelve pictures."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(4)
+    for number in range(12):
+        cells = rng.integers(0, 256, (7, 7, 3), np.uint8)
+        Image.fromarray(np.repeat(np.repeat(cells, 32, 0), 32, 1)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_teacher(tmp_path_factory.mktemp("base") / "base.safetensors")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, pictures, base):
+    """A function from the parts to what two steps make of them, which it makes once."""
+    folder = tmp_path_factory.mktemp("runs")
+    return cache(lambda parts: fine_tune.main(pictures, folder / parts, parts=parts, base=base, steps=2, quiet=True))
+
+
+def test_a_decoder_leaves_the_latents_to_the_bit(run, base):
+    """Files of the general weights stay valid; only the denoiser is another."""
+    ours, theirs = (checkpoint.load(path)[0] for path in (run("decoder").weights, base))
+    changed = {name for name in theirs if not np.array_equal(ours[name], theirs[name])}
+    assert changed
+    assert all(name.startswith("denoiser.") for name in changed)
+    assert ConditionalModel.load(run("decoder").weights).fingerprint == ConditionalModel.load(base).fingerprint
+
+
+@pytest.mark.parametrize("device", ["onnx", "cpu"])
+def test_an_adapter_encodes_and_decodes_on_both_backends(run, base, device):
+    """A file of its own fingerprint, whose symbols and pixels both backends agree on, and the base's do not."""
+    path = run("adapter").weights
+    model, picture = ConditionalModel.load(path, device, base), np.zeros((64, 64, 3), np.uint8)
+    picture[:, 32:] = 200
+    data = regrain.encode(picture, model=model)
+    other = ConditionalModel.load(path, "onnx", base)
+    assert data == regrain.encode(picture, model=other)
+    assert model.fingerprint != ConditionalModel.load(base).fingerprint
+    pixels = (np.asarray(regrain.decode(data, model=one, steps=1), int) for one in (model, other))
+    assert np.abs(np.subtract(*pixels)).max() <= 1
+    assert path.stat().st_size < 0.9 * base.stat().st_size
+
+
+def test_all_has_new_latents(run, base):
+    ours = ConditionalModel.load(run("all").weights)
+    assert ours.fingerprint != ConditionalModel.load(base).fingerprint
+    assert not ours.config.sampler
+
+
+def test_rows_say_what_was_and_what_is(run):
+    outcome = run("adapter")
+    assert [row.at for row in outcome.before] == [row.at for row in outcome.after] == [0, 25, 50, 75, 100]
+    assert outcome.before[0].figures != outcome.after[0].figures
+
+
+def test_an_adapter_begins_as_its_base(base):
+    tensors, _ = checkpoint.load(base)
+    network = Adapter(MODEL, {name: torch.from_numpy(array) for name, array in tensors.items()}, rank=2)
+    arrays = {name: tensor.numpy() for name, tensor in network.arrays().items()}
+    begun = adapter.adapted(tensors, arrays)
+    kernels = [name for name in tensors if name + adapter.LEFT in arrays]
+    assert kernels
+    assert all(np.array_equal(begun[name], tensors[name].astype(np.float32)) for name in kernels)
+
+
+def test_an_adapter_of_other_weights_is_refused(run, tmp_path):
+    torch.manual_seed(5)
+    other = write_teacher(tmp_path / "other.safetensors")
+    arrays, about = checkpoint.load(other)
+    arrays["denoiser.leave.bias"] = arrays["denoiser.leave.bias"] + np.float16(1)
+    checkpoint.save(other, arrays, about)
+    with pytest.raises(ModelError, match="the adapter is for weights"):
+        ConditionalModel.load(run("adapter").weights, None, other)
+
+
+def test_an_adapter_whose_base_is_not_installed_says_which_it_needs(run):
+    with pytest.raises(ModelError, match="needs the weights with latent fingerprint"):
+        regrain.load(run("adapter").weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("denoiser.leave.weight.left", (12, 65), "another shape"),
+        ("denoiser.leave.weight.right", (2, 7), "another shape"),
+        ("denoiser.leave.weight", (1, 2, 3, 3), "one side alone"),
+        ("sampler.leave.bias", (12,), "one side alone"),
+        ("latents.z_tables", (3,), "one side alone"),
+        ("no.such.left", (1, 1), "one side alone"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_in_one_line(run, base, tmp_path, name, shape, message):
+    arrays, about = checkpoint.load(run("adapter").weights)
+    arrays[name] = np.zeros(shape, np.float16)
+    checkpoint.save(tmp_path / "bad.safetensors", arrays, about)
+    with pytest.raises(ModelError, match=message) as error:
+        ConditionalModel.load(tmp_path / "bad.safetensors", None, base)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fingerprint", ["", "xyz", "00", 7, None])
+def test_a_base_that_is_no_fingerprint_is_refused(tmp_path, fingerprint):
+    checkpoint.save(tmp_path / "bad.safetensors", {"a": np.zeros(1)}, {"kind": adapter.KIND, "base": fingerprint})
+    with pytest.raises(ModelError):
+        regrain.load(tmp_path / "bad.safetensors")
+
+
+def test_unknown_parts_are_refused(pictures, tmp_path):
+    with pytest.raises(UsageError, match="parts is 'some'"):
+        fine_tune.main(pictures, tmp_path / "out", parts="some")
+
+
+def test_patience_counts_validations_without_a_gain():
+    losses = iter([3.0, 2.0, 2.5, 2.0, 1.0, 1.5, 1.5])
+    stop = EarlyStop(Recipe("r", DataConfig(""), (Stage("s", 1),), patience=2), lambda: None)
+    stop.task = type("Task", (), {"loss": staticmethod(lambda *_: {"loss": next(losses)})})
+    gains = []
+    while not stop.over:
+        gains.append(stop.gains(torch.zeros(1, 3, 8, 8)))
+    assert gains == [True, True, False, False]
