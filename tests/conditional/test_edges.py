@@ -18,7 +18,7 @@ def test_a_strong_edge_of_any_direction_is_shut_and_what_is_far_from_it_open(dir
     shut = gate(0.4 * np.tanh(away))
     inner = np.pad(np.ones((48, 48), bool), 8)
     assert shut[inner & (np.abs(away) < 2)].max() < 0.1
-    assert shut[np.abs(away) > 14].min() == 1
+    assert shut[np.abs(away) > 18].min() == 1
 
 
 def test_noise_flat_squares_and_faint_edges_are_open():

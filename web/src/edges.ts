@@ -3,8 +3,8 @@
 import { type Planes, zeros } from "./planes.ts";
 
 const CELL = 4;
-const SLOPES = [7, 14] as const;
-const COHERENCES = [0.55, 0.75] as const;
+const SLOPES = [4, 9] as const;
+const COHERENCES = [0.5, 0.7] as const;
 const LUMA = [0.299, 0.587, 0.114] as const;
 
 /** How much noise enters a picture in [-1, 1], 0 to 1, one plane; its sides are multiples of four. */
@@ -38,10 +38,10 @@ export function noiseGate({ data, rows, columns }: Planes): Planes {
   return enlarged(closed);
 }
 
-/** Means over three cells of a line, and over three lines, those at the rim of what is there counted twice. */
+/** Means over five cells of a line, with weights of 1, 2, 3, 2, 1, and over five lines. */
 function smoothed(cells: Planes): Float32Array {
   let data = cells.data;
-  for (const down of [true, false]) {
+  for (const down of [true, true, false, false]) {
     data = data.map((value, at) => {
       const column = at % cells.columns;
       const row = Math.floor(at / cells.columns) % cells.rows;
