@@ -183,7 +183,7 @@ async function map(): Promise<void> {
 
 function drawLegend({ values, seeds }: DeviationMap, top: number): void {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const steps = options().steps! > 1 ? `${options().steps} steps` : "2 steps (one step has one picture)";
+  const steps = options().steps! > 1 ? `${options().steps} steps` : "3 steps (one step has one picture)";
   element("legend-text").textContent =
     `The map has the standard deviation over ${seeds} seeds in ${steps}, ${mean.toFixed(1)} levels of 255 on average.`;
   element("legend-bar").style.background = `linear-gradient(to right, ${MAP_COLOURS.map((colour) => `rgb(${colour.join(" ")})`).join(", ")})`;
@@ -352,7 +352,7 @@ for (const id of ["realism", "steps", "seed"]) input(id).addEventListener("chang
 element("again").addEventListener("click", () => {
   input("seed").value = String((Number(input("seed").value) || 0) + 1);
   const steps = element<HTMLSelectElement>("steps");
-  if (steps.value === "1") steps.value = "2"; // one step has one picture, whatever the seed
+  if (steps.value === "1") steps.value = "3"; // one step has one picture, whatever the seed
   void run(decode);
 });
 for (const id of ["left", "right", "mode"]) element(id).addEventListener("change", drawPictures);

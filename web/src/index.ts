@@ -62,8 +62,8 @@ export class Regrain {
   }
 
   /**
-   * How far apart the pictures of several seeds are, from `seed` on: what was invented. In two steps at least, as one
-   * step has one picture. After an abort it is over the seeds that were drawn, and nothing where they are under two.
+   * How far apart the pictures of several seeds are, from `seed` on: what was invented. In two steps at least, by default
+   * three, as one step has one picture. After an abort it is over the seeds that were drawn, and nothing where they are under two.
    */
   async deviationMap(
     bytes: Uint8Array, options: DecodeOptions = {}, { seeds = 8, signal }: MapOptions = {}, progress?: Progress,
@@ -72,7 +72,7 @@ export class Regrain {
     let deviation: Deviation | undefined;
     for (let number = 0; number < seeds && !signal?.aborted; number++) {
       const seed = BigInt.asUintN(64, BigInt(options.seed ?? 0) + BigInt(number));
-      const picture = await this.decode(bytes, { ...options, seed, steps: Math.max(2, options.steps ?? 2) }, (event) =>
+      const picture = await this.decode(bytes, { ...options, seed, steps: Math.max(2, options.steps ?? 3) }, (event) =>
         progress?.(event.stage === "picture" ? { stage: "seeds", done: (number + event.done) / seeds } : event),
       );
       deviation ??= new Deviation(picture.width, picture.height);

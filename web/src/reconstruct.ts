@@ -45,8 +45,9 @@ export async function reconstruct(
     ? new Sampler(networks, yHat, quality, drawing, width * height <= KEPT_MOST)
     : new Faithful(networks, yHat, quality, drawing);
   let current: Planes | undefined;
-  for (let number = 1; number <= drawing.steps; number++) {
-    const [t, s] = [(drawing.steps - number + 1) / drawing.steps, (drawing.steps - number) / drawing.steps];
+  const passes = samples(networks.model, drawing) ? drawing.steps - 1 : drawing.steps; // the guide is the first step
+  for (let number = 1; number <= passes; number++) {
+    const [t, s] = [(passes - number + 1) / passes, (passes - number) / passes];
     const next = s ? zeros(3, yHat.rows * STRIDE, yHat.columns * STRIDE) : undefined;
     const rule = s ? ddimStep(painter.schedule, t, s, drawing.eta) : undefined;
     for (const [index, { core, outer }] of windows.entries()) {
@@ -61,7 +62,7 @@ export async function reconstruct(
       } else {
         paint(pixels, width, height, place, await painter.finish(x0, outer), from, grey);
       }
-      progress?.((number - 1 + (index + 1) / windows.length) / drawing.steps);
+      progress?.((number - 1 + (index + 1) / windows.length) / passes);
     }
     current = next;
   }

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import regrain
 from regrain import places
@@ -30,6 +30,9 @@ _KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map", "rep
 _DECODING = ("steps", "partial", "fill", "region", "max_size", "device", "max_pixels", "max_memory")
 
 __all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights"]
+
+MAP_STEPS: Final = 3
+"""Of a map where nobody says how many: one step has one picture, and two differ little by seed."""
 
 
 def encode(options: argparse.Namespace) -> None:
@@ -99,7 +102,7 @@ def decode(options: argparse.Namespace) -> None:
     check_target(target, overwrite=options.overwrite, source=options.input)
     map_kind = _map_format(options, target)
     if map_kind is not None and options.steps is None:
-        options.steps = 2  # the fewest that are drawn
+        options.steps = MAP_STEPS
     with working(options, f"decoding {display_name(options.input)}") as progress:
         data = _file(options.input, options.max_pixels)
         with about(options.input):

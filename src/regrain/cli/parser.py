@@ -179,7 +179,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     drawing.add_argument("--realism-map", metavar="MASK", help=what)
     what = (
         "write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar; "
-        "takes 2 steps where --steps says nothing"
+        "takes 3 steps where --steps says nothing"
     )
     drawing.add_argument("--map", metavar="PICTURE", help=what)
     what = "seeds for --map, 2 to 1000 (default: 8)"

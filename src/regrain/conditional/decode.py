@@ -106,7 +106,7 @@ def reconstruct(
     origin: tuple[int, int] = (0, 0),
     window: int = WINDOW,
 ) -> NDArray[np.uint8]:
-    """The picture, uint8 (*size, 1 or 3): the sampler's steps over a uniform grid from seeded noise at t = 1.
+    """The picture, uint8 (*size, 1 or 3): steps over a uniform grid of times from seeded noise at t = 1.
 
     `origin` is the place of the first latent in its picture, whose noise it has. `window` is the side of the squares of
     latents that the networks see at once. Nothing of a whole picture but its pixels is held where there is one step:
@@ -140,7 +140,8 @@ def reconstruct(
     steps, step = choose_steps(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
     if steps == 1 and denoiser.samples(realism):  # a budget has time for no more: not the sampler's work, then
         return reconstruct(denoiser, y_hat, size, quality, replace(options, steps=1), grey=grey, origin=origin)
-    rule = _StepRule.of(options, steps, denoiser.schedule(realism), (3, rows * STRIDE, columns * STRIDE))
+    passes = denoiser.passes(steps, realism)
+    rule = _StepRule.of(options, passes, denoiser.schedule(realism), (3, rows * STRIDE, columns * STRIDE))
     for number, (t, s) in enumerate(pairwise(rule.times), start=1):
         fresh = _noise_reader(std, options.seed, number, origin)
         x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)

@@ -33,6 +33,10 @@ class Denoiser:
         """Whether pictures at this realism are drawn by the sampler; without one the denoiser makes them all."""
         return self.config.sampler and realism > 0
 
+    def passes(self, steps: int, realism: float) -> int:
+        """Noise levels of so many steps: the guide is the first of the sampler's steps."""
+        return steps - 1 if self.samples(realism) else steps
+
     def schedule(self, realism: float) -> schedule.Schedule:
         """The noise schedule of decoding at this realism."""
         return schedule.get(SAMPLING_SCHEDULE if self.samples(realism) else self.config.schedule)

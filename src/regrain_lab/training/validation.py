@@ -21,7 +21,7 @@ from regrain.diffusion.unet import Denoiser, SamplingDenoiser
 from regrain.palette.autoencoder import Autoencoder
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec
-from regrain_lab.trainable.frozen import FrozenCodec, guides, quantized_latents
+from regrain_lab.trainable.frozen import FrozenCodec, guides, noise_gates, quantized_latents
 from regrain_lab.training.losses.prior import EPS_GAINS, prediction_error
 from regrain_lab.training.losses.sampler import LEVELS
 
@@ -35,7 +35,7 @@ QUALITIES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 QUALITY: Final = 28
 """The quality of rows by steps."""
 STEPS: Final = (1, 2, 4, 8, 16, 32)
-SAMPLER_STEPS: Final = (1, 2, 4, 8, 16)
+SAMPLER_STEPS: Final = (2, 3, 4, 8, 16)
 FINISH_STEPS: Final = (4, 8, 64)
 FINISH: Final = (0.0, 7.0)
 """From the log-SNR of a stream of half its steps, about, to the last one of all."""
@@ -197,7 +197,10 @@ def _leap(prior: Prior, way: tuple[float, float], steps: int, x_t: Tensor, log_s
 def sampler_by_steps(
     codec: FrozenCodec, denoiser: SamplingDenoiser, pictures: Tensor, lpips: Lpips | None
 ) -> list[Row]:
-    """As `by_steps`, by a sampling denoiser; `spread` is the difference of two seeds over sqrt(2) and the error."""
+    """As `by_steps`, by a sampling denoiser; `spread` is the difference of two seeds over sqrt(2) and the error.
+
+    The guide is the first of the steps.
+    """
     batches = count()
 
     def measure(x: Tensor) -> Iterator[Tensor]:
@@ -206,7 +209,7 @@ def sampler_by_steps(
         guide = guides(codec, cond, quality, torch.ones_like(quality))
         for steps in SAMPLER_STEPS:
             seeds = (torch.Generator().manual_seed(1000 * seed + batch) for seed in (0, 1))
-            first, second = (_sample(denoiser, cond, quality, guide, steps, seed) for seed in seeds)
+            first, second = (_sample(denoiser, cond, quality, guide, steps - 1, seed) for seed in seeds)
             yield from (_squared_error(first, x), _lpips(lpips, first, x), _squared_error(first, second) / 2)
 
     means = _means(measure, pictures)
@@ -229,7 +232,7 @@ def _sample(
         x_0: Tensor = denoiser(x_t, torch.full_like(quality, t), quality, guide, context)
         return x_0.clamp(-1, 1)
 
-    return sampler.sample(denoise, alpha * guide + sigma * eps, LEVELS, steps=steps)
+    return sampler.sample(denoise, alpha * guide + sigma * noise_gates(guide) * eps, LEVELS, steps=steps)
 
 
 def _knobs(like: Tensor, quality: float, realism: float) -> tuple[Tensor, Tensor]:
