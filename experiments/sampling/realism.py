@@ -7,9 +7,9 @@
     warp       the sampler's features h, moved by the faithful pass's f:  h + w C(f, h)  before the way out of 1/4, with
                C two convolutions that learn at w = 1 to give the picture back, by squared error, for M minutes
                                                              (controllable feature warping, Wang et al. 2024, StableSR)
-    noise      the sampler itself, from less noise: x_1 = alpha_1 g + r sigma_1 eps
+    noise      the sampler itself, from less noise: x_1 = alpha_1 g + r sigma_1 m eps
 
-All in two steps from the same noise on held-out crops at -q 28, which no training has. A row a way and a value of the
+All in three steps, two of them the sampler's, from the same noise on held-out crops at -q 28, which no training has. A row a way and a value of the
 knob. WEIGHTS is the folder of metrics' weights.
 """
 
@@ -28,14 +28,14 @@ from torch import Tensor, nn
 from regrain.diffusion import sampler
 from regrain.layers import conv
 from regrain_lab.metrics.lpips import Lpips
-from regrain_lab.trainable.frozen import FrozenCodec, guides, quantized_latents
+from regrain_lab.trainable.frozen import FrozenCodec, guides, noise_gates, quantized_latents
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.losses.sampler import LEVELS
 from regrain_lab.training.recipe import read_recipe
 from regrain_lab.training.state import State
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-QUALITY, STEPS, HELD_OUT, BATCH, SIDE = 0.28, 2, 24, 4, 128
+QUALITY, PASSES, HELD_OUT, BATCH, SIDE = 0.28, 2, 24, 4, 128
 VALUES: Final = (0.0, 0.125, 0.25, 0.5, 0.75, 0.875, 1.0)
 HEADS: Final = ["way", "realism", "crops", "psnr", "lpips"]
 
@@ -71,7 +71,7 @@ class Pair:
         return quantized_latents(self.codec, x, full(x, QUALITY))
 
     def sample(self, cond: Tensor, noise: Tensor, *, realism: float = 1.0, loud: float = 1.0, w: float = 0.0) -> Tensor:
-        """In STEPS steps from `loud` times the noise; `w` is the coefficient of the warp."""
+        """In PASSES of the sampler from `loud` times the noise; `w` is the coefficient of the warp."""
         alpha, sigma = LEVELS.at(1.0)
         features, guide, quality = self.features(cond) if w else None, self.picture(cond, realism), full(cond, QUALITY)
         context = self.drawn.context(cond, quality, guide)
@@ -81,7 +81,8 @@ class Pair:
                 x_0: Tensor = self.drawn(x_t, full(x_t, t), quality, guide, context)
             return x_0.clamp(-1, 1)
 
-        x_0 = sampler.sample(denoise, alpha * guide + loud * sigma * noise, LEVELS, steps=STEPS)
+        x_1 = alpha * guide + loud * sigma * noise_gates(guide) * noise
+        x_0 = sampler.sample(denoise, x_1, LEVELS, steps=PASSES)
         return torch.lerp(guide, x_0, realism)
 
     def features(self, cond: Tensor) -> Tensor:

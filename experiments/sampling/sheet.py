@@ -1,4 +1,4 @@
-"""Twelve details beside AVIF at equal bytes: one step, two steps and eight of the same file.
+"""Twelve details beside AVIF at equal bytes: one step, two steps and three of the same file.
 
     python experiments/sampling/sheet.py KODAK OUT.webp [--quality Q] [--model FILE]
 
@@ -18,7 +18,7 @@ from regrain_lab.evaluation.contact_sheet import Column, Strip, detail_box, draw
 from regrain_lab.evaluation.sweep import list_pictures, load_pixels
 
 SIDES = (120, 90)
-STEPS = (1, 2, 8)
+STEPS = (1, 2, 3)
 PICTURES = 12
 
 
