@@ -119,7 +119,7 @@ def test_the_command_writes_the_picture_and_its_map(data, tmp_path, capsys):
     assert main(["decode", file, out, "--map", chart, "--map-seeds", "2", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["map"], facts["map_seeds"]) == (chart, 2)
-    assert np.array_equal(np.asarray(Image.open(out)), decoded(data, steps=2))
+    assert np.array_equal(np.asarray(Image.open(out)), decoded(data, steps=3))
     assert facts["map_mean"] > 0.5
     with Image.open(chart) as drawn:
         assert drawn.width >= SHAPE[1]
