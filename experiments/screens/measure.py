@@ -25,7 +25,7 @@ from regrain_lab.metrics.registry import load_metrics
 
 HERE = Path(__file__).resolve().parent
 ROWS = HERE / "rows.csv"
-QUALITIES = {"regrain": (0, 20, 40, 60, 80), "AVIF": (20, 35, 50, 65, 80)}
+QUALITIES = {"regrain": (0, 20, 40, 60, 80), "AVIF": (0, 5, 10, 20, 35, 50)}
 METRICS = ("psnr", "ms_ssim", "ssimulacra2")
 GENERAL = "general"
 HEAD = ["image", "codec", "realism", "quality", "bpp", *METRICS]

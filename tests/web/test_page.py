@@ -77,7 +77,7 @@ def test_a_sample_is_small_and_has_its_source():
 
 
 def test_what_was_invented_is_mapped_until_it_is_stopped(visit):
-    assert " over 2 seeds in 2 steps" in visit["stopped"] or " over 3 seeds in 2 steps" in visit["stopped"]
+    assert " over 2 seeds in 3 steps" in visit["stopped"] or " over 3 seeds in 3 steps" in visit["stopped"]
     assert float(visit["stopped"].split(" levels")[0].split()[-1]) > 0.5
     assert visit["focus"] == "map"
     assert " over 4 seeds in 2 steps" in visit["map"]

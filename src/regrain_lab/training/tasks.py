@@ -137,7 +137,8 @@ def _start(recipe: Recipe, codec: ConditionalCodec) -> None:
     if not path.exists():
         raise ModelError(f"{path}: no weights there; start is a file of weights, or empty to start untrained")
     tensors, metadata = torch_checkpoint.load(path)
-    if ModelConfig.from_dict(metadata.get("config")) != recipe.model:
+    shape = replace(ModelConfig.from_dict(metadata.get("config")), sampler=recipe.model.sampler)  # of other latents
+    if shape != recipe.model:
         raise ModelError(f"{path}: weights of another [model] than the recipe's")
     try:
         thaw(codec, tensors)

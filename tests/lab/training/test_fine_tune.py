@@ -1,5 +1,6 @@
 """Fine-tuning: what each choice of parts trains, that its weights encode and decode, and that a run ends early."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -69,6 +70,13 @@ def test_all_has_new_latents(run, base):
     ours = ConditionalModel.load(run("all").weights)
     assert ours.fingerprint != ConditionalModel.load(base).fingerprint
     assert not ours.config.sampler
+
+
+def test_all_begins_from_weights_with_a_sampler_too(pictures, tmp_path):
+    """Their sampler is of other latents, and is left behind."""
+    base = write_teacher(tmp_path / "base.safetensors", config=replace(MODEL, sampler=True).to_dict())
+    weights = fine_tune.main(pictures, tmp_path / "out", parts="all", base=base, steps=1, quiet=True).weights
+    assert not checkpoint.load(weights)[1]["config"]["sampler"]
 
 
 def test_rows_say_what_was_and_what_is(run):
