@@ -76,7 +76,7 @@ def test_all_begins_from_weights_with_a_sampler_too(pictures, tmp_path):
     """Their sampler is of other latents, and is left behind."""
     base = write_teacher(tmp_path / "base.safetensors", config=replace(MODEL, sampler=True).to_dict())
     weights = fine_tune.main(pictures, tmp_path / "out", parts="all", base=base, steps=1, quiet=True).weights
-    assert not checkpoint.load(weights)[1]["config"]["sampler"]
+    assert not ConditionalModel.load(weights).config.sampler
 
 
 def test_rows_say_what_was_and_what_is(run):
