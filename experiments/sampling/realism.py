@@ -9,8 +9,8 @@
                                                              (controllable feature warping, Wang et al. 2024, StableSR)
     noise      the sampler itself, from less noise: x_1 = alpha_1 g + r sigma_1 m eps
 
-All in three steps, two of them the sampler's, from the same noise on held-out crops at -q 28, which no training has. A row a way and a value of the
-knob. WEIGHTS is the folder of metrics' weights.
+All in three steps, two of them the sampler's, from the same noise on held-out crops at -q 28, which no training has. A
+row a way and a value of the knob. WEIGHTS is the folder of metrics' weights.
 """
 
 import argparse
