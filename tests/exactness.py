@@ -23,6 +23,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from regrain import bitstream, codec, image, registry
 from regrain.conditional import grid
@@ -203,8 +204,13 @@ def encode(picture: Path, folder: Path) -> list[Path]:
 
 
 def pixels(data: bytes, device: str = "onnx") -> str:
-    """SHA-256 of the picture at realism 1, seed 7, in two steps."""
-    return hashlib.sha256(codec.decode(data, steps=2, seed=7, model=own(data, device)).pixels.tobytes()).hexdigest()
+    """SHA-256 of `picture`."""
+    return hashlib.sha256(picture(data, device).tobytes()).hexdigest()
+
+
+def picture(data: bytes, device: str = "onnx") -> NDArray[np.uint8]:
+    """The picture at realism 1, seed 7, in two steps."""
+    return codec.decode(data, steps=2, seed=7, model=own(data, device)).pixels
 
 
 def main() -> None:

@@ -59,8 +59,7 @@ REPAIRED: tuple[Repaired, ...] = ("latent", "image", "both")
 class DecodeOptions:
     """How a file is decoded: steps >= 1 or a time for them, realism and eta in [0, 1], the seed of the noise.
 
-    Where the weights have a sampler, one step is the denoiser's alone, and of more it is the first: the sampler takes
-    the others.
+    Where the weights have a sampler, one step is the denoiser's alone, and the first of more; the sampler has the rest.
     `init_noise` is the standard deviation of the noise that sampling starts from, in units of the schedule's own.
     `sampler` is the rule of a step: second-order steps and ancestral ones take no eta.
     `realism_map`, uint8 (height, width), scales realism by place: 0 is the faithful picture, 255 the sample.

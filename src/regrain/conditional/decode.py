@@ -140,18 +140,17 @@ def reconstruct(
     steps, step = choose_steps(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
     if steps == 1 and denoiser.samples(realism):  # a budget has time for no more: not the sampler's work, then
         return reconstruct(denoiser, y_hat, size, quality, replace(options, steps=1), grey=grey, origin=origin)
-    passes = denoiser.passes(steps, realism)
-    rule = _StepRule.of(options, passes, denoiser.schedule(realism), (3, rows * STRIDE, columns * STRIDE))
+    shape = 3, rows * STRIDE, columns * STRIDE
+    rule = _StepRule.of(options, denoiser.passes(steps, realism), denoiser.schedule(realism), shape)
     for number, (t, s) in enumerate(pairwise(rule.times), start=1):
         fresh = _noise_reader(std, options.seed, number, origin)
-        x_s = np.empty((0,) if s == 0 else (3, rows * STRIDE, columns * STRIDE), np.float32)
+        x_s = np.empty((0,) if s == 0 else shape, np.float32)
         for place in windows:
             x_t, x_0 = step(place, t, read)
             context = (contexts.pop if s == 0 or out.nbytes > CONTEXTS_MOST else contexts.get)(place.outer, None)
             core = place.core.within(place.outer).pixels
-            z = fresh(place.core) if rule.eta and s else None
-            if z is not None and context is not None:
-                z *= context.gate[:, *core]
+            gate = np.float32(1) if context is None else context.gate[:, *core]
+            z = fresh(place.core) * gate if rule.eta and s else None
             part = rule.step(place.core, number, x_t[:, *core], x_0[:, *core], z)
             if s == 0:
                 target = out[place.core.pixels]
