@@ -672,6 +672,31 @@ def test_distill_hands_over_and_prints_its_table(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_fine_tune_hands_over_and_prints_its_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("charts").mkdir()
+    figures = {"bpp": 0.5, "psnr_faithful": 30.0, "psnr_textured": 29.5}
+    rows, calls = (types.SimpleNamespace(at=25.0, figures=figures),), []
+    outcome = types.SimpleNamespace(weights=Path("w.safetensors"), before=rows, after=rows)
+    module = types.SimpleNamespace(main=lambda *given, **more: calls.append((given, more)) or outcome)
+    for name, one in (("", types.ModuleType("regrain_lab.training")), (".fine_tune", module)):
+        monkeypatch.setitem(sys.modules, f"regrain_lab.training{name}", one)
+    flags = ["--parts", "all", "--steps", "7", "--lpips", "l", "--seed", "3"]
+    assert main(["fine-tune", "charts", *flags, "--model", "b.safetensors"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[1].split() == ["25", "0.500", "0.500", "30.000", "30.000", "29.500", "29.500"]
+    assert shown.err == "charts -> w.safetensors\n"
+    assert main(["fine-tune", "charts", "--model", "conditional", "--out", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["after"] == [{"quality": 25.0, **figures}]
+    first, second = calls
+    assert first[0] == (Path("charts"), Path("charts.weights"))
+    assert second[0] == (Path("charts"), Path("run"))
+    about = {"parts": "all", "steps": 7, "lpips": Path("l"), "seed": 3, "base": Path("b.safetensors"), "quiet": False}
+    assert first[1] == about
+    assert second[1]["base"] is None
+    fails(capsys, ["fine-tune", "absent"], 2)
+
+
 def test_compare_draws_and_counts(photo, codec, capsys):
     assert main(["compare", "photo.png", "--json", "--realism", "0"]) == 0
     facts = json.loads(capsys.readouterr().out)

@@ -1,5 +1,5 @@
 """The command line: `regrain encode | decode | inspect | sample | serve`, and `compare | explain | pack | train |
-distill | evaluate`, which the laboratory adds.
+distill | fine-tune | evaluate`, which the laboratory adds.
 
 Every failure is one line on stderr, `regrain: error: ...`, and the exit code of its class in `regrain.errors`; 130
 after Ctrl-C, 143 after SIGTERM and 141 after a closed pipe, as a shell has them. Whatever the end, no half-written

@@ -60,9 +60,8 @@ class IntegerConv:
             )
         if weight.dtype.kind != "i" or bias.dtype.kind != "i":
             raise ModelError("scale branch: its weights are no integers")
-        if (np.abs(weight.astype(float)).sum((1, 2, 3)) * most + np.abs(bias.astype(float))).max(
-            initial=0
-        ) >= EXACT_BELOW:
+        sums = np.abs(weight.astype(float)).sum((1, 2, 3)) * most + np.abs(bias.astype(float))
+        if sums.max(initial=0) >= EXACT_BELOW:
             raise ModelError("scale branch: its sums can reach 2^24, where float32 is no longer exact")
         self.matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1).reshape(len(weight), -1), np.float32)
         self.bias = bias.astype(np.float32)

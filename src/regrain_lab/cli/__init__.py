@@ -1,1 +1,1 @@
-"""The laboratory's commands: `regrain compare | evaluate | explain | pack | train | distill`."""
+"""The laboratory's commands: `regrain compare | evaluate | explain | pack | train | distill | fine-tune`."""

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from regrain import hub
 from regrain.cli.commands import report
 from regrain.cli.terminal import escape, say
 from regrain.errors import OutputError, UsageError
+from regrain.registry import DEFAULT_METHOD
 
 __all__ = ["distill", "fine_tune", "train"]
-
 
 _COMPARED: Final = ("bpp", "psnr_faithful", "psnr_textured")
 
@@ -49,7 +50,7 @@ def fine_tune(options: argparse.Namespace) -> None:
     out = options.out or options.pictures.with_name(f"{options.pictures.resolve().name}.weights")
     module = _prepared("fine_tune", options, out)
     outcome = module.main(
-        options.pictures, out, parts=options.parts, base=options.model and Path(options.model), steps=options.steps,
+        options.pictures, out, parts=options.parts, base=_base(options.model), steps=options.steps,
         lpips=options.lpips, seed=options.seed, quiet=options.quiet,
     )  # fmt: skip
     facts: dict[str, Any] = {"output": str(outcome.weights)}
@@ -58,6 +59,14 @@ def fine_tune(options: argparse.Namespace) -> None:
     if not options.json and not options.quiet:
         say(_comparison(outcome.before, outcome.after))
     report(options, facts, f"{escape(str(options.pictures))} -> {escape(str(outcome.weights))}")
+
+
+def _base(name: str | None) -> Path | None:
+    """The file of the weights that --model names; None for the package's."""
+    if name is None or name == DEFAULT_METHOD:
+        return None
+    named = hub.find(name)
+    return named.weights() if named else Path(name)
 
 
 def _comparison(before: Sequence[Any], after: Sequence[Any]) -> str:

@@ -18,11 +18,11 @@ from regrain import adapter, checkpoint
 from regrain.bitstream import Method
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import ModelConfig
-from regrain.errors import UsageError
+from regrain.errors import ModelError, UsageError
 from regrain.shipped import shipped_weights
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec, thaw
-from regrain_lab.training import loop, validation
+from regrain_lab.training import loop, validation, values
 from regrain_lab.training.data import holdout_batch, members
 from regrain_lab.training.recipe import DataConfig, DistillConfig, LossConfig, Recipe, Stage
 from regrain_lab.training.validation import Row
@@ -60,6 +60,10 @@ def main(
     """
     if parts not in PARTS:
         raise UsageError(f"parts is {parts!r}; allowed are {', '.join(PARTS)}")
+    for name, value in (("steps", steps), ("seed", seed)):
+        low, high = values.RANGES[name]
+        if not low <= value <= high:
+            raise UsageError(f"{name} is {value}; allowed are {low} to {high}")
     with as_file(shipped_weights(Method.CONDITIONAL)) as shipped:
         start = (base or shipped).resolve()
         shape, _ = _weights(start)
@@ -94,7 +98,9 @@ def _weights(path: Path, base: Path | None = None) -> tuple[ModelConfig, dict[st
     """The shape and the tensors of weights, those of an adapter added to its base's."""
     arrays: Arrays
     arrays, about = checkpoint.load(path)
-    if base is not None and adapter.base_fingerprint(about) is not None:
+    if adapter.base_fingerprint(about) is not None:
+        if base is None:
+            raise ModelError(f"{path}: an adapter, which cannot be added to; name the weights that it comes from")
         arrays, about = adapter.load_adapted(base, arrays, about)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return ModelConfig.from_dict(about.get("config")), tensors

@@ -26,7 +26,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from regrain import torch_checkpoint
 from regrain.errors import OutputError, RegrainError, UsageError
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
-from regrain_lab.training.early_stop import EarlyStop
+from regrain_lab.training.early_stop import HELD_OUT_LOSS, EarlyStop
 from regrain_lab.training.graph import GraphedLoss
 from regrain_lab.training.journal import Journal, Lines
 from regrain_lab.training.losses.codec import SplitLoss, StageWeights
@@ -89,6 +89,8 @@ def _bfloat16(precision: str) -> bool:
 def _check_machine(recipe: Recipe, processes: int, device: torch.device) -> None:
     if recipe.graph and (device.type != "cuda" or processes > 1):
         raise UsageError(f"graph is true, which needs one CUDA device; here are {processes} of {device.type}")
+    if recipe.patience and processes > 1:
+        raise UsageError(f"patience is {recipe.patience}; a run that may end early has one process, not {processes}")
     for stage in recipe.stage:
         if stage.batch % processes:
             raise UsageError(
@@ -115,7 +117,7 @@ class Run:
         self.lines = None if bar else Lines(recipe.steps, recipe.report_every)
         self.bad_steps = self.failed_saves = 0
         self.saved_step, self.updating, self.stop_agreed = state.step, False, False
-        self.patience = EarlyStop(recipe, task) if recipe.patience else None
+        self.patience = EarlyStop(recipe, task, out / WEIGHTS) if recipe.patience else None
         self.stop_requested: Callable[[], bool] = bool
 
     def _eager(self) -> Callable[[Tensor, StageWeights], dict[str, Tensor]]:
@@ -141,7 +143,8 @@ class Run:
         with held_signals() as self.stop_requested:
             try:
                 if complete := self._all_steps():
-                    self._validate()  # first, since weights may carry its figures
+                    if not (self.patience and self.patience.over):  # which has just seen these weights
+                        self._validate()  # first, since weights may carry its figures
                     self._save()
             except Exception:
                 self._rescue()
@@ -268,11 +271,10 @@ class Run:
                 self._export()
         self.journal.flush()
 
-    def _export(self) -> None:
+    def _export(self, **about: float) -> None:
         tensors, metadata = self.task.export()
-        torch_checkpoint.save(
-            self.out / WEIGHTS, tensors, {"recipe": self.recipe.name, "step": self.state.step} | metadata
-        )
+        about_run = {"recipe": self.recipe.name, "step": self.state.step, **about}
+        torch_checkpoint.save(self.out / WEIGHTS, tensors, about_run | metadata)
 
     def _validate(self) -> None:
         if self.journal is None or self.holdout is None:
@@ -280,7 +282,7 @@ class Run:
         with self.state.average_weights():
             rows = self.task.validate(self.holdout)
             if self.patience and self.patience.gains(self.holdout):
-                self._export()
+                self._export(**{HELD_OUT_LOSS: self.patience.lowest})
         for row in rows:
             log.info("step %d: %s", self.state.step, row)
             self.journal.held_out(self.state.step, row.scalars())

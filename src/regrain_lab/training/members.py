@@ -119,8 +119,8 @@ def members(folder: Path, config: DataConfig, *, held_out: bool) -> list[Member]
         log.warning("%s: no picture is of %s, which the recipe names", folder, name)
     known = [one for one in pictures if not config.licence_classes or one.licence_class in config.licence_classes]
     usable = [member for member in known if member.repository not in config.exclude]
-    drawn = _drawn(usable, config.holdout_share)
-    split = [one for one in usable if (one.repository in config.holdout or _origin(one) in drawn) == held_out]
+    kept = _share_of(usable, config.holdout_share)
+    split = [one for one in usable if (one.repository in config.holdout or _origin(one) in kept) == held_out]
     if not split:
         shards = len({member.shard for member in pictures if member.offset})
         lacks = f", and {len(pictures)} pictures of no licence class that the recipe allows" * (not known)
@@ -185,7 +185,7 @@ def _origin(member: Member) -> str:
     return member.source or member.name
 
 
-def _drawn(pictures: list[Member], share: float) -> frozenset[str]:
+def _share_of(pictures: list[Member], share: float) -> frozenset[str]:
     """The origins of a share of the pictures, by a hash of their names, which the order of the others cannot change."""
     names = {_origin(member) for member in pictures}
     count = min(len(names), max(1, round(share * len(names)))) if share else 0

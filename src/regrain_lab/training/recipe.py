@@ -233,6 +233,8 @@ def _check(recipe: Recipe) -> None:
          f"start is {recipe.start!r}; only recipes that train a codec or an adapter go on from weights"),
         (recipe.graph and trains not in GRAPHED,
          f"graph is true and trains {trains!r}; only {' or '.join(GRAPHED)} can be a CUDA graph"),
+        (recipe.patience > 0 and not recipe.data.validates,
+         f"patience is {recipe.patience}; it needs held-out pictures: name holdout or holdout_share"),
         (not recipe.stage, "a recipe needs at least one [[stage]]"),
         (name in ("", ".", "..") or bool(set(name) & set("/\\")) or len(name.encode()) > 200,
          f"name is {name!r}; the name of a folder is allowed, up to 200 bytes"),

@@ -2,22 +2,28 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import chain, repeat
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import regrain
 from lab.training.tiny import MODEL
 from lab.training.tiny_student import write_teacher
 from regrain import adapter, checkpoint
+from regrain.cli.parser import parse
 from regrain.conditional.codec import ConditionalModel
 from regrain.errors import ModelError, UsageError
+from regrain_lab.metrics.backbones import SQUEEZE_CHANNELS, squeezenet
+from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.adapter import Adapter
 from regrain_lab.training import fine_tune
 from regrain_lab.training.early_stop import EarlyStop
-from regrain_lab.training.recipe import DataConfig, Recipe, Stage
+from regrain_lab.training.recipe import DataConfig, Recipe, Stage, read_recipe
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +148,67 @@ def test_unknown_parts_are_refused(pictures, tmp_path):
         fine_tune.main(pictures, tmp_path / "out", parts="some")
 
 
-def test_patience_counts_validations_without_a_gain():
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("steps", -1), ("seed", -1), ("seed", 2**22 + 1)])
+def test_a_number_out_of_range_is_refused(pictures, base, tmp_path, name, value):
+    with pytest.raises(UsageError, match=f"{name} is {value}"):
+        fine_tune.main(pictures, tmp_path / "out", base=base, **{name: value})
+
+
+def test_an_adapter_is_no_base(run, pictures, tmp_path):
+    with pytest.raises(ModelError, match="an adapter, which cannot be added to"):
+        fine_tune.main(pictures, tmp_path / "out", base=run("adapter").weights)
+
+
+def test_the_rank_is_that_of_the_factors(base):
+    tensors = {name: torch.from_numpy(array) for name, array in checkpoint.load(base)[0].items()}
+    for rank in (1, 3):
+        factors = [a for name, a in Adapter(MODEL, tensors, rank).arrays().items() if name.endswith(adapter.LEFT)]
+        assert factors
+        assert {left.shape[1] for left in factors} == {rank}
+
+
+def test_seeds_and_lpips_change_what_is_learned(run, pictures, base, tmp_path):
+    """Another seed has other crops; what LPIPS says counts."""
+    torch.manual_seed(0)
+    state = Lpips(squeezenet(), (1, 4, 7, 9, 10, 11, 12), SQUEEZE_CHANNELS).state_dict()
+    save_file(
+        {name: tensor.abs() if name.startswith("lin") else tensor for name, tensor in state.items()}, tmp_path / "lpips"
+    )
+    ways = {"seed": {"seed": 1}, "lpips": {"lpips": tmp_path / "heads"}}
+    first = checkpoint.load(run("decoder").weights)[0]
+    for name, more in ways.items():
+        outcome = fine_tune.main(pictures, tmp_path / name, parts="decoder", base=base, steps=2, quiet=True, **more)
+        other = checkpoint.load(outcome.weights)[0]
+        assert any(not np.array_equal(first[key], other[key]) for key in first), name
+
+
+def test_parts_on_the_command_line_are_those_that_there_are():
+    assert tuple(parse(["fine-tune", "pictures", "--parts", part]).parts for part in fine_tune.PARTS) == fine_tune.PARTS
+
+
+def test_a_run_ends_where_nothing_is_gained_and_keeps_its_best(pictures, base, tmp_path, monkeypatch):
+    """It ends two validations after the second; when it resumes, a worse loss is not taken for the lowest."""
+    losses = chain([3.0, 2.0, 2.5, 2.0], repeat(2.2))
+    monkeypatch.setattr(EarlyStop, "held_out_loss", lambda *_: next(losses))
+    monkeypatch.setattr(fine_tune, "PATIENCE", 2)
+    outcome = fine_tune.main(pictures, tmp_path / "out", base=base, steps=8, quiet=True)
+    about = checkpoint.load_metadata(outcome.weights)
+    assert (about["step"], about["held_out_loss"]) == (2, 2.0)
+    again = fine_tune.main(pictures, tmp_path / "out", base=base, steps=6, quiet=True)
+    assert checkpoint.load_metadata(again.weights)["step"] == 2
+
+
+def test_patience_needs_pictures_to_judge_by(tmp_path):
+    text = f'name = "r"\npatience = 2\n[data]\nshards = "{tmp_path}"\n[[stage]]\nname = "s"\nsteps = 1\n'
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(UsageError, match="needs held-out pictures"):
+        read_recipe(tmp_path / "r.toml")
+
+
+def test_patience_counts_validations_without_a_gain(tmp_path):
     losses = iter([3.0, 2.0, 2.5, 2.0, 1.0, 1.5, 1.5])
-    stop = EarlyStop(Recipe("r", DataConfig(""), (Stage("s", 1),), patience=2), lambda: None)
-    stop.task = type("Task", (), {"loss": staticmethod(lambda *_: {"loss": next(losses)})})
+    stop = EarlyStop(Recipe("r", DataConfig(""), (Stage("s", 1),), patience=2), None, tmp_path / "weights")
+    stop.task = SimpleNamespace(loss=lambda *_: {"loss": next(losses)})
     gains = []
     while not stop.over:
         gains.append(stop.gains(torch.zeros(1, 3, 8, 8)))

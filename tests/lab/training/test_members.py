@@ -58,7 +58,7 @@ def test_a_share_is_held_out_by_a_hash_of_the_names(folder):
 
 def test_crops_of_one_picture_are_held_out_together():
     crops = [Member("x.tar", f"{number}.png", 512, 9, "", source=f"{number // 4}.jpg") for number in range(40)]
-    drawn = room._drawn(crops, 0.2)
+    drawn = room._share_of(crops, 0.2)
     assert drawn <= {f"{number}.jpg" for number in range(10)}
     assert len(drawn) == 2
 

@@ -146,6 +146,17 @@ def test_the_formula(monkeypatch, prediction, t, realism):
     assert torch.isclose(scalars["lpips"], torch.tensor(0.25 * (rho > 0)))
 
 
+def test_without_lpips_structure_counts_alone():
+    x = torch.rand(2, 3, 192, 192, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    losses = []
+    for scale in (0.0, 10.0):
+        ours = objective(perceptual_weight=0.5, structure_scale=scale)
+        torch.manual_seed(4)
+        with torch.no_grad():
+            losses.append(float(ours(x, FULL)["loss"]))
+    assert losses[0] != losses[1]
+
+
 def test_structure_is_ms_ssim_under_the_perceptual_weight(monkeypatch):
     draw(monkeypatch, quality=1.0, realism=0.5)
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from regrain.diffusion import sampler
 from regrain_lab.trainable.denoisers import Student
 from regrain_lab.trainable.frozen import quantized_latents
 from regrain_lab.training.losses.codec import Conditioning, StageWeights
-from regrain_lab.training.losses.distillation import Batch, Distillation, DistillationLoss, ddim_step
+from regrain_lab.training.losses.distillation import Batch, Distillation, DistillationLoss, ddim_step, random_times
 from regrain_lab.training.recipe import METHODS, DistillConfig, LossConfig
 from regrain_lab.training.state import State
 
@@ -246,3 +246,11 @@ def test_a_batch_is_learnt(tmp_path, method):
         state.update(3e-3)
         losses.append(float(loss.detach()))
     assert sum(losses[-8:]) < 0.7 * sum(losses[:8])
+
+
+def test_more_draws_are_later_times():
+    """Of a grid of two steps, half of the single draws stand at its end, and three quarters of the later of two."""
+    torch.manual_seed(6)
+    for draws, share in ((1, 0.5), (2, 0.75)):
+        lengths = [len(random_times(2, 0, draws)) for _ in range(2000)]
+        assert lengths.count(2) / 2000 == pytest.approx(share, abs=0.05)
