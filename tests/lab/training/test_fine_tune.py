@@ -172,7 +172,7 @@ def test_seeds_and_lpips_change_what_is_learned(run, pictures, base, tmp_path):
     torch.manual_seed(0)
     state = Lpips(squeezenet(), (1, 4, 7, 9, 10, 11, 12), SQUEEZE_CHANNELS).state_dict()
     save_file(
-        {name: tensor.abs() if name.startswith("lin") else tensor for name, tensor in state.items()}, tmp_path / "lpips"
+        {name: tensor.abs() if name.startswith("lin") else tensor for name, tensor in state.items()}, tmp_path / "heads"
     )
     ways = {"seed": {"seed": 1}, "lpips": {"lpips": tmp_path / "heads"}}
     first = checkpoint.load(run("decoder").weights)[0]
