@@ -30,7 +30,7 @@ MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--r
 FLAGS = {
     "encode": "--quality --effort --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --max-pixels "
     "--max-memory",
-    "decode": "--steps --budget --realism --eta --seed --init-noise --sampler --realism-map --map --map-seeds --region "
+    "decode": "--steps --budget --realism --eta --seed --init-noise --fast --sampler --realism-map --map --map-seeds --region "
     "--repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
     "inspect": "",
     "models": "--fetch",
@@ -174,23 +174,17 @@ def test_encode_flags_reach_the_codec(photo, codec, flags, wanted):
 def test_decode_flags_reach_the_codec(photo, codec):
     assert main(["encode", "photo.png"]) == 0
     knobs = ["--steps", "4", "--realism", "0.5", "--eta", "1", "--seed", "9", "--init-noise", "0.25"]
-    knobs += [
-        "--region",
-        "0,0,4,4",
-        "--sampler",
-        "ddim",
-        "--realism-map",
-        "mask.png",
-        "--repair",
-        "both",
-        "--repair-strength",
-        "2",
-    ]
+    knobs += "--region 0,0,4,4 --sampler ddim --realism-map mask.png --repair both --repair-strength 2".split()
     assert main(["decode", "photo.rgn", "back.png", *knobs, "--max-memory", "2Gi"]) == 0
     wanted = {"steps": 4, "realism": 0.5, "eta": 1, "seed": 9, "init_noise": 0.25, "max_memory": 2**31}
     wanted |= {"region": (0, 0, 4, 4), "max_size": None, "sampler": "ddim", "realism_map": "mask.png"}
-    wanted |= {"repair": "both", "repair_strength": 2, "fill": False}
+    wanted |= {"repair": "both", "repair_strength": 2, "fill": False, "fast": False}
     assert codec.calls[-1] == wanted | {"model": None, "device": None}
+    assert main(["decode", "photo.rgn", "fast.png", "--fast"]) == 0
+    assert codec.calls[-1]["fast"] is True
+    assert codec.calls[-1]["steps"] is None
+    for clash in (["--steps", "2"], ["--steps", "auto"], ["--map", "map.png"]):
+        assert main(["decode", "photo.rgn", "none.png", "--fast", *clash]) == 2
 
 
 @pytest.mark.parametrize("seconds", [None, 2.5, 0.5, 90.0])

@@ -22,7 +22,7 @@ from regrain_lab.training.loop import LAST, Run
 from regrain_lab.training.losses.codec import StageWeights, rate_weight
 from regrain_lab.training.recipe import LossConfig, read_recipe
 from regrain_lab.training.state import State
-from regrain_lab.training.tasks import Task
+from regrain_lab.training.task import Task
 
 HERE = Path(__file__).resolve().parent
 TRANSFORMS = ("g_a.", "g_s.", "gain.")

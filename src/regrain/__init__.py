@@ -116,6 +116,7 @@ def decode(
     max_size: int | None = None,
     repair: "types.Repaired | None" = None,
     repair_strength: float | None = None,
+    fast: bool = False,
     model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -132,14 +133,15 @@ def decode(
     `eta`, "ancestral" (as with eta 1), or "second-order", which is deterministic (DPM-Solver++(2M)). `realism_map`,
     whatever `encode` takes and of the size of the picture, scales realism by place in the default method: black stays
     faithful, white is drawn. The same `seed` and number of steps give the same pixels on the same machine and threads.
-    `partial` decodes what is whole of a damaged file, and `fill` draws what is lost of it by the progressive method's
-    model, as `sample` does, but to fit what is known (RePaint): `seed` chooses one of many, and `info["invented"]` has
-    their boxes (left, top, width, height). `region`, such a box, gives this part of the picture, equal to a crop of the
-    whole to one level; the default method decodes no more than it needs, the others, and `fill`, all of it. `max_size`
-    fits the picture into a square of so many pixels; in the default method, where an eighth of it is no smaller, it
-    comes from the latents alone, faithful and in a fraction of the time. In the palette method `repair` says what is
-    denoised in so many steps, "latent" (None too), "image" or "both", and `repair_strength` in [0, 4] (None: 0.5) how
-    much of the error is taken to be noise, which realism scales. `max_memory`, `model` and `device` are as in `encode`.
+    `fast` is one step by a smaller network, quicker and a little worse. `partial` decodes what is whole of a damaged
+    file, and `fill` draws what is lost of it by the progressive method's model to fit what is known (RePaint): `seed`
+    chooses one of many, and `info["invented"]` has their boxes (left, top, width, height). `region`, such a box, gives
+    this part of the picture, equal to a crop of the whole to one level; the default method decodes no more than it
+    needs, the others, and `fill`, all of it. `max_size` fits the picture into a square of so many pixels; in the
+    default method, where an eighth of it is no smaller, it comes from the latents alone, faithful and quick. In the
+    palette method `repair` says what is denoised in so many steps, "latent" (None too), "image" or "both", and
+    `repair_strength` in [0, 4] (None: 0.5) how much of the error is taken to be noise, which realism scales.
+    `max_memory`, `model` and `device` are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -206,8 +208,7 @@ def repair(
     quantisation tables tell, and else its own noise and blocks, and denoised from there. One of `steps` (1 to 1000) is
     the estimate of least squared error, more draw what that leaves smooth, and `eta` adds noise of the `seed` in each
     step after the first. `strength` in [0, 4] multiplies the deviation of the error; 0 changes nothing. What a JPEG
-    says of its brightness stays: no coefficient moves by more than half its step. Alpha and metadata stay, too.
-    `model`, `device` and the limits are as in `encode`.
+    says of its brightness stays: no coefficient moves by more than half its step. All else is as in `encode`.
 
     Raises UsageError for a value out of range, ImageError, LimitError, ModelError as `encode`.
 

@@ -55,6 +55,9 @@ def load_adapted(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> tup
     base, about = checkpoint.load(path)
     if metadata.get("identity") != (name := identity(base)):
         raise ModelError(f"the adapter is for weights {quote(metadata.get('identity'))}, and {path.name} is {name}")
+    config = about.get("config")
+    if isinstance(config, dict):  # the fast decoder knows the base's latents alone
+        about["config"] = {key: value for key, value in config.items() if key != "fast"}
     return adapted(base, arrays), about | {"recipe": metadata.get("recipe", "")}
 
 

@@ -121,6 +121,7 @@ def decode(
     max_size: int | None = None,
     repair: Repaired | None = None,
     repair_strength: float | None = None,
+    fast: bool = False,
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -136,6 +137,8 @@ def decode(
     header = bitstream.read_header(data)
     if (repair, repair_strength) != (None, None) and header.method is not bitstream.Method.PALETTE:
         raise UsageError(f"repair is for the palette method; the file is {header.method.name.lower()}")
+    if fast and header.method is not bitstream.Method.CONDITIONAL:
+        raise UsageError(f"fast is for the conditional method; the file is {header.method.name.lower()}")
     reduction = reduction_of(header, max_size)
     check_region(region or (0, 0, header.width, header.height), header)
     bitstream.check_pixels(header, max_pixels, partial=partial)
@@ -162,7 +165,7 @@ def decode(
     model = registry.model_for(given, header.method, device, header.fingerprint)
     options = DecodeOptions(steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
     strength = options.repair_strength if repair_strength is None else repair_strength
-    options = replace(options, repair=repair or "latent", repair_strength=strength)
+    options = replace(options, repair=repair or "latent", repair_strength=strength, fast=fast)
     alpha = _alpha(stream, options)
     with registry.torch_defaults():
         pixels, invented = _pixels(model, stream, options, device, fill=fill)

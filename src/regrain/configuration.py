@@ -8,6 +8,7 @@ held against the tensors that are there.
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from regrain.errors import ModelError, UsageError, quote
@@ -79,6 +80,8 @@ def check_depth(config: object, tensors: int) -> None:
 
 
 def _value(hint: object, value: object, where: str, name: str, ranges: Ranges) -> object:
+    if isinstance(hint, UnionType):  # a table that may be left out
+        hint = get_args(hint)[0]
     if isinstance(hint, type) and is_dataclass(hint):
         return read(hint, value, where, ranges)
     if get_origin(hint) is tuple:

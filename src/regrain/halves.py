@@ -87,6 +87,8 @@ def from_latents(
     if not isinstance(parts, Latents):
         raise UsageError(f"latents are {type(parts).__name__}; allowed is what regrain.latents returns")
     knobs = check_arguments(schedule=schedule, **{"steps": None} | options)
+    if denoiser is not None and knobs.get("fast"):
+        raise UsageError("fast and denoiser are given together; at most one of them is allowed")
     region, most, mask, model, device, limit, name = (
         knobs.pop(one, None)
         for one in ("region", "max_size", "realism_map", "model", "device", "max_memory", "schedule")

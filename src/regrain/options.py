@@ -22,23 +22,8 @@ if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
 
 __all__ = [
-    "BLOCKS",
-    "DECODING",
-    "ENCODING",
-    "METHODS",
-    "RANGES",
-    "RATES",
-    "REPAIRED",
-    "SAMPLERS",
-    "SCHEDULES",
-    "STRIPPED",
-    "DecodeOptions",
-    "Repaired",
-    "Sampler",
-    "check_arguments",
-    "check_blocks",
-    "check_names",
-    "check_options",
+    "BLOCKS", "DECODING", "ENCODING", "METHODS", "RANGES", "RATES", "REPAIRED", "SAMPLERS", "SCHEDULES", "STRIPPED",
+    "DecodeOptions", "Repaired", "Sampler", "check_arguments", "check_blocks", "check_names", "check_options",
 ]  # fmt: skip
 
 SIDE_MOST = 2**20
@@ -65,7 +50,8 @@ class DecodeOptions:
     `realism_map`, uint8 (height, width), scales realism by place: 0 is the faithful picture, 255 the sample.
     `partial` decodes what is whole of a damaged file. `region` is a box (left, top, width, height) within the picture,
     None all of it, and `reduction` 8 or 16 gives the means of squares of so many pixels. `repair` says what is repaired
-    of a palette file, and `repair_strength` how much, in [0, 4]. The numbers of lost tiles go into `missing`.
+    of a palette file, and `repair_strength` how much, in [0, 4]. The numbers of lost tiles go into `missing`. `fast` is
+    one step by a smaller network.
     """
 
     steps: "int | Budget" = 1
@@ -81,6 +67,7 @@ class DecodeOptions:
     repair: Repaired = "latent"
     repair_strength: float = 0.5
     missing: set[int] | None = None
+    fast: bool = False
 
     @property
     def step_noise(self) -> float:
@@ -107,7 +94,7 @@ ENCODING = (
 """What `encode` takes, in `regrain`, in `Encoder` and in Pillow's `save`."""
 DECODING = (
     "steps", "budget", "realism", "eta", "seed", "init_noise", "sampler", "realism_map", "partial", "fill", "region",
-    "max_size", "repair", "repair_strength", "model", "device", "max_pixels", "max_memory",
+    "max_size", "repair", "repair_strength", "fast", "model", "device", "max_pixels", "max_memory",
 )  # fmt: skip
 """What `decode` takes, in `regrain`, in Pillow's `load` and, but for the map of realism, in `Decoder`."""
 METHODS = ("conditional", "progressive", "palette")
@@ -144,7 +131,9 @@ RANGES: dict[str, tuple[int, int, type]] = {
 RATES = ("quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2")
 """What an encoder may be told of how large a file becomes: at most one of them."""
 _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(("partial", "fill", "download"), (lambda value: isinstance(value, bool), "is True or False")),
+    **dict.fromkeys(
+        ("partial", "fill", "fast", "download"), (lambda value: isinstance(value, bool), "is True or False")
+    ),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
     "repair": (lambda value: isinstance(value, str) and value in REPAIRED, f"are {', '.join(REPAIRED)}"),
     "schedule": (lambda value: isinstance(value, str) and value in SCHEDULES, f"are {', '.join(SCHEDULES)}"),
@@ -184,6 +173,8 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
         raise UsageError("region and max_size are given together; at most one of them is allowed")
     if values.get("fill") and values.get("partial") is False:
         raise UsageError("fill is given without partial; it draws what is lost of a file that is decoded in part")
+    if values.get("fast") and values.get("steps") not in (None, 1):
+        raise UsageError(f"fast is given and steps are {values['steps']}; the fast decoder takes one step")
     if values.get("eta") and values.get("sampler", "ddim") != "ddim":
         raise UsageError(f"eta is {values['eta']:g} and the sampler {values['sampler']}; eta goes with ddim alone")
     return _with_budget(values) if "steps" in values else values

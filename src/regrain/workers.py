@@ -222,6 +222,7 @@ class Decoder(_Worker):
         max_size: int | None = None,
         repair: "Repaired | None" = None,
         repair_strength: float | None = None,
+        fast: bool = False,
         model: str | os.PathLike[str] | None = None,
         device: str | None = None,
         max_pixels: int = 250_000_000,

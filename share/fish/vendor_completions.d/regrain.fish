@@ -68,6 +68,7 @@ complete -c regrain -n '__fish_seen_subcommand_from decode' -l sampler -x -a 'dd
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l realism-map -r -d 'a grey picture of the same size that scales realism by place: black stays faithful, white is drawn'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l map -r -d 'write, too, where the picture was drawn by chance: the standard deviation over seeds, with a colour bar; takes 3 steps where --steps says nothing'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l map-seeds -x -d 'seeds for --map, 2 to 1000 (default: 8)'
+complete -c regrain -n '__fish_seen_subcommand_from decode' -l fast -d 'one step by a smaller network, for a third of the arithmetic (default method)'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l repair -x -a 'latent image both' -d 'what is denoised of a palette file: latent (default), image or both; not of other methods'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l repair-strength -x -d 'how much of the error of a palette file is taken to be noise, 0 none to 4 (default: 0.5)'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l strip -d 'leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation'

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
     from regrain.registry import Codec
 
-_KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map", "repair", "repair_strength")
+_KNOBS = ("realism", "eta", "seed", "init_noise", "sampler", "realism_map", "repair", "repair_strength", "fast")
 _DECODING = ("steps", "partial", "fill", "region", "max_size", "device", "max_pixels", "max_memory")
 
 __all__ = ["decode", "encode", "inspect", "picture_format", "rate", "report", "weights"]
@@ -96,13 +96,14 @@ def decode(options: argparse.Namespace) -> None:
     """.rgn file to picture, in the format of its suffix; raises what `regrain.decode` raises, or OutputError."""
     from regrain import bitstream, codec, image
 
-    check_options(("partial", "fill"), vars(options))
+    check_options(("partial", "fill", "fast"), vars(options))
     target = options.output or default_output(options.input, ".png")
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
     map_kind = _map_format(options, target)
     if map_kind is not None and options.steps is None:
         options.steps = MAP_STEPS
+        check_options(("steps", "fast"), vars(options))
     with working(options, f"decoding {display_name(options.input)}") as progress:
         data = _file(options.input, options.max_pixels)
         with about(options.input):

@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _place(others, options)
     vars(options).update(
         check_arguments(
-            **{name: value for name, value in vars(options).items() if name in {*RANGES, "sampler", "schedule"}}
+            **{name: value for name, value in vars(options).items() if name in {*RANGES, "sampler", "schedule", "fast"}}
         )
     )
     return options
@@ -184,6 +184,8 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     drawing.add_argument("--map", metavar="PICTURE", help=what)
     what = "seeds for --map, 2 to 1000 (default: 8)"
     drawing.add_argument("--map-seeds", type=int, default=8, metavar="N", help=what)
+    what = "one step by a smaller network, for a third of the arithmetic (default method)"
+    drawing.add_argument("--fast", action="store_true", help=what)
     add_decoded_repair(drawing)
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")

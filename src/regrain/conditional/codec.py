@@ -17,7 +17,7 @@ from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.context_model import ContextModel
 from regrain.conditional.dct import REDUCTION_CHANNELS, reduced_picture
 from regrain.conditional.decode import HALO, decode_latents, reconstruct
-from regrain.conditional.denoising import Denoiser
+from regrain.conditional.denoising import Denoiser, FastDenoiser
 from regrain.conditional.encode import analysis_transform, encode_tiles
 from regrain.conditional.grid import Region, latent_size
 from regrain.conditional.latents import Latents, coded_latents
@@ -139,7 +139,7 @@ class ConditionalModel:
                 partial=options.partial, area=area, channels=channels, missing=options.missing,
             )  # fmt: skip
 
-        return self._pixels(read, header, options, self.denoiser)
+        return self._pixels(read, header, options, self._denoiser(options))
 
     def draw(self, latents: Latents, options: DecodeOptions, denoiser: Denoiser | None = None) -> NDArray[np.uint8]:
         """The pixels (H, W, 1 or 3) of latents, by another denoiser if one is given. Raises UsageError as `checked`."""
@@ -148,7 +148,11 @@ class ConditionalModel:
         def read(area: Region, channels: int) -> Image:
             return y_hat[:channels, *area.latents]
 
-        return self._pixels(read, latents.header, options, denoiser or self.denoiser)
+        return self._pixels(read, latents.header, options, denoiser or self._denoiser(options))
+
+    def _denoiser(self, options: DecodeOptions) -> Denoiser:
+        """What draws under these options. Raises UsageError where a fast decoder is asked for and there is none."""
+        return FastDenoiser.of(self.denoiser) if options.fast else self.denoiser
 
     def _pixels(
         self, read: Callable[[Region, int], Image], header: Header, options: DecodeOptions, denoiser: Denoiser

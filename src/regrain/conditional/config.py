@@ -48,6 +48,8 @@ class ModelConfig:
     init_noise: float = 0.8
     sampler: bool = False
     """Whether a second denoiser, which reads x_t at every noise level, decodes at any realism above 0."""
+    fast: DenoiserConfig | None = None
+    """The shape of a smaller network that decodes in one pass, where there is one."""
 
     def __post_init__(self) -> None:
         """Refuse, with UsageError, a prediction or schedule that does not exist."""
@@ -58,9 +60,8 @@ class ModelConfig:
         hold_slices(self.transform.slices)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types; a sampler is named where there is one."""
-        table = asdict(self)
-        return table if self.sampler else {name: value for name, value in table.items() if name != "sampler"}
+        """As plain JSON types; a sampler and a fast decoder are named where there is one."""
+        return {name: value for name, value in asdict(self).items() if name not in ("sampler", "fast") or value}
 
     @classmethod
     def from_dict(cls, data: object) -> Self:

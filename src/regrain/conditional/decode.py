@@ -119,7 +119,7 @@ def reconstruct(
     out = np.empty((*size, 1 if grey else 3), np.uint8)
     realism = options.realism
     std = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
-    initial = _noise_reader(options.init_noise if realism else 0.0, options.seed, 0, origin)
+    initial = _noise_reader(options.init_noise if std else 0.0, options.seed, 0, origin)
     contexts: dict[grid.Region, Context] = {}
 
     def context_of(region: grid.Region) -> Context | None:

@@ -47,6 +47,9 @@ class Networks(Protocol):
     def denoise(self, x_t: Image, t: float, y_hat: Image, quality: float, realism: float) -> Image:
         """The faithful denoiser's estimate of x_0 (3, 16 H, 16 W); t, quality and realism in [0, 1]."""
 
+    def decode_fast(self, y_hat: Image, quality: float, realism: float) -> Image:
+        """The fast decoder's estimate of x_0 (3, 16 H, 16 W), of weights that have one; knobs as in `denoise`."""
+
     def sampling_context(self, guide: Image, y_hat: Image, quality: float) -> Context:
         """What the sampler computes once, of the picture in one step (3, 16 H, 16 W) and its latents."""
 

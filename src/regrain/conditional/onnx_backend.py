@@ -2,7 +2,7 @@
 
     analysis:   x -> what the network adds, DCT           hyper_analysis: gained y -> z
     synthesis:  z_hat -> h_s, h                           context k:      y_hat before k, h -> c_k
-    denoiser:   x_t, cond, (t, quality, realism) -> output
+    denoiser:   x_t, cond, (t, quality, realism) -> output      fast:      cond, (quality, realism) -> x_0
     sampling context: guide, cond, (1, quality) -> context
     sampler:    x_t / alpha_t - guide, scaled, context, (t, quality) -> output
 
@@ -11,6 +11,7 @@ that a decoder never builds an encoder's networks; the shapes of all weights are
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -56,6 +57,8 @@ class OnnxNetworks:
             for prefix, step in zip(prefixes, later, strict=True)
         ]
         self._denoiser = _denoiser(checkpoint.part(arrays, "denoiser."), config)
+        if config.fast:
+            self._fast = _fast(checkpoint.part(arrays, "fast."), replace(config, denoiser=config.fast))
         if config.sampler:
             sampler = checkpoint.part(arrays, "sampler.")
             early = {name: array for name, array in sampler.items() if not name.startswith(LATE[1:])}
@@ -87,6 +90,11 @@ class OnnxNetworks:
         (output,) = self._denoiser(x_t, y_hat, _scalars(t, quality, realism))
         alpha, sigma = schedule.get(self.config.schedule).at(t)
         return parametrize.to_x0(self.config.parametrization, output, x_t, alpha, sigma)
+
+    def decode_fast(self, y_hat: Image, quality: float, realism: float) -> Image:
+        """See `Networks`."""
+        (x_0,) = self._fast(y_hat, _scalars(quality, realism))
+        return x_0
 
     def sampling_context(self, guide: Image, y_hat: Image, quality: float) -> Context:
         """See `Networks`."""
@@ -206,6 +214,14 @@ def _denoiser(arrays: Weights, config: ModelConfig) -> Network:
     at4 = net.enter(graph.node("Concat", "x_t", sketch, axis=1), "enter", 6)
     out = net.leave(net.stack("blocks4", net.deep(at4), 0))
     return graph.network(graph.sum(out, sketch) if config.prediction == "x0" else out)
+
+
+def _fast(arrays: Weights, config: ModelConfig) -> Network:
+    """cond (C, H, W), scalars (2, 1, 1) -> x_0 (3, 16 H, 16 W)."""
+    net = _UNet(graph := Graph(arrays, "cond", "scalars"), config, scalars=2)
+    sketch = net.sketch()
+    out = net.leave(net.stack("blocks4", net.deep(net.enter(sketch, "enter", 3)), 0))
+    return graph.network(graph.sum(out, sketch))
 
 
 def _sampling_context(arrays: Weights, config: ModelConfig) -> Network:

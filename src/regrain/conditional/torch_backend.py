@@ -19,10 +19,11 @@ from regrain.conditional.transform import (
     HyperAnalysis,
     MeanBranch,
     build_denoiser,
+    build_fast,
     build_sampler,
 )
 from regrain.diffusion import parametrize, schedule
-from regrain.diffusion.unet import Denoiser, SamplingDenoiser
+from regrain.diffusion.unet import Denoiser, FastDecoder, SamplingDenoiser
 from regrain.torch_checkpoint import network
 
 __all__ = ["TorchNetworks"]
@@ -45,6 +46,7 @@ class TorchNetworks:
     h_s: MeanBranch
     denoiser: Denoiser
     sampler: SamplingDenoiser | None
+    fast: FastDecoder | None
 
     @classmethod
     def build(cls, arrays: Arrays, config: ModelConfig, device: str = "cpu") -> Self:
@@ -59,6 +61,9 @@ class TorchNetworks:
             h_s=network(lambda: MeanBranch(shape), tensors, "latents.mean."),
             denoiser=network(lambda: build_denoiser(config), tensors, "denoiser.", layers=depth).to(target),
             sampler=network(lambda: build_sampler(config), tensors, "sampler.").to(target) if config.sampler else None,
+            fast=network(lambda: build_fast(config), tensors, "fast.", layers=depth).to(target)
+            if config.fast
+            else None,
         )
 
     @property
@@ -98,6 +103,12 @@ class TorchNetworks:
         output = self.denoiser(x_t, torch.full_like(quality, t), y_hat, quality, realism).float()
         alpha, sigma = schedule.get(self.config.schedule).at(t)
         return parametrize.to_x0(self.config.parametrization, output, x_t, alpha, sigma)
+
+    @torch.no_grad()
+    def decode_fast(self, y_hat: Image, quality: float, realism: float) -> Image:
+        """See `Networks`."""
+        assert self.fast is not None
+        return _array(self.fast(self._batch(y_hat), *self._scalars(quality, realism)).float())
 
     @torch.no_grad()
     def sampling_context(self, guide: Image, y_hat: Image, quality: float) -> Context:

@@ -16,11 +16,11 @@ from regrain.conditional.coding_order import CodingStep, coding_order
 from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig, TransformConfig
 from regrain.conditional.dct import BLOCK, dct_basis
 from regrain.diffusion import schedule
-from regrain.diffusion.unet import Denoiser, SamplingDenoiser
+from regrain.diffusion.unet import Denoiser, FastDecoder, SamplingDenoiser
 from regrain.layers import PixelNorm, ResidualBlock, Upsample, conv
 
 __all__ = [
-    "Analysis", "HyperAnalysis", "MeanBranch", "build_denoiser", "build_sampler", "project", "sketch",
+    "Analysis", "HyperAnalysis", "MeanBranch", "build_denoiser", "build_fast", "build_sampler", "project", "sketch",
 ]  # fmt: skip
 
 PATCH = 4
@@ -134,6 +134,12 @@ def _mean_context(config: TransformConfig, part: CodingStep) -> nn.Sequential:
 def build_denoiser(config: ModelConfig) -> Denoiser:
     """The denoiser of these latents, untrained. An x_0-prediction is the DCT's sketch and what the network adds."""
     return Denoiser(config.denoiser, config.transform.latent, sketch, corrects=config.prediction == "x0")
+
+
+def build_fast(config: ModelConfig) -> FastDecoder:
+    """The fast decoder of these latents, untrained, of a configuration that has one."""
+    assert config.fast is not None
+    return FastDecoder(config.fast, config.transform.latent, sketch)
 
 
 def build_sampler(config: ModelConfig) -> SamplingDenoiser:

@@ -15,7 +15,7 @@ from regrain.diffusion.schedule import Schedule
 from regrain.diffusion.unet_config import PATCH, RESIDUAL, DenoiserConfig
 from regrain.layers import Embedding, PixelNorm, Upsample, conv, film_stack, icnr_, modulate, normal_
 
-__all__ = ["Denoiser", "DenoiserConfig", "SamplingDenoiser"]
+__all__ = ["Denoiser", "DenoiserConfig", "FastDecoder", "SamplingDenoiser"]
 
 
 class _UNet(nn.Module):
@@ -83,6 +83,20 @@ class Denoiser(_UNet):
         at4 = self.enter(self.patch(torch.cat([x_t, sketch], dim=1)))
         out = self._leave(self._coarse(at4, cond, embedding), embedding)
         return out + sketch if self.corrects else out
+
+
+class FastDecoder(_UNet):
+    """The picture of one step by a smaller network, which no noise enters: cond -> x_0."""
+
+    def __init__(self, config: DenoiserConfig, cond_channels: int, sketch: Callable[[Tensor], Tensor]) -> None:
+        """Build for latents of `cond_channels` at 1/16, of which `sketch` makes a picture, as in `Denoiser`."""
+        super().__init__(config, cond_channels, pictures=1, scalars=2)
+        self.sketch = sketch
+
+    def forward(self, cond: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
+        """The estimate of x_0, (B, 3, H, W), of latents (B, C, H/16, W/16); quality, realism (B,) in [0, 1]."""
+        sketch, embedding = self.sketch(cond), self.embed(torch.stack([quality, realism], dim=1))
+        return sketch + self._leave(self._coarse(self.enter(self.patch(sketch)), cond, embedding), embedding)
 
 
 class SamplingDenoiser(_UNet):

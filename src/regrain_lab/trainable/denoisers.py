@@ -1,4 +1,4 @@
-"""The denoisers that train behind latents that stay as they are: the student, and the sampler.
+"""The denoisers that train behind latents that stay as they are: the student, the sampler, and the fast decoder.
 
 A guided student takes the guidance weight w as a vector that is added to its embedding, which enters every block
 through an affine map. For any one w it is therefore an ordinary denoiser, whose maps have  bias + weight g(w)  for
@@ -8,7 +8,7 @@ bias; w = 0 changes nothing in a student that has not learned. Tests hold both.
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import torch
@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from regrain import torch_checkpoint
 from regrain.conditional.torch_backend import TorchNetworks
-from regrain.conditional.transform import build_sampler
+from regrain.conditional.transform import build_fast, build_sampler
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.student import differences, without_student
 from regrain.diffusion.unet import Denoiser, SamplingDenoiser
+from regrain.diffusion.unet_config import DenoiserConfig
 from regrain.layers import Embedding, FilmBlock
 from regrain_lab.trainable.discriminator import Discriminator, Drift, SpectrumDrift
 from regrain_lab.trainable.frozen import FrozenCodec
 
-__all__ = ["GuidanceEmbedding", "Sampler", "Student", "initial_sampler", "widened", "with_student"]
+__all__ = ["Fast", "GuidanceEmbedding", "Sampler", "Student", "initial_sampler", "widened", "with_student"]
 
 
 class GuidanceEmbedding(nn.Module):
@@ -113,6 +114,23 @@ class Sampler(nn.Module):
         self.denoiser = initial_sampler(codec.networks)
         self.adversary = Discriminator(adversary) if adversary else None
         self.drift, self.spectrum = Drift(adversary or (1,)), SpectrumDrift()
+
+
+class Fast(nn.Module):
+    """A fast decoder to train: the one of the codec's file, if it is of this shape, or else one that is untrained."""
+
+    def __init__(self, codec: FrozenCodec, shape: DenoiserConfig) -> None:
+        """The decoder's tensors are `decoder.*`."""
+        super().__init__()
+        self.config = Lineage(teacher=torch_checkpoint.fingerprint(codec.tensors).hex(), fast=asdict(shape))
+        former = codec.networks.fast if codec.config.fast == shape else None
+        decoder = copy.deepcopy(former) or build_fast(replace(codec.config, fast=shape))
+        self.decoder = decoder.requires_grad_(True)
+
+    def forward(self, y_hat: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
+        """The estimate of x_0, (B, 3, H, W), not clamped; arguments as FastDecoder's."""
+        x_0: Tensor = self.decoder(y_hat, quality, realism)
+        return x_0
 
 
 @torch.no_grad()

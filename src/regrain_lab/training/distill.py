@@ -14,7 +14,7 @@ from regrain_lab.trainable.frozen import FrozenCodec
 from regrain_lab.training import loop
 from regrain_lab.training.data import holdout_batch, members
 from regrain_lab.training.recipe import STUDENTS, read_recipe
-from regrain_lab.training.tasks import load_lpips
+from regrain_lab.training.task import load_lpips
 from regrain_lab.training.validation import Row, by_steps, finishes_by_steps
 
 __all__ = ["Outcome", "main"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from regrain import torch_checkpoint
 from regrain_lab.training.losses.codec import StageWeights
 from regrain_lab.training.recipe import Recipe
-from regrain_lab.training.tasks import Task
+from regrain_lab.training.task import Task
 
 __all__ = ["HELD_OUT_LOSS", "EarlyStop"]
 

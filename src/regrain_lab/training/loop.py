@@ -34,7 +34,8 @@ from regrain_lab.training.recipe import STUDENTS, TEACHER_RESETS, Recipe, read_r
 from regrain_lab.training.stages import Position, learning_rate, position
 from regrain_lab.training.state import State
 from regrain_lab.training.stopping import held_signals
-from regrain_lab.training.tasks import Task, task_for
+from regrain_lab.training.task import Task
+from regrain_lab.training.tasks import task_for
 
 __all__ = ["main", "train"]
 

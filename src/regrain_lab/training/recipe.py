@@ -16,6 +16,7 @@ from regrain import configuration
 from regrain.conditional.config import ModelConfig
 from regrain.diffusion import schedule
 from regrain.diffusion.prior import PriorConfig
+from regrain.diffusion.unet_config import DenoiserConfig
 from regrain.errors import UsageError
 from regrain.palette.autoencoder import AutoencoderConfig
 from regrain_lab.training import values
@@ -26,10 +27,14 @@ __all__ = ["METHODS", "TEACHER_RESETS", "DataConfig", "DistillConfig", "LossConf
 
 PIXELS_MAX: Final = 2**27
 """In one step, over all processes."""
-TRAINABLE: Final = ("codec", "prior", "autoencoder", "latent-prior", "student", "prior-student", "sampler", "adapter")
+TRAINABLE: Final = (
+    "codec", "prior", "autoencoder", "latent-prior", "student", "prior-student", "sampler", "fast", "adapter",
+)  # fmt: skip
 STUDENTS: Final = ("student", "prior-student")
 """What `regrain distill` trains."""
 GRAPHED: Final = ("codec", "student")
+FAST: Final = DenoiserConfig(widths=(48, 80, 160), depths=(2, 2, 2), half=16, embedding=64)
+"""The shape of a fast decoder, some 19,000 multiplications a pixel; that of a denoiser takes 64,000."""
 METHODS: Final = ("none", "direct", "progressive", "consistency", "guided")
 TEACHER_RESETS: Final = ("progressive", "guided")
 """Methods whose stages begin with the student so far for the teacher."""
@@ -150,9 +155,11 @@ class Recipe:
     trains: str = "codec"
     """What the recipe trains: "codec", whose networks [model] shapes; "prior", which [prior] shapes; the palette
     codec's "autoencoder", which [autoencoder] shapes, and "latent-prior", again of [prior], over its latents; a
-    "student" or a "sampler", which [distill] starts from a weights file, and so, from a prior's, a "prior-student"; an
-    "adapter" of the codec of `start`."""
+    "student" or a "sampler", which [distill] starts from a weights file, and so, from a prior's, a "prior-student"; a
+    "fast" decoder, which [fast] shapes, behind the latents of the teacher of [distill]; an "adapter" of the codec of
+    `start`."""
     model: ModelConfig = field(default_factory=ModelConfig)
+    fast: DenoiserConfig = field(default_factory=lambda: FAST)
     prior: PriorConfig = field(default_factory=PriorConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -189,7 +196,7 @@ class Recipe:
 
     @property
     def teacher(self) -> Path | None:
-        """The weights file whose latents a student or a sampler keeps; None is the package's."""
+        """The weights file whose latents a student, a sampler or a fast decoder keeps; None is the package's."""
         return self.path(self.distill.teacher) if self.distill.teacher else None
 
     @property
@@ -240,7 +247,7 @@ def _check(recipe: Recipe) -> None:
          f"name is {name!r}; the name of a folder is allowed, up to 200 bytes"),
         (trains == "prior" and recipe.prior.channels != 3,
          f"prior: channels is {recipe.prior.channels}; pictures have 3"),
-        (distills and trains not in (*STUDENTS, "sampler"),
+        (distills and trains not in (*STUDENTS, "sampler", "fast"),
          '[distill] and a stage\'s method are of recipes with trains = "student" alone'),
         (trains == "prior-student" and any(stage.method != "progressive" for stage in recipe.stage),
          'the student of a prior learns by the method "progressive" alone'),

@@ -1,71 +1,43 @@
-"""A task: a network that a recipe trains, its loss, its held-out figures, and the form in which it ships.
+"""The tasks by name: a network that a recipe trains, its loss, its held-out figures, and the form in which it ships.
 
 A recipe's limits are checked before (`limits`).
 """
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.resources import as_file
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from regrain import adapter, registry, torch_checkpoint
 from regrain.bitstream import MOST_STEPS, Method
 from regrain.conditional.config import ModelConfig
 from regrain.diffusion.prior import KIND, Prior
-from regrain.diffusion.unet import Denoiser
-from regrain.errors import ModelError, UsageError
+from regrain.errors import ModelError
 from regrain.palette.autoencoder import Autoencoder
 from regrain.palette.autoencoder import freeze as freeze_autoencoder
 from regrain.palette.codec import PaletteModel
 from regrain.progressive import reverse_process
-from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.adapter import Adapter
 from regrain_lab.trainable.codec import ConditionalCodec, freeze, latent_fingerprint, thaw
-from regrain_lab.trainable.denoisers import Sampler, Student, widened, with_student
-from regrain_lab.trainable.frozen import FrozenCodec, with_network
+from regrain_lab.trainable.denoisers import widened, with_student
+from regrain_lab.trainable.frozen import with_network
 from regrain_lab.training import limits, validation
+from regrain_lab.training.denoiser_tasks import fast_task, sampler_task, student_task
 from regrain_lab.training.losses.autoencoder import AutoencoderLoss
 from regrain_lab.training.losses.codec import CodecLoss
-from regrain_lab.training.losses.distillation import Distillation, DistillationLoss
 from regrain_lab.training.losses.leaps import LeapLoss
 from regrain_lab.training.losses.prior import LatentLoss, PriorLoss
-from regrain_lab.training.losses.sampler import SamplerLoss
-from regrain_lab.training.losses.texture import STAGES, TextureDistances
 from regrain_lab.training.recipe import Recipe
+from regrain_lab.training.task import Export, Task, inherited_metadata, load_lpips, placed
 from regrain_lab.training.validation import Row
 
-__all__ = ["Task", "load_lpips", "task_for"]
-
-M = TypeVar("M", bound=nn.Module)
-Export = tuple[Mapping[str, Tensor], dict[str, Any]]
-"""The tensors that ship, and the metadata of their file."""
-
-
-@dataclass
-class Task:
-    """One of the networks that recipes train; `network` is on the run's device, and a submodule of `loss`.
-
-    `loss` is (pictures (B, 3, H, W) in [-1, 1], StageWeights) -> scalars with `loss`.
-    """
-
-    network: nn.Module
-    loss: nn.Module
-    validate: Callable[[Tensor], list[Row]]
-    """Held-out figures of the network as it is, of pictures (N, 3, H, W)."""
-    export: Callable[[], Export]
-    """The form in which the network ships."""
-    progress_metrics: tuple[str, ...] = ("loss", "bpp", "mse", "lpips")
-    """The scalars of the loss that a progress bar shows."""
-    teacher: nn.Module | None = None
-    """A network of the same shape that this one learns from, if any; checkpoints keep it."""
-    initialize: Callable[[], None] | None = None
-    """Called once, before the first step of a run that does not resume."""
+__all__ = ["task_for"]
 
 
 def task_for(recipe: Recipe, device: torch.device) -> Task:
@@ -74,27 +46,13 @@ def task_for(recipe: Recipe, device: torch.device) -> Task:
     return _TASKS[recipe.trains](recipe, device)
 
 
-def load_lpips(recipe: Recipe, device: torch.device) -> Lpips | None:
-    """The recipe's LPIPS; None where it names no weights. Raises ModelError for weights that cannot be read."""
-    return Lpips.load(recipe.path(recipe.loss.lpips)).to(device) if recipe.loss.lpips else None
-
-
-def _placed(network: M, device: torch.device) -> M:
-    return network.to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload, no-any-return]
-
-
-def _inherited_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a file that holds for one made from it: all but its own recipe and step."""
-    return {name: value for name, value in metadata.items() if name not in ("recipe", "step")}
-
-
 def _codec(recipe: Recipe, device: torch.device) -> Task:
     """The conditional codec, whole."""
-    codec, lpips = _placed(ConditionalCodec(recipe.model), device), load_lpips(recipe, device)
+    codec, lpips = placed(ConditionalCodec(recipe.model), device), load_lpips(recipe, device)
 
     def export() -> Export:
         """Float16 networks, integers behind the wall."""
-        tensors, shape = freeze(codec), replace(recipe.model, sampler=False)  # a sampler is of other latents
+        tensors, shape = freeze(codec), replace(recipe.model, sampler=False, fast=None)  # those are of other latents
         return tensors, {"config": shape.to_dict(), "latent_fingerprint": latent_fingerprint(tensors).hex()}
 
     return Task(
@@ -112,7 +70,7 @@ def _adapter(recipe: Recipe, device: torch.device) -> Task:
         path = recipe.path(recipe.start) if recipe.start else shipped
         tensors, metadata = torch_checkpoint.load(path)
     lpips, trained = load_lpips(recipe, device), ModelConfig.from_dict(metadata.get("config"))
-    network = _placed(Adapter(trained, tensors, recipe.rank), device)
+    network = placed(Adapter(trained, tensors, recipe.rank), device)
 
     def export() -> Export:
         """What is added, and to what."""
@@ -137,7 +95,8 @@ def _start(recipe: Recipe, codec: ConditionalCodec) -> None:
     if not path.exists():
         raise ModelError(f"{path}: no weights there; start is a file of weights, or empty to start untrained")
     tensors, metadata = torch_checkpoint.load(path)
-    shape = replace(ModelConfig.from_dict(metadata.get("config")), sampler=recipe.model.sampler)  # of other latents
+    wanted, config = recipe.model, ModelConfig.from_dict(metadata.get("config"))
+    shape = replace(config, sampler=wanted.sampler, fast=wanted.fast)  # of other latents
     if shape != recipe.model:
         raise ModelError(f"{path}: weights of another [model] than the recipe's")
     try:
@@ -148,7 +107,7 @@ def _start(recipe: Recipe, codec: ConditionalCodec) -> None:
 
 def _prior(recipe: Recipe, device: torch.device) -> Task:
     """The unconditional prior."""
-    prior, rows = _placed(Prior(recipe.prior), device), list[Row]()
+    prior, rows = placed(Prior(recipe.prior), device), list[Row]()
 
     def validate(pictures: Tensor) -> list[Row]:
         rows[:] = validation.by_noise_level(prior, pictures)
@@ -169,7 +128,7 @@ def _prior(recipe: Recipe, device: torch.device) -> Task:
 
 def _autoencoder(recipe: Recipe, device: torch.device) -> Task:
     """The palette codec's autoencoder. The moments that ship are those of the last validation."""
-    autoencoder, lpips = _placed(Autoencoder(recipe.autoencoder), device), load_lpips(recipe, device)
+    autoencoder, lpips = placed(Autoencoder(recipe.autoencoder), device), load_lpips(recipe, device)
     moments = [torch.zeros(recipe.autoencoder.channels), torch.ones(recipe.autoencoder.channels)]
 
     def validate(pictures: Tensor) -> list[Row]:
@@ -194,7 +153,7 @@ def _latent_prior(recipe: Recipe, device: torch.device) -> Task:
 
     def export() -> Export:
         """Float16 weights beside those of the autoencoder."""
-        ours = {**_inherited_metadata(metadata), "config": recipe.prior.to_dict()}
+        ours = {**inherited_metadata(metadata), "config": recipe.prior.to_dict()}
         return with_network(tensors, "denoiser.", task.network), ours
 
     return replace(
@@ -202,41 +161,6 @@ def _latent_prior(recipe: Recipe, device: torch.device) -> Task:
         loss=LatentLoss(task.loss, encode),
         validate=lambda pictures: task.validate(encode(pictures)),
         export=export,
-    )
-
-
-def _student(recipe: Recipe, device: torch.device) -> Task:
-    """A denoiser behind latents that stay as they are. Raises UsageError where its teacher cannot be used."""
-    origin, distill = FrozenCodec.load(recipe.teacher, device), recipe.distill
-    name = recipe.teacher or "the package"
-    weight = distill.guidance / distill.guidance_max if distill.guidance_max else 0.0
-    if recipe.model not in (ModelConfig(), origin.config):
-        raise ModelError(f"{name}: weights of another shape than the recipe's [model]")
-    if recipe.stage[0].method == "guided" and not origin.metadata.get("dropout"):
-        raise UsageError(f"{name}: trained without dropout, which guidance needs of a teacher")
-    lpips, student = load_lpips(recipe, device), _placed(Student(origin, guided=distill.guidance_max > 0), device)
-    teacher = copy.deepcopy(student).requires_grad_(False)
-
-    def denoiser() -> Denoiser:
-        """The student as it ships, at the guidance weight that ships."""
-        return student.denoiser_at(weight)
-
-    def export() -> Export:
-        """The teacher's file with another denoiser."""
-        metadata = _inherited_metadata(origin.metadata)
-        metadata.pop("dropout", None)
-        metadata["teacher"] = {name: origin.metadata.get(name) for name in ("recipe", "step")}
-        if recipe.stage[-1].method == "none" and distill.dropout:
-            metadata["dropout"] = distill.dropout
-        return with_network(origin.tensors, "denoiser.", denoiser()), metadata
-
-    return Task(
-        student,
-        DistillationLoss(Distillation(student, teacher, distill, recipe.loss), origin, lpips),
-        lambda pictures: validation.by_steps(origin, denoiser(), pictures, lpips, (1, 2, 4)),
-        export,
-        ("loss", "mse", "lpips"),
-        teacher,
     )
 
 
@@ -249,7 +173,7 @@ def _prior_student(recipe: Recipe, device: torch.device) -> Task:
         path = recipe.teacher or shipped
         tensors, metadata = torch_checkpoint.load(path)
         prior, former = Prior.load_pair(path)
-    student = _placed((former or widened(prior)).train(), device)
+    student = placed((former or widened(prior)).train(), device)
     for name, parameter in student.named_parameters():
         parameter.requires_grad_(name.startswith("embed.") or ".film." in name)
     teacher, lpips = copy.deepcopy(student).requires_grad_(False), load_lpips(recipe, device)
@@ -261,29 +185,7 @@ def _prior_student(recipe: Recipe, device: torch.device) -> Task:
     return Task(student, LeapLoss(student, teacher), validate, export, ("loss", "squares"), teacher)
 
 
-def _sampler(recipe: Recipe, device: torch.device) -> Task:
-    """A sampling denoiser behind latents that stay as they are; all else of the file that it starts from stays too."""
-    origin, lpips, config = FrozenCodec.load(recipe.teacher, device), load_lpips(recipe, device), recipe.loss
-    sampler = _placed(Sampler(origin, STAGES if config.vgg and config.adversary_scale else ()), device)
-    vgg, heads = recipe.path(config.vgg), recipe.path(config.vgg_heads)
-    textures = TextureDistances.load(vgg, heads).to(device) if config.vgg else None
-
-    def export() -> Export:
-        """The file that it started from, and the sampler in float16."""
-        shape = replace(origin.config, sampler=True).to_dict()
-        tensors = with_network(origin.tensors, "sampler.", sampler.denoiser)
-        return tensors, {**_inherited_metadata(origin.metadata), "config": shape}
-
-    return Task(
-        sampler,
-        SamplerLoss(sampler, origin, config, lpips, textures),
-        lambda pictures: validation.sampler_by_steps(origin, sampler.denoiser, pictures, lpips),
-        export,
-        ("loss", "mse", "lpips"),
-    )
-
-
 _TASKS: Final[dict[str, Callable[[Recipe, torch.device], Task]]] = {
-    "codec": _codec, "prior": _prior, "autoencoder": _autoencoder, "latent-prior": _latent_prior, "student": _student,
-    "prior-student": _prior_student, "sampler": _sampler, "adapter": _adapter,
+    "codec": _codec, "prior": _prior, "autoencoder": _autoencoder, "latent-prior": _latent_prior, "adapter": _adapter,
+    "student": student_task, "prior-student": _prior_student, "sampler": sampler_task, "fast": fast_task,
 }  # fmt: skip

@@ -17,7 +17,7 @@ from torch import Tensor
 from regrain.diffusion import parametrize, sampler, schedule
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.schedule import REACH
-from regrain.diffusion.unet import Denoiser, SamplingDenoiser
+from regrain.diffusion.unet import Denoiser, FastDecoder, SamplingDenoiser
 from regrain.palette.autoencoder import Autoencoder
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec
@@ -26,8 +26,8 @@ from regrain_lab.training.losses.prior import EPS_GAINS, prediction_error
 from regrain_lab.training.losses.sampler import LEVELS
 
 __all__ = [
-    "Row", "by_latent_noise", "by_noise_level", "by_quality", "by_steps", "finishes_by_steps", "latent_moments",
-    "sampler_by_steps", "steps_table",
+    "Row", "by_latent_noise", "by_noise_level", "by_quality", "by_steps", "fast_by_quality", "finishes_by_steps",
+    "latent_moments", "sampler_by_steps", "steps_table",
 ]  # fmt: skip
 
 BATCH: Final = 8
@@ -98,6 +98,28 @@ def _one_pass(codec: ConditionalCodec, lpips: Lpips | None, quality: float, x: T
         decoded.append(parametrize.to_x0(codec.prediction, output, x_1, alpha, sigma).clamp(-1, 1))
     rates = (coded.y_bits + coded.z_bits).sum() / pixels, coded.z_bits.sum() / pixels
     return [*rates, *(_squared_error(x_hat, x) for x_hat in decoded), *(_lpips(lpips, x_hat, x) for x_hat in decoded)]
+
+
+def fast_by_quality(codec: FrozenCodec, decoder: FastDecoder, pictures: Tensor, lpips: Lpips | None) -> list[Row]:
+    """PSNR and LPIPS at either end of realism: by the fast decoder, and how far the denoiser in one step is ahead."""
+    names = [f"{name}_{end}" for end in ("faithful", "textured") for name in ("psnr", "psnr_gap", "lpips", "lpips_gap")]
+
+    def measure(quality: float, x: Tensor) -> Iterator[Tensor]:
+        cond = quantized_latents(codec, x, x.new_full((len(x),), quality))
+        for realism in (0.0, 1.0):
+            knobs = _knobs(x, quality, realism)
+            for x_hat in (decoder(cond, *knobs).to(x.dtype).clamp(-1, 1), guides(codec, cond, *knobs)):
+                yield from (_squared_error(x_hat, x), _lpips(lpips, x_hat, x))
+
+    rows = []
+    for quality in QUALITIES:
+        means = _means(partial(measure, quality), pictures)
+        figures = []
+        for error, distance, teacher_error, teacher_distance in zip(*[iter(means)] * 4, strict=True):
+            own = psnr(error)
+            figures += [own, psnr(teacher_error) - own, distance, distance - teacher_distance]
+        rows.append(Row("quality", 100 * quality, dict(zip(names, figures, strict=True))))
+    return rows
 
 
 def by_noise_level(prior: Prior, pictures: Tensor) -> list[Row]:
