@@ -30,8 +30,8 @@ MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--r
 FLAGS = {
     "encode": "--quality --effort --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --max-pixels "
     "--max-memory",
-    "decode": "--steps --budget --realism --eta --seed --init-noise --fast --sampler --realism-map --map --map-seeds --region "
-    "--repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
+    "decode": "--steps --budget --realism --eta --seed --init-noise --fast --sampler --realism-map --map --map-seeds "
+    "--region --repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
     "inspect": "",
     "models": "--fetch",
     "sample": "--grid --size --steps --eta --sampler --schedule --seed --max-memory",
