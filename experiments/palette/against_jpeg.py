@@ -88,15 +88,11 @@ def table(rows: list[dict[str, str]]) -> str:
 def means(rows: list[dict[str, str]], codec: str) -> dict[str, dict[str, float]]:
     """By quality, in the order of their bytes."""
     qualities = dict.fromkeys(row["quality"] for row in rows if row["codec"] == codec)
+    parts = {quality: [r for r in rows if (r["codec"], r["quality"]) == (codec, quality)] for quality in qualities}
     return {
-        quality: dict(_means([r for r in rows if (r["codec"], r["quality"]) == (codec, quality)]))
-        for quality in qualities
+        quality: {name: fmean(float(row[name]) for row in part) for name in ("bpp", *METRICS)}
+        for quality, part in parts.items()
     }
-
-
-def _means(rows: list[dict[str, str]]) -> Iterator[tuple[str, float]]:
-    for name in ("bpp", *METRICS):
-        yield name, fmean(float(row[name]) for row in rows)
 
 
 def between(points: list[dict[str, float]], name: str, bpp: float) -> float | None:
