@@ -100,6 +100,7 @@ first-use: $(VENV)/.dev-stamp
 bench: $(VENV)/.dev-stamp
 	$(PY) benchmarks/install.py
 	$(PY) benchmarks/speed.py
+	$(PY) benchmarks/beside.py
 	$(PY) benchmarks/seams.py
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/regions.py

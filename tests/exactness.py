@@ -33,7 +33,7 @@ from regrain.entropy.integer import IntegerConv, Product, Whole
 from regrain.onnx import network
 
 Context = Callable[[], AbstractContextManager[object]]
-BACKENDS = ("onnx", "cpu")
+BACKENDS = ("onnx", "cpu", *["cuda"] * torch.cuda.is_available())
 _CALL = IntegerConv.__call__
 
 
@@ -73,6 +73,13 @@ def without_onednn() -> Iterator[None]:
         yield
     finally:
         torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
+
+
+@contextmanager
+def short_products() -> Iterator[None]:
+    """Let a GPU round the factors of its products to 10 bits (TF32)."""
+    with mock.patch.multiple(torch.backends.cuda.matmul, allow_tf32=True):
+        yield
 
 
 @contextmanager
@@ -155,6 +162,8 @@ SETTINGS: dict[str, Setting] = {
     "autocast": Setting("cpu", lambda: both(branch(), torch.autocast("cpu", torch.bfloat16))),
     "default-float64": Setting("cpu", lambda: both(branch(), default_dtype(torch.float64))),
 }
+if torch.cuda.is_available():
+    SETTINGS |= {"cuda": Setting("cuda"), "cuda-tf32": Setting("cuda", short_products)}
 
 
 def own(data: bytes, device: str = "onnx") -> ConditionalModel:

@@ -101,6 +101,13 @@ def test_the_picture_knows_nothing_of_the_caller_s_torch(monkeypatch):
                 assert np.abs(exactness.picture(data, device) - wanted).max() <= most, (device, name)
 
 
+@pytest.mark.skipif("cuda" not in exactness.BACKENDS, reason="there is no GPU here")
+def test_a_gpu_draws_what_a_cpu_draws():
+    for path in GOLDEN:
+        drawn, wanted = (exactness.picture(path.read_bytes(), device).astype(int) for device in ("cuda", "cpu"))
+        assert np.abs(drawn - wanted).max() <= 2, path.stem
+
+
 def test_noise_is_a_function_of_its_place_alone():
     whole = noise.normal(7, 3, 0, 0, 24, 40)
     assert np.array_equal(noise.normal(7, 3, 5, 9, 11, 17), whole[:, 5:16, 9:26])

@@ -261,7 +261,13 @@ def test_save_and_load_take_what_encode_and_decode_take(codec):
     others = {"eta": 0.5, "init_noise": 0.5, "partial": True, "model": "palette", "device": "cpu", "max_memory": 10**9}
     others |= {"sampler": "ancestral", "eta": 0.0, "realism_map": "mask.png", "region": (0, 0, 4, 4)}
     image.load(**others)
-    assert codec.others == others | {"max_size": None, "repair": None, "repair_strength": None, "fill": False, "fast": False}
+    assert codec.others == others | {
+        "max_size": None,
+        "repair": None,
+        "repair_strength": None,
+        "fill": False,
+        "fast": False,
+    }
     image.load(steps="auto", budget=2)
     assert codec.calls[-1][1].seconds == 2
     image.load(steps=3)

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(types, name)
+        if name in __all__:
+            return getattr(types, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
@@ -142,7 +142,7 @@ def decode(
     all of it. `max_size` fits the picture into a square of so many pixels; in the default method, where an eighth of it
     is no smaller, it comes from the latents alone, faithful and quick. In the palette method `repair` says what is
     denoised in so many steps, "latent" (None too), "image" or "both", and `repair_strength` in [0, 4] (None: 0.5) how
-    much of the error is taken to be noise, which realism scales. `max_memory`, `model` and `device` are as in `encode`.
+    much of its error is noise. The rest are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.

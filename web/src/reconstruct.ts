@@ -1,9 +1,9 @@
 /**
  * Latents -> picture: the sampler's steps are the outer loop and windows the inner one, as in `conditional/decode.py`.
  *
- *     x_1 = realism initNoise eps, or alpha_1 g + sigma_1 m eps where there is a sampler and more than one step
- *     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)        pixels = x_0, or g + realism (x_0 - g); g is one step's picture,
- *                                                     and m lets no noise onto its strong edges
+ *     x_1 = realism initNoise eps; where there is a sampler 0 in one step, which makes the picture g, and
+ *           alpha_1 g + sigma_1 m eps in more, where m lets no noise onto strong edges of g
+ *     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)        pixels = x_0, or g + realism (x_0 - g)
  */
 
 import { noiseGate } from "./edges.ts";
@@ -122,7 +122,9 @@ abstract class Painter {
 /** The denoiser of one step, which also makes all pictures at realism 0. */
 class Faithful extends Painter {
   readonly schedule = SCHEDULES[this.networks.model.manifest.schedule];
-  readonly std = this.drawing.realism * this.networks.model.manifest.initNoise;
+  readonly std = this.networks.model.manifest.sampler && this.drawing.steps === 1
+    ? 0
+    : this.drawing.realism * this.networks.model.manifest.initNoise;
 
   async start(region: Region): Promise<Planes> {
     const { top, left, bottom, right } = pixelsOf(region);

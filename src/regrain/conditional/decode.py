@@ -1,8 +1,8 @@
 """Bytes -> latents -> picture, one line a station.
 
     z_hat = decode    for each step: symbols = decode(index)    y_hat = (symbols + mean) / gain
-    x_1 = realism init_noise eps, or alpha_1 g + sigma_1 m eps where there is a sampler; g is one step's picture, and
-                                                                              m lets no noise onto its strong edges
+    x_1 = realism init_noise eps; where there is a sampler 0 in one step, which makes the picture g, and
+          alpha_1 g + sigma_1 m eps in more, where m lets no noise onto strong edges of g
     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0, or g + realism (x_0 - g)
                                                                   (second order: X corrected by that of the step before)
 

@@ -26,8 +26,9 @@ class Denoiser:
     networks: Networks
 
     def for_steps(self, steps: int) -> "Denoiser":
-        """What decodes in so many steps: one step is the denoiser's alone, in less time."""
-        return replace(self, config=replace(self.config, sampler=False)) if steps == 1 else self
+        """What decodes in so many steps: one step is the denoiser's alone, from no noise, as the sampler's guide is."""
+        one = steps == 1 and self.config.sampler
+        return replace(self, config=replace(self.config, sampler=False, init_noise=0.0)) if one else self
 
     def samples(self, realism: float) -> bool:
         """Whether pictures at this realism are drawn by the sampler; without one the denoiser makes them all."""
