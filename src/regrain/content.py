@@ -10,7 +10,7 @@ Photos have noise, texture and soft edges, so that few hard squares of theirs ar
 training pictures and drawn screens, and experiments/screens has what they do to others.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -26,7 +26,7 @@ STEPS_LEAST, GROUND_LEAST = 0.03, 0.4
 """Shares, of a drawn square: of pairs of neighbours a hard step apart, and of pixels of the ground's level."""
 GROUND_RANGE, GROUND_SHARE = 3, 16
 """Levels that the ground may vary by: these, or so many times fewer than the square does."""
-FLAT_LEAST, DRAWN_LEAST, HARD_SQUARES = 0.15, 0.5, 12
+FLAT_LEAST, DRAWN_LEAST, HARD_SQUARES = 0.15, 0.6, 12
 """What a screen has at least: the two shares, and hard squares to count by."""
 
 
@@ -38,7 +38,7 @@ class Shares(NamedTuple):
     drawn: float
 
 
-def classify(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> str:
+def classify(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> Literal["photo", "screen"]:
     """ "screen" or "photo", of pixels (H, W, 1 or 3) and alpha (H, W); a photo, where there is little to go by.
 
     >>> classify(np.zeros((1, 1, 3), np.uint8))
