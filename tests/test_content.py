@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import reference_reader
 import regrain
 import regrain.pillow
 from packaged import write_adapter, write_package
@@ -59,6 +60,11 @@ def test_both_backends_read_a_file_for_screens(package):
     assert data == regrain.encode(PHOTO, quality=20, content="screen", device="cpu")
     onnx, torch = (np.asarray(regrain.decode(data, device=device), int) for device in ("onnx", "cpu"))
     assert np.abs(onnx - torch).max() <= 1
+
+
+def test_a_reader_of_the_text_makes_the_same_weights_of_an_adapter(package):
+    paths = (shipped.shipped_weights(Method.CONDITIONAL, bytes.fromhex(name)) for name in (package, DEFAULT))
+    assert reference_reader.read_weights(*paths).fingerprint.hex() == package
 
 
 def test_every_way_to_encode_takes_it(package, tmp_path, capsys):
