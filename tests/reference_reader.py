@@ -166,9 +166,25 @@ def learned_tables(row):
     return [Table(*table) for table in zip(firsts.tolist(), pieces, strict=True)]
 
 
-def read_weights(path):
-    """Read what of a weights file the symbols depend on, and compute the latent fingerprint."""
-    tensors = {name: value for name, value in sorted(load_file(path).items()) if name.startswith("latents.")}
+def adapted(base, tensors):
+    """Return the tensors that an adapter's make of its base's."""
+    whole = dict(base)
+    for name, value in tensors.items():
+        if name.endswith(".left"):
+            target = name.removesuffix(".left")
+            total = base[target].reshape(len(value), -1).astype(np.float32)
+            for k, row in enumerate(tensors[f"{target}.right"]):
+                total += np.outer(value[:, k].astype(np.float32), row.astype(np.float32))
+            whole[target] = total.reshape(base[target].shape)
+        elif not name.endswith(".right"):
+            whole[name] = value
+    return whole
+
+
+def read_weights(path, base=None):
+    """Read what the symbols depend on of a weights file, or an adapter of `base`; compute the latent fingerprint."""
+    whole = load_file(path) if base is None else adapted(load_file(base), load_file(path))
+    tensors = {name: value for name, value in sorted(whole.items()) if name.startswith("latents.")}
     digest = hashlib.sha256()
     for name, value in tensors.items():
         digest.update(f"{name}|torch.{value.dtype.name}|{value.shape}|".encode())

@@ -22,7 +22,7 @@ LAYERS = [
     {"image", "bitstream", "checkpoint"},
     {"torch_checkpoint", "layers", "adapter"},
     {"entropy", "diffusion"},
-    {"files", "memory", "metrics", "onnx", "options"},
+    {"content", "files", "memory", "metrics", "onnx", "options"},
     {"hub"},
     {"shipped"},
     {"conditional", "progressive", "palette"},

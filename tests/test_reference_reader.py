@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import reference_reader as reference
 from entropy import reference_coder
-from regrain import bitstream, codec, registry
+from regrain import adapter, bitstream, checkpoint, codec, registry
 from regrain.conditional import grid
 from regrain.conditional.coding_order import coding_order
 from regrain.conditional.config import TransformConfig
@@ -37,7 +37,10 @@ FORMAT_TEXT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 def readers(fingerprint):
     """The reference's weights and the library's model of some latents."""
     path = registry.shipped_weights(bitstream.Method.CONDITIONAL, fingerprint)
-    return reference.read_weights(path), registry.model_for(None, bitstream.Method.CONDITIONAL, None, fingerprint)
+    base = adapter.base_fingerprint(checkpoint.load_metadata(path))
+    where = None if base is None else registry.shipped_weights(bitstream.Method.CONDITIONAL, base)
+    model = registry.model_for(None, bitstream.Method.CONDITIONAL, None, fingerprint)
+    return reference.read_weights(path, where), model
 
 
 @pytest.fixture(scope="module")

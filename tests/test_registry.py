@@ -11,7 +11,7 @@ import regrain
 from regrain import bitstream, codec, registry, shipped
 from regrain.bitstream import Method
 from regrain.errors import ModelError, UsageError
-from regrain.options import METHODS
+from regrain.options import CONTENTS, METHODS
 
 STORED = sorted(path for path in (files("regrain") / "weights").iterdir() if path.name != "index.json")
 ABSENT = b"\1\2\3\4"
@@ -27,8 +27,10 @@ def index(tmp_path, monkeypatch):
 
 def test_the_index_names_a_file_of_each_method():
     index = json.loads((files("regrain") / "weights" / "index.json").read_text(encoding="utf-8"))
-    assert index.keys() == set(METHODS)
-    assert {f"{method}-{fingerprint}.safetensors" for method, fingerprint in index.items()} <= {p.name for p in STORED}
+    assert {key for key in index if "-" not in key} == set(METHODS)
+    assert {key.partition("-")[2] for key in index} <= {"", *CONTENTS[2:]}
+    named = {f"{key.partition('-')[0]}-{fingerprint}.safetensors" for key, fingerprint in index.items()}
+    assert named <= {path.name for path in STORED}
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.name)

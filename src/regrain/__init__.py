@@ -63,6 +63,7 @@ def encode(
     effort: int = 0,
     tile: int = 1024,
     method: str | None = None,
+    content: "types.Content" = "auto",
     model: "types.Model | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -75,13 +76,14 @@ def encode(
     given), `target_size` in bytes, or `target_bpp` in bits a pixel of the whole file, which is never above these; or a
     value that the picture has at least, by the smallest such file: `target_psnr` in dB or `target_ssimulacra2` (needs
     regrain[lab]), both 0 to 100, of what `decode` makes of the file by default. Some nine files are decoded to find it.
-    `effort` from 0 to 9 is the time spent on a smaller file that decodes to a truer picture: 9 takes minutes (default
-    method, needs regrain[torch]).
-    `tile` is the side of an independent stream in pixels, a power of two from 64 to 32768. `method` is "conditional",
-    "progressive" or "palette" (None: the model's, else the first). `model` comes from `load` and stays on its device,
-    or is what `load` takes, a method's name or a path, which is read at each call. Without a model, the one in the
-    package runs on `device`: "onnx" (None too) is ONNX Runtime on the CPU, and "cpu" and "cuda" are torch's.
-    `max_memory` is in bytes (None: half of the machine's, or of what its control group allows).
+    `effort` from 0 to 9 is the time spent on a smaller file and a truer picture: 9 takes minutes (default method, needs
+    regrain[torch]). `tile` is the side of an independent stream in pixels, a power of two from 64 to 32768. `method` is
+    "conditional", "progressive" or "palette" (None: the model's, else the first). `content` says which of the package's
+    weights are used, those for a "photo" or a "screen"; "auto" looks at the picture, and a doubtful one is a photo.
+    `model` comes from `load` and stays on its device, or is what `load` takes, a method's name or a path, which is read
+    at each call. Without a model, the one in the package runs on `device`: "onnx" (None too) is ONNX Runtime on the
+    CPU, and "cpu" and "cuda" are torch's. `max_memory` is in bytes (None: half of the machine's, or of its control
+    group's).
 
     Raises UsageError for a value out of range or a target out of reach, ImageError for what is no picture,
     LimitError above `max_pixels` or `max_memory`, ModelError without weights.
@@ -125,22 +127,22 @@ def decode(
     """The picture of a .rgn file (a path, its bytes or a binary file), its profile and metadata in Pillow's `info`.
 
     `realism` 0 is the faithful picture, and 1 has its texture drawn; one of `steps` (1 to 1000, None: one) is a fixed
-    picture in the default method, whatever the seed, two and more are drawn from the noise of the seed. `eta` adds
-    fresh noise in each step after the first: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes 1,
-    2, 4, 8, 16 or 32 steps, the most that should end within `budget` seconds (None: 5) of the call on this machine,
-    where the first step is timed. `init_noise` in [0, 1] is the standard deviation of the noise that the default method
-    starts from, in units of the schedule's: at 0 all seeds are alike. `sampler` is the rule of a step: "ddim" with its
-    `eta`, "ancestral" (as with eta 1), or "second-order", which is deterministic (DPM-Solver++(2M)). `realism_map`,
-    whatever `encode` takes and of the size of the picture, scales realism by place in the default method: black stays
-    faithful, white is drawn. The same `seed` and number of steps give the same pixels on the same machine and threads.
-    `fast` is one step by a smaller network, quicker and a little worse. `partial` decodes what is whole of a damaged
-    file, and `fill` draws what is lost of it by the progressive method's model to fit what is known (RePaint): `seed`
-    chooses one of many, and `info["invented"]` has their boxes (left, top, width, height). `region`, such a box, gives
-    this part of the picture, equal to a crop of the whole to one level; the default method decodes no more than it
-    needs, the others, and `fill`, all of it. `max_size` fits the picture into a square of so many pixels; in the
-    default method, where an eighth of it is no smaller, it comes from the latents alone, faithful and quick. In the
-    palette method `repair` says what is denoised in so many steps, "latent" (None too), "image" or "both", and
-    `repair_strength` in [0, 4] (None: 0.5) how much of its error is noise. The rest are as in `encode`.
+    picture in the default method, two and more are drawn from the noise of the seed. `eta` adds fresh noise in each
+    step after the first: 0 follows the probability flow (DDIM), 1 samples (DDPM). "auto" takes 1, 2, 4, 8, 16 or 32
+    steps, the most that should end within `budget` seconds (None: 5) of the call, by the time of the first step.
+    `init_noise` in [0, 1] is the standard deviation of the noise that the default method starts from, in units of the
+    schedule's: at 0 all seeds are alike. `sampler` is the rule of a step: "ddim" with its `eta`, "ancestral" (as with
+    eta 1), or "second-order", which is deterministic (DPM-Solver++(2M)). `realism_map`, whatever `encode` takes and of
+    the size of the picture, scales realism by place in the default method: black stays faithful, white is drawn. The
+    same `seed` and number of steps give the same pixels on the same machine and threads. `fast` is one step by a
+    smaller network, quicker and a little worse. `partial` decodes what is whole of a damaged file, and `fill` draws
+    what is lost of it by the progressive method's model to fit what is known (RePaint): `seed` chooses one of many, and
+    `info["invented"]` has their boxes (left, top, width, height). `region`, such a box, gives this part of the picture,
+    equal to a crop of the whole to one level; the default method decodes no more than it needs, the others, and `fill`,
+    all of it. `max_size` fits the picture into a square of so many pixels; in the default method, where an eighth of it
+    is no smaller, it comes from the latents alone, faithful and quick. In the palette method `repair` says what is
+    denoised in so many steps, "latent" (None too), "image" or "both", and `repair_strength` in [0, 4] (None: 0.5) how
+    much of its error is noise. The rest are as in `encode`.
 
     Raises UsageError for a value out of range, BitstreamError for a file that cannot be decoded, ModelError when the
     weights are not those the file names, LimitError above `max_pixels` or `max_memory`.
@@ -172,8 +174,7 @@ def deviation_map(
     (24, 32)
     """
     check_names(options, {*DECODING} - {"seed"}, "deviation_map")
-    defaults = {"max_pixels": 250_000_000, "steps": 2}
-    knobs = check_arguments(seeds=seeds, seed=seed, **defaults | options)
+    knobs = check_arguments(seeds=seeds, seed=seed, **{"max_pixels": 250_000_000, "steps": 2} | options)
     from regrain import codec
     from regrain.diffusion.budget import Budget
 
@@ -223,8 +224,7 @@ def repair(
     from regrain.restoration.picture import repair_picture
 
     how = Repair(knobs.pop("strength"), count, knobs.pop("eta"), knobs.pop("seed"))
-    picture = read(image, max_pixels=knobs.pop("max_pixels"))
-    return repair_picture(picture, how, **knobs)[0].to_pillow()
+    return repair_picture(read(image, max_pixels=knobs.pop("max_pixels")), how, **knobs)[0].to_pillow()
 
 
 def inspect(data: str | os.PathLike[str] | bytes | BinaryIO) -> "types.Info":

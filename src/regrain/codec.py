@@ -12,11 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from regrain import bitstream, memory, registry
+from regrain.content import classify
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.effort import Attempt, try_harder
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
 from regrain.inspection import Info, inspect
-from regrain.options import Box, DecodeOptions, Repaired, Sampler
+from regrain.options import Box, Content, DecodeOptions, Repaired, Sampler
 from regrain.search import Rate, finite, value_of, values_of
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from regrain.registry import Codec, Prepared
 
 __all__ = [
-    "REDUCTIONS", "Info", "check_fingerprint", "check_region", "decode", "deviation_map", "encode", "inspect",
-    "mask_of", "reduction_of",
+    "REDUCTIONS", "Info", "check_fingerprint", "check_region", "decode", "deviation_map", "encode", "fingerprint_for",
+    "inspect", "mask_of", "reduction_of",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def encode(
     effort: int = 0,
     tile: int = 1024,
     method: str | None = None,
+    content: Content = "auto",
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_memory: int | None = None,
@@ -68,13 +70,13 @@ def encode(
     given = registry.resolve_model(model, device)
     which = registry.method_of(method, given)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
-    fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which)
+    fingerprint = fingerprint_for(picture, content, which, given)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     aim, torch = rate.aim(), registry.needs_torch(given, device)
     beside = 0 if aim is None else memory.search_bytes(header, aim[1].pixel_bytes, torch=torch)
     beside += memory.effort_bytes(header) if effort else 0
     memory.check("encoding", header, limit=max_memory, torch=torch, beside=beside)
-    codec = registry.model_for(given, which, device)
+    codec = registry.model_for(given, which, device, fingerprint)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
     with registry.torch_defaults():
         prepared = codec.prepare(pixels, tile)
@@ -103,6 +105,18 @@ def encode(
         facts[aim[0]] = finite(value)
     facts |= attempt.facts(effort)
     return data
+
+
+def fingerprint_for(picture: "Picture", content: Content, method: bitstream.Method, given: "Codec | None") -> bytes:
+    """The fingerprint of the weights given, or else of the package's for a content, or what the picture looks like.
+
+    Raises ModelError where the package has no weights for the content. A picture is not looked at where there is one.
+    """
+    if given:
+        return given.fingerprint
+    if content == "auto":
+        content = classify(picture.pixels, picture.alpha) if registry.has_content(method, "screen") else "photo"
+    return registry.shipped_fingerprint(method, content)
 
 
 def decode(

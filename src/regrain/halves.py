@@ -11,7 +11,7 @@ from regrain.conditional.latents import Latents
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.errors import UsageError
 from regrain.image import Picture, Picturelike, fill_hidden, read, shrink
-from regrain.options import DECODING, DecodeOptions, check_arguments, check_names
+from regrain.options import DECODING, Content, DecodeOptions, check_arguments, check_names
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +29,7 @@ def latents(
     *,
     quality: float = 50.0,
     tile: int = 1024,
+    content: Content = "auto",
     model: "Codec | str | os.PathLike[str] | None" = None,
     device: str | None = None,
     max_pixels: int = 250_000_000,
@@ -36,8 +37,8 @@ def latents(
 ) -> Latents:
     """What a .rgn file of a picture at this quality would hold, as arrays: y_hat, the symbols, and the bits by place.
 
-    `image`, `tile`, `model` (of the default method) and the rest are as in `encode`. Of the picture its colours alone
-    are held: alpha and metadata are not. Raises what `encode` raises.
+    `image`, `tile`, `content`, `model` (of the default method) and the rest are as in `encode`. Of the picture its
+    colours alone are held: alpha and metadata are not. Raises what `encode` raises.
 
     >>> import numpy, regrain
     >>> parts = regrain.latents(numpy.zeros((24, 40, 3), numpy.uint8), quality=30)
@@ -45,8 +46,9 @@ def latents(
     ((256, 2, 3), (256, 2, 3), (2, 3))
     """
     knobs = check_arguments(
-        quality=quality, tile=tile, model=model, device=device, max_pixels=max_pixels, max_memory=max_memory
-    )
+        quality=quality, tile=tile, content=content, model=model, device=device, max_pixels=max_pixels,
+        max_memory=max_memory,
+    )  # fmt: skip
     picture = read(image, max_pixels=knobs["max_pixels"])
     given = registry.resolve_model(model, knobs["device"])
     header = Header(picture.width, picture.height, 0, bytes(4), tile=knobs["tile"])
@@ -54,8 +56,9 @@ def latents(
     torch = registry.needs_torch(given, device)
     memory.check("encoding", header, limit=knobs["max_memory"], torch=torch, beside=beside)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
+    fingerprint = codec.fingerprint_for(picture, content, Method.CONDITIONAL, given)
     with registry.torch_defaults():
-        prepared = _conditional(given, device).prepare(pixels, header.tile)
+        prepared = _conditional(given, device, fingerprint).prepare(pixels, header.tile)
         return prepared.latents(round(256 * knobs["quality"]))
 
 

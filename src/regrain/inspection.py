@@ -15,6 +15,7 @@ __all__ = ["Info", "inspect"]
 class Info:
     """What a file says about itself. Sizes in pixels, `size` in bytes, `quality` 0 to 100, `fingerprint` in hex.
 
+    `content` is what the package's weights of this fingerprint are for, "photo" or "screen"; None for all others.
     Each of `sections` has its name, tile (or step, None where it is of neither), offset and length in bytes, whether it
     is whole (in a progressive file that is cut short the last one may not be), and the PSNR in dB to expect of what is
     decoded up to there, None where nothing is known of it.
@@ -29,6 +30,7 @@ class Info:
     format_version: int
     tile: int
     fingerprint: str
+    content: str | None
     tiles: int
     size: int
     bpp: float
@@ -55,6 +57,7 @@ def inspect(data: bytes) -> Info:
         format_version=bitstream.FORMAT_VERSION,
         tile=header.tile,
         fingerprint=header.fingerprint.hex(),
+        content=registry.content_of(header.method, header.fingerprint),
         tiles=bitstream.tile_count(header),
         size=len(data),
         bpp=8 * len(data) / (header.width * header.height),

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from regrain.diffusion.budget import Budget
 
 __all__ = [
-    "BLOCKS", "DECODING", "ENCODING", "METHODS", "RANGES", "RATES", "REPAIRED", "SAMPLERS", "SCHEDULES", "STRIPPED",
-    "DecodeOptions", "Repaired", "Sampler", "check_arguments", "check_blocks", "check_names", "check_options",
+    "BLOCKS", "CONTENTS", "DECODING", "ENCODING", "METHODS", "RANGES", "RATES", "REPAIRED", "SAMPLERS", "SCHEDULES",
+    "STRIPPED", "Content", "DecodeOptions", "Repaired", "Sampler", "check_arguments", "check_blocks", "check_names",
+    "check_options",
 ]  # fmt: skip
 
 SIDE_MOST = 2**20
@@ -35,6 +36,9 @@ SCHEDULES = ("log-linear", "cosine", "linear")
 Sampler = Literal["ddim", "ancestral", "second-order"]
 SAMPLERS: tuple[Sampler, ...] = ("ddim", "ancestral", "second-order")
 """DDIM with its eta (Song et al. 2021), DDPM's ancestral steps (Ho et al. 2020), DPM-Solver++(2M) (Lu et al. 2022)."""
+Content = Literal["auto", "photo", "screen"]
+CONTENTS: tuple[Content, ...] = ("auto", "photo", "screen")
+"""What the package's weights for a picture know best; auto is what `content` takes the picture for."""
 Repaired = Literal["latent", "image", "both"]
 REPAIRED: tuple[Repaired, ...] = ("latent", "image", "both")
 """What of a palette file is denoised: its latents, the picture that they decode to, or one after the other."""
@@ -88,8 +92,8 @@ class DecodeOptions:
 
 
 ENCODING = (
-    "quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2", "effort", "tile", "method", "model",
-    "device", "max_pixels", "max_memory",
+    "quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2", "effort", "tile", "method", "content",
+    "model", "device", "max_pixels", "max_memory",
 )  # fmt: skip
 """What `encode` takes, in `regrain`, in `Encoder` and in Pillow's `save`."""
 DECODING = (
@@ -135,6 +139,7 @@ _CHOICES: dict[str, tuple[Callable[[Any], bool], str]] = {
         ("partial", "fill", "fast", "download"), (lambda value: isinstance(value, bool), "is True or False")
     ),
     "sampler": (lambda value: isinstance(value, str) and value in SAMPLERS, f"are {', '.join(SAMPLERS)}"),
+    "content": (lambda value: isinstance(value, str) and value in CONTENTS, f"are {', '.join(CONTENTS)}"),
     "repair": (lambda value: isinstance(value, str) and value in REPAIRED, f"are {', '.join(REPAIRED)}"),
     "schedule": (lambda value: isinstance(value, str) and value in SCHEDULES, f"are {', '.join(SCHEDULES)}"),
     "size": (lambda value: _is_size(value), f"are two whole numbers from 1 to {SIDE_MOST}: width, height"),
@@ -169,6 +174,8 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
         check_installed("target_ssimulacra2", ("ssimulacra2",), "lab")
     if values.get("effort"):
         check_installed("effort", ("torch", "pytorch_msssim"), "torch")
+    if values.get("content") == "screen" and values.get("model") is not None:
+        raise UsageError("content screen and a model are given together; at most one of them is allowed")
     if values.get("region") is not None and values.get("max_size") is not None:
         raise UsageError("region and max_size are given together; at most one of them is allowed")
     if values.get("fill") and values.get("partial") is False:

@@ -20,7 +20,7 @@ from regrain.bitstream import Method, Stream
 from regrain.errors import ModelError, UsageError
 from regrain.loading import TURN
 from regrain.options import METHODS, DecodeOptions
-from regrain.shipped import expected_psnr, shipped_fingerprint, shipped_weights
+from regrain.shipped import content_of, expected_psnr, has_content, shipped_fingerprint, shipped_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from regrain.progressive.codec import ProgressiveModel
 
 __all__ = [
-    "Codec", "Prepared", "Refinable", "expected_psnr", "load", "method_of", "model_for", "needs_torch", "prior_for",
-    "resolve_model", "shipped_fingerprint", "shipped_weights", "torch_defaults",
+    "Codec", "Prepared", "Refinable", "content_of", "expected_psnr", "has_content", "load", "method_of", "model_for",
+    "needs_torch", "prior_for", "resolve_model", "shipped_fingerprint", "shipped_weights", "torch_defaults",
 ]  # fmt: skip
 
 DEFAULT_METHOD = "conditional"

@@ -1,4 +1,8 @@
-"""The weights in the package: METHOD-FINGERPRINT.safetensors, and an index that says which one a method uses."""
+"""The weights in the package: METHOD-FINGERPRINT.safetensors, and an index that says which one is used when.
+
+index.json    METHOD -> fingerprint of the weights for photos
+              METHOD-CONTENT -> fingerprint of an adapter of these, for another content
+"""
 
 import json
 from collections.abc import Iterator
@@ -11,10 +15,15 @@ from regrain.bitstream import Method
 from regrain.errors import ModelError
 from regrain.hub import cached
 
-__all__ = ["LICENCE", "Shipped", "expected_psnr", "shipped", "shipped_fingerprint", "shipped_weights"]
+__all__ = [
+    "LICENCE", "Shipped", "content_of", "expected_psnr", "has_content", "shipped", "shipped_fingerprint",
+    "shipped_weights",
+]  # fmt: skip
 
 LICENCE: Final = "apache-2.0"
 """Of all weights in the package."""
+PHOTO: Final = "photo"
+"""The content that a method's own weights are for."""
 
 
 class Shipped(NamedTuple):
@@ -33,8 +42,7 @@ def shipped() -> list[Shipped]:
     True
     """
     with _reading():
-        index = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
-        models = []
+        index, models = _index(), []
         for path in sorted(_folder().iterdir(), key=lambda path: path.name):
             method, _, fingerprint = path.name.removesuffix(".safetensors").rpartition("-")
             if method:
@@ -43,14 +51,35 @@ def shipped() -> list[Shipped]:
         return models
 
 
-def shipped_fingerprint(method: Method) -> bytes:
-    """The latent fingerprint, 4 bytes, of the package's current weights of a method. Raises ModelError.
+def shipped_fingerprint(method: Method, content: str = PHOTO) -> bytes:
+    """The latent fingerprint, 4 bytes, of the package's current weights of a method for a content.
 
-    It is read from `weights/index.json`, from a method's name to 8 hexadecimal digits.
+    Raises ModelError where the package has no weights for it, and where its index is damaged.
     """
+    if content != PHOTO and not has_content(method, content):
+        raise ModelError(f"this package has no {method.name.lower()} weights for the content {content}")
     with _reading():
-        index = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
-        return bytes.fromhex(index[method.name.lower()])
+        return bytes.fromhex(_index()[_key(method, content)])
+
+
+def has_content(method: Method, content: str) -> bool:
+    """Whether the package has weights of a method for a content. Raises ModelError where its index is damaged."""
+    with _reading():
+        return _key(method, content) in _index()
+
+
+def content_of(method: Method, fingerprint: bytes) -> str | None:
+    """What the package's current weights of this fingerprint are for, None where it is that of no current ones.
+
+    >>> content_of(Method.CONDITIONAL, shipped_fingerprint(Method.CONDITIONAL))
+    'photo'
+    """
+    with suppress(ModelError), _reading():
+        for key, value in _index().items():
+            name, _, content = key.partition("-")
+            if (name, value) == (method.name.lower(), fingerprint.hex()):
+                return content or PHOTO
+    return None
 
 
 def shipped_weights(method: Method, fingerprint: bytes = b"") -> Traversable:
@@ -87,6 +116,16 @@ def _whereabouts(fingerprint: str) -> str:
             if model.config.fingerprint == fingerprint:
                 return f"{model.name} has them"
     return "a file, or hf://ORG/NAME; `regrain models` lists what is here"
+
+
+def _key(method: Method, content: str) -> str:
+    """The name of weights in the index."""
+    return method.name.lower() if content == PHOTO else f"{method.name.lower()}-{content}"
+
+
+def _index() -> dict[str, str]:
+    index: dict[str, str] = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
+    return index
 
 
 def _folder() -> Traversable:

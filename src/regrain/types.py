@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = [
-    "Decoder", "Encoder", "Figures", "Image", "Info", "Latents", "Model", "Picturelike", "Pixels", "Repaired",
-    "Sampler", "decode_many", "encode_many", "from_latents", "from_pretrained", "latents", "push_to_hub",
+    "Content", "Decoder", "Encoder", "Figures", "Image", "Info", "Latents", "Model", "Picturelike", "Pixels",
+    "Repaired", "Sampler", "decode_many", "encode_many", "from_latents", "from_pretrained", "latents", "push_to_hub",
     "save_pretrained",
 ]  # fmt: skip
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from regrain.halves import from_latents, latents
     from regrain.image import Picturelike
     from regrain.many import decode_many, encode_many
-    from regrain.options import Repaired, Sampler
+    from regrain.options import Content, Repaired, Sampler
     from regrain.pretrained import from_pretrained, push_to_hub, save_pretrained
     from regrain.registry import Codec as Model
     from regrain.workers import Decoder, Encoder
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 else:
     _MODULES = {
+        "Content": ("regrain.options", "Content"),
         "Decoder": ("regrain.workers", "Decoder"),
         "Encoder": ("regrain.workers", "Encoder"),
         "Figures": ("numpy", "ndarray"),

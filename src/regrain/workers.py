@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from regrain.image import Picture, Picturelike
-    from regrain.options import Repaired, Sampler
+    from regrain.options import Content, Repaired, Sampler
 
     Batch = Mapping[str, Sequence[object]]
     Filelike = str | os.PathLike[str] | bytes | BinaryIO
@@ -151,6 +151,7 @@ class Encoder(_Worker):
         effort: int = 0,
         tile: int = 1024,
         method: str | None = None,
+        content: "Content" = "auto",
         model: str | os.PathLike[str] | None = None,
         device: str | None = None,
         max_pixels: int = 250_000_000,

@@ -237,6 +237,6 @@ def _describe(info: "Info") -> str:
     colour = ("grey" if info.grey else "colour") + (" with alpha" if info.alpha else "")
     return (
         f"  {info.width} x {info.height} {colour}, quality {info.quality:g}, {info.method}, "
-        f"format {info.format_version}, latents {info.fingerprint}, "
+        f"format {info.format_version}, latents {info.fingerprint}{f' for {info.content}s' if info.content else ''}, "
         + (f"steps {info.tiles}" if info.method == "progressive" else f"tiles {info.tiles} of {info.tile}")
     )

@@ -28,7 +28,7 @@ def size(text: str) -> int:
     return round(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
-def add_rate(parser: argparse.ArgumentParser, *, default: str, metrics: bool = False) -> None:
+def add_rate(parser: argparse._ActionsContainer, *, default: str, metrics: bool = False) -> None:
     """Quality or a target of bytes, bits or, with `metrics`, a metric; `default` is what the help says of none."""
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("-q", "--quality", type=float, metavar="Q", help=f"0 to 100, decimals too (default: {default})")

@@ -31,7 +31,7 @@ from regrain.cli.serve import serve
 from regrain.cli.terminal import say
 from regrain.diffusion.budget import SECONDS
 from regrain.errors import UsageError
-from regrain.options import RANGES, SCHEDULES, check_arguments
+from regrain.options import CONTENTS, RANGES, SCHEDULES, check_arguments
 
 __all__ = [
     "Parser", "Subparsers", "add_model", "add_overwrite", "command", "common", "parse", "size",
@@ -150,9 +150,11 @@ def _add_encode(commands: "Subparsers[Parser]") -> None:
     parser.add_argument("input", metavar="IN", help=what)
     what = "default: IN with the suffix .rgn; - is stdout. For many pictures a folder, OUT/, or its URL"
     parser.add_argument("output", metavar="OUT", nargs="?", help=what)
-    add_rate(parser, default="50", metrics=True)
+    add_rate(parser.add_argument_group("how large the file becomes"), default="50", metrics=True)
     methods = "conditional, progressive or palette (default: that of the weights)"
     parser.add_argument("--method", metavar="NAME", help=methods)
+    what = "which of the package's weights: auto (default) looks at the picture, and takes a doubtful one for a photo"
+    parser.add_argument("--content", choices=CONTENTS, default="auto", help=what)
     add_model(parser)
     add_overwrite(parser)
     add_limits(parser)
