@@ -74,3 +74,31 @@ def test_a_text_is_one_or_is_refused():
     assert checkpoint.text({}, "recipe") == ""
     with pytest.raises(ModelError, match="recipe is a list of 1; text is allowed"):
         checkpoint.text({"recipe": ["r"]}, "recipe")
+
+
+def test_what_was_put_in_8_bits_comes_back_but_for_half_a_scale():
+    random = np.random.default_rng(0)
+    arrays = {"w": random.normal(size=(4, 3, 3, 3)), "zero": np.zeros((2, 5)), "b": random.normal(size=4)}
+    packed = checkpoint.in_8_bits(arrays)
+    assert {packed[name].dtype for name in ("w", "zero")} == {np.dtype(np.int8)}
+    whole = checkpoint.from_8_bits(packed)
+    assert whole.keys() == arrays.keys()
+    assert np.abs(whole["w"] - arrays["w"]).max() <= 0.51 * float(packed["w:scale"].max())
+    assert not whole["zero"].any()
+    np.testing.assert_allclose(whole["b"], arrays["b"], rtol=1e-3)
+    assert checkpoint.from_8_bits(arrays) == arrays
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"w:scale": np.ones((3, 1))},
+        {"w:scale": np.ones(4)},
+        {"v:scale": np.ones((4, 1))},
+        {"w:scale": np.full((4, 1), 3e38)},
+    ],
+)
+def test_scales_that_fit_nothing_are_refused(changes):
+    packed = checkpoint.in_8_bits({"w": np.ones((4, 3))})
+    with pytest.raises(ModelError):
+        checkpoint.from_8_bits(packed | changes)

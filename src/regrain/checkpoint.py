@@ -20,12 +20,17 @@ from safetensors.numpy import save as to_bytes
 from regrain.errors import ModelError, OutputError, escape, quote, reason
 from regrain.output import write_bytes
 
-__all__ = ["Arrays", "fingerprint", "load", "load_metadata", "part", "save", "text"]
+__all__ = [
+    "SCALE", "Arrays", "fingerprint", "from_8_bits", "in_8_bits", "load", "load_metadata", "part", "save", "text",
+]  # fmt: skip
 
 T = TypeVar("T")
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 KEY, CHECK = "regrain", "checksum"
+SCALE = ":scale"
+"""What the name of an array in 8 bits has behind it for that of its scales."""
+_LARGEST = 127
 
 
 def save(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> None:
@@ -105,6 +110,43 @@ def fingerprint(arrays: Arrays) -> bytes:
 def part(arrays: Mapping[str, T], prefix: str) -> dict[str, T]:
     """A network's arrays, or tensors, whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def in_8_bits(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Arrays of two axes and more as integers from -127 to 127 with a scale a row; vectors as float16.
+
+    >>> packed = in_8_bits({"w": np.array([[1.27, -0.5]])})
+    >>> packed["w"].tolist(), packed["w:scale"].round(4).tolist()
+    ([[127, -50]], [[0.01]])
+    """
+    packed: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        if array.ndim < 2:
+            packed[name] = array.astype(np.float16)
+            continue
+        array = array.astype(np.float32)
+        scale = np.abs(array).max(tuple(range(1, array.ndim)), keepdims=True) / _LARGEST
+        packed[name] = np.round(array / np.maximum(scale, 1e-30)).astype(np.int8)
+        packed[name + SCALE] = scale.astype(np.float32)
+    return packed
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def from_8_bits(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """The arrays that `in_8_bits` made these of, but for half a scale in each number; others stay as they are.
+
+    Raises ModelError for scales that fit no array, and numbers that become infinite.
+    """
+    whole = {name: array for name, array in arrays.items() if not name.endswith(SCALE)}
+    for name, scale in arrays.items():
+        if name.endswith(SCALE):
+            integers = whole.get(name := name.removesuffix(SCALE))
+            if integers is None or integers.ndim < 2 or scale.shape != (len(integers), *[1] * (integers.ndim - 1)):
+                raise ModelError(f"{quote(name)} has no scale a row")
+            whole[name] = scale.astype(np.float32) * integers.astype(np.float32)
+            if not np.isfinite(whole[name]).all():
+                raise ModelError(f"{quote(name)} holds what are no finite numbers")
+    return whole
 
 
 def text(about: Mapping[str, object], name: str) -> str:

@@ -58,7 +58,8 @@ class OnnxNetworks:
         ]
         self._denoiser = _denoiser(checkpoint.part(arrays, "denoiser."), config)
         if config.fast:
-            self._fast = _fast(checkpoint.part(arrays, "fast."), replace(config, denoiser=config.fast))
+            fast = checkpoint.from_8_bits(checkpoint.part(arrays, "fast."))
+            self._fast = _fast(fast, replace(config, denoiser=config.fast))
         if config.sampler:
             sampler = checkpoint.part(arrays, "sampler.")
             early = {name: array for name, array in sampler.items() if not name.startswith(LATE[1:])}

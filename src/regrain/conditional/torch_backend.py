@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regrain import configuration
+from regrain import checkpoint, configuration
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.edges import noise_gate
@@ -51,7 +51,7 @@ class TorchNetworks:
     @classmethod
     def build(cls, arrays: Arrays, config: ModelConfig, device: str = "cpu") -> Self:
         """The networks of a weights file's arrays. Raises ModelError where they have other shapes than `config`."""
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        tensors = {name: torch.from_numpy(array) for name, array in checkpoint.from_8_bits(arrays).items()}
         shape, target, depth = config.transform, torch.device(device), configuration.depth(config)
         return cls(
             config=config,

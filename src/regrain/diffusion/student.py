@@ -2,7 +2,7 @@
 
     weight = prior's weight + scale difference,    difference an integer from -127 to 127, a scale an output channel
 
-Names are those of the prior's tensors under PREFIX; scales have `SCALE` behind. Vectors stand there whole, in float16,
+Names are those of the prior's tensors under PREFIX, as `checkpoint.in_8_bits` has them. Vectors stand there whole,
 and what is as the prior has it does not. Columns that the prior has not count as 0 there. What a file names, its
 fingerprint, is that of the prior alone, so that a student may come, change or go, and every file stays decodable.
 Invariant: `restore` of `differences` is the student but for half a scale in each weight.
@@ -13,14 +13,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from regrain.checkpoint import Arrays, part
+from regrain.checkpoint import SCALE, Arrays, from_8_bits, in_8_bits, part
 from regrain.errors import ModelError
 
 __all__ = ["PREFIX", "differences", "restore", "without_student"]
 
 PREFIX: Final = "student."
-SCALE: Final = ":scale"
-_LARGEST: Final = 127
 
 
 def without_student(arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -36,18 +34,12 @@ def differences(prior: Arrays, student: Arrays) -> dict[str, NDArray[np.generic]
     >>> packed["student.w"].tolist()
     [[127, -50]]
     """
-    packed: dict[str, NDArray[np.generic]] = {}
+    changes: dict[str, NDArray[np.generic]] = {}
     for name, array in student.items():
-        if array.shape == prior[name].shape and np.array_equal(array, prior[name]):
-            continue
-        if array.ndim < 2:
-            packed[PREFIX + name] = array.astype(np.float16)
-            continue
-        change = array.astype(np.float32) - _widened(prior[name], array.shape)
-        scale = np.abs(change).max(tuple(range(1, array.ndim)), keepdims=True) / _LARGEST
-        packed[PREFIX + name] = np.round(change / np.maximum(scale, 1e-30)).astype(np.int8)
-        packed[PREFIX + name + SCALE] = scale.astype(np.float32)
-    return packed
+        if array.shape != prior[name].shape or not np.array_equal(array, prior[name]):
+            own = 0 if array.ndim < 2 else _widened(prior[name], array.shape)
+            changes[PREFIX + name] = array.astype(np.float32) - own
+    return in_8_bits(changes)
 
 
 def restore(arrays: Arrays) -> dict[str, NDArray[np.float32]] | None:
@@ -56,24 +48,16 @@ def restore(arrays: Arrays) -> dict[str, NDArray[np.float32]] | None:
     Raises ModelError for differences from nothing, without a scale a channel, or beyond all numbers.
     """
     packed = part(arrays, PREFIX)
-    restored: dict[str, NDArray[np.float32]] = {}
-    for name in packed:
-        if not name.endswith(SCALE):
-            whole = packed[name].astype(np.float32) if name + SCALE not in packed else _changed(arrays, packed, name)
-            if not np.isfinite(whole).all():
-                raise ModelError(f"{PREFIX}{name} holds what are no finite numbers")
-            restored[name] = whole
+    restored = {name: array.astype(np.float32) for name, array in from_8_bits(packed).items()}
+    for name in restored:
+        if name + SCALE in packed:
+            if name not in arrays:
+                raise ModelError(f"{PREFIX}{name} is no difference from weights of the prior")
+            restored[name] += _widened(arrays[name], restored[name].shape)
+        if not np.isfinite(restored[name]).all():
+            raise ModelError(f"{PREFIX}{name} holds what are no finite numbers")
     rest = {name: array.astype(np.float32) for name, array in without_student(arrays).items() if name not in restored}
     return rest | restored if restored else None
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def _changed(arrays: Arrays, packed: Arrays, name: str) -> NDArray[np.float32]:
-    """The prior's array of this name, in float32, with the student's differences."""
-    change, scale = packed[name], packed[name + SCALE].astype(np.float32)
-    if name not in arrays or scale.ndim < 2 or scale.shape != (len(change), *[1] * (change.ndim - 1)):
-        raise ModelError(f"{PREFIX}{name} is no difference from weights of the prior, with a scale a channel")
-    return _widened(arrays[name], change.shape) + scale * change.astype(np.float32)
 
 
 def _widened(array: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from regrain import checkpoint
 from regrain.conditional.config import ModelConfig
 from regrain.diffusion.unet import Denoiser
 from regrain.errors import ModelError, UsageError
@@ -84,12 +85,12 @@ def fast_task(recipe: Recipe, device: torch.device) -> Task:
     network = placed(Fast(origin, recipe.fast), device)
 
     def export() -> Export:
-        """The file that it started from, and the fast decoder in float16."""
-        tensors, shape = (
-            with_network(origin.tensors, "fast.", network.decoder),
-            replace(origin.config, fast=recipe.fast),
-        )
-        return tensors, {**inherited_metadata(origin.metadata), "config": shape.to_dict()}
+        """The file that it started from, and the fast decoder in 8 bits."""
+        state = {f"fast.{name}": tensor.cpu().numpy() for name, tensor in network.decoder.state_dict().items()}
+        packed = {name: torch.from_numpy(array) for name, array in checkpoint.in_8_bits(state).items()}
+        others = {name: tensor for name, tensor in origin.tensors.items() if not name.startswith("fast.")}
+        shape, about = replace(origin.config, fast=recipe.fast), inherited_metadata(origin.metadata)
+        return others | packed, {**about, "config": shape.to_dict()}
 
     return Task(
         network,

@@ -148,7 +148,8 @@ def _latent_prior(recipe: Recipe, device: torch.device) -> Task:
         raise ModelError(f"{path}: latents of {space.channels} channels, [prior] has {recipe.prior.channels}")
 
     def encode(pictures: Tensor) -> Tensor:
-        latents = [torch.from_numpy(space.encode(x.cpu().numpy())) for x in pictures]
+        with registry.torch_defaults():  # latents are those of the codec, which never runs in bfloat16
+            latents = [torch.from_numpy(space.encode(x.cpu().numpy())) for x in pictures]
         return torch.stack(latents).to(pictures.device)
 
     def export() -> Export:
