@@ -88,7 +88,7 @@ def _recipe(
         validate_every=every, patience=PATIENCE, stage=(stage,),
         data=DataConfig(str(pictures), holdout_share=0.1, reduced=0.3),
         loss=replace(LOSS, lpips="" if lpips is None else str(lpips.resolve())),
-        model=replace(shape, sampler=False) if parts == "all" else ModelConfig(),
+        model=replace(shape, sampler=False, fast=None) if parts == "all" else ModelConfig(),
         start="" if parts == "decoder" else str(start),
         distill=DistillConfig(teacher=str(start), method="none") if parts == "decoder" else DistillConfig(),
     )  # fmt: skip

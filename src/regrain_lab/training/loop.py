@@ -81,9 +81,11 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
 
 
 def _bfloat16(precision: str) -> bool:
-    """Whether networks run forward in bfloat16; on a CPU only if the recipe says so: most are many times slower."""
+    """Whether networks run forward in bfloat16; on most CPUs only if the recipe says so: they are many times slower."""
     if precision == "auto":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        if torch.cuda.is_available():
+            return torch.cuda.is_bf16_supported()
+        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
     return precision == "bfloat16"
 
 

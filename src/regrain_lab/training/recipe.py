@@ -178,7 +178,7 @@ class Recipe:
     ema: float = 0.999
     clip: float = 1.0
     precision: str = "auto"
-    """The networks run forward in "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it, else float32."""
+    """The networks run forward in "float32", "bfloat16", or "auto": bfloat16 on a GPU or a CPU with units for it."""
     graph: bool = False
     """Replay the forward and backward pass of a codec or a student as a CUDA graph, on one GPU (see `graph`)."""
     warmup: int = 100
