@@ -1,6 +1,6 @@
 """What a picture shows, a photo or a screen, by its pixels alone and without a network.
 
-    picture -> at most 1,024 squares of 16 x 16 pixels, evenly spread -> their brightness
+    picture -> at most 1,600 squares of 16 x 16 pixels, evenly spread -> their brightness
         flat     no two pixels are more than 2 levels apart
         hard     some two are 64 levels apart or more
         drawn    hard, two neighbours of a hundred are 48 apart or more, and two fifths of the pixels are one level
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Shares", "classify", "shares"]
 
-SIDE, SQUARES = 16, 32
-"""Pixels of a square's side, and squares that are looked at along a side of a picture of squares."""
+SIDE, SQUARES = 16, 40
+"""Pixels of a square's side, and squares that are looked at along a side of a picture that is square."""
 FLAT_RANGE, HARD_RANGE, HARD_STEP = 2, 64, 48
 """Levels between the darkest and the brightest pixel of a square, and between neighbours."""
 STEPS_LEAST, GROUND_LEAST = 0.03, 0.4

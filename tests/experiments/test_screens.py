@@ -1,9 +1,12 @@
-"""The generator of screens, and the table of what weights for them gain."""
+"""The generator of screens, the table of what weights for them gain, and that of what is taken for a screen."""
+
+import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from experiments.screens import generator, measure
+from experiments.screens import contents, generator, measure
 
 
 @pytest.mark.parametrize("kind", generator.KINDS)
@@ -23,6 +26,19 @@ def test_a_folder_has_as_many_pictures_as_were_asked_for(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "code-4-0000.png", "code-4-0002.png", "table-4-0001.png",
     ]  # fmt: skip
+
+
+def test_a_row_counts_what_is_taken_for_a_screen(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)).save(tmp_path / "noise.png")
+    generator.screen("terminal", 1, 0).save(tmp_path / "terminal.png")
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        for name in ("noise.png", "terminal.png"):
+            shard.add(tmp_path / name, name)
+    for place, every, number in ((tmp_path, 1, 4), (f"{tmp_path}/*.png", 1, 2), (f"{tmp_path}/*.tar", 2, 1)):
+        cost = contents.Cost()
+        cells = contents.row("some", contents.pictures(str(place), every), cost).split(" | ")
+        assert cells[:3] == ["| some", str(number), str(number // 2)]
+        assert cost.pixels > number * 96 * 96
 
 
 def test_the_table_says_who_needs_how_many_bytes():
