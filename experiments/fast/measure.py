@@ -3,7 +3,7 @@
     python experiments/fast/measure.py PICTURES WEIGHTS [--model FILE] [--every N] [--out FILE]
     python experiments/fast/measure.py --table
 
-WEIGHTS has those of LPIPS-AlexNet, VGG16 and DISTS. Every picture is encoded once a quality and decoded four times:
+WEIGHTS has those of LPIPS-AlexNet. Every picture is encoded once a quality and decoded four times:
 faithfully (realism 0) and by default (realism 1), by either network. Rows that rows.csv has already stay.
 """
 
@@ -19,7 +19,7 @@ from regrain_lab.evaluation.rows import append, read
 from regrain_lab.metrics.registry import load_metrics
 
 ROWS = Path(__file__).resolve().parent / "rows.csv"
-METRICS = ("psnr", "ms_ssim", "ssimulacra2", "lpips_alex", "dists")
+METRICS = ("psnr", "ms_ssim", "lpips_alex")
 QUALITIES = (5, 15, 28, 50, 75)
 
 
@@ -40,8 +40,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> None:
     """Add the rows that are missing."""
-    names = ("lpips_alex_v0.1", "vgg16_features_fp16", "dists_alpha_beta")
-    judges = load_metrics([options.weights / f"{name}.safetensors" for name in names])
+    judges = load_metrics([options.weights / "lpips_alex_v0.1.safetensors"])
     model = regrain.load(options.model)
     there = {(row["image"], row["quality"]) for row in read(options.out) if row["decoder"] == "fast"}
     for path in sorted(options.pictures.glob("*.png"))[:: options.every]:
@@ -69,7 +68,7 @@ def table(rows: list[dict[str, str]]) -> str:
                 large, fast = (
                     fmean(float(row[name]) for row in own if row["decoder"] == decoder) for decoder in ("large", "fast")
                 )
-                share = f" ({100 * (fast / large - 1):+.1f} %)" if name in ("lpips_alex", "dists") else ""
+                share = f" ({100 * (fast / large - 1):+.1f} %)" if name == "lpips_alex" else ""
                 cells.append(f"{large:.4g} {fast - large:+.3g}{share}")
             lines.append(f"| {realism} | {quality} | {' | '.join(cells)} |")
     return "\n".join(lines)

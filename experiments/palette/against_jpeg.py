@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROWS = HERE / "jpeg.csv"
 METRICS = {"lpips_alex": False, "dists": False, "ms_ssim": True, "psnr": True}
 """And whether more is better."""
-QUALITIES = {"palette": (0, 20, 40, 60, 70, 85, 100), "JPEG": (1, 3, 5, 8, 12, 18, 26, 38, 55, 75)}
+QUALITIES = {"palette": (0, 20, 40, 60, 70, 85, 100), "JPEG": (1, 3, 5, 8, 12, 18)}
 Pixels = NDArray[np.uint8]
 
 

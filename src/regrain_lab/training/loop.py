@@ -84,7 +84,7 @@ def _bfloat16(precision: str) -> bool:
     """Whether networks run forward in bfloat16; on most CPUs only if the recipe says so: they are many times slower."""
     if precision == "auto":
         if torch.cuda.is_available():
-            return torch.cuda.is_bf16_supported()
+            return bool(torch.cuda.is_bf16_supported())
         return bool(torch.cpu.get_capabilities().get("amx_bf16"))
     return precision == "bfloat16"
 
