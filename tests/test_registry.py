@@ -41,11 +41,10 @@ def test_a_file_of_weights_is_named_by_its_method_and_fingerprint(path):
 
 
 def test_the_weights_keep_to_their_sizes():
-    """27 MB the default method's with its sampler, 8 the palette's, and less than 40 in all: what a wheel may weigh."""
+    """29 MB the default method's with its sampler and its fast decoder; tests/test_wheel.py weighs all of them."""
     sizes = {path.name: path.stat().st_size for path in STORED}
-    assert max(sizes.values()) <= 27e6
+    assert max(sizes.values()) <= 29e6
     assert max(size for name, size in sizes.items() if name.startswith("palette-")) <= 8e6
-    assert sum(sizes.values()) < 40e6
 
 
 @pytest.mark.parametrize("method", [Method[name.upper()] for name in METHODS])
