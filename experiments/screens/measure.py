@@ -104,9 +104,8 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def kind_of(image: str) -> str:
-    """What the generator names a picture by; all others are captures."""
-    kind = image.partition("-")[0]
-    return kind if "-" in image else "capture"
+    """What the generator draws has a name with a number behind a dash; all others are captures."""
+    return "drawn" if "-" in image else "capture"
 
 
 def delta(anchor: list[tuple[float, float]], test: list[tuple[float, float]]) -> str:
