@@ -1,0 +1,40 @@
+"""Letters of ten pixels at 0.5 bits a pixel, to look at: originals, general weights and others, twice as large.
+
+    python experiments/screens/letters.py OUT.webp PICTURES... [--model WEIGHTS] [--bpp 0.5] [--box 20,20,230,140]
+"""
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+import regrain
+
+TIMES = 2
+
+
+def main() -> None:
+    """A row a picture: the original, decoded faithfully, and again by --model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("pictures", type=Path, nargs="+")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--bpp", type=float, default=0.5)
+    parser.add_argument("--box", default="20,20,230,140", help="left, top, width and height")
+    options = parser.parse_args()
+    left, top, width, height = map(int, options.box.split(","))
+    models = [None, *[options.model] * bool(options.model)]
+    sheet = Image.new("RGB", ((1 + len(models)) * TIMES * width, len(options.pictures) * TIMES * height))
+    for row, path in enumerate(options.pictures):
+        picture = Image.open(path).convert("RGB")
+        files = [(regrain.encode(picture, target_bpp=options.bpp, model=model), model) for model in models]
+        parts = [picture, *(regrain.decode(data, realism=0, model=model) for data, model in files)]
+        for column, part in enumerate(parts):
+            crop = part.crop((left, top, left + width, top + height))
+            large = crop.resize((TIMES * width, TIMES * height), Image.Resampling.NEAREST)
+            sheet.paste(large, (column * large.width, row * large.height))
+    sheet.save(options.out, lossless=True)
+
+
+if __name__ == "__main__":
+    main()
