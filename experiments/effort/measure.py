@@ -9,7 +9,6 @@ middle. BD-rates are of the means over the photos that have all rows.
 """
 
 import argparse
-import csv
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean
@@ -21,6 +20,7 @@ from PIL import Image
 
 import regrain
 from regrain_lab.evaluation import bd
+from regrain_lab.evaluation.rows import append, read
 from regrain_lab.metrics.registry import load_metrics
 
 HERE = Path(__file__).resolve().parent
@@ -62,7 +62,8 @@ def main() -> None:
                         decoded = np.asarray(regrain.decode(data, realism=realism))
                         figures = [f"{judges[name](pixels, decoded):.5f}" for name in METRICS]
                         rate = f"{8 * len(data) / (pixels.shape[0] * pixels.shape[1]):.5f}"
-                        write(options.out, [*about, realism, len(data), rate, f"{taken:.1f}", *figures])
+                        cells = [*about, realism, len(data), rate, f"{taken:.1f}", *figures]
+                        append(options.out, dict(zip(HEAD, cells, strict=True)))
     return None
 
 
@@ -72,22 +73,6 @@ def cropped(pixels: Pixels, side: int) -> Pixels:
         return pixels
     top, left = ((length - side) // 2 for length in pixels.shape[:2])
     return np.ascontiguousarray(pixels[top : top + side, left : left + side])
-
-
-def write(path: Path, row: list[object]) -> None:
-    """Add a row, after a head where the file is new."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([HEAD, row] if new else [row])
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """All rows; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def table(rows: list[dict[str, str]]) -> str:

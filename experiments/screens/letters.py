@@ -1,6 +1,6 @@
 """Letters of ten pixels at 0.5 bits a pixel, to look at: originals, general weights and others, twice as large.
 
-    python experiments/screens/letters.py OUT.webp PICTURES... [--model WEIGHTS] [--bpp 0.5] [--box 20,20,230,140]
+python experiments/screens/letters.py OUT.webp PICTURES... [--model WEIGHTS] [--bpp 0.5] [--box 20,20,230,140]
 """
 
 import argparse

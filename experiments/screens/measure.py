@@ -8,7 +8,6 @@ qualities, and decoded faithfully (realism 0) and by default. BD-rates are of th
 """
 
 import argparse
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
@@ -21,6 +20,7 @@ import regrain
 from regrain.registry import Codec
 from regrain_lab.evaluation import bd
 from regrain_lab.evaluation.baselines import BASELINES
+from regrain_lab.evaluation.rows import append, read
 from regrain_lab.metrics.registry import load_metrics
 
 HERE = Path(__file__).resolve().parent
@@ -50,7 +50,8 @@ def main() -> None:
         for codec, realism, quality, size, decoded in results(pixels, models, there, path.name):
             rate = f"{8 * size / (pixels.shape[0] * pixels.shape[1]):.5f}"
             figures = [f"{judges[name](pixels, decoded):.5f}" for name in METRICS]
-            write(options.out, [path.name, codec, realism, quality, rate, *figures])
+            cells = [path.name, codec, realism, quality, rate, *figures]
+            append(options.out, dict(zip(HEAD, cells, strict=True)))
     return None
 
 
@@ -71,21 +72,6 @@ def results(
                 for realism in missing:
                     decoded = regrain.decode(data, realism=float(realism), model=model)
                     yield name, realism, str(quality), len(data), np.asarray(decoded)
-
-
-def write(path: Path, row: list[object]) -> None:
-    """Add a row, after a head where the file is new."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEAD, row] if new else [row])
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """All rows; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def table(rows: list[dict[str, str]]) -> str:

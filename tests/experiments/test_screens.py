@@ -50,5 +50,5 @@ def test_the_table_says_who_needs_how_many_bytes():
             about = {"image": "chart-1-0000.png", "codec": codec, "realism": realism, "quality": str(quality)}
             rows.append({**about, "bpp": str(factor * quality / 100), **figures})
     lines = measure.table(rows).splitlines()
-    assert "| chart | charts | 0 | AVIF | +100 % | +100 % | +100 % |" in lines
-    assert "| chart | charts | 0 | general | -50 % | -50 % | -50 % |" in lines
+    assert "| drawn | charts | 0 | AVIF | +100 % | +100 % | +100 % |" in lines
+    assert "| drawn | charts | 0 | general | -50 % | -50 % | -50 % |" in lines
