@@ -115,9 +115,10 @@ def part(arrays: Mapping[str, T], prefix: str) -> dict[str, T]:
 def in_8_bits(arrays: Arrays) -> dict[str, NDArray[Any]]:
     """Arrays of two axes and more as integers from -127 to 127 with a scale a row; vectors as float16.
 
+    >>> import numpy as np
     >>> packed = in_8_bits({"w": np.array([[1.27, -0.5]])})
-    >>> packed["w"].tolist(), packed["w:scale"].round(4).tolist()
-    ([[127, -50]], [[0.01]])
+    >>> packed["w"].tolist(), round(packed["w:scale"].item(), 4)
+    ([[127, -50]], 0.01)
     """
     packed: dict[str, NDArray[Any]] = {}
     for name, array in arrays.items():
