@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import regrain
-from regrain_lab.evaluation.rows import append, read
+from regrain_lab.evaluation.rows import append, arguments, read
 from regrain_lab.metrics.registry import load_metrics
 
 ROWS = Path(__file__).resolve().parent / "rows.csv"
@@ -25,14 +25,7 @@ QUALITIES = (5, 15, 28, 50, 75)
 
 def main() -> None:
     """Write the rows that are missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", type=Path, nargs="?")
-    parser.add_argument("weights", type=Path, nargs="?")
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=ROWS)
-    parser.add_argument("--table", action="store_true")
-    options = parser.parse_args()
+    options = arguments(__doc__ or "", ROWS)
     if not options.table:
         measure(options)
     print(table(read(options.out)))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import regrain
-from regrain_lab.evaluation.rows import append, read
+from regrain_lab.evaluation.rows import append, arguments, read
 from regrain_lab.metrics.registry import load_metrics
 
 HERE = Path(__file__).resolve().parent
@@ -32,14 +32,7 @@ Pixels = NDArray[np.uint8]
 
 def main() -> None:
     """Write the rows that are missing, or print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", type=Path, nargs="?")
-    parser.add_argument("weights", type=Path, nargs="?")
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=ROWS)
-    parser.add_argument("--table", action="store_true")
-    options = parser.parse_args()
+    options = arguments(__doc__ or "", ROWS)
     if not options.table:
         measure(options)
     print(table(read(options.out)))

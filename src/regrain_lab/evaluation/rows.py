@@ -1,12 +1,25 @@
 """A CSV that grows by a row at a time and is text throughout: what small experiments keep, to go on where they were."""
 
+import argparse
 import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 from regrain.errors import UsageError
 
-__all__ = ["append", "read"]
+__all__ = ["append", "arguments", "read"]
+
+
+def arguments(about: str, rows: Path) -> argparse.Namespace:
+    """What such an experiment takes on the command line; `rows` is the file that it adds to by default."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures", type=Path, nargs="?")
+    parser.add_argument("weights", type=Path, nargs="?")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=rows)
+    parser.add_argument("--table", action="store_true")
+    return parser.parse_args()
 
 
 def append(path: Path, row: Mapping[str, object]) -> None:
