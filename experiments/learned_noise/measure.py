@@ -154,9 +154,9 @@ def rows(prior: Prior, grids: dict[str, Schedule], sets: dict[str, Tensor]) -> I
     for grid, schedule in grids.items():
         estimate, deviation = spread(prior, sets["photo_bits"], schedule)
         for steps in COUNTS:
-            found = {name: bits(prior, x, schedule, steps) for name, x in sets.items()}
-            for variance in found["cifar_bits"]:
-                figures = {name: f"{values[variance]:.4f}" for name, values in found.items()}
+            bounds = {name: bits(prior, x, schedule, steps) for name, x in sets.items()}
+            for variance in bounds["cifar_bits"]:
+                figures = {name: f"{values[variance]:.4f}" for name, values in bounds.items()}
                 named = {"grid": grid, "steps": str(steps), "variance": variance}
                 yield named | figures | {"estimate": f"{estimate:.4f}", "deviation": f"{deviation:.4f}"}
 
@@ -165,13 +165,13 @@ def rows(prior: Prior, grids: dict[str, Schedule], sets: dict[str, Tensor]) -> I
 def spread(prior: Prior, x: Tensor, schedule: Schedule) -> tuple[float, float]:
     """Mean and standard deviation over random times of the bound's diffusion part, as training draws it."""
     torch.manual_seed(0)
-    found, width = [], 1e-3
+    parts, width = [], 1e-3
     for _ in range(DRAWS):
         t = width / 2 + (1 - width) * torch.rand(len(x), dtype=torch.float64)
         log_snr = schedule.log_snr(t)
         slope = (schedule.log_snr(t + width / 2) - schedule.log_snr(t - width / 2)) / width
-        found.append(continuous_bits(prior, x, log_snr.float(), slope.float())[0])
-    draws = torch.stack(found)
+        parts.append(continuous_bits(prior, x, log_snr.float(), slope.float())[0])
+    draws = torch.stack(parts)
     return float(draws.mean()), float(draws.var(0).mean().sqrt())
 
 
