@@ -50,4 +50,4 @@ def choose_steps(
     start = perf_counter()
     made = [estimate(*first)]
     chosen = steps.choose(perf_counter() - start, work)
-    return chosen, lambda *seen: made.pop() if made else estimate(*seen)
+    return chosen, lambda *inputs: made.pop() if made else estimate(*inputs)

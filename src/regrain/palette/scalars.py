@@ -1,11 +1,11 @@
-"""Latents without a palette <-> bytes: each number is predicted from what is known around it, and told in steps.
+"""Latents without a palette <-> bytes: each number is predicted from what is known around it, and coded in steps.
 
     expected = mean of the neighbours + sum over the channels before: pull (value - mean of its neighbours)
     symbol = round((latent - expected) / step)        value = expected + step symbol
     table = offset + slope log2(floor + activity), a Gaussian one, whose deviation is geometric in its number
 
 A closed loop: values that are known are those that the decoder has. Activity is how far the neighbours are from their
-mean, and channels before from theirs; pulls, floors, slopes and offsets are told.
+mean, and channels before from theirs; pulls, floors, slopes and offsets are coded.
 
     payload = step (pull)* (floor slope offset)* stream
 
@@ -40,21 +40,21 @@ SLOPES: Final = (0, 2, 3, 4, 5, 6, 7)
 """What the encoder tries: log4 of a floor, and tables an octave of activity."""
 SAMPLE: Final = 2**13
 _Int = NDArray[np.int64]
-_Told = tuple[_Int, _Int]
+_Coded = tuple[_Int, _Int]
 """The symbols of a channel in a pass, (n,), and the activity around each."""
 _Ask = Callable[[Pass, int, _Int, _Int], _Int]
 
 
 def pack(latents: NDArray[np.uint8], step: int, tile: int) -> bytes:
     """The payload of tile number `tile`: latents uint8 (H, W, C), C up to 64, in steps of 1 (lossless) to 64."""
-    known, pulls, told = _residuals(latents, step)
+    known, pulls, coded = _residuals(latents, step)
     channels = latents.shape[2]
-    lines = [_fitted_line(told[channel::channels]) for channel in range(channels)]
+    lines = [_fitted_line(coded[channel::channels]) for channel in range(channels)]
     head = bytes([step]) + pulls[np.tril_indices(channels, -1)].astype(np.int8).tobytes()
     head += b"".join(line.to_bytes() for line in lines)
     parts = [
         (symbols.astype(np.int32), line.ids(activity), gaussian_tables())
-        for (symbols, activity), line in zip(told, lines * (len(told) // channels), strict=True)
+        for (symbols, activity), line in zip(coded, lines * (len(coded) // channels), strict=True)
     ]
     return head + coder.encode(parts, _check(head, known, latents.shape[:2], tile))
 
@@ -110,21 +110,21 @@ def _predict_in_order(shape: tuple[int, ...], step: int, pulls: _Int, ask: _Ask)
     return known
 
 
-def _residuals(latents: NDArray[np.uint8], step: int) -> tuple[_Int, _Int, list[_Told]]:
-    """Values (H W, C), pulls (C, C), and what is told, pass by pass, channel by channel."""
+def _residuals(latents: NDArray[np.uint8], step: int) -> tuple[_Int, _Int, list[_Coded]]:
+    """Values (H W, C), pulls (C, C), and what is coded, pass by pass, channel by channel."""
     shape, channels = latents.shape[:2], latents.shape[2]
     values = latents.reshape(-1, channels).astype(np.int64)
-    told: list[_Told] = []
+    coded: list[_Coded] = []
 
     def ask(one: Pass, channel: int, expected: _Int, activity: _Int) -> _Int:
         off = values[one.places, channel] - expected
         symbols: _Int = np.sign(off) * ((16 * np.abs(off) + 7 * step) // (16 * step))
-        told.append((symbols, activity))
+        coded.append((symbols, activity))
         return symbols
 
     pulls = _fitted_pulls(_predict_in_order(shape, step, np.zeros((channels, channels), np.int64), ask), shape)
-    told.clear()
-    return _predict_in_order(shape, step, pulls, ask), pulls, told
+    coded.clear()
+    return _predict_in_order(shape, step, pulls, ask), pulls, coded
 
 
 def _fitted_pulls(known: _Int, shape: tuple[int, ...]) -> _Int:
@@ -173,10 +173,10 @@ class _Line:
         return self.slope * log2(activity + 4**self.floor) // BIT
 
 
-def _fitted_line(told: list[_Told]) -> _Line:
+def _fitted_line(coded: list[_Coded]) -> _Line:
     """The line, of those tried, under which the symbols of a channel take the fewest bits."""
-    sizes = np.abs(np.concatenate([symbols for symbols, _ in told]))
-    activity = np.concatenate([around for _, around in told])
+    sizes = np.abs(np.concatenate([symbols for symbols, _ in coded]))
+    activity = np.concatenate([around for _, around in coded])
     offsets, width = np.arange(-127, LEVELS), int(sizes.max()) + 1
     found: list[tuple[float, _Line]] = []
     for line in (_Line(floor, slope, 0) for floor in FLOORS for slope in SLOPES):

@@ -5,9 +5,9 @@
 
 Latents of about N(0, 1) are kept to four deviations, as Stable Diffusion's are in unsigned 8 bit.
 
-told = gain (latents + error eps), in latents of unit variance, is how the colours of a palette follow the latents: they
-are means of what they stand for, and so vary less than that. Without a palette the step tells the error and the gain is
-1. docs/FORMAT.md has every bit.
+quantised = gain (latents + error eps), in latents of unit variance, is how the colours of a palette follow the
+latents: they are means of what they stand for, and so vary less than that. Without a palette the step says the error
+and the gain is 1. docs/FORMAT.md has every bit.
 """
 
 import math
@@ -46,15 +46,15 @@ def from_levels(levels: Levels) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Channel:
-    """told = gain (latents + error eps): gain > 0, error > 0, for latents of unit variance."""
+    """quantised = gain (latents + error eps): gain > 0, error > 0, for latents of unit variance."""
 
     gain: float
     error: float
 
     @classmethod
-    def between(cls, levels: Levels, told: Levels) -> "Channel":
-        """By least squares, from levels (h, w, C) and what is told of them; those are off by their rounding too."""
-        z, q = ((values.astype(np.float64) - 255 / 2) * LEVEL for values in (levels, told))
+    def between(cls, levels: Levels, quantised: Levels) -> "Channel":
+        """By least squares, from levels (h, w, C) and what is left of them; both are off by their rounding too."""
+        z, q = ((values.astype(np.float64) - 255 / 2) * LEVEL for values in (levels, quantised))
         gain = max(float((z * q).sum() / np.square(z).sum()), 1 / GAIN_UNIT)
         left = np.square(q - gain * z).mean() + LEVEL**2 / 12
         return cls(gain, math.sqrt(left) / gain)

@@ -55,9 +55,9 @@ def code_steps(
         means[part.first] = torch.where(place, centre, means.get(part.first, centre))
         indices[part.first] = torch.where(place, index, indices.get(part.first, index))
         with torch.no_grad():
-            found = read(part, centre, index)
-            symbols[:, chosen] = torch.where(place, found, symbols[:, chosen])
-            latent = ((found + centre) / gain[:, chosen]).clamp(-LATENT_MAX, LATENT_MAX)
+            values = read(part, centre, index)
+            symbols[:, chosen] = torch.where(place, values, symbols[:, chosen])
+            latent = ((values + centre) / gain[:, chosen]).clamp(-LATENT_MAX, LATENT_MAX)
             y_hat[:, chosen] = torch.where(place, latent, y_hat[:, chosen])
     return Coded(symbols, torch.cat([*means.values()], 1), torch.cat([*indices.values()], 1))
 

@@ -138,8 +138,8 @@ class ScaleBranch(nn.Module):
     def context(self, number: int, symbols: Tensor, hidden: Tensor) -> Tensor:
         """What context `number` >= 1 adds, (B, out, H, W): symbols (B, known, H, W), and `hidden` of those places."""
         first, last = self.convolutions[2 * number + 1 : 2 * number + 3]
-        seen = torch.cat([level(symbols), straight_through_floor(hidden / 2)], 1)
-        added: Tensor = last(clamp_inward(first(seen), 0, ACTIVATION_MAX))
+        inputs = torch.cat([level(symbols), straight_through_floor(hidden / 2)], 1)
+        added: Tensor = last(clamp_inward(first(inputs), 0, ACTIVATION_MAX))
         return added
 
 
