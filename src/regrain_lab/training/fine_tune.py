@@ -36,7 +36,9 @@ LOSS: Final = LossConfig(
     rate_weight=(30.0, 0.06), balance=0.3,
 )  # fmt: skip
 """That of recipes/perceptual.toml."""
-LEARNING_RATES: Final = {"decoder": (2e-4, 1e-5), "adapter": (2e-3, 1e-4), "all": (3e-4, 2e-5)}
+STRUCTURE_ALONE: Final = 60.0
+"""Scale of 1 - MS-SSIM where LPIPS is not at hand, and MS-SSIM alone says how pictures look."""
+LEARNING_RATES: Final = {"decoder": (2e-4, 1e-5), "adapter": (2e-3, 1e-4), "all": (1.2e-3, 2e-5)}
 VALIDATIONS, PATIENCE = 10, 3
 
 
@@ -87,11 +89,18 @@ def _recipe(
         name="fine-tune", trains=TRAINS[parts], seed=seed, ema=0.99, warmup=20, checkpoint_every=every,
         validate_every=every, patience=PATIENCE, stage=(stage,),
         data=DataConfig(str(pictures), holdout_share=0.1, reduced=0.3),
-        loss=replace(LOSS, lpips="" if lpips is None else str(lpips.resolve())),
+        loss=_loss(lpips),
         model=replace(shape, sampler=False, fast=None) if parts == "all" else ModelConfig(),
         start="" if parts == "decoder" else str(start),
         distill=DistillConfig(teacher=str(start), method="none") if parts == "decoder" else DistillConfig(),
     )  # fmt: skip
+
+
+def _loss(lpips: Path | None) -> LossConfig:
+    """By LPIPS and MS-SSIM, or by MS-SSIM alone."""
+    if lpips is None:
+        return replace(LOSS, structure_scale=STRUCTURE_ALONE)
+    return replace(LOSS, lpips=str(lpips.resolve()))
 
 
 def _weights(path: Path, base: Path | None = None) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
