@@ -159,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="the folder of metrics' weights")
     parser.add_argument("csv", type=Path, help="file to write")
-    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--predictions", nargs="+", choices=PREDICTIONS, default=PREDICTIONS)
     options = parser.parse_args()
     torch.set_num_threads(1)
