@@ -20,9 +20,10 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "0.1"
 METRICS = ("psnr", "ms_ssim", "fsim", "lpips_alex")
 AT = "28"
 WAYS = [
-    ("0", 1.0, 1), ("15", 1.0, 1), (AT, 1.0, 1), (AT, 0.0, 1), ("45", 1.0, 1), ("60", 1.0, 1), ("100", 1.0, 1),
+    ("0", 1.0, 1), ("15", 1.0, 1), (AT, 1.0, 1), (AT, 1.0, 4), (AT, 0.0, 1), ("45", 1.0, 1), ("60", 1.0, 1),
+    ("100", 1.0, 1),
 ]  # fmt: skip
-"""Quality, realism and steps of regrain's rows; those of more steps are of weights before the sampler."""
+"""Quality, realism and steps of regrain's rows."""
 TITLES = [SCALES[metric].title.replace("LPIPS (AlexNet)", "LPIPS") for metric in METRICS]
 OTHERS = ("JPEG", "WebP", "JPEG XL", "AVIF", "HEVC")
 
@@ -62,7 +63,8 @@ def _saved(rows: list[Row], metric: str, other: Series, ours: Series) -> str:
 def times() -> list[str]:
     """Seconds of regrain and the others, warm."""
     timings = latest(read(Timing, RESULTS / "timings.csv"))
-    default = [t for t in timings if t.steps in (None, 1) and not _is_other_weights(t)]
+    series = {row.series for row in read(Row, RESULTS / "results.csv")}
+    default = [t for t in timings if t.series in series and t.steps in (None, 1) and not _is_other_weights(t)]
     own = [t for name in ("regrain", *OTHERS) for t in default if t.codec == name]
     lines = [_line(t.codec, f"{t.encode_s:.3f}", f"{t.decode_s:.3f}") for t in own]
     return [*_head("seconds", "encode", "decode"), *lines]

@@ -4,18 +4,16 @@
     python experiments/palette/against_jpeg.py --table
 
 WEIGHTS has those of LPIPS-AlexNet, VGG16 and DISTS. Rows that jpeg.csv has already are not made again. JPEG's means at
-the palette's mean bytes are read off between those of its own qualities, linear in log bytes.
+the palette's mean bytes are read off the curve through those of its own qualities, as all pages here do.
 """
 
 import argparse
 import io
-import math
-from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
+from page import JUDGES, beside_jpeg
 from PIL import Image
 
 import regrain
@@ -24,8 +22,6 @@ from regrain_lab.metrics.registry import load_metrics
 
 HERE = Path(__file__).resolve().parent
 ROWS = HERE / "jpeg.csv"
-METRICS = {"lpips_alex": False, "dists": False, "ms_ssim": True, "psnr": True}
-"""And whether more is better."""
 QUALITIES = {"palette": (0, 20, 40, 60, 70, 85, 100), "JPEG": (1, 3, 5, 8, 12, 18)}
 Pixels = NDArray[np.uint8]
 
@@ -35,7 +31,7 @@ def main() -> None:
     options = arguments(__doc__ or "", ROWS)
     if not options.table:
         measure(options)
-    print(table(read(options.out)))
+    print(beside_jpeg(read(options.out)))
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -52,7 +48,7 @@ def measure(options: argparse.Namespace) -> None:
                     size, decoded = coded(codec, pixels, quality, model)
                     row = {"image": path.name, "codec": codec, "quality": quality}
                     row |= {"bpp": f"{8 * size / pixels[..., 0].size:.5f}"}
-                    append(options.out, row | {name: f"{judges[name](pixels, decoded):.5f}" for name in METRICS})
+                    append(options.out, row | {name: f"{judges[name](pixels, decoded):.5f}" for name in JUDGES})
 
 
 def coded(codec: str, pixels: Pixels, quality: int, model: object) -> tuple[int, Pixels]:
@@ -63,38 +59,6 @@ def coded(codec: str, pixels: Pixels, quality: int, model: object) -> tuple[int,
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=quality, optimize=True, progressive=True)
     return out.tell(), np.asarray(Image.open(out))
-
-
-def table(rows: list[dict[str, str]]) -> str:
-    """The palette's means at each quality, and JPEG's at the same bytes, in Markdown."""
-    own, other = (means(rows, codec) for codec in QUALITIES)
-    lines = [f"| quality | bpp | {' | '.join(f'{name}, palette | JPEG' for name in METRICS)} | ahead by |"]
-    lines.append("|---" * (3 + 2 * len(METRICS)) + "|")
-    for quality, figures in own.items():
-        at = {name: between([*other.values()], name, figures["bpp"]) for name in METRICS}
-        ahead = [n for n, more in METRICS.items() if at[n] is None or (figures[n] > at[n]) == more]
-        cells = [f"{figures[n]:.4g} | {'no file' if at[n] is None else f'{at[n]:.4g}'}" for n in METRICS]
-        lines.append(f"| {quality} | {figures['bpp']:.3f} | {' | '.join(cells)} | {', '.join(ahead)} |")
-    return "\n".join(lines)
-
-
-def means(rows: list[dict[str, str]], codec: str) -> dict[str, dict[str, float]]:
-    """By quality, in the order of their bytes."""
-    qualities = dict.fromkeys(row["quality"] for row in rows if row["codec"] == codec)
-    parts = {quality: [r for r in rows if (r["codec"], r["quality"]) == (codec, quality)] for quality in qualities}
-    return {
-        quality: {name: fmean(float(row[name]) for row in part) for name in ("bpp", *METRICS)}
-        for quality, part in parts.items()
-    }
-
-
-def between(points: list[dict[str, float]], name: str, bpp: float) -> float | None:
-    """A figure at a rate, linear in its logarithm; None where the rate is out of reach."""
-    for low, high in pairwise(points):
-        if low["bpp"] <= bpp <= high["bpp"]:
-            part = math.log(bpp / low["bpp"]) / math.log(high["bpp"] / low["bpp"])
-            return low[name] + part * (high[name] - low[name])
-    return None
 
 
 if __name__ == "__main__":

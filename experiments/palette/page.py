@@ -5,10 +5,10 @@ python experiments/palette/page.py
 
 import csv
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
+from regrain_lab.evaluation import bd
 from regrain_lab.evaluation.curves import curves
 from regrain_lab.evaluation.page import Table, fill
 from regrain_lab.evaluation.table import Row, read
@@ -23,6 +23,13 @@ SETS = {
     "Second set, 5 screen captures": FOLDER.parent / "second_set" / "screens.csv",
 }
 PALETTE = "palette"
+JUDGES = {
+    "lpips_alex": ("LPIPS-AlexNet", False),
+    "dists": ("DISTS", False),
+    "ms_ssim": ("MS-SSIM", True),
+    "psnr": ("PSNR", True),
+}
+"""Of jpeg.csv: a title, and whether more is better."""
 WAYS: dict[str, Callable[[Row], bool]] = {
     "palette, as stored": lambda row: row.options == PALETTE and row.realism == 0,
     "palette, repaired": lambda row: row.options == PALETTE and row.realism == 1 and row.steps == 1,
@@ -42,8 +49,11 @@ def page() -> str:
     coding, repair = _rows(FOLDER, "coding"), _rows(FOLDER, "repair")
     full = [row for row in coding if row["colours"] == "256" and row["dither"] == "raster"]
     stored, coded = _mean(full, "stored"), _mean(full, "coded")
+    beside = _rows(FOLDER, "jpeg")
     values = {
         "equal_bytes": _equal_bytes(),
+        "jpeg_photos": str(len({row["image"] for row in beside})),
+        "jpeg": beside_jpeg(beside),
         "photos": str(len(full)),
         "stored": f"{stored:,.0f}",
         "coded": f"{coded:,.0f}",
@@ -91,20 +101,39 @@ def _readings(rows: list[Row]) -> Table:
 def _at(rows: list[Row], metric: str, digits: int) -> list[str]:
     """A metric at RATES, read off the curve of means; empty where the codec has no files."""
     ((_, means),) = curves(rows, metric).items()
-    points = [(mean.bpp, mean.value) for mean in means]
-    return [f"{value:.{digits}f}" if (value := _between(points, rate)) is not None else "" for rate in RATES]
-
-
-def _between(points: list[tuple[float, float]], rate: float) -> float | None:
-    for (low, before), (high, after) in pairwise(points):
-        if low <= rate <= high:
-            return before + (after - before) * (rate - low) / (high - low)
-    return None
+    points, higher = [(mean.bpp, mean.value) for mean in means], metric != "lpips_alex"
+    values = [bd.at_rate(points, rate, higher=higher) for rate in RATES]
+    return ["" if value is None else f"{value:.{digits}f}" for value in values]
 
 
 def _extreme(rows: list[dict[str, str]], which: Callable[..., tuple[float, str]]) -> str:
     saved, name = which((1 - int(row["coded"]) / int(row["stored"]), row["image"]) for row in rows)
     return f"{name}, {100 * saved:.1f} %"
+
+
+def beside_jpeg(rows: list[dict[str, str]]) -> str:
+    """The palette's means at each quality, and JPEG's at the same bytes, in Markdown."""
+    own, other = (_by_quality(rows, codec) for codec in ("palette", "JPEG"))
+    lines = [f"| quality | bpp | {' | '.join(f'{title}: palette | JPEG' for title, _ in JUDGES.values())} | ahead by |"]
+    lines.append("|---" * (3 + 2 * len(JUDGES)) + "|")
+    for quality, figures in own.items():
+        cells, ahead = [], []
+        for name, (title, more) in JUDGES.items():
+            points = [(mean["bpp"], mean[name]) for mean in other.values()]
+            at = bd.at_rate(points, figures["bpp"], higher=more)
+            cells.append(f"{figures[name]:.4g} | {'no file' if at is None else f'{at:.4g}'}")
+            ahead += [title] if at is None or (figures[name] > at) == more else []
+        lines.append(f"| {quality} | {figures['bpp']:.3f} | {' | '.join(cells)} | {', '.join(ahead)} |")
+    return "\n".join(lines)
+
+
+def _by_quality(rows: list[dict[str, str]], codec: str) -> dict[str, dict[str, float]]:
+    """Means of a codec's rows."""
+    own = [row for row in rows if row["codec"] == codec]
+    parts = {
+        quality: [r for r in own if r["quality"] == quality] for quality in dict.fromkeys(r["quality"] for r in own)
+    }
+    return {quality: {name: _mean(part, name) for name in ("bpp", *JUDGES)} for quality, part in parts.items()}
 
 
 def _dithered(coding: list[dict[str, str]]) -> Table:

@@ -9,4 +9,5 @@ export OMP_WAIT_POLICY=PASSIVE
 here=experiments/palette
 lpips=$SHARED/data/weights/lpips_alex_v0.1.safetensors
 "$PYTHON" $here/measure.py "$SHARED/data/kodak" "$SHARED/data/test" "$lpips"
+"$PYTHON" $here/against_jpeg.py "$SHARED/data/kodak" "$SHARED/data/weights"
 "$PYTHON" $here/page.py

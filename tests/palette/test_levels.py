@@ -31,4 +31,4 @@ def test_colours_rise_with_quality_and_steps_fall():
     assert colours == sorted(colours)
     assert (colours[0], colours[-1]) == (8, 256)
     assert steps == sorted(steps, reverse=True)
-    assert (steps[0], steps[-1]) == (12, 4)
+    assert (steps[0], steps[-1]) == (20, 7)

@@ -28,8 +28,10 @@ BEST_PALETTE: Final = 60 * 256
 """Quality, times 256, of the largest palette."""
 BEST: Final = 100 * 256
 COLOURS_LEAST: Final = 8
-STEPS: Final = (12, 4)
+STEPS: Final = (20, 7)
 """Steps of a channel just above the best palette and at quality 100."""
+FEW, FINE = 16, 4
+"""A tile of so few latents takes fine steps: a handful of bytes, and its colours are what there is to see."""
 
 
 class Prepared:
@@ -68,6 +70,7 @@ def analyse(space: LatentSpace, pixels: NDArray[np.uint8]) -> Image:
 def _payload(levels: Levels, count: int, step: int, tile: int) -> bytes:
     """The payload of tile number `tile`, levels (h, w, C), with `count` colours, or in steps where there are none."""
     if not count:
+        step = min(step, FINE) if levels[..., 0].size <= FEW else step
         return sections.pack_levels(levels, step, tile)
     palette = colours.choose(levels.reshape(-1, levels.shape[2]), count)
     return sections.pack_palette(levels, palette, colours.dither(levels, palette), tile)
