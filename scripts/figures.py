@@ -31,7 +31,7 @@ OTHERS = ("JPEG", "WebP", "JPEG XL", "AVIF", "HEVC")
 def tables() -> list[str]:
     """The three tables, in Markdown."""
     rows = read(Row, RESULTS / "results.csv")
-    return ["\n".join(lines) for lines in (at_one_rate(rows), bd_rates(rows), times())]
+    return ["\n".join(lines) for lines in (at_one_rate(rows), bd_rates(rows), times(rows))]
 
 
 def at_one_rate(rows: list[Row]) -> list[str]:
@@ -60,10 +60,10 @@ def _saved(rows: list[Row], metric: str, other: Series, ours: Series) -> str:
     return "none" if value is None else f"{value:+.0f} %"
 
 
-def times() -> list[str]:
+def times(rows: list[Row]) -> list[str]:
     """Seconds of regrain and the others, warm."""
     timings = latest(read(Timing, RESULTS / "timings.csv"))
-    series = {row.series for row in read(Row, RESULTS / "results.csv")}
+    series = {row.series for row in rows}
     default = [t for t in timings if t.series in series and t.steps in (None, 1) and not _is_other_weights(t)]
     own = [t for name in ("regrain", *OTHERS) for t in default if t.codec == name]
     lines = [_line(t.codec, f"{t.encode_s:.3f}", f"{t.decode_s:.3f}") for t in own]

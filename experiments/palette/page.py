@@ -12,6 +12,7 @@ from regrain_lab.evaluation import bd
 from regrain_lab.evaluation.curves import curves
 from regrain_lab.evaluation.page import Table, fill
 from regrain_lab.evaluation.table import Row, read
+from regrain_lab.metrics.registry import SCALES
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER.parents[1] / "results" / "0.1"
@@ -23,13 +24,8 @@ SETS = {
     "Second set, 5 screen captures": FOLDER.parent / "second_set" / "screens.csv",
 }
 PALETTE = "palette"
-JUDGES = {
-    "lpips_alex": ("LPIPS-AlexNet", False),
-    "dists": ("DISTS", False),
-    "ms_ssim": ("MS-SSIM", True),
-    "psnr": ("PSNR", True),
-}
-"""Of jpeg.csv: a title, and whether more is better."""
+JUDGES = ("lpips_alex", "dists", "ms_ssim", "psnr")
+"""The columns of jpeg.csv."""
 WAYS: dict[str, Callable[[Row], bool]] = {
     "palette, as stored": lambda row: row.options == PALETTE and row.realism == 0,
     "palette, repaired": lambda row: row.options == PALETTE and row.realism == 1 and row.steps == 1,
@@ -101,8 +97,8 @@ def _readings(rows: list[Row]) -> Table:
 def _at(rows: list[Row], metric: str, digits: int) -> list[str]:
     """A metric at RATES, read off the curve of means; empty where the codec has no files."""
     ((_, means),) = curves(rows, metric).items()
-    points, higher = [(mean.bpp, mean.value) for mean in means], metric != "lpips_alex"
-    values = [bd.at_rate(points, rate, higher=higher) for rate in RATES]
+    points = [(mean.bpp, mean.value) for mean in means]
+    values = [bd.at_rate(points, rate, higher=SCALES[metric].higher) for rate in RATES]
     return ["" if value is None else f"{value:.{digits}f}" for value in values]
 
 
@@ -114,15 +110,16 @@ def _extreme(rows: list[dict[str, str]], which: Callable[..., tuple[float, str]]
 def beside_jpeg(rows: list[dict[str, str]]) -> str:
     """The palette's means at each quality, and JPEG's at the same bytes, in Markdown."""
     own, other = (_by_quality(rows, codec) for codec in ("palette", "JPEG"))
-    lines = [f"| quality | bpp | {' | '.join(f'{title}: palette | JPEG' for title, _ in JUDGES.values())} | ahead by |"]
+    titles = [f"{SCALES[name].title}: palette | JPEG" for name in JUDGES]
+    lines = [f"| quality | bpp | {' | '.join(titles)} | ahead by |"]
     lines.append("|---" * (3 + 2 * len(JUDGES)) + "|")
     for quality, figures in own.items():
         cells, ahead = [], []
-        for name, (title, more) in JUDGES.items():
+        for name in JUDGES:
             points = [(mean["bpp"], mean[name]) for mean in other.values()]
-            at = bd.at_rate(points, figures["bpp"], higher=more)
+            at = bd.at_rate(points, figures["bpp"], higher=SCALES[name].higher)
             cells.append(f"{figures[name]:.4g} | {'no file' if at is None else f'{at:.4g}'}")
-            ahead += [title] if at is None or (figures[name] > at) == more else []
+            ahead += [SCALES[name].title] if at is None or (figures[name] > at) == SCALES[name].higher else []
         lines.append(f"| {quality} | {figures['bpp']:.3f} | {' | '.join(cells)} | {', '.join(ahead)} |")
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--box", default="20,20,230,140", help="left, top, width and height")
     options = parser.parse_args()
     left, top, width, height = map(int, options.box.split(","))
-    models = [None, *[options.model] * bool(options.model)]
+    models = ["conditional", *[options.model] * bool(options.model)]
     sheet = Image.new("RGB", ((1 + len(models)) * TIMES * width, len(options.pictures) * TIMES * height))
     for row, path in enumerate(options.pictures):
         picture = Image.open(path).convert("RGB")

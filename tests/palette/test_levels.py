@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from regrain.palette.encode import BEST_PALETTE, form_at
+from regrain.palette.encode import BEST_PALETTE, FEW, FINE, STEPS, Prepared, form_at
 from regrain.palette.sections import from_levels, to_levels
 
 
@@ -32,3 +32,10 @@ def test_colours_rise_with_quality_and_steps_fall():
     assert (colours[0], colours[-1]) == (8, 256)
     assert steps == sorted(steps, reverse=True)
     assert (steps[0], steps[-1]) == (20, 7)
+
+
+def test_a_tile_of_few_latents_takes_fine_steps_and_a_larger_one_those_of_the_quality():
+    tiles = [np.random.default_rng(0).integers(0, 256, (1, side, 4), np.uint8) for side in (FEW, FEW + 1)]
+    kinds = [(payload[0], payload[1]) for payload in Prepared(tiles).payloads(100 * 256)]
+    assert kinds == [(2, FINE), (2, STEPS[1])]
+    assert STEPS[1] > FINE

@@ -136,12 +136,12 @@ def _fitted_pulls(known: _Int, shape: tuple[int, ...]) -> _Int:
     spread = np.concatenate([one for *_, one in around])[::every] / SPREAD_UNIT
     pulls = np.zeros((channels, channels), np.int64)
     for channel in range(1, channels):
-        before, wanted, found = moved[:, :channel], moved[:, channel], np.zeros(channel)
+        before, wanted, slopes = moved[:, :channel], moved[:, channel], np.zeros(channel)
         scale = 2 + spread[:, channel] + spread.sum(1) / 4 + np.abs(before).sum(1) / 2
         for _ in range(3):
-            weighted = before.T / (np.square(scale) + 2 * np.square(wanted - before @ found))
-            found = np.linalg.solve(weighted @ before + 1e-9 * np.eye(channel), weighted @ wanted)
-        pulls[channel, :channel] = np.clip(np.rint(PULL_UNIT * found), -127, 127)
+            weighted = before.T / (np.square(scale) + 2 * np.square(wanted - before @ slopes))
+            slopes = np.linalg.solve(weighted @ before + 1e-9 * np.eye(channel), weighted @ wanted)
+        pulls[channel, :channel] = np.clip(np.rint(PULL_UNIT * slopes), -127, 127)
     return pulls
 
 
@@ -178,14 +178,14 @@ def _fitted_line(coded: list[_Coded]) -> _Line:
     sizes = np.abs(np.concatenate([symbols for symbols, _ in coded]))
     activity = np.concatenate([around for _, around in coded])
     offsets, width = np.arange(-127, LEVELS), int(sizes.max()) + 1
-    found: list[tuple[float, _Line]] = []
+    costs: list[tuple[float, _Line]] = []
     for line in (_Line(floor, slope, 0) for floor in FLOORS for slope in SLOPES):
         rise = line.rise(activity)
         counts = np.bincount(width * rise + sizes, minlength=width * int(rise.max() + 1)).reshape(-1, width)
         ids = np.clip(np.arange(len(counts))[:, None] + offsets, 0, LEVELS - 1)
         bits = np.take_along_axis(counts @ _bits()[:width], ids, 1).sum(0)
-        found.append((float(bits.min()), _Line(line.floor, line.slope, int(offsets[bits.argmin()]))))
-    return min(found, key=lambda one: one[0])[1]
+        costs.append((float(bits.min()), _Line(line.floor, line.slope, int(offsets[bits.argmin()]))))
+    return min(costs, key=lambda one: one[0])[1]
 
 
 @lru_cache(maxsize=1)

@@ -53,7 +53,7 @@ class Channel:
 
     @classmethod
     def between(cls, levels: Levels, quantised: Levels) -> "Channel":
-        """By least squares, from levels (h, w, C) and what is left of them; both are off by their rounding too."""
+        """By least squares, from levels (h, w, C) and the quantised ones, which are off by their rounding too."""
         z, q = ((values.astype(np.float64) - 255 / 2) * LEVEL for values in (levels, quantised))
         gain = max(float((z * q).sum() / np.square(z).sum()), 1 / GAIN_UNIT)
         left = np.square(q - gain * z).mean() + LEVEL**2 / 12

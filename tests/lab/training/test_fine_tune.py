@@ -182,6 +182,14 @@ def test_seeds_and_lpips_change_what_is_learned(run, pictures, base, tmp_path):
         assert any(not np.array_equal(first[key], other[key]) for key in first), name
 
 
+def test_without_lpips_the_weight_of_structure_changes_what_is_learned(run, pictures, base, tmp_path, monkeypatch):
+    first = checkpoint.load(run("decoder").weights)[0]
+    monkeypatch.setattr(fine_tune, "STRUCTURE_ALONE", 0.0)
+    outcome = fine_tune.main(pictures, tmp_path / "out", parts="decoder", base=base, steps=2, quiet=True)
+    other = checkpoint.load(outcome.weights)[0]
+    assert any(not np.array_equal(first[key], other[key]) for key in first)
+
+
 def test_parts_on_the_command_line_are_those_that_there_are():
     assert tuple(parse(["fine-tune", "pictures", "--parts", part]).parts for part in fine_tune.PARTS) == fine_tune.PARTS
 
