@@ -195,7 +195,7 @@ def codec_indices(weights, z, y, quality):
     order, inside = coding_order(6, (2,)), (..., *map(slice, y.shape[1:]))
     contexts = [(step.context_channels, step.last - step.first) for step in order[1:]]
     hyper_channels = arrays["latents.scale.0.weight"].shape[1]
-    branch = integer.ScaleBranch(arrays, hyper_channels, 6, contexts, lambda a, b: [a @ b])
+    branch = integer.ScaleBranch(arrays, hyper_channels, 6, contexts, lambda a, b: [a.astype(np.int32) @ b])
     scales, hidden = (part[inside] for part in branch(z))
     scales = scales + integer.interpolate_offsets(weights.offsets, quality)[:, None, None]
     index = np.full(y.shape, -1)

@@ -24,7 +24,7 @@ HYPER, LATENT, HIDDEN, CONTEXTS = 48, 256, 64, [(2, 2), (2, 4), (6, 10), (16, 24
 
 def forwards(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
     """NumPy's matrix product."""
-    return [a @ b]
+    return [a.astype(np.int32) @ b]
 
 
 def backwards(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
@@ -32,7 +32,14 @@ def backwards(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
     total = np.zeros((len(a), b.shape[1]), np.float32)
     for column, row in zip(a.T[::-1].astype(np.float32), b[::-1].astype(np.float32), strict=True):
         total += column[:, None] * row
-    return [total.astype(np.float64)]
+    return [total.astype(np.int32)]
+
+
+def saturating(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """As processors without instructions of their own for it: pairs of products in 16 bits, which saturate."""
+    a, b = (np.concatenate([x, np.zeros_like(x[:1])]) if len(x) % 2 else x for x in (a.T, b))
+    pairs = (a[:, :, None].astype(np.int64) * b[:, None].astype(np.int64)).reshape(-1, 2, a.shape[1], b.shape[1]).sum(1)
+    return [pairs.clip(-(2**15), 2**15 - 1).sum(0).astype(np.int32)]
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +83,12 @@ def test_the_branch_is_torchs(branch, theirs, seed, size):
 
 
 def test_whoever_multiplies_the_sums_are_the_same(branch):
-    """ONNX Runtime, NumPy and a loop over float32 in the opposite order."""
+    """ONNX Runtime, NumPy, a loop over float32 in the opposite order, and pairs that saturate, on the largest bytes."""
     draw = np.random.default_rng(1)
     for layer in (*branch.layers, branch.shared):
-        x = draw.integers(0, 64, (layer.matrix.shape[1] // 9, 3, 5)).astype(np.float32)
+        x = draw.integers(0, 128, (layer.matrix.shape[0] // 9, 3, 5))
         wanted = layer(x)
-        for product in (forwards, backwards):
+        for product in (forwards, backwards, saturating):
             other = object.__new__(integer.IntegerConv)
             other.matrix, other.bias, other.shift, other.product = layer.matrix, layer.bias, layer.shift, product
             assert np.array_equal(other(x), wanted)
@@ -89,9 +96,11 @@ def test_whoever_multiplies_the_sums_are_the_same(branch):
 
 def test_a_product_is_exact_up_to_2_to_the_24():
     draw, product = np.random.default_rng(2), matrix_product()
-    for rows, inner, columns in ((1, 1, 1), (3, 1040, 7), (256, 64, 1000)):
-        a, b = draw.integers(-127, 128, (rows, inner)), draw.integers(-127, 128, (inner, columns))
-        assert np.array_equal(product(a.astype(np.float32), b.astype(np.float32))[0], a @ b)
+    for rows, inner, columns in ((1, 1, 1), (3, 1031, 7), (1000, 64, 256)):
+        a, b = draw.integers(0, 128, (rows, inner)), draw.integers(-128, 128, (inner, columns))
+        for weights in (b, np.full_like(b, -128), np.full_like(b, 127)):
+            for x in (a, np.full_like(a, 127)):
+                assert np.array_equal(product(x.astype(np.uint8), weights.astype(np.int8))[0], x @ weights)
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1))
@@ -103,8 +112,8 @@ def test_levels_are_those_of_torch(symbols):
 
 @given(st.lists(st.integers(-(2**22), 2**22), min_size=1))
 def test_scale_indices_are_those_of_torch(totals):
-    values = np.array(totals, np.float64)
-    assert np.array_equal(integer.scale_index(values), wall.scale_index(torch.from_numpy(values)).numpy())
+    values = np.array(totals)
+    assert np.array_equal(integer.scale_index(values), wall.scale_index(torch.from_numpy(values).double()).numpy())
 
 
 @given(st.lists(st.tuples(*[st.integers(-(2**20), 2**20)] * 2), min_size=2, max_size=6), st.integers(0, 25600))
@@ -132,6 +141,9 @@ def test_sums_that_could_be_inexact_are_refused():
             integer.IntegerConv(weight, wrong, (2, 64), 4, 127, backwards)
     with pytest.raises(ModelError, match="no integers"):
         integer.IntegerConv(weight.astype(np.float32), bias, (2, 64), 4, 127, backwards)
+    for wrong in (128, -129, 2**16):
+        with pytest.raises(ModelError, match="8 bits"):
+            integer.IntegerConv(np.full((2, 1, 3, 3), wrong), bias, (2, 1), 4, 127, backwards)
     for shape in ((2, 63), (3, 64)):
         with pytest.raises(ModelError, match="shape"):
             integer.IntegerConv(weight, bias, shape, 4, 127, backwards)

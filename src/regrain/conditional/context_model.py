@@ -95,7 +95,7 @@ class State:
     symbols: Symbols
     y_hat: Image
 
-    def predict(self, number: int, step: CodingStep) -> tuple[Image, NDArray[np.int64], NDArray[np.bool_]]:
+    def predict(self, number: int, step: CodingStep) -> tuple[Image, NDArray[np.uint8], NDArray[np.bool_]]:
         """Means of gained y and scale indices, (last - first, n), at the n places of the mask, bool (H, W)."""
         mask, scale = step.mask(*self.y_hat.shape[1:]), self.scales[step.channels]
         if known := step.context_channels:

@@ -92,7 +92,7 @@ class Decoder:
         `UsageError` for an id without a table.
         """
         plan = _plan(ids, tables)
-        slots = np.empty(plan.order.size, dtype=np.int64)
+        slots = np.empty(plan.order.size, dtype=np.int32)
         for table, run in plan.runs:
             slots[run] = self._decode(_model_of(table), run.stop - run.start)
         excess = self._unplane(int(np.count_nonzero(slots == plan.size)))
@@ -133,11 +133,11 @@ class Decoder:
 
 
 class _Plan(NamedTuple):
-    """The order of coding: `order` int64 (n,) sorts by table id, stably; `first` and `size`, int64 (n,), follow it."""
+    """The order of coding: `order` int64 (n,) sorts by table id, stably; `first` and `size`, int32 (n,), follow it."""
 
     order: NDArray[np.int64]
-    first: NDArray[np.int64]
-    size: NDArray[np.int64]
+    first: NDArray[np.int32]
+    size: NDArray[np.int32]
     runs: list[tuple[Table, slice]]
 
 
@@ -148,12 +148,12 @@ def _plan(ids: Ids, tables: Sequence[Table]) -> _Plan:
         raise UsageError(f"table ids: {ids.dtype} {ids.shape} is not a row of integers")
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < min(len(tables), 65536):
         raise UsageError(f"table ids: {ids.min()} .. {ids.max()} is not within 0 .. {min(len(tables), 65536) - 1}")
-    order = np.argsort(ids.astype(np.uint16), kind="stable")
+    order = np.argsort(ids if ids.itemsize == 1 else ids.astype(np.uint16), kind="stable")
     lengths = np.bincount(ids, minlength=len(tables))
     ends = np.cumsum(lengths).tolist()
     runs = [(table, slice(end - n, end)) for table, n, end in zip(tables, lengths.tolist(), ends, strict=True) if n]
-    first = np.repeat(np.array([table.first for table in tables], dtype=np.int64), lengths)
-    size = np.repeat(np.array([table.size for table in tables], dtype=np.int64), lengths)
+    first = np.repeat(np.array([table.first for table in tables], dtype=np.int32), lengths)
+    size = np.repeat(np.array([table.size for table in tables], dtype=np.int32), lengths)
     return _Plan(order, first, size, runs)
 
 
@@ -171,16 +171,17 @@ def _slots(symbols: NDArray[np.int32], plan: _Plan) -> tuple[NDArray[np.int32], 
     return offset.astype(np.int32), np.where(beyond < 0, -2 * beyond - 1, 2 * (beyond - size))
 
 
-def _symbols(slots: NDArray[np.int64], excess: NDArray[np.int64], plan: _Plan) -> NDArray[np.int32]:
+def _symbols(slots: NDArray[np.int32], excess: NDArray[np.int64], plan: _Plan) -> NDArray[np.int32]:
     """Invert `_slots`."""
-    escaped = np.flatnonzero(slots == plan.size)
-    half = excess >> 1
-    slots[escaped] = np.where(excess & 1, -1 - half, plan.size[escaped] + half)
-    slots += plan.first
-    if slots.size and not INT32_MIN <= int(slots.min()) <= int(slots.max()) <= INT32_MAX:
-        raise Corrupt("latent stream: an escape is beyond int32")
-    symbols = np.empty(slots.size, dtype=np.int32)
-    symbols[plan.order] = slots
+    ordered = slots + plan.first
+    if excess.size:
+        escaped, half = np.flatnonzero(slots == plan.size), excess >> 1
+        beyond = plan.first[escaped] + np.where(excess & 1, -1 - half, plan.size[escaped] + half)
+        if not INT32_MIN <= int(beyond.min()) <= int(beyond.max()) <= INT32_MAX:
+            raise Corrupt("latent stream: an escape is beyond int32")
+        ordered[escaped] = beyond
+    symbols = np.empty_like(ordered)
+    symbols[plan.order] = ordered
     return symbols
 
 

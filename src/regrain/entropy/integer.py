@@ -3,9 +3,9 @@
     a_{l+1} = clamp( floor( (sum w a_l + b) / 2^shift ), 0, 127 )
     index   = clamp( floor( (a_L + context + offset(quality, channel)) / 16 + 1/2 ), 0, 63 )
 
-Integers are held in float32. A convolution is a matrix product, and that only adds and multiplies: with every sum
-below 2^24 each is exact whatever the order of addition, fused or not. Any product will do therefore; ONNX Runtime's
-keeps to the threads that it is given. (A convolution of a library's own may compute whole sums from fractions.)
+Nothing here is a float. A convolution is a matrix product of bytes, [0, 127] by 8 bits, summed in 32: no sum reaches
+2^24, and a pair of products stays below 2^15, which is where the instructions of some processors saturate. Any product
+will do therefore; ONNX Runtime's keeps to the threads that it is given.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +22,17 @@ from regrain.errors import ModelError
 
 __all__ = ["ACTIVATION_MAX", "QUALITY_TOP", "Product", "ScaleBranch", "interpolate_offsets", "level", "scale_index"]
 
-Whole = NDArray[np.float32]
-"""Integers held in floats."""
-Product: TypeAlias = Callable[[Whole, Whole], list[Whole]]
-"""Matrices (M, K) and (K, N) to one of (M, N)."""
+Whole = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
+Product: TypeAlias = Callable[[Bytes, NDArray[np.int8]], list[Whole]]
+"""Matrices (N, K) and (K, M) to one of (N, M)."""
 
 ACTIVATION_MAX = 127
 EXACT_BELOW = 2**24
 INDEX_STEP = 16
 LEVEL_STEP, LEVEL_MAX, LEVEL_FROM = 8, 63, 254
-AT_ONCE = 2**18
-"""Numbers of the larger factor of a product: so memory stays bounded, and the factor in the cache."""
+AT_ONCE = 2**20
+"""Bytes of the larger factor of a product: so memory stays bounded, and the factor in the cache."""
 CONTEXT_SHIFT = 8
 QUALITY_TOP = 25600
 """Quality 100 as the file stores it: q times 256."""
@@ -52,7 +52,7 @@ class IntegerConv:
     ) -> None:
         """Take weights (O, I, 3, 3) and biases (O,), where `shape` is (O, I), and how large inputs are at most.
 
-        Raises ModelError if shapes differ, or if a sum could reach 2^24.
+        Raises ModelError if shapes differ, if weights take more than 8 bits, or if a sum could reach 2^24.
         """
         if weight.shape != (*shape, 3, 3) or bias.shape != shape[:1]:
             raise ModelError(
@@ -60,19 +60,21 @@ class IntegerConv:
             )
         if weight.dtype.kind != "i" or bias.dtype.kind != "i":
             raise ModelError("scale branch: its weights are no integers")
+        if (np.abs(weight.astype(np.int64) + 0.5) > 128).any():
+            raise ModelError("scale branch: its weights take more than 8 bits")
         sums = np.abs(weight.astype(float)).sum((1, 2, 3)) * most + np.abs(bias.astype(float))
         if sums.max(initial=0) >= EXACT_BELOW:
-            raise ModelError("scale branch: its sums can reach 2^24, where float32 is no longer exact")
-        self.matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1).reshape(len(weight), -1), np.float32)
-        self.bias = bias.astype(np.float32)
+            raise ModelError("scale branch: its sums can reach 2^24, where the floats of training are no longer exact")
+        self.matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)), np.int8)
+        self.bias = bias.astype(np.int32)
         self.shift, self.product = shift, product
 
     def split(self, inputs: int) -> "tuple[IntegerConv, IntegerConv]":
         """The sums of the first inputs, with the bias, and those of the others, before the shift."""
         first, others = copy(self), copy(self)
-        taps, first.shift, others.shift = self.matrix.reshape(len(self.bias), 9, -1), 0, 0
-        first.matrix = np.ascontiguousarray(taps[:, :, :inputs].reshape(len(taps), -1))
-        others.matrix = np.ascontiguousarray(taps[:, :, inputs:].reshape(len(taps), -1))
+        taps, first.shift, others.shift = self.matrix.reshape(9, -1, len(self.bias)), 0, 0
+        first.matrix = np.ascontiguousarray(taps[:, :inputs].reshape(-1, len(self.bias)))
+        others.matrix = np.ascontiguousarray(taps[:, inputs:].reshape(-1, len(self.bias)))
         others.bias = np.zeros_like(self.bias)
         return first, others
 
@@ -80,24 +82,27 @@ class IntegerConv:
     def stack(cls, convolutions: "Sequence[IntegerConv]") -> "IntegerConv":
         """Several of the same inputs as one, whose outputs are theirs one after the other."""
         made = copy(convolutions[0])
-        made.matrix = np.concatenate([one.matrix for one in convolutions])
+        made.matrix = np.concatenate([one.matrix for one in convolutions], axis=1)
         made.bias = np.concatenate([one.bias for one in convolutions])
         return made
 
-    def __call__(self, x: Whole) -> Whole:
-        """(I, H, W) -> (O, H, W)."""
+    def __call__(self, x: NDArray[np.integer[Any]]) -> Whole:
+        """(I, H, W), within +-127 -> (O, H, W)."""
+        total = self._sums(x) if x.min(initial=0) >= 0 else self._sums(x.clip(0)) - self._sums((-x).clip(0))
+        return np.ascontiguousarray(((total + self.bias) >> self.shift).transpose(2, 0, 1))
+
+    def _sums(self, x: NDArray[np.integer[Any]]) -> Whole:
+        """(I, H, W) in [0, 127] -> (H, W, O), without the bias."""
         inputs, height, width = x.shape
-        padded = np.pad(x.astype(np.float32), ((0, 0), (1, 1), (1, 1)))
-        total = np.empty((len(self.bias), height, width), np.float32)
+        padded = np.zeros((height + 2, width + 2, inputs), np.uint8)
+        padded[1:-1, 1:-1] = x.transpose(1, 2, 0)
+        squares = sliding_window_view(padded, (3, 3), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+        total = np.empty((height, width, len(self.bias)), np.int32)
         rows = max(1, AT_ONCE // (9 * inputs * width))
         for top in range(0, height, rows):
-            seen = sliding_window_view(padded[:, top : top + rows + 2], (3, 3), axis=(1, 2))
-            columns = seen.transpose(3, 4, 0, 1, 2).reshape(9 * inputs, -1)
-            band = total[:, top : top + rows]
-            band[...] = self.product(self.matrix, columns)[0].reshape(band.shape)
-        total += self.bias[:, None, None]
-        total *= np.float32(2**-self.shift)
-        return np.floor(total, out=total)
+            (sums,) = self.product(squares[top : top + rows].reshape(-1, 9 * inputs), self.matrix)
+            total[top : top + rows] = sums.reshape(-1, *total.shape[1:])
+        return total
 
 
 class ScaleBranch:
@@ -137,39 +142,38 @@ class ScaleBranch:
 
     def __call__(self, z_hat: NDArray[np.int32]) -> tuple[Whole, Whole]:
         """z_hat (Z, H, W) -> what it says of y (C, 4H, 4W), and hidden (hidden, 4H, 4W) in [0, 127]."""
-        x: Whole = np.clip(z_hat, -ACTIVATION_MAX, ACTIVATION_MAX).astype(np.float32)
+        x = np.clip(z_hat, -ACTIVATION_MAX, ACTIVATION_MAX)
         for layer in self.layers[:2]:
             x = np.clip(layer(x), 0, ACTIVATION_MAX).repeat(2, axis=1).repeat(2, axis=2)
         return self.layers[2](x), x
 
     def share(self, hidden: Whole) -> list[Whole]:
         """What z says to each context, (width, H, W), of `hidden` (hidden, H, W): all in one product."""
-        return [] if self.shared is None else np.split(self.shared(np.floor(hidden / 2)), self.ends[:-1])
+        return [] if self.shared is None else np.split(self.shared(hidden >> 1), self.ends[:-1])
 
     def context(self, number: int, symbols: NDArray[np.int32], shared: Whole) -> Whole:
         """What context `number` >= 1 adds, (out, H, W): symbols (known, H, W), and what z says to it."""
         own, last = self.layers[2 * number + 1 : 2 * number + 3]
-        sums = (own(level(symbols)) + shared) * np.float32(2**-CONTEXT_SHIFT)
-        return last(np.clip(np.floor(sums, out=sums), 0, ACTIVATION_MAX))
+        return last(((own(level(symbols)) + shared) >> CONTEXT_SHIFT).clip(0, ACTIVATION_MAX))
 
 
-def level(symbols: NDArray[np.int32]) -> Whole:
+def level(symbols: NDArray[np.int32]) -> Bytes:
     """How large symbols are, 8 steps an octave, linear between powers of 2: integers in [0, 63]."""
-    levels: Whole = _level_table()[np.abs(symbols.clip(-LEVEL_FROM, LEVEL_FROM))]
+    levels: Bytes = _level_table()[np.abs(symbols.clip(-LEVEL_FROM, LEVEL_FROM))]
     return levels
 
 
 @cache
-def _level_table() -> Whole:
+def _level_table() -> Bytes:
     """The levels of 0 to LEVEL_FROM."""
     part, octave = np.frexp(1.0 + np.arange(LEVEL_FROM + 1))
-    levels: Whole = (LEVEL_STEP * (octave - 1) + np.floor(LEVEL_STEP * (2 * part - 1))).astype(np.float32)
+    levels: Bytes = (LEVEL_STEP * (octave - 1) + np.floor(LEVEL_STEP * (2 * part - 1))).astype(np.uint8)
     return levels
 
 
-def scale_index(total: Whole) -> NDArray[np.int64]:
+def scale_index(total: NDArray[np.integer[Any]]) -> Bytes:
     """Scale indices in [0, 63] of integers in 1/16 of an index."""
-    return np.clip(np.floor(total / INDEX_STEP + 0.5), 0, LEVELS - 1).astype(np.int64)
+    return ((total + INDEX_STEP // 2) // INDEX_STEP).clip(0, LEVELS - 1).astype(np.uint8)
 
 
 def interpolate_offsets(offsets: NDArray[np.int32], quality: int) -> NDArray[np.int64]:

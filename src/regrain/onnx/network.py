@@ -63,9 +63,9 @@ class Network:
 
 @cache
 def matrix_product() -> Network:
-    """Matrices (M, K) and (K, N), float32, to (M, N), with the threads that all networks have."""
-    node = wire.Node("MatMul", ("a", "b"), "c", {})
-    return Network(lambda: wire.model([node], {}, ("a", "b"), ("c",), axes=3), ("a", "b"))
+    """Matrices (N, K), uint8, and (K, M), int8, to (N, M), int32, with the threads that all networks have."""
+    node, types = wire.Node("MatMulInteger", ("a", "b"), "c", {}), {"a": wire.UINT8, "b": wire.INT8, "c": wire.INT32}
+    return Network(lambda: wire.model([node], {}, ("a", "b"), ("c",), axes=3, types=types), ("a", "b"))
 
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from regrain.varint import put_varint
 
-__all__ = ["FLOAT", "Attribute", "Node", "model"]
+__all__ = ["FLOAT", "INT8", "INT32", "UINT8", "Attribute", "Node", "model"]
 
 Attribute = int | str | Sequence[int]
 
 IR_VERSION, OPERATORS = 8, 17
-FLOAT = 1
-"""The type of all elements."""
+FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
+"""Types of elements; constants are all floats."""
 _INT, _STRING, _INTS = 2, 3, 7
 
 
@@ -61,10 +61,10 @@ def _tensor(name: str, array: NDArray[np.float32]) -> bytes:
     return b"".join([*sizes, _field(2, FLOAT), _field(8, name), _field(9, array.astype("<f4").tobytes())])
 
 
-def _value(name: str, axes: int) -> bytes:
+def _value(name: str, axes: int, kind: int) -> bytes:
     """An input or output, of any size along each of its axes."""
     shape = _field(1, b"") * axes
-    return _field(1, name) + _field(2, _field(1, _field(1, FLOAT) + _field(2, shape)))
+    return _field(1, name) + _field(2, _field(1, _field(1, kind) + _field(2, shape)))
 
 
 def model(
@@ -74,15 +74,17 @@ def model(
     outputs: Sequence[str],
     *,
     axes: int = 4,
+    types: Mapping[str, int] | None = None,
 ) -> bytes:
-    """A whole model of float32. Its inputs and outputs have so many axes."""
+    """A whole model. Its inputs and outputs have so many axes, and are of float32 unless `types` names another type."""
+    kinds = dict.fromkeys([*inputs, *outputs], FLOAT) | dict(types or {})
     graph = b"".join(
         [
             *(_field(1, _node(node)) for node in nodes),
             _field(2, "regrain"),
             *(_field(5, _tensor(name, array)) for name, array in constants.items()),
-            *(_field(11, _value(name, axes)) for name in inputs),
-            *(_field(12, _value(name, axes)) for name in outputs),
+            *(_field(11, _value(name, axes, kinds[name])) for name in inputs),
+            *(_field(12, _value(name, axes, kinds[name])) for name in outputs),
         ]
     )
     return _field(1, IR_VERSION) + _field(7, graph) + _field(8, _field(1, "") + _field(2, OPERATORS))
