@@ -32,6 +32,8 @@ from regrain.conditional.decode import decode_tile
 from regrain.entropy.integer import IntegerConv, Product, Whole
 from regrain.onnx import network
 
+Floats = NDArray[np.float32]
+
 Context = Callable[[], AbstractContextManager[object]]
 BACKENDS = ("onnx", "cpu", *["cuda"] * torch.cuda.is_available())
 _CALL = IntegerConv.__call__
@@ -94,12 +96,12 @@ def onnx_threads(count: int) -> Iterator[None]:
         one.close()
 
 
-def product(multiply: Callable[[Whole, Whole], Whole]) -> AbstractContextManager[object]:
+def product(multiply: Callable[[Floats, Floats], Floats]) -> AbstractContextManager[object]:
     """Compute the integer convolutions with another matrix product."""
 
     def call(self: IntegerConv, x: Whole) -> Whole:
         own: Product = self.product
-        self.product = lambda a, b: [multiply(a, b)]
+        self.product = lambda a, b: [multiply(a.astype(np.float32), b.astype(np.float32)).astype(np.int32)]
         try:
             return _CALL(self, x)
         finally:
@@ -108,12 +110,12 @@ def product(multiply: Callable[[Whole, Whole], Whole]) -> AbstractContextManager
     return mock.patch.object(IntegerConv, "__call__", call)
 
 
-def backwards(a: Whole, b: Whole) -> Whole:
+def backwards(a: Floats, b: Floats) -> Floats:
     """A matrix product of float32 whose sums run from the last to the first, one at a time."""
     total = np.zeros((len(a), b.shape[1]), np.float32)
-    for column, row in zip(a.T[::-1].astype(np.float32), b[::-1].astype(np.float32), strict=True):
+    for column, row in zip(a.T[::-1], b[::-1], strict=True):
         total += column[:, None] * row
-    return total.astype(np.float64)
+    return total
 
 
 def branch(
@@ -122,13 +124,13 @@ def branch(
     """Compute the integer convolutions by torch's, in a type, in a layout, and as the last of a batch."""
 
     def call(self: IntegerConv, x: Whole) -> Whole:
-        taps = self.matrix.reshape(len(self.bias), 3, 3, -1).transpose(0, 3, 1, 2)
+        taps = self.matrix.reshape(3, 3, -1, len(self.bias)).transpose(3, 2, 0, 1)
         weight = torch.from_numpy(taps).to(kind).contiguous(memory_format=layout)
         image = torch.from_numpy(np.ascontiguousarray(x))[None].to(kind)
         stack = torch.cat([image.roll(shift, -1) for shift in range(batch - 1, -1, -1)])
         bias = torch.from_numpy(self.bias).to(kind)
         total = torch.nn.functional.conv2d(stack.contiguous(memory_format=layout), weight, bias, padding=1)
-        return np.floor(total[-1].double().numpy() / 2**self.shift)
+        return np.floor(total[-1].double().numpy() / 2**self.shift).astype(np.int32)
 
     return mock.patch.object(IntegerConv, "__call__", call)
 

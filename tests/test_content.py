@@ -59,7 +59,8 @@ def test_both_backends_read_a_file_for_screens(package):
     data = regrain.encode(PHOTO, quality=20, content="screen")
     assert data == regrain.encode(PHOTO, quality=20, content="screen", device="cpu")
     onnx, torch = (np.asarray(regrain.decode(data, device=device), int) for device in ("onnx", "cpu"))
-    assert np.abs(onnx - torch).max() <= 1
+    assert np.abs(onnx - torch).max() <= 12  # bytes beside floats
+    assert np.abs(onnx - torch).mean() <= 0.5
 
 
 def test_a_reader_of_the_text_makes_the_same_weights_of_an_adapter(package):

@@ -54,8 +54,8 @@ def test_the_picture_is_the_same(name, device):
     assert (back.width, back.height) == (GOLDEN[name]["width"], GOLDEN[name]["height"])
     assert back.pixels.shape == kept.pixels.shape
     apart = np.abs(back.pixels.astype(int) - kept.pixels)
-    assert apart.mean() <= 2
-    assert apart.max() <= 2  # another machine rounds otherwise
+    assert apart.mean() <= 0.5
+    assert apart.max() <= (12 if device == "onnx" else 2)  # another machine rounds otherwise, and bytes more so
     assert back.metadata == kept.metadata
     assert (back.alpha is None) == (kept.alpha is None)
     assert back.alpha is None or np.array_equal(back.alpha, kept.alpha)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conditional.tiny import DEVICES, shipped
+from conditional.tiny import DEVICES, in_floats, shipped
 from regrain.conditional.codec import ConditionalModel
 
 
@@ -14,6 +14,12 @@ def torch_model() -> ConditionalModel:
 @pytest.fixture(scope="session")
 def onnx_model() -> ConditionalModel:
     return shipped("onnx")
+
+
+@pytest.fixture(scope="session")
+def float_model() -> ConditionalModel:
+    """The shipped weights on ONNX Runtime, without bytes."""
+    return in_floats()
 
 
 @pytest.fixture(scope="session", params=DEVICES)

@@ -1,4 +1,4 @@
-"""Files decode to the golden symbols to the last, and to one picture within a level, on either backend.
+"""Files decode to the golden symbols to the last, on either backend: in floats to one picture within a level.
 
 Steps are the outer loop and windows the inner one: a time for the steps chooses their number and nothing else. Damage
 ends in the same words on both backends.
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conditional.tiny import DEVICES, both, codec, shipped
+from conditional.tiny import DEVICES, both, codec, in_floats, shipped
 from regrain import bitstream, image
 from regrain import codec as files
 from regrain.conditional import grid
@@ -38,8 +38,9 @@ def golden(name: str) -> bytes:
 
 
 def own(name: str, device: str) -> ConditionalModel:
-    """The package's model of the latents of a golden file."""
-    return shipped(device, bitstream.read_header(golden(name)).fingerprint)
+    """The package's model of the latents of a golden file, in floats."""
+    fingerprint = bitstream.read_header(golden(name)).fingerprint
+    return in_floats(fingerprint) if device == "onnx" else shipped(device, fingerprint)
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> int:
@@ -83,6 +84,16 @@ def test_pixels_are_within_one_level_of_torchs(name, realism, steps, eta):
     assert apart(one, other) <= 1
 
 
+@pytest.mark.parametrize("realism", [0, 0.5, 1])
+@pytest.mark.parametrize("name", GOLDEN)
+def test_bytes_give_nearly_what_floats_do(name, realism):
+    fingerprint = bitstream.read_header(golden(name)).fingerprint
+    models = shipped("onnx", fingerprint), in_floats(fingerprint)
+    one, other = (files.decode(golden(name), realism=realism, model=model).pixels for model in models)
+    assert apart(one, other) <= 12
+    assert np.abs(one.astype(int) - other).mean() <= 0.5
+
+
 @pytest.fixture(scope="module")
 def wide(torch_model) -> bytes:
     """A file of 1050 x 20, in two windows and many tiles."""
@@ -92,8 +103,8 @@ def wide(torch_model) -> bytes:
 
 
 @pytest.mark.parametrize("steps", [1, 2])
-def test_windows_and_tiles(wide, steps, onnx_model, torch_model):
-    one, other = (files.decode(wide, steps=steps, model=model).pixels for model in (onnx_model, torch_model))
+def test_windows_and_tiles(wide, steps, float_model, torch_model):
+    one, other = (files.decode(wide, steps=steps, model=model).pixels for model in (float_model, torch_model))
     assert apart(one, other) <= 1
 
 
@@ -200,13 +211,13 @@ def forged(model: ConditionalModel, z: np.ndarray, y: np.ndarray, quality: int) 
 @pytest.mark.parametrize("hyper", [127, 10**9])
 @pytest.mark.parametrize("symbol", [1, 10**4, 2**31 - 1])
 @pytest.mark.parametrize("quality", [0, 25600])
-def test_pixels_of_forged_latents_are_within_one_level(torch_model, onnx_model, hyper, symbol, quality):
+def test_pixels_of_forged_latents_are_within_one_level(torch_model, float_model, onnx_model, hyper, symbol, quality):
     """Latents that no picture has, behind checksums that are right."""
     draw = np.random.default_rng(3)
     z = draw.integers(-hyper, hyper, (48, 1, 2), np.int32, endpoint=True)
     y = draw.integers(-symbol, symbol, (256, ROWS, COLUMNS), np.int32, endpoint=True)
     data = forged(torch_model, z, y, quality)
-    one, other = (files.decode(data, realism=1, model=model).pixels for model in (torch_model, onnx_model))
+    one, other = (files.decode(data, realism=1, model=model).pixels for model in (torch_model, float_model))
     assert apart(one, other) <= 1
     header, tiles = (stream := bitstream.read(data)).header, stream.tiles
     y_hat = decode_latents(onnx_model.latents, tiles, (header.height, header.width), quality, header.tile)

@@ -1,5 +1,6 @@
 """What these tests share: a small shape, and codecs of random weights on both backends."""
 
+from functools import cache
 from importlib.resources import as_file
 
 import numpy as np
@@ -54,6 +55,14 @@ def shipped(device: str, fingerprint: bytes = b"") -> ConditionalModel:
     model = registry.model_for(None, Method.CONDITIONAL, device, fingerprint)
     assert isinstance(model, ConditionalModel)
     return model
+
+
+@cache
+def in_floats(fingerprint: bytes = b"") -> ConditionalModel:
+    """The package's weights without ranges, on ONNX Runtime: nothing runs on bytes."""
+    model = shipped("onnx", fingerprint)
+    bare = {name: array for name, array in model.arrays.items() if not name.startswith("ranges.")}
+    return ConditionalModel.build(bare, model.config.to_dict(), "onnx")
 
 
 def shipped_tensors() -> tuple[dict[str, torch.Tensor], dict]:

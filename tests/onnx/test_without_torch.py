@@ -138,7 +138,8 @@ def test_with_torch_installed_the_device_is_asked_for(tmp_path, monkeypatch):
         assert main(["encode", "default.png", f"{name}.rgn", "--quiet", *device]) == 0
         assert codec.decode(Path(f"{name}.rgn").read_bytes()).pixels.shape == pictures[0].shape
     assert np.array_equal(pictures[0], pictures[1])
-    assert np.abs(pictures[0] - pictures[2]).max() <= 1
+    assert 0 < np.abs(pictures[0] - pictures[2]).max() <= 12  # bytes beside floats
+    assert np.abs(pictures[0] - pictures[2]).mean() <= 0.5
     assert Path("default.rgn").read_bytes() == Path("onnx.rgn").read_bytes()
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from regrain.conditional.config import SAMPLING_SCHEDULE, STRIDE, ModelConfig
+from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig
 from regrain.conditional.networks import Context, Image, Networks
 from regrain.diffusion import schedule
 from regrain.entropy.integer import QUALITY_TOP
@@ -46,8 +46,7 @@ class Denoiser:
         """What the sampler stands on, of latents (C, H, W), once for all steps; None where it does not draw."""
         if not self.samples(realism):
             return None
-        shape = 3, STRIDE * y_hat.shape[1], STRIDE * y_hat.shape[2]
-        guide = self.estimate(np.zeros(shape, np.float32), 1.0, y_hat, quality, realism, None)
+        guide = self.networks.picture(y_hat, quality / QUALITY_TOP, realism).clip(-1, 1)
         return self.networks.sampling_context(guide, y_hat, quality / QUALITY_TOP)
 
     def start(self, noise: Image, context: Context | None, realism: float) -> Image:
@@ -61,7 +60,9 @@ class Denoiser:
         self, x_t: Image, t: float, y_hat: Image, quality: int, realism: float, context: Context | None
     ) -> Image:
         """The estimate of x_0, in [-1, 1], from x_t (3, 16 H, 16 W) and y_hat (C, H, W)."""
-        if context is None:
+        if context is None and t == 1.0 and not self.config.init_noise:
+            x_0 = self.networks.picture(y_hat, quality / QUALITY_TOP, realism)
+        elif context is None:
             x_0 = self.networks.denoise(x_t, t, y_hat, quality / QUALITY_TOP, realism)
         else:
             x_0 = self.networks.sample(x_t, t, quality / QUALITY_TOP, context)

@@ -2,15 +2,18 @@
 
     analysis:   x -> what the network adds, DCT           hyper_analysis: gained y -> z
     synthesis:  z_hat -> h_s, h                           context k:      y_hat before k, h -> c_k
-    denoiser:   x_t, cond, (t, quality, realism) -> output      fast:      cond, (quality, realism) -> x_0
+    denoiser:   x_t, cond, (t, quality, realism) -> output
+    picture:    cond, (1, quality, realism) -> x_0        fast:           cond, (quality, realism) -> x_0
     sampling context: guide, cond, (1, quality) -> context
     sampler:    x_t / alpha_t - guide, scaled, context, (t, quality) -> output
 
 Each graph equals its torch module (`transform`, `diffusion.unet`) up to rounding. It is written when it first runs, so
-that a decoder never builds an encoder's networks; the shapes of all weights are checked at once.
+that a decoder never builds an encoder's networks; the shapes of all weights are checked at once. `picture` is the
+denoiser from no noise. It, `fast` and the sampler run on bytes, at half of the time, where the weights have ranges
+(`ranges.denoiser.*`, `ranges.fast.*`, `ranges.sampler.*`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -19,7 +22,7 @@ import numpy as np
 from regrain import checkpoint
 from regrain.checkpoint import Arrays
 from regrain.conditional.coding_order import CodingStep, coding_order
-from regrain.conditional.config import SAMPLING_SCHEDULE, ModelConfig
+from regrain.conditional.config import SAMPLING_SCHEDULE, STRIDE, ModelConfig
 from regrain.conditional.dct import BLOCK, dct_basis
 from regrain.conditional.edges import noise_gate
 from regrain.conditional.networks import Context, Image
@@ -29,7 +32,7 @@ from regrain.onnx import blocks
 from regrain.onnx.graph import Graph
 from regrain.onnx.network import Network
 
-__all__ = ["OnnxNetworks"]
+__all__ = ["OnnxNetworks", "fast", "picture", "sampler", "sampling_context"]
 
 Weights: TypeAlias = Mapping[str, Image]
 
@@ -56,15 +59,15 @@ class OnnxNetworks:
             _context(checkpoint.part(arrays, prefix), config, step)
             for prefix, step in zip(prefixes, later, strict=True)
         ]
-        self._denoiser = _denoiser(checkpoint.part(arrays, "denoiser."), config)
+        denoiser, ranges = checkpoint.part(arrays, "denoiser."), checkpoint.part(arrays, "ranges.denoiser.")
+        self._denoiser = _denoiser(denoiser, config)
+        self._picture = picture(denoiser, config, ranges) if ranges else None
         if config.fast:
-            fast = checkpoint.from_8_bits(checkpoint.part(arrays, "fast."))
-            self._fast = _fast(fast, replace(config, denoiser=config.fast))
+            self._fast = fast(checkpoint.part(arrays, "fast."), config, checkpoint.part(arrays, "ranges.fast."))
         if config.sampler:
-            sampler = checkpoint.part(arrays, "sampler.")
-            early = {name: array for name, array in sampler.items() if not name.startswith(LATE[1:])}
-            self._sampling_context = _sampling_context(early, config)
-            self._sampler = _sampler({name: array for name, array in sampler.items() if name.startswith(LATE)}, config)
+            own, ranges = checkpoint.part(arrays, "sampler."), checkpoint.part(arrays, "ranges.sampler.")
+            self._sampling_context = sampling_context(own, config, ranges)
+            self._sampler = sampler(own, config, ranges)
 
     def analysis(self, x: Image) -> tuple[Image, Image]:
         """See `Networks`."""
@@ -91,6 +94,14 @@ class OnnxNetworks:
         (output,) = self._denoiser(x_t, y_hat, _scalars(t, quality, realism))
         alpha, sigma = schedule.get(self.config.schedule).at(t)
         return parametrize.to_x0(self.config.parametrization, output, x_t, alpha, sigma)
+
+    def picture(self, y_hat: Image, quality: float, realism: float) -> Image:
+        """See `Networks`."""
+        if self._picture is None:
+            blank = np.zeros((3, STRIDE * y_hat.shape[1], STRIDE * y_hat.shape[2]), np.float32)
+            return self.denoise(blank, 1.0, y_hat, quality, realism)
+        (x_0,) = self._picture(y_hat, _scalars(1, quality, realism))
+        return x_0
 
     def decode_fast(self, y_hat: Image, quality: float, realism: float) -> Image:
         """See `Networks`."""
@@ -186,7 +197,7 @@ class _UNet:
 
     def stack(self, name: str, x: str, level: int) -> str:
         """The blocks of a level, 0 at 1/4 to 2 at 1/16, after a norm."""
-        x = self.graph.norm(x)
+        x = self.graph.norm(x, self.shape.widths[level])
         for index in range(self.shape.depths[level]):
             x = blocks.film(self.graph, x, f"{name}.{index}", self.shape.widths[level], self.vector)
         return x
@@ -197,14 +208,16 @@ class _UNet:
         at8 = blocks.conv(graph, graph.silu(at4), "down8", (quarter, eighth), stride=2)
         latents = blocks.conv(graph, graph.node("Asinh", "cond"), "cond", (self.latent, sixteenth))
         at16 = graph.sum(blocks.conv(graph, graph.silu(at8), "down16", (eighth, sixteenth), stride=2), latents)
-        h = blocks.upsample(graph, graph.norm(self.stack("blocks16", at16, 2)), "up8", (sixteenth, eighth))
-        h = blocks.upsample(graph, graph.norm(self.stack("blocks8", graph.sum(h, at8), 1)), "up4", (eighth, quarter))
+        h = blocks.upsample(graph, graph.norm(self.stack("blocks16", at16, 2), sixteenth), "up8", (sixteenth, eighth))
+        h = blocks.upsample(
+            graph, graph.norm(self.stack("blocks8", graph.sum(h, at8), 1), eighth), "up4", (eighth, quarter)
+        )
         return graph.sum(h, at4)
 
     def leave(self, h: str) -> str:
         """From 1/4 to pixels, by way of 1/2."""
         graph, quarter, half = self.graph, self.shape.widths[0], self.shape.half
-        h = graph.shuffle(blocks.conv(graph, graph.silu(graph.norm(h)), "up2", (quarter, 4 * half)))
+        h = graph.shuffle(blocks.conv(graph, graph.silu(graph.norm(h, quarter)), "up2", (quarter, 4 * half)))
         return graph.shuffle(blocks.conv(graph, graph.silu(h), "leave", (half, 12)))
 
 
@@ -217,23 +230,46 @@ def _denoiser(arrays: Weights, config: ModelConfig) -> Network:
     return graph.network(graph.sum(out, sketch) if config.prediction == "x0" else out)
 
 
-def _fast(arrays: Weights, config: ModelConfig) -> Network:
-    """cond (C, H, W), scalars (2, 1, 1) -> x_0 (3, 16 H, 16 W)."""
-    net = _UNet(graph := Graph(arrays, "cond", "scalars"), config, scalars=2)
+def picture(
+    arrays: Weights, config: ModelConfig, ranges: Weights | None, empty: Callable[..., Graph] = Graph
+) -> Network | None:
+    """The denoiser from no noise: cond (C, H, W), scalars (3, 1, 1) -> x_0 (3, 16 H, 16 W); None where it is no x_0."""
+    if config.prediction != "x0":
+        return None
+    known = 3 * PATCH**2
+    arrays = {name: array[:, known:] if name == "enter.weight" else array for name, array in arrays.items()}
+    return _from_latents(empty(arrays, "cond", "scalars", ranges=ranges), config, scalars=3)
+
+
+def fast(arrays: Weights, config: ModelConfig, ranges: Weights | None, empty: Callable[..., Graph] = Graph) -> Network:
+    """The fast decoder: cond (C, H, W), scalars (2, 1, 1) -> x_0 (3, 16 H, 16 W)."""
+    assert config.fast is not None
+    graph = empty(checkpoint.from_8_bits(arrays), "cond", "scalars", ranges=ranges)
+    return _from_latents(graph, replace(config, denoiser=config.fast), scalars=2)
+
+
+def _from_latents(graph: Graph, config: ModelConfig, scalars: int) -> Network:
+    net = _UNet(graph, config, scalars)
     sketch = net.sketch()
     out = net.leave(net.stack("blocks4", net.deep(net.enter(sketch, "enter", 3)), 0))
     return graph.network(graph.sum(out, sketch))
 
 
-def _sampling_context(arrays: Weights, config: ModelConfig) -> Network:
+def sampling_context(
+    arrays: Weights, config: ModelConfig, ranges: Weights | None, empty: Callable[..., Graph] = Graph
+) -> Network:
     """guide (3, 16 H, 16 W), cond (C, H, W), scalars (2, 1, 1) -> context (quarter, 4 H, 4 W)."""
-    net = _UNet(graph := Graph(arrays, "guide", "cond", "scalars"), config, scalars=2)
+    early = {name: array for name, array in arrays.items() if not name.startswith(LATE[1:])}
+    net = _UNet(graph := empty(early, "guide", "cond", "scalars", ranges=ranges), config, scalars=2)
     return graph.network(net.deep(net.enter("guide", "enter", 3)))
 
 
-def _sampler(arrays: Weights, config: ModelConfig) -> Network:
+def sampler(
+    arrays: Weights, config: ModelConfig, ranges: Weights | None, empty: Callable[..., Graph] = Graph
+) -> Network:
     """The scaled difference (3, 16 H, 16 W), context (quarter, 4 H, 4 W), scalars (2, 1, 1) -> (3, 16 H, 16 W)."""
-    net = _UNet(graph := Graph(arrays, "difference", "context", "scalars"), config, scalars=2)
+    late = {name: array for name, array in arrays.items() if name.startswith(LATE)}
+    net = _UNet(graph := empty(late, "difference", "context", "scalars", ranges=ranges), config, scalars=2)
     gate = graph.sum(
         blocks.linear(graph, net.vector[0], "gate", (config.denoiser.embedding, config.denoiser.widths[0])),
         graph.constant(np.ones((1, 1, 1, 1), np.float32)),

@@ -98,6 +98,11 @@ class TorchNetworks:
         """See `Networks`."""
         return _array(self.estimate(self._batch(x_t), t, self._batch(y_hat), *self._scalars(quality, realism)))
 
+    def picture(self, y_hat: Image, quality: float, realism: float) -> Image:
+        """See `Networks`; in floats."""
+        blank = np.zeros((3, STRIDE * y_hat.shape[1], STRIDE * y_hat.shape[2]), np.float32)
+        return self.denoise(blank, 1.0, y_hat, quality, realism)
+
     def estimate(self, x_t: Tensor, t: float, y_hat: Tensor, quality: Tensor, realism: Tensor) -> Tensor:
         """The denoiser's estimate of x_0 (B, 3, H, W), with gradients, of x_t, latents and knobs (B,)."""
         output = self.denoiser(x_t, torch.full_like(quality, t), y_hat, quality, realism).float()

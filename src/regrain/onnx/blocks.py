@@ -19,7 +19,7 @@ FREQUENCIES = 8
 
 def conv(graph: Graph, x: str, name: str, shape: tuple[int, int], *, kernel: int = 3, stride: int = 1) -> str:
     """The convolution of that name; `shape` is its channels (in, out). At stride 2 it halves even sides."""
-    return graph.convolve(x, *_weights(graph, name, (shape[1], shape[0], kernel, kernel)), stride)
+    return graph.convolve(x, *_weights(graph, name, (shape[1], shape[0], kernel, kernel)), stride, name)
 
 
 def linear(graph: Graph, x: str, name: str, shape: tuple[int, int]) -> str:

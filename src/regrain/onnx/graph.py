@@ -4,18 +4,21 @@
     shuffle(x)[c, r i + p, r j + q] = x[c r^2 + p r + q, i, j]
 
 Every method adds its nodes and returns the name of what comes out. Invariant: a graph gives what torch's module with
-the same weights gives.
+the same weights gives. Where ranges are known of what enters and leaves a convolution it runs on bytes, in a quarter of
+its time, and gives nearly that (`onnx.byte_convolution`).
 """
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regrain.errors import ModelError, quote
 from regrain.onnx import wire
-from regrain.onnx.network import Network
+from regrain.onnx.byte_convolution import ByteConvolution, on_bytes
+from regrain.onnx.network import Network, exact_products
 
 __all__ = ["Graph", "Weights"]
 
@@ -27,12 +30,16 @@ NORM_FLOOR = 0.01
 class Graph:
     """A network in the making, of weights named as torch's state dicts name them."""
 
-    def __init__(self, weights: Weights, *inputs: str) -> None:
-        """Begin with what comes in."""
-        self.weights, self.inputs = weights, inputs
+    def __init__(self, weights: Weights, *inputs: str, ranges: Weights | None = None) -> None:
+        """Begin with what comes in.
+
+        Convolutions NAME of which `ranges` has `NAME.input`, (2,), and `NAME.output`, (2, O), each the least and the
+        largest, run on bytes.
+        """
+        self.weights, self.inputs, self.ranges = weights, inputs, ranges or {}
         self.unused = set(weights)
         self.nodes: list[wire.Node] = []
-        self.constants: dict[str, NDArray[np.float32]] = {}
+        self.constants: dict[str, NDArray[Any]] = {}
 
     def network(self, *outputs: str) -> Network:
         """The network that gives these. Raises ModelError where the weights hold what no layer has asked for."""
@@ -53,32 +60,56 @@ class Graph:
         self.nodes.append(wire.Node(kind, inputs, output, attributes))
         return output
 
-    def constant(self, values: NDArray[np.float32]) -> str:
+    def constant(self, values: NDArray[Any]) -> str:
         """Numbers that never change."""
         name = f"constant {len(self.constants)}"
         self.constants[name] = values
         return name
 
     def convolve(
-        self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None, stride: int = 1
-    ) -> str:
+        self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None, stride: int = 1,
+        name: str = "",
+    ) -> str:  # fmt: skip
         """A zero-padded convolution with weights (O, C, k, k) and biases (O,). Raises ModelError for other biases."""
         if weight.ndim != 4:
             raise ModelError(f"a layer has weights {weight.shape}, not (O, C, k, k)")
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ModelError(f"a layer with weights {weight.shape} has biases {bias.shape}")
         kernel = weight.shape[2]
-        values = [self.constant(weight), *([] if bias is None else [self.constant(bias)])]
         shape = {"kernel_shape": [kernel] * 2, "pads": [kernel // 2] * 4, "strides": [stride] * 2}
+        if on_bytes(self.ranges, name):
+            return self._convolve_bytes(x, ByteConvolution.of(weight, bias, self.ranges, name), shape)
+        values = [self.constant(weight), *([] if bias is None else [self.constant(bias)])]
         return self.node("Conv", x, *values, **shape)
+
+    def _convolve_bytes(self, x: str, own: ByteConvolution, shape: dict[str, Any]) -> str:
+        """`convolve` on bytes."""
+        weights: NDArray[Any] = own.weights
+        zeros: NDArray[Any] = np.zeros(len(weights), np.int8)
+        if not exact_products():  # products of unsigned bytes are exact everywhere, and slower where others are
+            weights, zeros = ((array.astype(np.int16) + 128).astype(np.uint8) for array in (weights, zeros))
+        enters, leaves = (
+            [self.constant(np.array(scale.size, np.float32)), self.constant(np.array(scale.zero, np.uint8))]
+            for scale in (own.enters, own.leaves)
+        )
+        kernel = map(self.constant, (weights, own.scales, zeros))
+        quantized = self.node("QuantizeLinear", x, *enters)
+        y = self.node("QLinearConv", quantized, *enters, *kernel, *leaves, self.constant(own.shifts), **shape)
+        factor = (own.leaves.size * own.loudness)[:, None, None].astype(np.float32)
+        product = self.node("Mul", self.node("Cast", y, to=wire.FLOAT), self.constant(factor))
+        return self.sum(product, self.constant(-own.leaves.zero * factor))
 
     def silu(self, x: str) -> str:
         """Swish, x times its sigmoid."""
         return self.node("Mul", x, self.node("Sigmoid", x))
 
-    def norm(self, x: str) -> str:
-        """PixelNorm, pixel by pixel over the channels."""
-        square = self.node("ReduceMean", self.node("Mul", x, x), axes=[1])
+    def norm(self, x: str, channels: int | None = None) -> str:
+        """PixelNorm, pixel by pixel over the channels; of so many a convolution makes the mean, which is faster."""
+        square = self.node("Mul", x, x)
+        if channels is None:
+            square = self.node("ReduceMean", square, axes=[1])
+        else:
+            square = self.convolve(square, np.full((1, channels, 1, 1), 1 / channels, np.float32))
         return self.node("Div", x, self.node("Sqrt", self.sum(square, self.constant(np.array(NORM_FLOOR, np.float32)))))
 
     def shuffle(self, x: str, factor: int = 2) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakSet
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # Release 1.32 would keep an id of the machine and events, and send them.
+import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from regrain.errors import ModelError, reason
 from regrain.loading import TURN, thread_cap, thread_count
 from regrain.onnx import wire
 
-__all__ = ["Network", "matrix_product"]
+__all__ = ["Network", "exact_products", "matrix_product"]
 
 ERRORS_ONLY = 3
 _networks: "WeakSet[Network]" = WeakSet()
@@ -66,6 +67,14 @@ def matrix_product() -> Network:
     """Matrices (N, K), uint8, and (K, M), int8, to (N, M), int32, with the threads that all networks have."""
     node, types = wire.Node("MatMulInteger", ("a", "b"), "c", {}), {"a": wire.UINT8, "b": wire.INT8, "c": wire.INT32}
     return Network(lambda: wire.model([node], {}, ("a", "b"), ("c",), axes=3, types=types), ("a", "b"))
+
+
+@cache
+def exact_products() -> bool:
+    """Whether products of the largest bytes are summed exactly: some processors saturate pairs of them in 16 bits."""
+    largest = np.full((32, 64), 255, np.uint8), np.full((64, 32), 127, np.int8)
+    (sums,) = matrix_product()(*largest)
+    return bool((sums == 64 * 255 * 127).all())
 
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:

@@ -9,6 +9,7 @@ and the tests read these bytes with it; to decode, its 30 MB and its start-up ar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ Attribute = int | str | Sequence[int]
 
 IR_VERSION, OPERATORS = 8, 17
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
-"""Types of elements; constants are all floats."""
+"""Types of elements."""
+_TYPES = {np.uint8: UINT8, np.int8: INT8, np.int32: INT32}
 _INT, _STRING, _INTS = 2, 3, 7
 
 
@@ -56,9 +58,13 @@ def _node(node: Node) -> bytes:
     return b"".join([*names, _field(2, node.output), _field(4, node.kind), *attributes])
 
 
-def _tensor(name: str, array: NDArray[np.float32]) -> bytes:
-    sizes = [_field(1, size) for size in array.shape]
-    return b"".join([*sizes, _field(2, FLOAT), _field(8, name), _field(9, array.astype("<f4").tobytes())])
+def _tensor(name: str, array: NDArray[Any]) -> bytes:
+    """Numbers of any of the types; those of no other become float32."""
+    kind = _TYPES.get(array.dtype.type, FLOAT)
+    values = array.astype("<f4" if kind == FLOAT else array.dtype.newbyteorder("<"))
+    return b"".join(
+        [*(_field(1, size) for size in array.shape), _field(2, kind), _field(8, name), _field(9, values.tobytes())]
+    )
 
 
 def _value(name: str, axes: int, kind: int) -> bytes:
@@ -69,7 +75,7 @@ def _value(name: str, axes: int, kind: int) -> bytes:
 
 def model(
     nodes: Sequence[Node],
-    constants: Mapping[str, NDArray[np.float32]],
+    constants: Mapping[str, NDArray[Any]],
     inputs: Sequence[str],
     outputs: Sequence[str],
     *,

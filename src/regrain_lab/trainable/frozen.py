@@ -36,8 +36,12 @@ __all__ = ["FrozenCodec", "guides", "noise_gates", "quantized_latents", "with_ne
 
 
 def with_network(tensors: Mapping[str, Tensor], prefix: str, network: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a file, to the bit, but for those named `prefix`*, which are the network's as float16."""
-    others = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+    """The tensors of a file, to the bit, but for those named `prefix`*, which are the network's as float16.
+
+    Ranges of the network that was there are left out: they are not this one's.
+    """
+    former = prefix, f"ranges.{prefix}"
+    others = {name: tensor for name, tensor in tensors.items() if not name.startswith(former)}
     return others | {f"{prefix}{name}": tensor.half() for name, tensor in network.state_dict().items()}
 
 

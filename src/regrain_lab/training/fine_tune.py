@@ -7,23 +7,28 @@
 A tenth of the pictures is held out: a run ends when their loss no longer falls, and is measured on them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import as_file
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from regrain import adapter, checkpoint
 from regrain.bitstream import Method
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import ModelConfig
 from regrain.errors import ModelError, UsageError
+from regrain.image import to_bytes
 from regrain.shipped import shipped_weights
 from regrain_lab.metrics.lpips import Lpips
 from regrain_lab.trainable.codec import ConditionalCodec, thaw
 from regrain_lab.training import loop, validation, values
 from regrain_lab.training.data import holdout_batch, members
+from regrain_lab.training.ranges import add_ranges
 from regrain_lab.training.recipe import DataConfig, DistillConfig, LossConfig, Recipe, Stage
 from regrain_lab.training.validation import Row
 
@@ -72,6 +77,8 @@ def main(
         recipe = _recipe(pictures.resolve(), start, shape, parts, steps, lpips, seed)
         weights = loop.train(recipe, out, quiet=quiet) / loop.WEIGHTS
         held_out = holdout_batch(members(pictures.resolve(), recipe.data, held_out=True), recipe.data.holdout_crops)
+        if parts != "adapter":  # which keeps the ranges of its base
+            add_ranges(weights, weights, _pixels(held_out))
         judge = None if lpips is None else Lpips.load(lpips)
         before, after = (tuple(_rows(path, start, held_out, judge)) for path in (start, weights))
     return Outcome(weights, before, after)
@@ -113,6 +120,12 @@ def _weights(path: Path, base: Path | None = None) -> tuple[ModelConfig, dict[st
         arrays, about = adapter.load_adapted(base, arrays, about)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return ModelConfig.from_dict(about.get("config")), tensors
+
+
+def _pixels(pictures: torch.Tensor) -> Iterator[NDArray[np.uint8]]:
+    """Pictures (N, 3, H, W) in [-1, 1], one after the other, as (H, W, 3)."""
+    for picture in pictures:
+        yield to_bytes(picture.numpy(), False)
 
 
 def _rows(path: Path, base: Path, pictures: torch.Tensor, lpips: Lpips | None) -> list[Row]:

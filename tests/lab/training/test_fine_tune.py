@@ -72,6 +72,13 @@ def test_an_adapter_encodes_and_decodes_on_both_backends(run, base, device):
     assert path.stat().st_size < 0.9 * base.stat().st_size
 
 
+@pytest.mark.parametrize(("parts", "ranged"), [("decoder", True), ("all", True), ("adapter", False)])
+def test_a_denoiser_has_ranges_of_its_own(run, parts, ranged):
+    """So that its pictures are computed on bytes; an adapter has those of its base."""
+    names = checkpoint.load(run(parts).weights)[0]
+    assert any(name.startswith("ranges.denoiser.") for name in names) == ranged
+
+
 def test_all_has_new_latents(run, base):
     ours = ConditionalModel.load(run("all").weights)
     assert ours.fingerprint != ConditionalModel.load(base).fingerprint

@@ -1,0 +1,90 @@
+"""A convolution on bytes: nearly what one of floats gives, where it is known how far its numbers reach.
+
+    x = s_x (X - z_x)      w[o] / r[o] = s_w[o] W[o]      Y = round(s_x s_w / s_y (sum W (X - z_x) + B)) + z_y
+    y[o] = r[o] s_y (Y[o] - z_y)
+
+X and Y are of 8 unsigned bits, W of 8 signed ones, B of 32 (Jacob et al. 2018, "Quantization and Training of Neural
+Networks for Efficient Integer-Arithmetic-Only Inference", eq. 1 to 5, arXiv:1712.05877). r, up to 1, makes the channels
+of y of about one size, so that quiet ones keep their steps. Sums are exact; what is between two convolutions is in
+floats, and a last digit there may turn a byte by one.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrain.errors import ModelError, quote
+
+__all__ = ["ByteConvolution", "Scale", "on_bytes"]
+
+LEVELS = 255
+LEAST, MOST = 1e-7, 1e6
+"""What the upper end of a range is at least, and the whole of it at most."""
+WEIGHT_MAX = 127
+QUIETEST = 1e-3
+"""A channel is taken for no quieter than this share of the loudest."""
+SHIFT_MAX = 2**31 - 129
+"""The largest bias that is a float32, too."""
+
+
+class Scale(NamedTuple):
+    """Bytes b for numbers `size` (b - `zero`)."""
+
+    size: float
+    zero: int
+
+    @classmethod
+    def between(cls, low: float, high: float) -> Self:
+        """Bytes that reach from one number, at most 0, to another above it."""
+        size = (high - low) / LEVELS
+        return cls(size, round(-low / size))
+
+
+class ByteConvolution(NamedTuple):
+    """The constants: W (O, I, k, k) int8, s_w (O,), B (O,) int32, r (O,), and the bytes that enter and leave."""
+
+    weights: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    shifts: NDArray[np.int32]
+    loudness: NDArray[np.float32]
+    enters: Scale
+    leaves: Scale
+
+    @classmethod
+    def of(cls, weight: NDArray[Any], bias: NDArray[Any] | None, ranges: Mapping[str, NDArray[Any]], name: str) -> Self:
+        """Of weights (O, I, k, k) and biases (O,), and of ranges `NAME.input` (2,) and `NAME.output` (2, O).
+
+        Raises ModelError for ranges of other shapes, and for such as have not 0 within.
+        """
+        low, high = _checked(ranges, f"{name}.input", (2,))
+        lows, highs = _checked(ranges, f"{name}.output", (2, len(weight)))
+        loudness = np.maximum((highs - lows) / (highs - lows).max(), QUIETEST)
+        enters, leaves = Scale.between(low, high), Scale.between((lows / loudness).min(), (highs / loudness).max())
+        kernels = weight.astype(np.float64) / loudness[:, None, None, None]
+        scales = np.maximum(np.abs(kernels).max((1, 2, 3)) / WEIGHT_MAX, np.finfo(np.float32).tiny)
+        shifts = np.zeros(len(weight)) if bias is None else bias / loudness / (enters.size * scales)
+        return cls(
+            np.rint(kernels / scales[:, None, None, None]).astype(np.int8),
+            scales.astype(np.float32),
+            np.rint(shifts).clip(-SHIFT_MAX, SHIFT_MAX).astype(np.int32),
+            loudness.astype(np.float32),
+            enters,
+            leaves,
+        )
+
+
+def on_bytes(ranges: Mapping[str, object], name: str) -> bool:
+    """Whether there are ranges of the convolution of this name."""
+    return f"{name}.input" in ranges
+
+
+def _checked(ranges: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    values = ranges.get(name)
+    if values is None or values.shape != shape or values.dtype.kind != "f" or not np.isfinite(values).all():
+        raise ModelError(f"the range {quote(name)} is not of {shape} finite numbers")
+    low, high = values.astype(np.float64)
+    if not ((low <= 0) & (high >= LEAST) & (high - low <= MOST)).all():
+        raise ModelError(f"the range {quote(name)} does not have 0 within, or is beyond {MOST:g}")
+    return np.stack([low, high])
