@@ -24,7 +24,6 @@ from stopwatch import Stopwatch, medians
 
 if TYPE_CHECKING:
     from regrain.conditional.codec import ConditionalModel as Model
-    from regrain.conditional.networks import Image
     from regrain.entropy.integer import Whole
 
 SIZE = 768, 512
@@ -83,7 +82,7 @@ def decode_stages(networks: type) -> Stopwatch:
             "h_s and contexts, scale indices": [(integer.ScaleBranch, "__call__"), (integer.ScaleBranch, "context")],
             "h_s and contexts, means": [(networks, "hyper_synthesis"), (networks, "context")],
             "noise": [(noise, "normal")],
-            "denoiser": [(networks, "denoise"), (networks, "sampling_context"), (networks, "sample")],
+            "denoiser": [(networks, "picture"), (networks, "sampling_context"), (networks, "sample")],
             "pixels out": [(decode, "to_bytes")],
         }
     )
@@ -151,14 +150,8 @@ def kmac(picture: bytes, data: bytes, model: "Model") -> dict[str, float]:
         "g_a": counted(model, lambda: networks.analysis(x)),
         "h_a": counted(model, lambda: networks.hyper_analysis(y)),
     }
-    denoiser = counted(model, one_pass(model, x, y))
+    denoiser = counted(model, lambda: networks.picture(y, 0.5, 1.0))
     return parts | {"h_s and contexts": decode - denoiser, "denoiser": denoiser, "encode": encode, "decode": decode}
-
-
-def one_pass(model: "Model", x_t: "Image", y_hat: "Image") -> Callable[[], object]:
-    """One estimate at realism 1, over the whole picture."""
-    context = model.denoiser.context(y_hat, 12800, 1.0)
-    return lambda: model.denoiser.estimate(x_t, 1.0, y_hat, 12800, 1.0, context)
 
 
 def counted(model: "Model", work: Callable[[], Any]) -> float:

@@ -62,8 +62,8 @@ def test_products_that_saturate_are_not_asked_for(monkeypatch):
 
 def test_integers_are_the_weights_over_their_scale():
     own = ByteConvolution.of(WEIGHT, BIAS, reach(), "place")
-    back = own.weights * (own.scales * own.loudness)[:, None, None, None]
-    assert np.abs(own.weights).max() == 127
+    back = own.kernel.weights * (own.kernel.scales * own.loudness)[:, None, None, None]
+    assert np.abs(own.kernel.weights).max() == 127
     np.testing.assert_allclose(back, WEIGHT, atol=np.abs(WEIGHT).max((1, 2, 3)).max() / 253)
     assert own.loudness.min() > 0
     assert own.loudness.max() == 1

@@ -10,6 +10,8 @@ floats, and a last digit there may turn a byte by one.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -42,36 +44,45 @@ class Scale(NamedTuple):
         return cls(size, round(-low / size))
 
 
-class ByteConvolution(NamedTuple):
-    """The constants: W (O, I, k, k) int8, s_w (O,), B (O,) int32, r (O,), and the bytes that enter and leave."""
+class Kernel(NamedTuple):
+    """W (O, I, k, k) int8, s_w (O,), B (O,) int32."""
 
     weights: NDArray[np.int8]
     scales: NDArray[np.float32]
     shifts: NDArray[np.int32]
-    loudness: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ByteConvolution:
+    """Weights (O, I, k, k) and biases (O,), r (O,), and the bytes that enter and leave."""
+
+    weight: NDArray[Any]
+    bias: NDArray[Any] | None
+    loudness: NDArray[np.float64]
     enters: Scale
     leaves: Scale
 
     @classmethod
     def of(cls, weight: NDArray[Any], bias: NDArray[Any] | None, ranges: Mapping[str, NDArray[Any]], name: str) -> Self:
-        """Of weights (O, I, k, k) and biases (O,), and of ranges `NAME.input` (2,) and `NAME.output` (2, O).
+        """Of weights and biases, and of ranges `NAME.input` (2,) and `NAME.output` (2, O).
 
         Raises ModelError for ranges of other shapes, and for such as have not 0 within.
         """
         low, high = _checked(ranges, f"{name}.input", (2,))
         lows, highs = _checked(ranges, f"{name}.output", (2, len(weight)))
         loudness = np.maximum((highs - lows) / (highs - lows).max(), QUIETEST)
-        enters, leaves = Scale.between(low, high), Scale.between((lows / loudness).min(), (highs / loudness).max())
-        kernels = weight.astype(np.float64) / loudness[:, None, None, None]
-        scales = np.maximum(np.abs(kernels).max((1, 2, 3)) / WEIGHT_MAX, np.finfo(np.float32).tiny)
-        shifts = np.zeros(len(weight)) if bias is None else bias / loudness / (enters.size * scales)
-        return cls(
-            np.rint(kernels / scales[:, None, None, None]).astype(np.int8),
-            scales.astype(np.float32),
-            np.rint(shifts).clip(-SHIFT_MAX, SHIFT_MAX).astype(np.int32),
-            loudness.astype(np.float32),
-            enters,
-            leaves,
+        leaves = Scale.between((lows / loudness).min(), (highs / loudness).max())
+        return cls(weight, bias, loudness, Scale.between(low, high), leaves)
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The integers, which are made when they are first asked for."""
+        kernels = self.weight.astype(np.float32) / self.loudness[:, None, None, None].astype(np.float32)
+        scales = np.maximum(np.abs(kernels).max((1, 2, 3)) / np.float32(WEIGHT_MAX), np.finfo(np.float32).tiny)
+        kernels /= scales[:, None, None, None]
+        shifts = np.zeros(len(scales)) if self.bias is None else self.bias / self.loudness / (self.enters.size * scales)
+        return Kernel(
+            np.rint(kernels).astype(np.int8), scales, np.rint(shifts).clip(-SHIFT_MAX, SHIFT_MAX).astype(np.int32)
         )
 
 

@@ -8,7 +8,7 @@ the same weights gives. Where ranges are known of what enters and leaves a convo
 its time, and gives nearly that (`onnx.byte_convolution`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,7 @@ class Graph:
         self.weights, self.inputs, self.ranges = weights, inputs, ranges or {}
         self.unused = set(weights)
         self.nodes: list[wire.Node] = []
-        self.constants: dict[str, NDArray[Any]] = {}
+        self.constants: dict[str, wire.Constant] = {}
 
     def network(self, *outputs: str) -> Network:
         """The network that gives these. Raises ModelError where the weights hold what no layer has asked for."""
@@ -60,8 +60,8 @@ class Graph:
         self.nodes.append(wire.Node(kind, inputs, output, attributes))
         return output
 
-    def constant(self, values: NDArray[Any]) -> str:
-        """Numbers that never change."""
+    def constant(self, values: wire.Constant) -> str:
+        """Numbers that never change, or what gives them when the graph is written."""
         name = f"constant {len(self.constants)}"
         self.constants[name] = values
         return name
@@ -84,17 +84,17 @@ class Graph:
 
     def _convolve_bytes(self, x: str, own: ByteConvolution, shape: dict[str, Any]) -> str:
         """`convolve` on bytes."""
-        weights: NDArray[Any] = own.weights
-        zeros: NDArray[Any] = np.zeros(len(weights), np.int8)
-        if not exact_products():  # products of unsigned bytes are exact everywhere, and slower where others are
-            weights, zeros = ((array.astype(np.int16) + 128).astype(np.uint8) for array in (weights, zeros))
         enters, leaves = (
             [self.constant(np.array(scale.size, np.float32)), self.constant(np.array(scale.zero, np.uint8))]
             for scale in (own.enters, own.leaves)
         )
-        kernel = map(self.constant, (weights, own.scales, zeros))
+        signed = [lambda: own.kernel.weights, lambda: np.zeros(len(own.loudness), np.int8)]
+        weights, zeros = (self.constant(partial(_multiplied, array)) for array in signed)
+        kernel = weights, self.constant(lambda: own.kernel.scales), zeros
         quantized = self.node("QuantizeLinear", x, *enters)
-        y = self.node("QLinearConv", quantized, *enters, *kernel, *leaves, self.constant(own.shifts), **shape)
+        y = self.node(
+            "QLinearConv", quantized, *enters, *kernel, *leaves, self.constant(lambda: own.kernel.shifts), **shape
+        )
         factor = (own.leaves.size * own.loudness)[:, None, None].astype(np.float32)
         product = self.node("Mul", self.node("Cast", y, to=wire.FLOAT), self.constant(factor))
         return self.sum(product, self.constant(-own.leaves.zero * factor))
@@ -119,3 +119,8 @@ class Graph:
     def sum(self, *terms: str) -> str:
         """Two images, added."""
         return self.node("Add", *terms)
+
+
+def _multiplied(array: Callable[[], NDArray[np.int8]]) -> NDArray[Any]:
+    """Signed bytes as products take them: unsigned ones are exact everywhere, and slower where others are exact too."""
+    return array() if exact_products() else (array().astype(np.int16) + 128).astype(np.uint8)

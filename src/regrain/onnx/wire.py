@@ -7,7 +7,7 @@ The numbers are those of onnx.proto (ONNX IR version 8, operators of version 17)
 and the tests read these bytes with it; to decode, its 30 MB and its start-up are not needed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from regrain.varint import put_varint
 
-__all__ = ["FLOAT", "INT8", "INT32", "UINT8", "Attribute", "Node", "model"]
+__all__ = ["FLOAT", "INT8", "INT32", "UINT8", "Attribute", "Constant", "Node", "model"]
 
 Attribute = int | str | Sequence[int]
+Constant = NDArray[Any] | Callable[[], NDArray[Any]]
 
 IR_VERSION, OPERATORS = 8, 17
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
@@ -75,7 +76,7 @@ def _value(name: str, axes: int, kind: int) -> bytes:
 
 def model(
     nodes: Sequence[Node],
-    constants: Mapping[str, NDArray[Any]],
+    constants: Mapping[str, Constant],
     inputs: Sequence[str],
     outputs: Sequence[str],
     *,
@@ -88,7 +89,7 @@ def model(
         [
             *(_field(1, _node(node)) for node in nodes),
             _field(2, "regrain"),
-            *(_field(5, _tensor(name, array)) for name, array in constants.items()),
+            *(_field(5, _tensor(name, array() if callable(array) else array)) for name, array in constants.items()),
             *(_field(11, _value(name, axes, kinds[name])) for name in inputs),
             *(_field(12, _value(name, axes, kinds[name])) for name in outputs),
         ]
