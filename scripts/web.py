@@ -189,7 +189,8 @@ def _clip(graph: Graph, x: str, least: int) -> str:
 
 def bundles(path: Path) -> tuple[list[Bundle], dict[str, Any]]:
     """All files of some weights, and what the manifest says beside their names."""
-    arrays, about = checkpoint.load(path)
+    stored, about = checkpoint.load(path)
+    arrays = {name: array for name, array in stored.items() if not name.startswith("ranges.")}  # all in floats
     model = ConditionalModel.build(arrays, about["config"])
     config, networks = model.config, cast(OnnxNetworks, model.denoiser.networks)
     latents, denoiser, encoder = Bundle("latents"), Bundle("denoiser"), Bundle("encoder")

@@ -1,4 +1,4 @@
-"""In a real browser: the symbols of Python to the last one, its pixels within two levels, its errors by name."""
+"""In a real browser: the symbols of Python to the last, its pixels within two levels of floats, its errors by name."""
 
 import dataclasses
 import hashlib
@@ -7,6 +7,7 @@ import logging
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ DIGESTS = {
     if "symbols" in entry
 }
 FILES = {name: (FOLDER / f"{name}.rgn").read_bytes() for name in DIGESTS}
+SCREEN = FILES.pop("screen")
+"""Its weights are an adapter, which the page does not have."""
 SEED = 2**63 + 5
 DRAWINGS = [{"realism": 0}, {"realism": 1, "seed": SEED}]
 STEPS = [{"steps": 2, "seed": 7}, {"steps": 3, "seed": 7, "realism": 0.5, "eta": 1}, {"steps": 2, "realism": 0}]
@@ -118,7 +121,8 @@ def sent(options: dict[str, float]) -> dict[str, object]:
 def fuzzed() -> dict[int, bytes]:
     """The first whole-file mutations of the conditional method."""
     files = {number: hostile(number)[0] for number in range(FUZZ)}
-    return {number: data for number, data in files.items() if data[7:8] == b"\0"}
+    screen = bitstream.read_header(SCREEN).fingerprint
+    return {number: data for number, data in files.items() if data[7:8] == b"\0" and screen not in data}
 
 
 JOBS: dict[object, dict[str, object]] = {
@@ -132,6 +136,7 @@ JOBS: dict[object, dict[str, object]] = {
         ("steps", at): {"kind": "decode", "bytes": pack(FILES["colour-2"]), "options": sent(options)}
         for at, options in enumerate(STEPS)
     },
+    "screen": {"kind": "decode", "bytes": pack(SCREEN), "options": sent({"realism": 0})},
     "map": {"kind": "map", "bytes": pack(FILES["colour-2"]), "options": {"seed": str(SEED), "steps": 1}, "seeds": 4},
     "seeds": {"kind": "map", "bytes": pack(TILES), "seeds": 1},
     **{("hostile", name): {"kind": "decode", "bytes": pack(data)} for name, (data, _) in HOSTILE.items()},
@@ -170,6 +175,11 @@ def pixels(result: dict) -> np.ndarray:
     return np.frombuffer(unpack(picture["data"]), np.uint8).reshape(picture["height"], picture["width"], 4)
 
 
+def in_floats(data: bytes, **options: Any) -> Picture:
+    """As torch decodes it, which computes in floats as the browser does."""
+    return codec.decode(data, device="cpu", **options)
+
+
 def assert_close(found: np.ndarray, wanted: Picture, most: int = 2) -> None:
     apart = np.abs(found[..., :3].astype(int) - wanted.pixels)
     assert apart.max() <= most
@@ -187,10 +197,16 @@ def test_the_symbols_are_pythons(results, name):
 @pytest.mark.parametrize("at", range(len(DRAWINGS)))
 @pytest.mark.parametrize("name", FILES)
 def test_the_pixels_are_pythons(results, name, at):
-    wanted = codec.decode(FILES[name], **DRAWINGS[at])
+    wanted = in_floats(FILES[name], **DRAWINGS[at])
     assert_close(pixels(results["decode", name, at]), wanted)
     metadata = {key: pack(block) for key, block in vars(wanted.metadata).items() if block}
     assert value(results["decode", name, at])["metadata"] == metadata
+
+
+def test_a_file_for_screens_names_the_weights_that_it_needs(results):
+    error = results["screen"]["error"]
+    assert error["name"] == "ModelError"
+    assert bitstream.read_header(SCREEN).fingerprint.hex() in error["message"]
 
 
 def test_a_seed_draws(results):
@@ -200,13 +216,13 @@ def test_a_seed_draws(results):
 @pytest.mark.parametrize("at", range(len(STEPS)))
 def test_more_steps_are_the_samplers(results, at):
     found = pixels(results["steps", at])
-    assert_close(found, codec.decode(FILES["colour-2"], **STEPS[at]))
+    assert_close(found, in_floats(FILES["colour-2"], **STEPS[at]))
 
 
 def test_the_map_of_what_was_invented_is_pythons(results):
     found = value(results["map"])
     deviation = np.frombuffer(unpack(found["values"]), "<f4").reshape(found["height"], found["width"])
-    wanted = codec.deviation_map(lambda seed: codec.decode(FILES["colour-2"], seed=seed, steps=2).pixels, 4, SEED)
+    wanted = codec.deviation_map(lambda seed: in_floats(FILES["colour-2"], seed=seed, steps=2).pixels, 4, SEED)
     assert found["seeds"] == 4
     assert wanted.mean() > 0.5
     assert np.abs(deviation - wanted).max() < 1
@@ -265,7 +281,7 @@ def test_grey_stays_grey(results):
 
 def test_a_png_keeps_what_the_file_says(results, tmp_path):
     (tmp_path / "back.png").write_bytes(unpack(value(results["png"])))
-    back, wanted = image.read(tmp_path / "back.png"), codec.decode(EXTRAS, realism=0)
+    back, wanted = image.read(tmp_path / "back.png"), in_floats(EXTRAS, realism=0)
     assert np.abs(back.pixels.astype(int) - wanted.pixels).max() <= 2
     assert np.array_equal(back.alpha, wanted.alpha)
     assert (back.metadata.exif, back.metadata.xmp) == (wanted.metadata.exif, wanted.metadata.xmp)
@@ -314,7 +330,7 @@ def drawings(site: Path, drawn: list[dict[str, float]], **kinds: object) -> tupl
 def test_where_a_graphics_card_fails_the_processor_decodes(site, worker):
     before = {"/codec/index.js": SEEN, "/codec/worker-gpu.js": worker}
     (found,), fetched = drawings(site, [DRAWINGS[1]], before=before)
-    assert_close(found, codec.decode(EXTRAS, **DRAWINGS[1]))
+    assert_close(found, in_floats(EXTRAS, **DRAWINGS[1]))
     assert "/codec/worker-gpu.js" in fetched
     assert ("/codec/worker.js" in fetched) == bool(worker)
 
@@ -322,7 +338,7 @@ def test_where_a_graphics_card_fails_the_processor_decodes(site, worker):
 def test_where_a_graphics_card_takes_no_program_the_processor_decodes(site):
     kinds = {"flags": SOFTWARE, "options": {"gpu": True}, "before": {"/codec/worker-gpu.js": BROKEN}}
     (found,), fetched = drawings(site, [DRAWINGS[1]], **kinds)
-    assert_close(found, codec.decode(EXTRAS, **DRAWINGS[1]))
+    assert_close(found, in_floats(EXTRAS, **DRAWINGS[1]))
     if "/broken" not in fetched:
         pytest.skip("needs WebGPU in software")
     assert "/codec/worker.js" in fetched
@@ -341,4 +357,4 @@ def test_a_graphics_card_draws_nearly_the_same(site):
     found, fetched = drawings(site, drawn, **kinds)
     assert "/submitted" in fetched
     for picture, options in zip(found, drawn, strict=True):
-        assert_close(picture, codec.decode(EXTRAS, **options))
+        assert_close(picture, in_floats(EXTRAS, **options))

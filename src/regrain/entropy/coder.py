@@ -8,7 +8,7 @@ first, so `encode` walks the road of `Decoder` backwards. Invariant: decoding en
 started from, with no word left; and whatever is accepted encodes to the same bytes again. docs/FORMAT.md has every bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -91,12 +91,19 @@ class Decoder:
         Raises `Corrupt` for an escape that no encoder writes, and where the stream has ended long before;
         `UsageError` for an id without a table.
         """
-        plan = _plan(ids, tables)
-        slots = np.empty(plan.order.size, dtype=np.int32)
+        plan, escapes = _plan(ids, tables), []
+        ordered = np.empty(plan.order.size, dtype=np.int32)
         for table, run in plan.runs:
-            slots[run] = self._decode(_model_of(table), run.stop - run.start)
-        excess = self._unplane(int(np.count_nonzero(slots == plan.size)))
-        return _symbols(slots, excess, plan)
+            slots = self._decode(_model_of(table), run.stop - run.start)
+            np.add(slots, np.int32(table.first), out=ordered[run])
+            if slots.max() == table.size:
+                escapes.append((table, run.start + np.flatnonzero(slots == table.size)))
+        if escapes:
+            places = np.concatenate([numbers for _, numbers in escapes])
+            ordered[places] = _beyond(self._unplane(places.size), escapes)
+        symbols = np.empty_like(ordered)
+        symbols[plan.order] = ordered
+        return symbols
 
     def finish(self, check: int = 0) -> None:
         """Raise `Corrupt` unless the stream is consumed to its last bit and `check` is what the encoder was given."""
@@ -112,7 +119,7 @@ class Decoder:
             if not words and state < START:
                 raise Corrupt("latent stream: it ends before its symbols do")
             parts.append(self._coder.decode(model, min(_AT_ONCE, count - done)))
-        slots: NDArray[np.int32] = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+        slots: NDArray[np.int32] = np.concatenate(parts) if len(parts) > 1 else parts[0]
         return slots
 
     def _unplane(self, count: int) -> NDArray[np.int64]:
@@ -133,12 +140,19 @@ class Decoder:
 
 
 class _Plan(NamedTuple):
-    """The order of coding: `order` int64 (n,) sorts by table id, stably; `first` and `size`, int32 (n,), follow it."""
+    """The order of coding: `order` int64 (n,) sorts by table id, stably, so that each table has a run of places."""
 
     order: NDArray[np.int64]
-    first: NDArray[np.int32]
-    size: NDArray[np.int32]
     runs: list[tuple[Table, slice]]
+
+    def spread(self, values: Iterable[int]) -> NDArray[np.int64]:
+        """A value of each run's table, (n,), in the order of coding."""
+        return np.repeat(np.array([*values], np.int64), [run.stop - run.start for _, run in self.runs])
+
+    @property
+    def size(self) -> NDArray[np.int64]:
+        """The slot of each one's escape, (n,)."""
+        return self.spread(table.size for table, _ in self.runs)
 
 
 def _plan(ids: Ids, tables: Sequence[Table]) -> _Plan:
@@ -152,9 +166,7 @@ def _plan(ids: Ids, tables: Sequence[Table]) -> _Plan:
     lengths = np.bincount(ids, minlength=len(tables))
     ends = np.cumsum(lengths).tolist()
     runs = [(table, slice(end - n, end)) for table, n, end in zip(tables, lengths.tolist(), ends, strict=True) if n]
-    first = np.repeat(np.array([table.first for table in tables], dtype=np.int32), lengths)
-    size = np.repeat(np.array([table.size for table in tables], dtype=np.int32), lengths)
-    return _Plan(order, first, size, runs)
+    return _Plan(order, runs)
 
 
 def _slots(symbols: NDArray[np.int32], plan: _Plan) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -164,24 +176,22 @@ def _slots(symbols: NDArray[np.int32], plan: _Plan) -> tuple[NDArray[np.int32], 
         raise UsageError(f"symbols: {symbols.dtype} {symbols.shape} is not a row of {plan.order.size} integers")
     if symbols.size and not INT32_MIN <= int(symbols.min()) <= int(symbols.max()) <= INT32_MAX:
         raise UsageError(f"symbols: {symbols.min()} .. {symbols.max()} is not within int32")
-    offset = symbols[plan.order].astype(np.int64) - plan.first
-    escaped = np.flatnonzero((offset < 0) | (offset >= plan.size))
-    beyond, size = offset[escaped], plan.size[escaped]
+    offset = symbols[plan.order].astype(np.int64) - plan.spread(table.first for table, _ in plan.runs)
+    sizes = plan.size
+    escaped = np.flatnonzero((offset < 0) | (offset >= sizes))
+    beyond, size = offset[escaped], sizes[escaped]
     offset[escaped] = size
     return offset.astype(np.int32), np.where(beyond < 0, -2 * beyond - 1, 2 * (beyond - size))
 
 
-def _symbols(slots: NDArray[np.int32], excess: NDArray[np.int64], plan: _Plan) -> NDArray[np.int32]:
-    """Invert `_slots`."""
-    ordered = slots + plan.first
-    if excess.size:
-        escaped, half = np.flatnonzero(slots == plan.size), excess >> 1
-        beyond = plan.first[escaped] + np.where(excess & 1, -1 - half, plan.size[escaped] + half)
-        if not INT32_MIN <= int(beyond.min()) <= int(beyond.max()) <= INT32_MAX:
-            raise Corrupt("latent stream: an escape is beyond int32")
-        ordered[escaped] = beyond
-    symbols = np.empty_like(ordered)
-    symbols[plan.order] = ordered
+def _beyond(excess: NDArray[np.int64], escapes: list[tuple[Table, NDArray[np.int64]]]) -> NDArray[np.int64]:
+    """The symbols of escapes, (n,), of which each table has a run; inverts what `_slots` says of them."""
+    counts = [places.size for _, places in escapes]
+    first, size = (np.repeat([getattr(table, name) for table, _ in escapes], counts) for name in ("first", "size"))
+    half = excess >> 1
+    symbols: NDArray[np.int64] = first + np.where(excess & 1, -1 - half, size + half)
+    if not INT32_MIN <= int(symbols.min()) <= int(symbols.max()) <= INT32_MAX:
+        raise Corrupt("latent stream: an escape is beyond int32")
     return symbols
 
 
