@@ -24,7 +24,7 @@ from stopwatch import Stopwatch, medians
 
 if TYPE_CHECKING:
     from regrain.conditional.codec import ConditionalModel as Model
-    from regrain.entropy.integer import Whole
+    from regrain.entropy.integer import Bytes, Whole
 
 SIZE = 768, 512
 BARS = {"kmac": 100.0, "seconds": 2.5, "goal": 1.0, "share": 0.5, "coding": 0.05}
@@ -162,7 +162,7 @@ def counted(model: "Model", work: Callable[[], Any]) -> float:
     layers = model.latents.scale.layers
     product = layers[0].product
 
-    def counting(a: "Whole", b: "Whole") -> "list[Whole]":
+    def counting(a: "Bytes", b: "Bytes") -> "list[Whole]":
         products.append(a.size * b.shape[1])
         return product(a, b)
 

@@ -43,7 +43,7 @@ SIDE, ACROSS, LATENTS, SCALE = 32, 10, (2, 2), 4
 COUNT = 30
 """Of the pictures that were held out."""
 Pixels = NDArray[np.uint8]
-Read = Callable[[CodingStep, NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]], Symbols]
+Read = Callable[[CodingStep, NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]], Symbols]
 
 
 def main(source: Path, weights: Path) -> None:
@@ -126,7 +126,7 @@ def y_bits(model: ContextModel, y: NDArray[np.float32], z_hat: Symbols, quality:
     """Bits of y under a given z."""
     gained, bits = model.gain(256 * quality) * y, 0.0
 
-    def code(step: CodingStep, mean: NDArray[np.float32], index: NDArray[np.int64], mask: NDArray[np.bool_]) -> Symbols:
+    def code(step: CodingStep, mean: NDArray[np.float32], index: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Symbols:
         nonlocal bits
         symbols: Symbols = np.rint(gained[step.channels, mask] - mean).astype(np.int32)
         bits += float(ideal_bits((symbols.reshape(-1), index.reshape(-1), gaussian_tables())).sum())
@@ -149,7 +149,7 @@ def invented(codec: ConditionalModel, quality: int, seed: int) -> Pixels:
     """A picture whose latents are drawn from their model."""
     random, model = np.random.default_rng(seed), codec.latents
 
-    def draw(step: CodingStep, mean: NDArray[np.float32], index: NDArray[np.int64], mask: NDArray[np.bool_]) -> Symbols:
+    def draw(step: CodingStep, mean: NDArray[np.float32], index: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Symbols:
         symbols: Symbols = np.rint(random.normal(size=index.shape) * scales()[index]).astype(np.int32)
         return symbols
 

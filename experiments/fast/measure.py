@@ -38,14 +38,13 @@ def measure(options: argparse.Namespace) -> None:
     """Add the rows that are missing."""
     judges = load_metrics([options.weights / "lpips_alex_v0.1.safetensors"])
     model, in_floats = regrain.load(options.model), regrain.load(options.model, device="cpu")
-    there = {(row["image"], row["quality"]) for row in read(options.out) if row["decoder"] == "fast"}
+    there = {(row["image"], row["quality"], row["decoder"]) for row in read(options.out)}
     for path in sorted(options.pictures.glob("*.png"))[:: options.every]:
         pixels = np.asarray(Image.open(path).convert("RGB"))
         for quality in QUALITIES:
-            if (path.name, str(quality)) in there:
-                continue
-            data = regrain.encode(pixels, quality=quality, model=model)
-            for decoder in DECODERS:
+            missing = [decoder for decoder in DECODERS if (path.name, str(quality), decoder) not in there]
+            data = regrain.encode(pixels, quality=quality, model=model) if missing else b""
+            for decoder in missing:
                 own = in_floats if decoder == FLOATS else model
                 for realism in (0, 1):
                     decoded = np.asarray(regrain.decode(data, realism=realism, fast=decoder == "fast", model=own))

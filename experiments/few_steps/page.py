@@ -27,8 +27,8 @@ def main() -> None:
 
 def page() -> str:
     """The whole page."""
-    students, predictions = _rows("students"), _rows("predictions")
-    return fill((FOLDER / "page.md").read_text(encoding="utf-8"), _taught(students) | _predicted(predictions))
+    values = _taught(_rows("students")) | _guided(_rows("guidance")) | _predicted(_rows("predictions"))
+    return fill((FOLDER / "page.md").read_text(encoding="utf-8"), values)
 
 
 def _rows(name: str) -> Rows:
@@ -102,6 +102,32 @@ def _named(teacher: Rows, students: Rows) -> dict[str, str]:
         "regression_spread_eight": cell(students, "regression", 8, "spread"),
         "teacher_spread_eight": cell(teacher, "ddim", 8, "spread"),
         "distribution_updates": next(row["updates"] for row in students if row["weights"] == "distribution"),
+    }
+
+
+def _guided(rows: Rows) -> dict[str, str]:
+    """Guidance on the sampler that ships: a line a network and weight, a column a number of passes."""
+    guide, *rows = rows
+    counts = sorted({int(row["passes"]) for row in rows})
+    lines: dict[str, dict[int, dict[str, str]]] = {}
+    for row in rows:
+        halved = row["weights"].startswith("halved")
+        name = "halved" if halved else row["weights"]
+        weight = "" if name in ("shipped", "hidden") else f", w = {float(row['w']):g}"
+        lines.setdefault(name + weight, {})[int(row["passes"])] = row
+    values = {"guide_" + name: f"{float(guide[name]):{form}}" for name, form in FIGURES.items()}
+    for figure, form in FIGURES.items():
+        cells = [
+            [name, *(f"{float(own[n][figure]):{form}}" if n in own else "" for n in counts)]
+            for name, own in lines.items()
+        ]
+        values[f"guidance_{figure}"] = str(Table(["passes", *map(str, counts)], cells))
+    updates = {row["weights"]: row["updates"] for row in rows}
+    return values | {
+        "updates_hidden": updates["hidden"],
+        "updates_guided": updates["guided"],
+        "updates_halved": ", ".join(count for name, count in updates.items() if name.startswith("halved")),
+        "guidance_crops": guide["pictures"],
     }
 
 

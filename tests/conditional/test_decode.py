@@ -222,3 +222,10 @@ def test_pixels_of_forged_latents_are_within_one_level(torch_model, float_model,
     header, tiles = (stream := bitstream.read(data)).header, stream.tiles
     y_hat = decode_latents(onnx_model.latents, tiles, (header.height, header.width), quality, header.tile)
     assert np.abs(y_hat).max() <= LATENT_MAX
+
+
+@pytest.mark.parametrize("realism", [0, 1])
+def test_a_time_for_one_step_gives_the_picture_of_one_step_on_bytes_too(onnx_model, realism):
+    data = golden("colour")
+    timed, one = (files.decode(data, realism=realism, steps=steps, model=onnx_model) for steps in (Budget(0.0), 1))
+    assert np.array_equal(timed.pixels, one.pixels)

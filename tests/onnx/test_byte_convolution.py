@@ -69,9 +69,19 @@ def test_integers_are_the_weights_over_their_scale():
     assert own.loudness.max() == 1
 
 
-@pytest.mark.parametrize("weight", [0 * WEIGHT, 1e30 * WEIGHT, 1e-38 * WEIGHT])
-def test_weights_of_any_size_end_in_numbers(weight):
-    assert np.isfinite(run(reach(), weight)).all()
+@pytest.mark.parametrize("weight", [0 * WEIGHT, 1e-38 * WEIGHT])
+def test_a_channel_without_weights_keeps_its_bias(weight):
+    bytes_ = run(reach(weight), weight)
+    np.testing.assert_allclose(bytes_, np.broadcast_to(BIAS[:, None, None], bytes_.shape), atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_weights_that_are_too_large_are_refused():
+    assert np.isfinite(run(reach(), np.float32(1e30) * WEIGHT)).all()
+    ranges = reach()
+    ranges["place.output"][:, 0] *= 1e3
+    with pytest.raises(ModelError, match="too large"):
+        run(ranges, np.float32(1e36) * WEIGHT)
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,11 @@ def test_files_hold_what_their_head_says(tmp_path):
     start = -(-(4 + length) // 8) * 8 + at
     assert kind == "f32"
     assert np.array_equal(np.frombuffer(plain, "<f4", 12, start).reshape(shape), rows + 1)
+
+
+def test_all_graphs_of_the_package_s_weights_are_in_floats():
+    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as path:
+        bundles, _ = scripts.web.bundles(path)
+    assert [bundle.name for bundle in bundles] == ["latents", "denoiser", "encoder", "sampler"]
+    assert all(b"Conv" in bundle.data for bundle in bundles)
+    assert not any(b"QLinearConv" in bundle.data for bundle in bundles)

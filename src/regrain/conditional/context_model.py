@@ -68,7 +68,7 @@ class ContextModel:
         inside = ..., slice(size[0]), slice(size[1])
         means, features = self.networks.hyper_synthesis(z_hat.clip(-HYPER_MAX, HYPER_MAX).astype(np.float32))
         scales, hidden = self.scale(z_hat)
-        scales = scales[inside] + interpolate_offsets(self.offset, quality)[:, None, None]
+        scales = scales[inside] + interpolate_offsets(self.offset, quality).astype(np.int32)[:, None, None]
         shape = (self.channels, *size)
         return State(
             model=self,

@@ -60,7 +60,7 @@ class Denoiser:
         self, x_t: Image, t: float, y_hat: Image, quality: int, realism: float, context: Context | None
     ) -> Image:
         """The estimate of x_0, in [-1, 1], from x_t (3, 16 H, 16 W) and y_hat (C, H, W)."""
-        if context is None and t == 1.0 and not self.config.init_noise:
+        if context is None and t == 1.0 and realism * self.config.init_noise == 0:
             x_0 = self.networks.picture(y_hat, quality / QUALITY_TOP, realism)
         elif context is None:
             x_0 = self.networks.denoise(x_t, t, y_hat, quality / QUALITY_TOP, realism)

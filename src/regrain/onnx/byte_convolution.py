@@ -27,8 +27,8 @@ LEAST, MOST = 1e-7, 1e6
 WEIGHT_MAX = 127
 QUIETEST = 1e-3
 """A channel is taken for no quieter than this share of the loudest."""
-SHIFT_MAX = 2**31 - 129
-"""The largest bias that is a float32, too."""
+SHIFT_MAX = 2**30
+"""The largest bias in units of a sum: with a sum beside it, it stays within 32 bits."""
 
 
 class Scale(NamedTuple):
@@ -76,11 +76,15 @@ class ByteConvolution:
 
     @cached_property
     def kernel(self) -> Kernel:
-        """The integers, which are made when they are first asked for."""
+        """The integers, which are made when they are first asked for. Raises ModelError where numbers are too large."""
         kernels = self.weight.astype(np.float32) / self.loudness[:, None, None, None].astype(np.float32)
-        scales = np.maximum(np.abs(kernels).max((1, 2, 3)) / np.float32(WEIGHT_MAX), np.finfo(np.float32).tiny)
+        bias = np.zeros(len(kernels)) if self.bias is None else self.bias / self.loudness
+        least = np.maximum(np.abs(bias) / (self.enters.size * SHIFT_MAX), np.finfo(np.float32).tiny)
+        scales = np.maximum(np.abs(kernels).max((1, 2, 3)) / WEIGHT_MAX, least).astype(np.float32)
+        if not np.isfinite(scales).all():
+            raise ModelError("a convolution's weights are too large for bytes")
         kernels /= scales[:, None, None, None]
-        shifts = np.zeros(len(scales)) if self.bias is None else self.bias / self.loudness / (self.enters.size * scales)
+        shifts = bias / (self.enters.size * scales.astype(np.float64))
         return Kernel(
             np.rint(kernels).astype(np.int8), scales, np.rint(shifts).clip(-SHIFT_MAX, SHIFT_MAX).astype(np.int32)
         )

@@ -45,6 +45,8 @@ STRUCTURE_ALONE: Final = 60.0
 """Scale of 1 - MS-SSIM where LPIPS is not at hand, and MS-SSIM alone says how pictures look."""
 LEARNING_RATES: Final = {"decoder": (2e-4, 1e-5), "adapter": (2e-3, 1e-4), "all": (1.2e-3, 2e-5)}
 VALIDATIONS, PATIENCE = 10, 3
+RANGED: Final = 24
+"""Pictures that tell ranges beside those that are held out."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def main(
         weights = loop.train(recipe, out, quiet=quiet) / loop.WEIGHTS
         held_out = holdout_batch(members(pictures.resolve(), recipe.data, held_out=True), recipe.data.holdout_crops)
         if parts != "adapter":  # which keeps the ranges of its base
-            add_ranges(weights, weights, _pixels(held_out))
+            seen = holdout_batch(members(pictures.resolve(), recipe.data, held_out=False), RANGED)
+            add_ranges(weights, weights, _pixels(torch.cat([held_out, seen])))
         judge = None if lpips is None else Lpips.load(lpips)
         before, after = (tuple(_rows(path, start, held_out, judge)) for path in (start, weights))
     return Outcome(weights, before, after)

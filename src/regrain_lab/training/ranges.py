@@ -22,6 +22,7 @@ from regrain.conditional.decode import reconstruct
 from regrain.conditional.denoising import Denoiser
 from regrain.conditional.networks import Image
 from regrain.entropy.integer import QUALITY_TOP
+from regrain.errors import UsageError
 from regrain.halves import latents
 from regrain.onnx.graph import Graph
 from regrain.onnx.network import Network
@@ -52,10 +53,12 @@ class Case(NamedTuple):
 def add_ranges(weights: Path, out: Path, pictures: Iterable[NDArray[np.uint8]]) -> None:
     """Write the file with ranges of what it makes of these pictures, (H, W, 3) each; all else of it stays.
 
-    Raises ModelError for a file that is no conditional codec, OutputError.
+    Raises UsageError without pictures, ModelError for a file that is no conditional codec, OutputError.
     """
     arrays, about = checkpoint.load(weights)
-    cases = cases_of(ConditionalModel.load(weights), pictures)
+    cases = list(cases_of(ConditionalModel.load(weights), pictures))
+    if not cases:
+        raise UsageError("there are no pictures to tell ranges by; give one or more")
     checkpoint.save(out, calibrated(arrays, ModelConfig.from_dict(about.get("config")), cases), about)
 
 
