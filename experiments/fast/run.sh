@@ -1,5 +1,5 @@
 #!/bin/sh
-# The rows of README.md: experiments/fast/run.sh [SHARED]; a quarter of an hour of one core, resumable.
+# The rows of README.md: experiments/fast/run.sh [SHARED]; ten minutes of one core, resumable.
 set -e
 cd "$(dirname "$0")/../.."
 shared=${1:-../shared}
