@@ -39,7 +39,7 @@ def decoded(data, **options) -> np.ndarray:
     return np.asarray(regrain.decode(data, **options)).astype(int)
 
 
-def close(part, crop, most=6) -> None:
+def close(part, crop, most=12) -> None:
     """Within one level in floats; on bytes a last digit turns one, and what follows is noise."""
     assert np.abs(part - crop).max() <= most
     assert part.size < 100 or np.abs(part - crop).mean() <= 0.5
