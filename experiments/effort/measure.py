@@ -11,7 +11,7 @@ middle. BD-rates are of the means over the photos that have all rows.
 import argparse
 from collections import defaultdict
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from time import perf_counter
 
 import numpy as np
@@ -76,7 +76,7 @@ def cropped(pixels: Pixels, side: int) -> Pixels:
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    """BD-rates against effort 0 in per cent, by realism and metric, and seconds a picture, in Markdown."""
+    """BD-rates against effort 0 in per cent, by realism and metric, and the median seconds, in Markdown."""
     efforts = sorted({int(row["effort"]) for row in rows})
     whole = photos(rows, len(efforts) * len(QUALITIES) * 2)
     rows = [row for row in rows if (row["image"], row["crop"]) in whole]
@@ -92,7 +92,7 @@ def table(rows: list[dict[str, str]]) -> str:
             seconds = [float(row["seconds"]) for row in rows if int(row["effort"]) == effort and row["seconds"]]
             cells = ["-" if rate.value is None else f"{rate.value:+.1f} %" for rate in rates]
             lines.append(
-                f"| {effort} | {realism} | {' | '.join(cells)} | {f'{mean(seconds):.0f}' if seconds else '-'} |"
+                f"| {effort} | {realism} | {' | '.join(cells)} | {f'{median(seconds):.0f}' if seconds else '-'} |"
             )
     return "\n".join([f"{len(whole)} photos", "", *lines])
 
