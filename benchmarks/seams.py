@@ -45,8 +45,9 @@ def near_borders(height: int, width: int) -> NDArray[np.bool_]:
 
 def in_floats(model: "ConditionalModel") -> "ConditionalModel":
     """The same weights without ranges: on bytes every border, and every other place, has noise of some levels."""
-    bare = {name: array for name, array in model.arrays.items() if not name.startswith("ranges.")}
-    return type(model).build(bare, model.config.to_dict())
+    from regrain.onnx.byte_convolution import without_ranges
+
+    return type(model).build(without_ranges(model.arrays), model.config.to_dict())
 
 
 def decoder(model: "ConditionalModel", data: bytes) -> "Callable[[DecodeOptions, int, int], NDArray[np.uint8]]":

@@ -35,6 +35,7 @@ from regrain.conditional.onnx_backend import OnnxNetworks
 from regrain.diffusion import noise
 from regrain.entropy.tables import gaussian_tables
 from regrain.onnx import blocks, wire
+from regrain.onnx.byte_convolution import without_ranges
 from regrain.onnx.graph import Graph
 from regrain.onnx.network import Network
 
@@ -190,7 +191,7 @@ def _clip(graph: Graph, x: str, least: int) -> str:
 def bundles(path: Path) -> tuple[list[Bundle], dict[str, Any]]:
     """All files of some weights, and what the manifest says beside their names."""
     stored, about = checkpoint.load(path)
-    arrays = {name: array for name, array in stored.items() if not name.startswith("ranges.")}  # all in floats
+    arrays = without_ranges(stored)
     model = ConditionalModel.build(arrays, about["config"])
     config, networks = model.config, cast(OnnxNetworks, model.denoiser.networks)
     latents, denoiser, encoder = Bundle("latents"), Bundle("denoiser"), Bundle("encoder")

@@ -11,6 +11,7 @@ from regrain.bitstream import Method
 from regrain.conditional.codec import ConditionalModel
 from regrain.conditional.config import ModelConfig, TransformConfig
 from regrain.diffusion.unet import DenoiserConfig
+from regrain.onnx.byte_convolution import without_ranges
 from regrain_lab.trainable.codec import ConditionalCodec, freeze
 
 SMALL = ModelConfig(
@@ -61,8 +62,7 @@ def shipped(device: str, fingerprint: bytes = b"") -> ConditionalModel:
 def in_floats(fingerprint: bytes = b"") -> ConditionalModel:
     """The package's weights without ranges, on ONNX Runtime: nothing runs on bytes."""
     model = shipped("onnx", fingerprint)
-    bare = {name: array for name, array in model.arrays.items() if not name.startswith("ranges.")}
-    return ConditionalModel.build(bare, model.config.to_dict(), "onnx")
+    return ConditionalModel.build(without_ranges(model.arrays), model.config.to_dict(), "onnx")
 
 
 def shipped_tensors() -> tuple[dict[str, torch.Tensor], dict]:

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from regrain.errors import ModelError, quote
 
-__all__ = ["ByteConvolution", "Scale", "on_bytes"]
+__all__ = ["RANGES", "ByteConvolution", "on_bytes", "without_ranges"]
+
+RANGES = "ranges."
+"""What the names of ranges begin with in a weights file."""
 
 LEVELS = 255
 LEAST, MOST = 1e-7, 1e6
@@ -88,6 +91,11 @@ class ByteConvolution:
         return Kernel(
             np.rint(kernels).astype(np.int8), scales, np.rint(shifts).clip(-SHIFT_MAX, SHIFT_MAX).astype(np.int32)
         )
+
+
+def without_ranges(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a weights file but for its ranges: with them alone everything runs in floats."""
+    return {name: array for name, array in arrays.items() if not name.startswith(RANGES)}
 
 
 def on_bytes(ranges: Mapping[str, object], name: str) -> bool:

@@ -28,6 +28,7 @@ from regrain.conditional.torch_backend import TorchNetworks
 from regrain.conditional.transform import HyperAnalysis, MeanBranch
 from regrain.entropy.integer import QUALITY_TOP, interpolate_offsets
 from regrain.errors import ModelError, UsageError
+from regrain.onnx.byte_convolution import RANGES
 from regrain_lab.trainable.context_model import code_steps
 from regrain_lab.trainable.latents import pad_to_hyper
 from regrain_lab.trainable.wall import ScaleBranch, build_scale
@@ -40,7 +41,7 @@ def with_network(tensors: Mapping[str, Tensor], prefix: str, network: nn.Module)
 
     Ranges of the network that was there are left out: they are not this one's.
     """
-    former = prefix, f"ranges.{prefix}"
+    former = prefix, f"{RANGES}{prefix}"
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith(former)}
     return others | {f"{prefix}{name}": tensor.half() for name, tensor in network.state_dict().items()}
 

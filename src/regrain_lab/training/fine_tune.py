@@ -45,7 +45,7 @@ STRUCTURE_ALONE: Final = 60.0
 """Scale of 1 - MS-SSIM where LPIPS is not at hand, and MS-SSIM alone says how pictures look."""
 LEARNING_RATES: Final = {"decoder": (2e-4, 1e-5), "adapter": (2e-3, 1e-4), "all": (1.2e-3, 2e-5)}
 VALIDATIONS, PATIENCE = 10, 3
-RANGED: Final = 24
+RANGE_PICTURES: Final = 24
 """Pictures that tell ranges beside those that are held out."""
 
 
@@ -80,8 +80,8 @@ def main(
         weights = loop.train(recipe, out, quiet=quiet) / loop.WEIGHTS
         held_out = holdout_batch(members(pictures.resolve(), recipe.data, held_out=True), recipe.data.holdout_crops)
         if parts != "adapter":  # which keeps the ranges of its base
-            seen = holdout_batch(members(pictures.resolve(), recipe.data, held_out=False), RANGED)
-            add_ranges(weights, weights, _pixels(torch.cat([held_out, seen])))
+            others = holdout_batch(members(pictures.resolve(), recipe.data, held_out=False), RANGE_PICTURES)
+            add_ranges(weights, weights, _pixels(torch.cat([held_out, others])))
         judge = None if lpips is None else Lpips.load(lpips)
         before, after = (tuple(_rows(path, start, held_out, judge)) for path in (start, weights))
     return Outcome(weights, before, after)

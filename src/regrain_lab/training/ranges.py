@@ -2,7 +2,7 @@
 
     NAME.input  (2,)      NAME.output  (2, O)      the least and the largest, of each channel where they leave
 
-Every picture has its own extremes. What counts is what `COVERED` of the pictures stay within: the few numbers beyond
+Every picture has its own extremes. What counts is what `COVERAGE` of the pictures stay within: the few numbers beyond
 are clipped, which harms less than coarser steps for all others. `onnx.graph` has the arithmetic.
 """
 
@@ -24,16 +24,17 @@ from regrain.conditional.networks import Image
 from regrain.entropy.integer import QUALITY_TOP
 from regrain.errors import UsageError
 from regrain.halves import latents
+from regrain.onnx.byte_convolution import RANGES, without_ranges
 from regrain.onnx.graph import Graph
 from regrain.onnx.network import Network
 from regrain.options import DecodeOptions
 
-__all__ = ["FLOATS", "QUALITIES", "Case", "add_ranges", "calibrated", "cases_of"]
+__all__ = ["FLOATS", "Case", "add_ranges", "calibrated"]
 
 Build: TypeAlias = Callable[..., Network | None]
 """Of arrays, a configuration, ranges, and what makes the empty graph."""
 
-COVERED: Final = 0.95
+COVERAGE: Final = 0.95
 LEAST: Final = 1e-6
 STEPS: Final = 4
 """In which the sampler is run."""
@@ -56,18 +57,16 @@ def add_ranges(weights: Path, out: Path, pictures: Iterable[NDArray[np.uint8]]) 
     Raises UsageError without pictures, ModelError for a file that is no conditional codec, OutputError.
     """
     arrays, about = checkpoint.load(weights)
-    cases = list(cases_of(ConditionalModel.load(weights), pictures))
+    cases = list(_cases_of(ConditionalModel.load(weights), pictures))
     if not cases:
         raise UsageError("there are no pictures to tell ranges by; give one or more")
     checkpoint.save(out, calibrated(arrays, ModelConfig.from_dict(about.get("config")), cases), about)
 
 
-def cases_of(
-    model: ConditionalModel, pictures: Iterable[NDArray[np.uint8]], qualities: Iterable[float] = QUALITIES
-) -> Iterator[Case]:
+def _cases_of(model: ConditionalModel, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Case]:
     """Of every picture at every quality, at realism 0 and 1."""
     for pixels in pictures:
-        for quality in qualities:
+        for quality in QUALITIES:
             y_hat = latents(pixels, quality=quality, content="photo", model=model).y_hat
             for realism in (0.0, 1.0):
                 yield Case(y_hat, quality / 100, realism)
@@ -128,7 +127,7 @@ def calibrated(arrays: Arrays, config: ModelConfig, cases: Iterable[Case]) -> di
 
     Every case is decoded by all of them. Raises ModelError for weights of other shapes.
     """
-    bare = {name: array for name, array in arrays.items() if not name.startswith("ranges.")}
+    bare = without_ranges(arrays)
     networks = onnx_backend.OnnxNetworks(bare, config)
     builders: dict[str, tuple[str, Build]] = {"_picture": ("denoiser", onnx_backend.picture)}
     if config.fast is not None:
@@ -147,7 +146,7 @@ def calibrated(arrays: Arrays, config: ModelConfig, cases: Iterable[Case]) -> di
         _decode(networks, config, case)
     ranges = dict[str, NDArray[Any]]()
     for place, recording in recordings.items():
-        ranges |= {f"ranges.{builders[place][0]}.{end}": values for end, values in recording.ranges().items()}
+        ranges |= {f"{RANGES}{builders[place][0]}.{end}": values for end, values in recording.ranges().items()}
     return bare | ranges
 
 
@@ -164,5 +163,5 @@ def _decode(networks: onnx_backend.OnnxNetworks, config: ModelConfig, case: Case
 
 def _covering(extremes: Image) -> Image:
     """What most of the pictures (N, 2, ...) stay within, with 0 inside."""
-    low, high = np.quantile(extremes[:, 0], 1 - COVERED, axis=0), np.quantile(extremes[:, 1], COVERED, axis=0)
+    low, high = np.quantile(extremes[:, 0], 1 - COVERAGE, axis=0), np.quantile(extremes[:, 1], COVERAGE, axis=0)
     return np.stack([np.minimum(low, 0), np.maximum(high, LEAST)]).astype(np.float32)
