@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import regrain
 from regrain import bitstream, codec, output, registry
 from regrain.cli import main
 from regrain.errors import BitstreamError, Corrupt, Truncated
@@ -388,7 +389,11 @@ def test_ctrl_c(fails, monkeypatch, arguments, where):
 
 def test_ctrl_c_from_outside(folder):
     Path("large.pgm").write_bytes(b"P5 6000 6000 255\n" + bytes(range(250)) * 144000)
-    commands = [["encode", "large.pgm", "x.rgn"], ["decode", "photo.rgn", "x.png", "--steps", "1000"]]
+    Path("large.rgn").write_bytes(regrain.encode(Image.new("RGB", (1024, 1024))))
+    commands = [
+        ["encode", "large.pgm", "x.rgn", "--target-psnr", "30"],  # a dozen encodings
+        ["decode", "large.rgn", "x.png", "--steps", "1000"],
+    ]
     started = [
         subprocess.Popen([sys.executable, "-m", "regrain", *command], stderr=subprocess.PIPE, text=True)
         for command in commands
