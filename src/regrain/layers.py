@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 __all__ = [
-    "Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "conv", "film_stack", "icnr_", "modulate",
-    "normal_", "on_arrays",
+    "Embedding", "FilmBlock", "PixelNorm", "ResidualBlock", "Upsample", "bfloat16_units", "conv", "film_stack", "icnr_",
+    "modulate", "normal_", "on_arrays",
 ]  # fmt: skip
 
 
@@ -31,6 +31,14 @@ def on_arrays(network: Callable[[Tensor], Tensor], device: str) -> Callable[[Arr
         return network(batch)[0].contiguous().cpu().numpy()
 
     return run
+
+
+def bfloat16_units(device: torch.device) -> bool:
+    """Whether the device has units for bfloat16; without them its products take many times those of float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    units = torch.cpu.get_capabilities()
+    return any(units.get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import scripts.web
+import scripts.web_bundle
 from regrain import checkpoint, registry
 from regrain.bitstream import Method
 from regrain.conditional.codec import ConditionalModel
@@ -51,7 +52,7 @@ def test_the_extremes_of_the_wall_are_exact(weights):
 
 def test_eight_bits_come_near():
     weight = np.random.default_rng(0).normal(0, 1, (5, 4, 3, 3)).astype(np.float32) * np.float32([[[[1e-3]]]])
-    numbers, scales = scripts.web.quantize(weight)
+    numbers, scales = scripts.web_bundle.quantize(weight)
     assert numbers.dtype == np.int8
     assert np.abs(numbers * scales[:, None, None, None] - weight).max() < np.abs(weight).max() / 60
 
@@ -62,7 +63,7 @@ def test_the_noise_has_pythons_quantiles():
 
 
 def test_files_hold_what_their_head_says(tmp_path):
-    bundle = scripts.web.Bundle("some")
+    bundle = scripts.web_bundle.Bundle("some")
     rows = np.arange(12, dtype=np.float32).reshape(3, 4) / 3
     assert bundle.add(rows, "f32") == bundle.add(rows.copy(), "f32") == ("some", 0)
     assert bundle.add(rows + 1, "f32") == ("some", 1)
@@ -83,3 +84,21 @@ def test_all_graphs_of_the_package_s_weights_are_in_floats():
     assert [bundle.name for bundle in bundles] == ["latents", "denoiser", "encoder", "sampler"]
     assert all(b"Conv" in bundle.data for bundle in bundles)
     assert not any(b"QLinearConv" in bundle.data for bundle in bundles)
+
+
+def test_a_change_of_weights_is_its_factors():
+    random = np.random.default_rng(0)
+    change = random.normal(0, 1, (40, 2)) @ random.normal(0, 1, (2, 9 * 30))
+    left, right = scripts.web_bundle.factors(change.reshape(40, 30, 3, 3))
+    assert (left.shape, right.shape) == ((40, 2), (2, 270))
+    assert np.abs(left.astype(float) @ right - change).max() < 0.01
+    assert scripts.web_bundle.factors(random.normal(0, 1, (40, 30, 3, 3))) is None
+
+
+def test_weights_for_screens_are_a_small_file_of_what_they_change():
+    with as_file(registry.shipped_weights(Method.CONDITIONAL)) as base, as_file(scripts.web._screens()) as path:
+        fingerprint, change = scripts.web.change(base, path)
+        assert fingerprint == path.stem.rpartition("-")[2]
+    assert set(change.changes) > {"denoiser", "synthesis", "context1", "scale0"}
+    assert set(change.tables) == {"logGain", "offset"}
+    assert len(change.data) < 500_000

@@ -18,15 +18,19 @@ import { type Drawing, reconstruct, samples } from "./reconstruct.ts";
 type Told = (event: ProgressEvent) => void;
 
 export class Codec {
-  private latents?: ContextModel;
+  private readonly latents = new Map<Networks, ContextModel>();
+  private readonly adapted = new Map<string, Networks>();
   private analysed?: { data: Uint8ClampedArray; width: number; y: Planes; tooFine: boolean };
   private decoded?: { bytes: Uint8Array; yHat: Planes };
 
-  private constructor(private readonly networks: Networks) {}
+  private constructor(
+    private readonly networks: Networks,
+    private readonly gpu: boolean,
+  ) {}
 
   /** Opens the weights that `fetch` reaches. The graphics card may run denoisers where `gpu` says so. */
   static async open(fetch: Fetch, runtime?: Runtime, gpu = false): Promise<Codec> {
-    return new Codec(new Networks(await Model.open(fetch, runtime), gpu));
+    return new Codec(new Networks(await Model.open(fetch, runtime), gpu), gpu);
   }
 
   /** 8 hexadecimal digits, which name the latents. */
@@ -34,9 +38,24 @@ export class Codec {
     return this.networks.model.manifest.fingerprint;
   }
 
-  private async load(names: FileName[], told?: Told): Promise<ContextModel> {
-    await this.networks.model.load(names, (done, total) => told?.({ stage: "load", done: done / total, bytes: { done, total } }));
-    return (this.latents ??= new ContextModel(this.networks));
+  private async load(networks: Networks, names: FileName[], told?: Told): Promise<ContextModel> {
+    await networks.model.load(names, (done, total) => told?.({ stage: "load", done: done / total, bytes: { done, total } }));
+    const latents = this.latents.get(networks) ?? new ContextModel(networks);
+    this.latents.set(networks, latents);
+    return latents;
+  }
+
+  /** The networks of a file: those of the package, or these as an adapter changes them. */
+  private networksOf({ fingerprint }: bitstream.Header): Networks {
+    if (fingerprint === this.fingerprint) return this.networks;
+    const known = this.adapted.get(fingerprint);
+    if (known) return known;
+    const model =
+      this.networks.model.adapted(fingerprint) ??
+      fail("ModelError", `the file needs the weights with latent fingerprint ${fingerprint}, these are ${this.fingerprint}`);
+    const networks = new Networks(model, this.gpu);
+    this.adapted.set(fingerprint, networks);
+    return networks;
   }
 
   async encode(picture: Picture, options: EncodeOptions = {}, told?: Told): Promise<Encoded> {
@@ -47,7 +66,7 @@ export class Codec {
       fail("ImageError", `a picture of ${width} x ${height} has ${data.length} numbers, not ${4 * width * height}`);
     }
     if (width * height > MAX_PIXELS) fail("LimitError", `${width} x ${height} pixels; allowed are ${MAX_PIXELS}`);
-    const latents = await this.load(["latents", "encoder"], told);
+    const latents = await this.load(this.networks, ["latents", "encoder"], told);
     const alpha = alphaOf(data);
     const { y, tooFine } = await this.analysis(picture, told);
     const alphaBytes = alpha && (await encodeAlpha(alpha, width));
@@ -86,8 +105,9 @@ export class Codec {
     if (drawing.seed < 0n || drawing.seed >= 2n ** 64n) fail("UsageError", `seed is ${drawing.seed}; allowed is 0 to 2^64 - 1`);
     const { header, alphaBytes, icc, exif, xmp, tiles } = this.read(bytes, options.maxPixels ?? MAX_PIXELS);
     const { width, height, quality, grey } = header;
+    const networks = this.networksOf(header);
     const alpha = alphaBytes && (await decodeAlpha(alphaBytes, width, height));
-    const latents = await this.load(["latents", "denoiser", ...(samples(this.networks.model, drawing) ? ["sampler" as const] : [])], told);
+    const latents = await this.load(networks, ["latents", "denoiser", ...(samples(networks.model, drawing) ? ["sampler" as const] : [])], told);
     const progress = (done: number) => told?.({ stage: "latents", done });
     if (!this.decoded || !equal(this.decoded.bytes, bytes)) {
       const [rows, columns] = [Math.ceil(height / 16), Math.ceil(width / 16)];
@@ -95,7 +115,7 @@ export class Codec {
       this.decoded = { bytes: bytes.slice(), yHat };
     }
     const { yHat } = this.decoded;
-    const data = await reconstruct(this.networks, yHat, width, height, quality, drawing, grey, (done) =>
+    const data = await reconstruct(networks, yHat, width, height, quality, drawing, grey, (done) =>
       told?.({ stage: "picture", done }),
     );
     if (alpha) for (let at = 0; at < alpha.length; at++) data[4 * at + 3] = alpha[at]!;
@@ -105,22 +125,19 @@ export class Codec {
   /** The symbols of every tile, for tests: the same on every machine. */
   async symbols(bytes: Uint8Array): Promise<Symbols[]> {
     const { header, tiles } = this.read(bytes, MAX_PIXELS);
-    const latents = await this.load(["latents"]);
+    const latents = await this.load(this.networksOf(header), ["latents"]);
     const found: Symbols[] = [];
     const [rows, columns] = [Math.ceil(header.height / 16), Math.ceil(header.width / 16)];
     await decodeLatents(latents, tiles, rows, columns, header.quality, header.tile, undefined, (tile) => found.push(tile));
     return found;
   }
 
-  /** A file of this method and of these latents. */
+  /** A file of this method. */
   private read(bytes: Uint8Array, maxPixels: number): bitstream.Stream {
     const { stream } = bitstream.read(bytes, maxPixels);
-    const { method, fingerprint } = stream.header;
+    const { method } = stream.header;
     if (method !== "conditional") {
       fail("UnsupportedVersion", `the file is of the ${method} method, which regrain decodes and this package does not`);
-    }
-    if (fingerprint !== this.fingerprint) {
-      fail("ModelError", `the file needs the weights with latent fingerprint ${fingerprint}, these are ${this.fingerprint}`);
     }
     return stream;
   }

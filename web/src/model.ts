@@ -2,7 +2,8 @@
  * The weights: files that `scripts/web.py` writes, tensors in them, and graphs that ONNX Runtime loads.
  *
  * A file is fetched when something in it is first asked for, and then kept packed out: the latents (tables, means and
- * scales) and the denoiser to decode in one step, the sampler for more steps, the encoder to encode.
+ * scales) and the denoiser to decode in one step, the sampler for more steps, the encoder to encode. An adapter, weights
+ * for another kind of picture, is a file of what it changes in the others.
  */
 
 import { concatenate, putVarint } from "./bytes.ts";
@@ -28,13 +29,29 @@ export interface Manifest {
   initNoise: number;
   sampler: boolean;
   tables: Record<"zTables" | "gaussian" | "logGain" | "offset" | "quantiles", Place>;
-  files: Record<FileName, { file: string; bytes: number; unpacked: number }>;
+  files: Record<FileName, Entry>;
+  /** By the fingerprint of the latents that files then have. */
+  adapters: Record<string, Entry>;
+}
+
+interface Entry {
+  file: string;
+  bytes: number;
+  unpacked: number;
 }
 
 interface Bundle {
   tensors: [kind: Kind, shape: number[], at: number][];
   graphs: Record<string, [at: number, bytes: number, constants: Record<string, Place>]>;
   data: Uint8Array<ArrayBuffer>;
+}
+
+type Tensors = Pick<Bundle, "tensors" | "data">;
+
+/** An adapter's file: tensors for constants, whole or as the factors of what is added to them, and for tables. */
+interface Change extends Omit<Bundle, "graphs"> {
+  changes: Record<string, Record<string, [whole: number] | [left: number, right: number]>>;
+  tables: Partial<Record<keyof Manifest["tables"], number>>;
 }
 
 /** Fetches a file beside the manifest whole, and says how many bytes have come. */
@@ -50,28 +67,35 @@ export interface Runtime {
 export type Loading = (done: number, total: number) => void;
 
 export class Model {
-  private readonly files = new Map<FileName, Bundle>();
+  private change?: Change;
 
   private constructor(
     readonly manifest: Manifest,
     private readonly fetch: Fetch,
-    private runtime?: Runtime,
+    private readonly needs: { runtime?: Runtime },
+    private readonly files = new Map<FileName, Bundle>(),
+    private readonly adapter?: Entry,
   ) {}
 
   static async open(fetch: Fetch, runtime?: Runtime): Promise<Model> {
     const text = new TextDecoder().decode(await fetch("manifest.json"));
-    return new Model(JSON.parse(text) as Manifest, fetch, runtime);
+    return new Model(JSON.parse(text) as Manifest, fetch, runtime ? { runtime } : {});
   }
 
-  /** Fetches what is missing of these files, and the runtime the first time. */
+  /** These weights as an adapter changes them, of latents with another fingerprint; nothing where there is none. */
+  adapted(fingerprint: string): Model | undefined {
+    const { manifest, fetch, needs, files } = this;
+    const adapter = Object.hasOwn(manifest.adapters, fingerprint) ? manifest.adapters[fingerprint] : undefined;
+    return adapter && new Model({ ...manifest, fingerprint, adapters: {} }, fetch, needs, files, adapter);
+  }
+
+  /** Fetches what is missing of these files, of the adapter, and the runtime the first time. */
   async load(names: readonly FileName[], loading?: Loading): Promise<void> {
     const parts: Runtime[] = names
       .filter((name) => !this.files.has(name))
-      .map((name) => ({
-        bytes: this.manifest.files[name].bytes,
-        load: async (arrived) => void this.files.set(name, await this.fetchBundle(name, arrived)),
-      }));
-    if (this.runtime) parts.push(this.runtime);
+      .map((name) => this.part(this.manifest.files[name], (bundle: Bundle) => this.files.set(name, bundle)));
+    if (this.adapter && !this.change) parts.push(this.part(this.adapter, (change: Change) => (this.change = change)));
+    if (this.needs.runtime) parts.push(this.needs.runtime);
     const total = parts.reduce((sum, part) => sum + part.bytes, 0);
     const arrived = parts.map(() => 0);
     await Promise.all(
@@ -82,46 +106,58 @@ export class Model {
         }),
       ),
     );
-    delete this.runtime;
+    delete this.needs.runtime;
   }
 
-  private async fetchBundle(name: FileName, arrived: (bytes: number) => void): Promise<Bundle> {
-    const { file, unpacked } = this.manifest.files[name];
+  private part<Head extends { data: Uint8Array<ArrayBuffer> }>(entry: Entry, keep: (head: Head) => unknown): Runtime {
+    return { bytes: entry.bytes, load: async (arrived) => void keep(await this.fetchHead<Head>(entry, arrived)) };
+  }
+
+  private async fetchHead<Head extends { data: Uint8Array<ArrayBuffer> }>(
+    { file, unpacked }: Entry, arrived: (bytes: number) => void,
+  ): Promise<Head> {
     try {
       const plain = await unpack(await this.fetch(file, arrived), unpacked);
       const length = new DataView(plain.buffer).getUint32(0, true);
-      const head = JSON.parse(new TextDecoder().decode(plain.subarray(4, 4 + length))) as Omit<Bundle, "data">;
-      return { ...head, data: plain.subarray(Math.ceil((4 + length) / 8) * 8) };
+      const head = JSON.parse(new TextDecoder().decode(plain.subarray(4, 4 + length))) as Omit<Head, "data">;
+      return { ...head, data: plain.subarray(Math.ceil((4 + length) / 8) * 8) } as Head;
     } catch (error) {
       if (error instanceof RegrainError) throw error;
       return fail("ModelError", `the weights in ${file} cannot be read: ${reason(error)}`);
     }
   }
 
-  /** A tensor of a file that is loaded, as it is stored. */
-  stored(file: FileName, index: number): { kind: Kind; shape: number[]; at: number; data: Uint8Array<ArrayBuffer> } {
-    const bundle = this.files.get(file) ?? fail("ModelError", `the weights of the ${file} are not loaded`);
-    const [kind, shape, at] = bundle.tensors[index]!;
-    return { kind, shape, at: bundle.data.byteOffset + at, data: bundle.data };
+  private bundle(file: FileName): Bundle {
+    return this.files.get(file) ?? fail("ModelError", `the weights of the ${file} are not loaded`);
+  }
+
+  /** A table as it is stored: where it begins, and how many numbers it has. */
+  private table(name: keyof Manifest["tables"]): { holder: Tensors; index: number; at: number; size: number } {
+    const [file, index] = this.manifest.tables[name];
+    const own = this.change?.tables[name];
+    const [holder, place] = own === undefined ? [this.bundle(file), index] : [this.change!, own];
+    const [, shape, at] = holder.tensors[place]!;
+    return { holder, index: place, at: holder.data.byteOffset + at, size: sizeOf(shape) };
   }
 
   integers(name: "zTables" | "offset"): Int32Array {
-    const { shape, at, data } = this.stored(...this.manifest.tables[name]);
-    return new Int32Array(data.buffer, at, sizeOf(shape));
+    const { holder, at, size } = this.table(name);
+    return new Int32Array(holder.data.buffer, at, size);
   }
 
   words(name: "gaussian" | "quantiles"): Uint16Array {
-    const { shape, at, data } = this.stored(...this.manifest.tables[name]);
-    return new Uint16Array(data.buffer, at, sizeOf(shape));
+    const { holder, at, size } = this.table(name);
+    return new Uint16Array(holder.data.buffer, at, size);
   }
 
   logGain(): Float32Array {
-    return this.numbers(...this.manifest.tables.logGain);
+    const { holder, index } = this.table("logGain");
+    return this.numbers(holder, index);
   }
 
-  private numbers(file: FileName, index: number): Float32Array {
-    const { kind, shape, at, data } = this.stored(file, index);
-    const size = sizeOf(shape);
+  private numbers({ tensors, data }: Tensors, index: number): Float32Array {
+    const [kind, shape, place] = tensors[index]!;
+    const [at, size] = [data.byteOffset + place, sizeOf(shape)];
     switch (kind) {
       case "f32":
         return new Float32Array(data.buffer, at, size);
@@ -142,12 +178,21 @@ export class Model {
     }
   }
 
+  /** A constant of a graph, as the adapter has it where there is one. */
+  private constant(graph: string, name: string, [file, index]: Place): Float32Array {
+    const numbers = this.numbers(this.bundle(file), index);
+    const [first, right] = this.change?.changes[graph]?.[name] ?? [];
+    if (first === undefined) return numbers;
+    const own = this.numbers(this.change!, first);
+    return right === undefined ? own : withProduct(numbers, own, this.numbers(this.change!, right), this.change!.tensors[right]![1][0]!);
+  }
+
   /** An ONNX model. */
   graph(file: FileName, name: string): Uint8Array<ArrayBuffer> {
-    const bundle = this.files.get(file) ?? fail("ModelError", `the weights of the ${file} are not loaded`);
+    const bundle = this.bundle(file);
     const [at, bytes, constants] = bundle.graphs[name] ?? fail("ModelError", `the ${file} holds no ${name}`);
-    const tensors = Object.entries(constants).flatMap(([constant, [holder, index]]) =>
-      field(5, tensor(constant, this.stored(holder, index).shape, this.numbers(holder, index))),
+    const tensors = Object.entries(constants).flatMap(([constant, place]) =>
+      field(5, tensor(constant, this.bundle(place[0]).tensors[place[1]]![1], this.constant(name, constant, place))),
     );
     const length = tensors.reduce((sum, part) => sum + part.length, 0);
     const skeleton = bundle.data.subarray(at, at + bytes);
@@ -185,6 +230,16 @@ function halfFloats(words: Uint16Array): Float32Array {
 }
 
 const POWERS = Float64Array.from({ length: 32 }, (_, exponent) => 2 ** (exponent - 25));
+
+/** The sum of a matrix and of the product of `left` (O, rank) and `right` (rank, columns). */
+function withProduct(matrix: Float32Array, left: Float32Array, right: Float32Array, rank: number): Float32Array {
+  const [sum, columns] = [matrix.slice(), right.length / rank];
+  for (let at = 0; at < left.length; at++) {
+    const [row, from] = [Math.floor(at / rank) * columns, (at % rank) * columns];
+    for (let column = 0; column < columns; column++) sum[row + column]! += left[at]! * right[from + column]!;
+  }
+  return sum;
+}
 
 /** Rows of numbers, each times its scale, in place. */
 function scaled(numbers: Float32Array, scales: Float32Array): Float32Array {

@@ -24,6 +24,7 @@ from regrain.conditional.transform import (
 )
 from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.unet import Denoiser, FastDecoder, SamplingDenoiser
+from regrain.layers import bfloat16_units
 from regrain.torch_checkpoint import network
 
 __all__ = ["TorchNetworks"]
@@ -140,7 +141,7 @@ class TorchNetworks:
     def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64]) -> Image:
         """See `Differentiable`; in bfloat16 where the processor computes in it, at half the time."""
         leaf = self._batch(view.y_hat).requires_grad_()
-        with torch.enable_grad(), torch.autocast(self.target.type, torch.bfloat16, enabled=self._short()):
+        with torch.enable_grad(), torch.autocast(self.target.type, torch.bfloat16, enabled=bfloat16_units(self.target)):
             terms = self._distortion(leaf, view, quality, realism)
         (gradient,) = torch.autograd.grad(terms @ torch.from_numpy(weights), leaf)
         return _array(gradient)
@@ -157,10 +158,6 @@ class TorchNetworks:
             with torch.autocast(self.target.type, enabled=False):
                 similar = pytorch_msssim.ms_ssim(127.5 * picture + 127.5, 127.5 * wanted + 127.5).double()
         return torch.stack([*terms, (1 - similar) * view.target.size]).cpu()
-
-    def _short(self) -> bool:
-        """Whether numbers of 16 bits are quicker here."""
-        return self.target.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
     def _batch(self, array: Image) -> Tensor:
         """(C, H, W) -> (1, C, H, W) on the device."""

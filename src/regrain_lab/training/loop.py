@@ -25,6 +25,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from regrain import torch_checkpoint
 from regrain.errors import OutputError, RegrainError, UsageError
+from regrain.layers import bfloat16_units
 from regrain_lab.training.data import Crops, batches, holdout_batch, members
 from regrain_lab.training.early_stop import HELD_OUT_LOSS, EarlyStop
 from regrain_lab.training.graph import GraphedLoss
@@ -81,11 +82,9 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
 
 
 def _bfloat16(precision: str) -> bool:
-    """Whether networks run forward in bfloat16; on most CPUs only if the recipe says so: they are many times slower."""
+    """Whether networks run forward in bfloat16."""
     if precision == "auto":
-        if torch.cuda.is_available():
-            return bool(torch.cuda.is_bf16_supported())
-        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+        return bfloat16_units(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     return precision == "bfloat16"
 
 
