@@ -3,9 +3,11 @@
 import json
 import logging
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import regrain
 from regrain import codec, effort, image, memory
@@ -16,15 +18,13 @@ from regrain.metrics import psnr
 
 
 def pixels_of(height=48, width=64):
-    rows, columns = np.mgrid[:height, :width]
-    waves = [60 * np.sin(rows * columns / (300 + 90 * c)) + 40 * np.cos(columns * (c + 1) / 5) for c in range(3)]
-    noise = np.random.default_rng(1).normal(0, 6, (height, width, 1))
-    return (128 + np.stack(waves, -1) + noise).clip(0, 255).astype(np.uint8)
+    photo = Path(__file__).resolve().parents[1] / "demo" / "photo.png"
+    return np.asarray(Image.open(photo))[40 : 40 + height, 60 : 60 + width]
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    monkeypatch.setattr(effort, "ITERATIONS", (0, 6, *[8] * 8))
+    monkeypatch.setattr(effort, "ITERATIONS", (0, 20, *[12] * 8))
 
 
 def test_no_effort_is_the_file_of_today_and_more_is_another():
@@ -33,7 +33,7 @@ def test_no_effort_is_the_file_of_today_and_more_is_another():
     assert plain == codec.encode(picture, quality=30, effort=0, facts=facts)
     assert facts == {}
     harder = codec.encode(picture, quality=30, effort=1, facts=facts)
-    assert (facts["effort"], facts["iterations"]) == (1, 6)
+    assert (facts["effort"], facts["iterations"]) == (1, 20)
     assert facts["gain"] > 0
     assert harder != plain
     assert len(harder) <= len(plain) + 1
@@ -77,7 +77,7 @@ def test_ctrl_c_keeps_the_best_so_far_where_somebody_watches(caplog):
 
     with caplog.at_level(logging.WARNING, "regrain"):
         data = codec.encode(picture, quality=30, effort=2, facts=facts, watch=stop(KeyboardInterrupt))
-    assert "stopped after 3 of 8 iterations" in caplog.text
+    assert "stopped after 3 of 12 iterations" in caplog.text
     assert facts["iterations"] == 3
     assert codec.decode(data).pixels.shape == (48, 64, 3)
     with pytest.raises(Stop):
@@ -90,7 +90,7 @@ def test_the_report_of_one_picture_and_the_manifest_of_many(tmp_path, monkeypatc
     image.write(image.Picture(pixels_of()), "in/photo.png")
     assert main(["encode", "in/photo.png", "a.rgn", "--effort", "1", "-q", "30", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["effort"], facts["iterations"]) == (1, 6)
+    assert (facts["effort"], facts["iterations"]) == (1, 20)
     assert main(["encode", "in/photo.png", "b.rgn", "--effort", "1", "-q", "30"]) == 0
     assert f" effort 1 gained {facts['gain']:.1f} %, " in capsys.readouterr().err
     assert main(["encode", "in", "out", "--effort", "1", "-q", "30", "--jobs", "1", "--manifest", "log.jsonl"]) == 0

@@ -192,8 +192,8 @@ def test_nothing_of_coding_without_torch_reaches_it(name):
 
 
 TORCH = {
-    "conditional.torch_backend", "conditional.transform", "diffusion.prior", "diffusion.unet", "layers",
-    "palette.autoencoder", "palette.diffusers_adapter", "registry", "torch_checkpoint",
+    "conditional.texture", "conditional.torch_backend", "conditional.transform", "diffusion.prior", "diffusion.unet",
+    "layers", "palette.autoencoder", "palette.diffusers_adapter", "registry", "torch_checkpoint",
 }  # fmt: skip
 """The modules of the codec that import torch; the registry does so to see whether a device is there."""
 

@@ -164,11 +164,11 @@ def read(data: bytes, *, partial: bool = False, max_pixels: int = 250_000_000) -
     for section in _follow(data, start, count):
         with suppress(*(Corrupt, Truncated) if partial else ()):
             order.take(section)
-    if not partial and (_LATENTS, count - 1) not in order.found:
+    if not partial and (_LATENTS, count - 1) not in order.payloads:
         order.take(Section(-1, len(data), len(data), Truncated))
-    found = order.found
-    tiles = tuple(found.get((_LATENTS, index)) for index in range(count))
-    return Stream(header, tiles, *(found.get((kind.value, 0)) for kind in _EXTRAS))
+    payloads = order.payloads
+    tiles = tuple(payloads.get((_LATENTS, index)) for index in range(count))
+    return Stream(header, tiles, *(payloads.get((kind.value, 0)) for kind in _EXTRAS))
 
 
 def check_pixels(header: Header, most: int, *, partial: bool = False) -> None:
@@ -203,7 +203,7 @@ class _Order:
 
     def __init__(self, header: Header, count: int, partial: bool) -> None:
         self.header, self.count, self.partial = header, count, partial
-        self.found: dict[tuple[int, int], bytes] = {}
+        self.payloads: dict[tuple[int, int], bytes] = {}
         self.last = 0, 0
         self.following = 0
 
@@ -214,7 +214,7 @@ class _Order:
         if not ordered or kind != _LATENTS or tile != self.following or not tile:
             self._check(section)
         if kind in _NAMES:
-            self.found[kind, tile] = section.payload
+            self.payloads[kind, tile] = section.payload
             self.last, self.following = (kind, tile), tile + 1 if kind == _LATENTS else 0
 
     def _check(self, section: Section) -> None:
@@ -241,7 +241,7 @@ class _Order:
             raise Corrupt(f"{place} is repeated or out of order")
         if latents and section.tile >= (count if partial else following + 1):
             raise Corrupt(f"{place} has the tile index {section.tile}")
-        there = alpha or (_ALPHA_TYPE, 0) in self.found
+        there = alpha or (_ALPHA_TYPE, 0) in self.payloads
         if there != header.alpha and (alpha or (latents and not partial)):
             raise Corrupt(f"{place}: the header says {header.alpha} to alpha, the sections say {there}")
 

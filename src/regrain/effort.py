@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ITERATIONS", "Attempt", "try_harder"]
 
 log = logging.getLogger(__name__)
-ITERATIONS: Final = (0, 8, 12, 20, 30, 50, 75, 100, 150, 200)
+ITERATIONS: Final = (0, 10, 15, 20, 30, 50, 75, 100, 125, 150)
 """By effort, 0 to 9."""
 
 

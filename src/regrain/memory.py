@@ -34,11 +34,11 @@ CONTEXT_BYTES = 42
 """What the sampler computes of the latents of a pixel once for all steps, the halos of its windows included."""
 CONTEXTS_MOST = 2**25
 """Bytes of pictures for which this is kept from step to step; that of larger ones is made anew."""
-BOTH_LIBRARIES = 500_000_000
-"""With torch and ONNX Runtime in one process: a picture of 96 x 80 pixels is encoded under effort with 474 million."""
+BOTH_LIBRARIES = 540_000_000
+"""With torch and ONNX Runtime in one process: a picture of 96 x 80 pixels is encoded under effort with 530 million."""
 EFFORT_BYTES = 80
 """What the optimised latents of a pixel take: themselves, their gradient and its means, and their symbols."""
-GRADIENT_WINDOW, GRADIENT_BYTES = 896 * 896, 1100
+GRADIENT_WINDOW, GRADIENT_BYTES = 896 * 896, 2000
 """Pixels of the largest window that is decoded with a gradient, and what one of them takes."""
 MAP_BYTES = 16
 """What the means and squares of a map of chance take a pixel."""

@@ -44,23 +44,23 @@ def network(build: Callable[[], M], tensors: Mapping[str, Tensor], prefix: str =
     weights to replace. Raises ModelError where one is missing, of another shape or has no place, and where fewer
     are there than the network has `layers`, before those are built.
     """
-    found = part(tensors, prefix)
-    if layers > len(found):
-        raise ModelError(f"{layers} layers, and {len(found)} tensors for them")
+    own = part(tensors, prefix)
+    if layers > len(own):
+        raise ModelError(f"{layers} layers, and {len(own)} tensors for them")
     with torch.device("meta"):
         module = build()
-    if wrong := mismatch(module.state_dict(), found):
+    if wrong := mismatch(module.state_dict(), own):
         raise ModelError(wrong)
-    module.load_state_dict({name: tensor.float() for name, tensor in found.items()}, assign=True)
+    module.load_state_dict({name: tensor.float() for name, tensor in own.items()}, assign=True)
     return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """What keeps `found` from being `wanted`, in a few words; empty when nothing does."""
+def mismatch(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
+    """What keeps `tensors` from being `wanted`, in a few words; empty when nothing does."""
     for name, tensor in wanted.items():
-        if name not in found:
+        if name not in tensors:
             return f"{name} is missing"
-        if found[name].shape != tensor.shape:
-            return f"{name} is {escape(str(tuple(found[name].shape)))}, not {tuple(tensor.shape)}"
-    extra = sorted(found.keys() - wanted.keys())
+        if tensors[name].shape != tensor.shape:
+            return f"{name} is {escape(str(tuple(tensors[name].shape)))}, not {tuple(tensor.shape)}"
+    extra = sorted(tensors.keys() - wanted.keys())
     return f"{escape(extra[0])} does not belong" if extra else ""

@@ -1,17 +1,21 @@
 """Latents that are optimised for one picture: they cost less, and every part of the descent points downhill."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from regrain import image
-from regrain.conditional import decode, grid, refine
+from regrain.conditional import annealing, decode, grid, refine
 from regrain.conditional.encode import analysis_transform, encode_tiles
-from regrain.conditional.networks import View
+from regrain.conditional.networks import DISTORTIONS, View
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
 from regrain.options import DecodeOptions
 
 QUALITY = 30 * 256
+PHOTO = Path(__file__).resolve().parents[2] / "demo" / "photo.png"
 
 
 def pixels_of(height=64, width=80, channels=3):
@@ -34,14 +38,25 @@ def trials(pixels, model, torch_model, iterations, tile=1024):
     return list(refine.refine(model.latents, networks, y, pixels, QUALITY, tile, iterations))
 
 
-def test_a_dozen_iterations_gain_and_never_take_more_bits(onnx_model, torch_model):
-    pixels = pixels_of()
-    made = trials(pixels, onnx_model, torch_model, 12)
+def test_iterations_gain_and_never_take_more_bits(onnx_model, torch_model):
+    pixels = np.asarray(Image.open(PHOTO))[40:104, 60:140]
+    made = trials(pixels, onnx_model, torch_model, 20)
     gains = [trial.gain for trial in made]
-    assert [trial.iteration for trial in made] == [*range(13)]
+    assert [trial.iteration for trial in made] == [*range(21)]
     assert gains[0] == 0 < 0.02 < gains[-1] == max(gains)
     sizes = [len(encode_tiles(onnx_model.latents, trial.y, QUALITY, 1024)[0]) for trial in (made[0], made[-1])]
     assert sizes[1] <= sizes[0] + 1  # bits are ideal ones: a byte of rounding
+
+
+def test_distortions_weigh_less_while_too_many_bits_are_taken(onnx_model, torch_model, monkeypatch):
+    pixels, shares = pixels_of(), []
+    fall = refine._Scene.fall
+    monkeypatch.setattr(refine._Scene, "fall", lambda *a: shares.append(a[2].sum()) or fall(*a))
+    for saved in (0.0, 0.5):
+        monkeypatch.setattr(refine, "SAVED", saved)
+        trials(pixels, onnx_model, torch_model, 2 * refine.REFRESHED)
+    assert shares[0] == shares[refine.REFRESHED - 1] == shares[2 * refine.REFRESHED]
+    assert shares[-1] < 0.5 * shares[refine.REFRESHED]
 
 
 def test_the_same_call_gives_the_same_latents(onnx_model, torch_model):
@@ -68,11 +83,12 @@ def test_the_squared_error_is_that_of_the_decoded_picture(torch_model):
     y_hat = scene.code(y, QUALITY).y_hat
     distortions = scene.distortions(y_hat, QUALITY)
     decoded = decode.reconstruct(
-        torch_model.denoiser, y_hat, pixels.shape[:2], QUALITY, DecodeOptions(realism=0.0), grey=False
+        torch_model.denoiser, y_hat, pixels.shape[:2], QUALITY, DecodeOptions(realism=1.0), grey=False
     )
     error = np.square((decoded.astype(float) - pixels) / 127.5).sum()
-    assert distortions[0, 0] == pytest.approx(error, rel=0.02)
-    assert distortions[1, 1] == 0  # too small for MS-SSIM
+    assert distortions[0] == pytest.approx(error, rel=0.02)
+    assert distortions[1] == 0  # too small for MS-SSIM
+    assert (distortions[2:] > 0).all()
 
 
 def test_windows_add_up(torch_model, monkeypatch):
@@ -80,28 +96,30 @@ def test_windows_add_up(torch_model, monkeypatch):
     y_hat = scene.code(y, QUALITY).y_hat
     whole = scene.distortions(y_hat, QUALITY)
     monkeypatch.setattr(refine, "WINDOW", 5)
-    assert scene.distortions(y_hat, QUALITY)[0, 0] == pytest.approx(whole[0, 0], rel=1e-3)
+    windows, _ = scene_of(pixels_of(64, 160), torch_model)
+    assert len(windows.windows) == 2
+    assert windows.distortions(y_hat, QUALITY)[0] == pytest.approx(whole[0], rel=1e-3)
 
 
-@pytest.mark.parametrize("term", [0, 1])
+@pytest.mark.parametrize("term", range(DISTORTIONS))
 def test_descent_is_the_slope_of_each_distortion(torch_model, term):
     pixels = pixels_of(176, 176)
     scene, y = scene_of(pixels, torch_model)
     y_hat, networks = scene.code(y, QUALITY).y_hat, torch_model.denoiser.networks
     target, core = image.to_signed(pixels), (slice(0, 176), slice(0, 176))
-    gradient = networks.descend(View(y_hat, target, core), 0.3, 1.0, np.eye(2)[term])
+    gradient = networks.descend(View(y_hat, target, core), 0.3, 1.0, np.eye(DISTORTIONS)[term], 0)
     step = gradient / np.abs(gradient).max() * 0.05
     above, below = (networks.distortion(View(y_hat + s * step, target, core), 0.3, 1.0)[term] for s in (1, -1))
     assert above - below == pytest.approx(2 * float((gradient * step).sum()), rel=0.1)
-    assert not networks.descend(View(y_hat, target, core), 0.3, 1.0, np.zeros(2)).any()
+    assert not networks.descend(View(y_hat, target, core), 0.3, 1.0, np.zeros(DISTORTIONS), 0).any()
 
 
 def test_coins_fall_to_the_nearer_side_and_know_their_slope():
     part = np.linspace(0.02, 0.98, 25).astype(np.float32)
-    _, slope = refine._coins(part, 0.25, np.random.default_rng(3))
-    above, below = (refine._coins(part + d, 0.25, np.random.default_rng(3))[0] for d in (1e-3, -1e-3))
+    _, slope = annealing.coins(part, 0.25, np.random.default_rng(3))
+    above, below = (annealing.coins(part + d, 0.25, np.random.default_rng(3))[0] for d in (1e-3, -1e-3))
     np.testing.assert_allclose(slope, (above - below) / 2e-3, rtol=0.03, atol=0.02)
-    cold = np.mean([refine._coins(part, 0.1, np.random.default_rng(k))[0] for k in range(200)], 0)
+    cold = np.mean([annealing.coins(part, 0.1, np.random.default_rng(k))[0] for k in range(200)], 0)
     assert (cold[part < 0.3] < 0.05).all()
     assert (cold[part > 0.7] > 0.95).all()
 
@@ -111,6 +129,6 @@ def test_prices_are_what_the_coder_takes_for_a_unit_more():
     for index in (0, 20, 63):
         ids = np.full(symbols.shape, index)
         here, more = (coder.ideal_bits((s.astype(np.int32), ids, gaussian_tables())) for s in (symbols, symbols + 1))
-        prices = refine._prices(ids, symbols.astype(np.float32))
+        prices = annealing.prices(ids, symbols.astype(np.float32))
         inside = np.abs(symbols) < -gaussian_tables()[index].first - 1
         np.testing.assert_allclose(prices[inside], (more - here)[inside], atol=1e-3)

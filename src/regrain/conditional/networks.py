@@ -4,12 +4,12 @@ Arrays are float32 without an axis for the batch. `onnx_backend` runs the networ
 torch.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Context", "Differentiable", "Image", "Networks", "View"]
+__all__ = ["DISTORTIONS", "Context", "Differentiable", "Image", "Networks", "View"]
 
 Image = NDArray[np.float32]
 
@@ -71,14 +71,22 @@ class View(NamedTuple):
     core: tuple[slice, slice]
 
 
+DISTORTIONS: Final = 5
+"""How many `Differentiable` knows: squared error, dissimilarity, and three of texture."""
+
+
 class Differentiable(Protocol):
     """How far the decoded picture is from another, and where that falls."""
 
     def distortion(self, view: View, quality: float, realism: float) -> NDArray[np.float64]:
-        """Squared error and dissimilarity, (2,), of the core of the picture that one step decodes to the target.
+        """The distortions, (DISTORTIONS,), of the core of the picture that one step decodes to the target.
 
-        Dissimilarity is 1 - MS-SSIM for each value of the target, 0 where the core is too small for it.
+        The first is squared error. Dissimilarity is 1 - MS-SSIM for each value of the target, 0 where the core is too
+        small for it. Those of texture are `texture`'s distances at draw 0, for each value of the target.
         """
 
-    def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64]) -> Image:
-        """The gradient (C, H, W), by y_hat, of the same two, weighted."""
+    def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64], draw: int) -> Image:
+        """The gradient (C, H, W), by y_hat, of the same, weighted; what has no weight is not computed.
+
+        Textures are compared at a draw, and those at another look for something else.
+        """

@@ -1,6 +1,8 @@
 """The conditional codec's networks on torch, for GPUs and for research: arrays in, arrays out."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import as_file
 from typing import Final, Self
 
 import numpy as np
@@ -10,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrain import checkpoint, configuration
+from regrain.bitstream import Method
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.edges import noise_gate
-from regrain.conditional.networks import Context, Image, View
+from regrain.conditional.networks import DISTORTIONS, Context, Image, View
+from regrain.conditional.texture import Texture
 from regrain.conditional.transform import (
     Analysis,
     HyperAnalysis,
@@ -23,8 +27,10 @@ from regrain.conditional.transform import (
     build_sampler,
 )
 from regrain.diffusion import parametrize, schedule
+from regrain.diffusion.prior import Prior
 from regrain.diffusion.unet import Denoiser, FastDecoder, SamplingDenoiser
 from regrain.layers import bfloat16_units
+from regrain.shipped import shipped_weights
 from regrain.torch_checkpoint import network
 
 __all__ = ["TorchNetworks"]
@@ -135,29 +141,48 @@ class TorchNetworks:
     @torch.no_grad()
     def distortion(self, view: View, quality: float, realism: float) -> NDArray[np.float64]:
         """See `Differentiable`."""
-        terms: NDArray[np.float64] = self._distortion(self._batch(view.y_hat), view, quality, realism).numpy()
+        everything = torch.ones(DISTORTIONS)
+        terms: NDArray[np.float64] = self._distortion(
+            self._batch(view.y_hat), view, quality, realism, everything, 0
+        ).numpy()
         return terms
 
-    def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64]) -> Image:
+    def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64], draw: int) -> Image:
         """See `Differentiable`; in bfloat16 where the processor computes in it, at half the time."""
-        leaf = self._batch(view.y_hat).requires_grad_()
-        with torch.enable_grad(), torch.autocast(self.target.type, torch.bfloat16, enabled=bfloat16_units(self.target)):
-            terms = self._distortion(leaf, view, quality, realism)
-        (gradient,) = torch.autograd.grad(terms @ torch.from_numpy(weights), leaf)
+        leaf, wanted = self._batch(view.y_hat).requires_grad_(), torch.from_numpy(weights)
+        with torch.enable_grad(), self._short():
+            terms = self._distortion(leaf, view, quality, realism, wanted, draw)
+        (gradient,) = torch.autograd.grad(terms @ wanted, leaf)
         return _array(gradient)
 
-    def _distortion(self, y_hat: Tensor, view: View, quality: float, realism: float) -> Tensor:
-        """Both terms, (2,), float64, on the CPU; one step starts from no noise, which it would ignore."""
+    def _distortion(
+        self, y_hat: Tensor, view: View, quality: float, realism: float, weights: Tensor, draw: int
+    ) -> Tensor:
+        """The terms, (DISTORTIONS,), float64, on the CPU; 0 without weight. One step starts from no noise."""
         height, width = y_hat.shape[2:]
         x_t = y_hat.new_zeros(1, 3, height * STRIDE, width * STRIDE)
         x_0 = self.estimate(x_t, 1.0, y_hat, *self._scalars(quality, realism))
         picture, wanted = x_0[:, :, *view.core].clamp(-1, 1), self._batch(view.target)
-        terms = [(picture - wanted).square().sum().double()]
-        similar = torch.ones((), dtype=torch.float64, device=self.target)
-        if min(view.target.shape[1:]) >= SIMILAR_LEAST:
+        error = (picture - wanted).square().sum().double()
+        terms, size = error.new_zeros(DISTORTIONS - 1), view.target.size
+        if weights[1] and min(view.target.shape[1:]) >= SIMILAR_LEAST:
             with torch.autocast(self.target.type, enabled=False):
                 similar = pytorch_msssim.ms_ssim(127.5 * picture + 127.5, 127.5 * wanted + 127.5).double()
-        return torch.stack([*terms, (1 - similar) * view.target.size]).cpu()
+            terms = torch.cat([(1 - similar)[None] * size, terms[1:]])
+        if weights[2:].any():
+            with torch.no_grad():
+                theirs = self.texture.features(wanted, draw)
+            terms = torch.cat([terms[:1], size * self.texture.distances(self.texture.features(picture, draw), theirs)])
+        return torch.cat([error[None], terms]).cpu()
+
+    @cached_property
+    def texture(self) -> Texture:
+        """What compares textures, of the package's prior."""
+        with as_file(shipped_weights(Method.PROGRESSIVE)) as path:
+            return Texture(Prior.load(path), self.g_a).to(self.target)
+
+    def _short(self) -> torch.autocast:
+        return torch.autocast(self.target.type, torch.bfloat16, enabled=bfloat16_units(self.target))
 
     def _batch(self, array: Image) -> Tensor:
         """(C, H, W) -> (1, C, H, W) on the device."""

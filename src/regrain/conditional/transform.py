@@ -70,6 +70,15 @@ class Analysis(nn.Sequential):
         added, ground = self.parts(x)
         return added + ground
 
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What the network holds at 1/4, 1/8 and 1/16, each before the convolution to the next."""
+        held = []
+        for layer in self:
+            x = layer(x)
+            if isinstance(layer, nn.SiLU):
+                held.append(x)
+        return held
+
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the network adds to the DCT, and the DCT, whose sum is `forward`."""
         return super().forward(x), project(x, self.latent)  # type: ignore[no-untyped-call]

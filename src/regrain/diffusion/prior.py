@@ -79,14 +79,24 @@ class Prior(nn.Module):
         nu = (1 + out[:, channels:]) / 2 if self.config.learned_variance else out.new_zeros(()).expand_as(out)
         return out[:, :channels], nu
 
-    def _network(self, x_t: Tensor, log_snr: Tensor, leap: Tensor | None) -> Tensor:
+    def features(self, x_t: Tensor, log_snr: Tensor) -> list[Tensor]:
+        """What the network sees in x_t on the way down, at a half, a quarter and an eighth of its sides."""
+        return self._down(x_t, self._embedding(log_snr, None))
+
+    def _embedding(self, log_snr: Tensor, leap: Tensor | None) -> Tensor:
         scalars = [0.5 + log_snr / (2 * LOG_SNR_MAX)]
         if self.config.leaps:
             scalars.append(log_snr.new_zeros(()).expand_as(log_snr) if leap is None else (leap / REACH).clamp(max=1))
-        embedding = self.embed(torch.stack(scalars, 1))
+        return cast(Tensor, self.embed(torch.stack(scalars, 1)))
+
+    def _down(self, x_t: Tensor, embedding: Tensor) -> list[Tensor]:
         at2 = modulate(self.down2, self.enter(self.patch(x_t)), embedding)
         at4 = modulate(self.down4, self.norm(self.to4(nn.functional.silu(at2))), embedding)
-        h = modulate(self.blocks8, self.norm(self.to8(nn.functional.silu(at4))), embedding)
+        return [at2, at4, modulate(self.blocks8, self.norm(self.to8(nn.functional.silu(at4))), embedding)]
+
+    def _network(self, x_t: Tensor, log_snr: Tensor, leap: Tensor | None) -> Tensor:
+        embedding = self._embedding(log_snr, leap)
+        at2, at4, h = self._down(x_t, embedding)
         h = modulate(self.up4, self.norm(self.from8(self.norm(h)) + at4), embedding)
         h = modulate(self.up2, self.norm(self.from4(self.norm(h)) + at2), embedding)
         out: Tensor = self.shuffle(self.leave(nn.functional.silu(self.norm(h))))

@@ -70,12 +70,12 @@ def fill_hidden(pixels: U8, alpha: U8) -> U8:
     >>> fill_hidden(np.array([[[0], [7]]], np.uint8), np.array([[255, 0]], np.uint8)).tolist()
     [[[0], [0]]]
     """
-    seen = alpha > 0
-    if seen.all():
+    visible = alpha > 0
+    if visible.all():
         return pixels
-    if not seen.any():
+    if not visible.any():
         return np.zeros_like(pixels)
-    planes = np.concatenate([pixels, np.where(seen, np.uint8(255), np.uint8(0))[..., None]], axis=2)
+    planes = np.concatenate([pixels, np.where(visible, np.uint8(255), np.uint8(0))[..., None]], axis=2)
     return np.ascontiguousarray(np.asarray(_fill(Image.fromarray(planes)))[..., :-1])
 
 

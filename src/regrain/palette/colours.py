@@ -112,7 +112,7 @@ def parts(palette: NDArray[np.uint8]) -> tuple[bytes, list[Part]]:
     step = max(1, int(np.gcd.reduce(palette - low, axis=None)))
     points = (palette - low) // step
     head = bytes([len(palette) - 1, step, *np.stack([low, points.max(0)], 1).reshape(-1).tolist()])
-    found: list[Part] = []
+    halvings: list[Part] = []
 
     def count(size: _Ints, wide: NDArray[np.bool_], channel: int, middle: _Ints) -> _Ints:
         nonlocal points
@@ -120,11 +120,11 @@ def parts(palette: NDArray[np.uint8]) -> tuple[bytes, list[Part]]:
         upper = points[:, channel] >= middle[owner]
         points = points[np.lexsort((upper, owner))]
         lower = size - np.bincount(owner[upper], minlength=size.size)
-        found.append((lower[wide].astype(np.int32), size[wide], _equal_counts()))
+        halvings.append((lower[wide].astype(np.int32), size[wide], _equal_counts()))
         return lower
 
     _halve(len(palette), points.max(0) + 1, count)
-    return head, found
+    return head, halvings
 
 
 def take(head: bytes, decoder: Decoder) -> NDArray[np.uint8]:
