@@ -131,18 +131,18 @@ def bundles(path: Path) -> tuple[list[Bundle], dict[str, Any]]:
 def change(base: Path, path: Path) -> tuple[str, Change]:
     """The fingerprint of an adapter's weights, and what they change in the files that decode."""
     before, about = checkpoint.load(base)
-    after, adapted = adapter.load_adapted(base, *checkpoint.load(path))
-    pairs = [(without_ranges(before), about), (without_ranges(after), adapted)]
-    old, new = (ConditionalModel.build(arrays, said["config"]) for arrays, said in pairs)
-    ours, theirs = graphs(old, pairs[0][0]), graphs(new, pairs[1][0])
-    made = Change("screens")
+    after, after_about = adapter.load_adapted(base, *checkpoint.load(path))
+    pairs = [(without_ranges(before), about), (without_ranges(after), after_about)]
+    models = [ConditionalModel.build(arrays, metadata["config"]) for arrays, metadata in pairs]
+    old, new = (graphs(model, arrays) for model, (arrays, _) in zip(models, pairs, strict=True))
+    bundle = Change("screens")
     for file in DECODES:
-        for name, network in ours[file].items():
-            made.graph_change(name, network, theirs[file][name])
+        for name, network in old[file].items():
+            bundle.graph_change(name, network, new[file][name])
     for name, array in tables(after).items():
         if not np.array_equal(array, tables(before)[name]):
-            made.table(name, array, TABLE_KINDS[name])
-    return new.fingerprint.hex(), made
+            bundle.table(name, array, TABLE_KINDS[name])
+    return models[1].fingerprint.hex(), bundle
 
 
 def _gaussian() -> NDArray[np.uint16]:

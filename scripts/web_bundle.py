@@ -28,7 +28,7 @@ from regrain.conditional.dct import BLOCK, dct_basis
 from regrain.onnx import blocks, wire
 from regrain.onnx.network import Network
 
-__all__ = ["Bundle", "Change", "constants", "factors", "quantize"]
+__all__ = ["Bundle", "Change", "factors", "quantize"]
 
 Array = NDArray[Any]
 
@@ -101,13 +101,14 @@ class Change(Bundle):
         self.tables: dict[str, int] = {}
 
     def graph_change(self, graph: str, before: Network, after: Network) -> None:
-        """Store what makes the constants of a graph those of another, where they differ."""
-        ours, theirs = constants(before), constants(after)
+        """Store what makes the constants of a graph those of another, where they differ; integers whole and exact."""
+        ours, theirs = (_parts(network)[1] for network in (before, after))
         for name, array in ours.items():
-            if not np.array_equal(array, theirs[name]):
-                parts = factors(theirs[name] - array.astype(np.float64)) if array.ndim == 4 else None
-                stored = [theirs[name]] if parts is None else parts
-                self.changes.setdefault(graph, {})[name] = [self.add(part, _kind(part, False))[1] for part in stored]
+            change = theirs[name] - array.astype(np.float64)
+            if change.any():
+                floats = change.ndim == 4 and not np.array_equal(theirs[name], np.rint(theirs[name]))
+                numbers = (factors(change) if floats else None) or (theirs[name],)
+                self.changes.setdefault(graph, {})[name] = [self.add(part, _kind(part, False))[1] for part in numbers]
 
     def table(self, name: str, array: Array, kind: str) -> None:
         """Store a table that differs."""
@@ -122,11 +123,6 @@ def _parts(network: Network) -> tuple[list[wire.Node], Mapping[str, Array], Sequ
     """Nodes, constants, inputs and outputs of a graph."""
     nodes, constants, inputs, outputs = cast("partial[bytes]", network.write).args
     return nodes, constants, inputs, outputs
-
-
-def constants(network: Network) -> Mapping[str, Array]:
-    """The constants of a graph, by name."""
-    return _parts(network)[1]
 
 
 def _key(array: Array) -> bytes:

@@ -17,7 +17,7 @@ from regrain.cli.process import Stop
 from regrain.metrics import psnr
 
 
-def pixels_of(height=48, width=64):
+def pixels_of(height=64, width=80):
     photo = Path(__file__).resolve().parents[1] / "demo" / "photo.png"
     return np.asarray(Image.open(photo))[40 : 40 + height, 60 : 60 + width]
 
@@ -37,7 +37,7 @@ def test_no_effort_is_the_file_of_today_and_more_is_another():
     assert facts["gain"] > 0
     assert harder != plain
     assert len(harder) <= len(plain) + 1
-    assert codec.decode(harder).pixels.shape == (48, 64, 3)
+    assert codec.decode(harder).pixels.shape == (64, 80, 3)
 
 
 def test_what_gains_nothing_is_the_plain_file(monkeypatch):
@@ -79,7 +79,7 @@ def test_ctrl_c_keeps_the_best_so_far_where_somebody_watches(caplog):
         data = codec.encode(picture, quality=30, effort=2, facts=facts, watch=stop(KeyboardInterrupt))
     assert "stopped after 3 of 12 iterations" in caplog.text
     assert facts["iterations"] == 3
-    assert codec.decode(data).pixels.shape == (48, 64, 3)
+    assert codec.decode(data).pixels.shape == (64, 80, 3)
     with pytest.raises(Stop):
         codec.encode(picture, quality=30, effort=2, watch=stop(Stop))
 

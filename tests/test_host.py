@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from regrain import codec, registry
+from regrain import codec, effort, registry
 from regrain.image import Metadata, Picture
 
+PHOTO = Path(__file__).resolve().parents[1] / "demo" / "photo.png"
 GOLDEN = Path(__file__).parent / "golden"
 FILES = {"conditional": "grey", "palette": "palette", "progressive": "progressive"}
 PICTURE = Picture(np.random.default_rng(3).integers(0, 256, (16, 24, 3), np.uint8), None, Metadata())
@@ -48,6 +50,16 @@ def test_the_default_dtype_and_the_random_generator_are_the_callers_own(method, 
         assert torch.equal(torch.random.get_rng_state(), before)
         assert np.array_equal(others[0], pixels), dtype
         assert others[1] == data, dtype
+
+
+def test_effort_is_the_same_whatever_the_callers_defaults_are(monkeypatch):
+    monkeypatch.setattr(effort, "ITERATIONS", (0, 5, *[5] * 8))
+    photo = np.asarray(Image.open(PHOTO))[40:72, 60:108]
+    plain = codec.encode(Picture(photo), quality=30, effort=1)
+    for dtype in (torch.bfloat16, torch.float64):
+        with default_dtype(dtype), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+            assert codec.encode(Picture(photo), quality=30, effort=1) == plain
+    assert plain != codec.encode(Picture(photo), quality=30)
 
 
 def test_waiting_threads_do_not_spin_unless_the_user_wants_it():

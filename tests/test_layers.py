@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from regrain.layers import Embedding, FilmBlock, PixelNorm, ResidualBlock, Upsample, conv
+from regrain.layers import Embedding, FilmBlock, PixelNorm, ResidualBlock, Upsample, bfloat16_units, conv
 
 
 def test_residual_blocks_start_as_the_identity():
@@ -49,3 +50,19 @@ def test_weights_are_read_without_torch_s_compiler():
         print("torch._dynamo" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("units", "there"),
+    [({"amx_bf16": True}, True), ({"avx512_bf16": True}, True), ({"avx512_vnni": True, "avx512_bf16": False}, False)],
+)
+def test_a_processor_says_whether_it_has_units_for_bfloat16(monkeypatch, units, there):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
+    assert bfloat16_units(torch.device("cpu")) == there
+    assert not bfloat16_units(torch.device("meta"))
+
+
+@pytest.mark.parametrize(("generation", "there"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_a_graphics_card_says_so_by_its_generation(monkeypatch, generation, there):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: generation)
+    assert bfloat16_units(torch.device("cuda", 1)) == there

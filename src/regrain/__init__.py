@@ -76,9 +76,9 @@ def encode(
     given), `target_size` in bytes, or `target_bpp` in bits a pixel of the whole file, which is never above these; or a
     value that the picture has at least, by the smallest such file: `target_psnr` in dB or `target_ssimulacra2` (needs
     regrain[lab]), both 0 to 100, of what `decode` makes of the file by default. Some nine files are decoded to find it.
-    `effort` from 0 to 9 is the time spent on fewer bytes at equal PSNR and MS-SSIM: 9 takes minutes, and by LPIPS,
-    which sees texture, the picture is worse (default method, needs regrain[torch]). `tile` is the side of an
-    independent stream in pixels, a power of two from 64 to 32768. `method` is "conditional", "progressive" or "palette"
+    `effort` from 0 to 9 is the time spent on fewer bytes for a picture that is as near, by error and by texture: 9
+    takes minutes (default method, needs regrain[torch]). `tile` is the side of an independent stream in pixels, a power
+    of two from 64 to 32768. `method` is "conditional", "progressive" or "palette"
     (None: the model's, else the first). `content` says which of the package's weights are used, those for a "photo" or
     a "screen"; "auto" looks at the picture, and a doubtful one is a photo. `model` comes from `load` and stays on its
     device, or is what `load` takes, a method's name or a path, which is read at each call. Without a model, the one in

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from regrain.errors import UsageError
-from regrain.registry import Refinable
+from regrain.registry import Refinable, torch_defaults
 
 if TYPE_CHECKING:
     from regrain.registry import Prepared
@@ -50,10 +50,11 @@ def try_harder(
     if not isinstance(prepared, Refinable):
         raise UsageError(f"effort is {effort}; allowed is 0 for any method but the conditional one")
     try:
-        for number, (gain, best) in enumerate(prepared.refined(step, iterations)):
-            attempt = Attempt(best, number, gain)
-            if watch is not None:
-                watch(number, iterations, gain)
+        with torch_defaults():
+            for number, (gain, best) in enumerate(prepared.refined(step, iterations)):
+                attempt = Attempt(best, number, gain)
+                if watch is not None:
+                    watch(number, iterations, gain)
     except KeyboardInterrupt as stop:
         if watch is None or type(stop) is not KeyboardInterrupt:
             raise

@@ -19,6 +19,8 @@ __all__ = [
 
 
 Array = NDArray[np.float32]
+AMPERE = 8, 0
+"""The first generation of NVIDIA's cards with units for bfloat16."""
 
 
 def on_arrays(network: Callable[[Tensor], Tensor], device: str) -> Callable[[Array], Array]:
@@ -36,8 +38,10 @@ def on_arrays(network: Callable[[Tensor], Tensor], device: str) -> Callable[[Arr
 def bfloat16_units(device: torch.device) -> bool:
     """Whether the device has units for bfloat16; without them its products take many times those of float32."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    units = torch.cpu.get_capabilities()
+        return torch.cuda.get_device_capability(device) >= AMPERE
+    if device.type != "cpu":
+        return False
+    units: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # which older releases do not have
     return any(units.get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 

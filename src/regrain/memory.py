@@ -36,8 +36,8 @@ CONTEXTS_MOST = 2**25
 """Bytes of pictures for which this is kept from step to step; that of larger ones is made anew."""
 BOTH_LIBRARIES = 540_000_000
 """With torch and ONNX Runtime in one process: a picture of 96 x 80 pixels is encoded under effort with 530 million."""
-EFFORT_BYTES = 80
-"""What the optimised latents of a pixel take: themselves, their gradient and its means, and their symbols."""
+EFFORT_BYTES = 92
+"""What effort keeps of a pixel: its latents, their gradient and its means, their symbols, and the pixel in floats."""
 GRADIENT_WINDOW, GRADIENT_BYTES = 896 * 896, 2000
 """Pixels of the largest window that is decoded with a gradient, and what one of them takes."""
 MAP_BYTES = 16

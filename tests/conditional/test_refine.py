@@ -55,8 +55,52 @@ def test_distortions_weigh_less_while_too_many_bits_are_taken(onnx_model, torch_
     for saved in (0.0, 0.5):
         monkeypatch.setattr(refine, "SAVED", saved)
         trials(pixels, onnx_model, torch_model, 2 * refine.REFRESHED)
-    assert shares[0] == shares[refine.REFRESHED - 1] == shares[2 * refine.REFRESHED]
-    assert shares[-1] < 0.5 * shares[refine.REFRESHED]
+    steps = refine.REFRESHED
+    assert shares[0] == shares[steps - 1] == shares[2 * steps]
+    assert shares[-1] == pytest.approx(shares[2 * steps] / refine.TURN)
+    monkeypatch.setattr(refine, "SAVED", -9.0)
+    trials(pixels, onnx_model, torch_model, 2 * steps)
+    assert shares[-1] == pytest.approx(shares[2 * steps] * refine.TURN)
+
+
+def test_every_iteration_looks_at_textures_in_another_way(onnx_model, torch_model, monkeypatch):
+    draws, fall = [], refine._Scene.fall
+    monkeypatch.setattr(refine._Scene, "fall", lambda *a: draws.append(a[3]) or fall(*a))
+    trials(pixels_of(32, 48), onnx_model, torch_model, 4)
+    assert draws == [1, 2, 3, 4]  # and 0 is that of the cost
+
+
+def test_weights_are_shares_of_one_worth(torch_model):
+    for size, there in ((64, [0, 2, 3, 4]), (176, range(DISTORTIONS))):
+        scene, y = scene_of(pixels_of(size, size), torch_model)
+        distortions = scene.distortions(scene.code(y, QUALITY).y_hat, QUALITY)
+        worth = scene.weights(y, distortions) * distortions
+        shares = np.where(np.isin(np.arange(DISTORTIONS), list(there)), refine.SHARES, 0)
+        np.testing.assert_allclose(worth / worth.sum(), shares / shares.sum(), rtol=1e-9)
+
+
+class Backwards:
+    """A decoder whose pictures get better while bits fall, or whose distortions are no numbers."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def distortion(self, view, quality, realism, weights):
+        return np.full(DISTORTIONS, self.values[quality > QUALITY / 25600])
+
+
+@pytest.mark.parametrize("values", [(1.0, 2.0), (np.nan, 1.0), (2.0, np.nan), (0.0, 0.0)])
+def test_where_bits_buy_nothing_nothing_is_tried(onnx_model, torch_model, values):
+    pixels = pixels_of(32, 48)
+    y = analysis_transform(onnx_model.denoiser.networks, pixels)
+    assert list(refine.refine(onnx_model.latents, Backwards(values), y, pixels, QUALITY, 1024, 3)) == []
+
+
+def test_a_flat_picture_and_one_of_one_pixel(onnx_model, torch_model):
+    for pixels in (np.full((48, 32, 3), 90, np.uint8), np.full((1, 1, 3), 90, np.uint8)):
+        for trial in trials(pixels, onnx_model, torch_model, 6):
+            assert np.isfinite(trial.y).all()
+            assert 0 <= trial.gain < 1
 
 
 def test_the_same_call_gives_the_same_latents(onnx_model, torch_model):
@@ -109,7 +153,9 @@ def test_descent_is_the_slope_of_each_distortion(torch_model, term):
     target, core = image.to_signed(pixels), (slice(0, 176), slice(0, 176))
     gradient = networks.descend(View(y_hat, target, core), 0.3, 1.0, np.eye(DISTORTIONS)[term], 0)
     step = gradient / np.abs(gradient).max() * 0.05
-    above, below = (networks.distortion(View(y_hat + s * step, target, core), 0.3, 1.0)[term] for s in (1, -1))
+    above, below = (
+        networks.distortion(View(y_hat + s * step, target, core), 0.3, 1.0, np.ones(DISTORTIONS))[term] for s in (1, -1)
+    )
     assert above - below == pytest.approx(2 * float((gradient * step).sum()), rel=0.1)
     assert not networks.descend(View(y_hat, target, core), 0.3, 1.0, np.zeros(DISTORTIONS), 0).any()
 

@@ -23,7 +23,7 @@ def picture(noise, seed=0, size=(64, 80)):
 
 def distances(texture, one, other, draw=0):
     with torch.no_grad():
-        return texture.distances(texture.features(one, draw), texture.features(other, draw))
+        return texture.distances(one, other, draw)
 
 
 def test_equal_pictures_have_no_distance(texture):
@@ -50,12 +50,15 @@ def test_any_size(texture, size):
     assert apart.isfinite().all()
 
 
-def test_what_the_networks_know_matters(texture, torch_model):
-    prior = copy.deepcopy(texture.prior)
+@pytest.mark.parametrize(("name", "term"), [("prior", 0), ("g_a", 1)])
+def test_what_the_networks_know_matters(texture, name, term):
+    networks = {"prior": texture.prior, "g_a": texture.g_a}
+    blind = copy.deepcopy(networks[name])
     with torch.no_grad():
-        for weight in prior.parameters():
+        for weight in blind.parameters():
             weight.zero_()
-    blind = Texture(prior, texture.g_a)
-    before, after = (distances(each, picture(0.0), picture(0.2)) for each in (texture, blind))
-    assert after[0] < 1e-3 < before[0]
-    assert after[1:].tolist() == pytest.approx(before[1:].tolist(), rel=1e-4)
+    other = Texture(**networks | {name: blind})
+    before, after = (distances(each, picture(0.0), picture(0.2)) for each in (texture, other))
+    assert after[term] < 1e-3 < before[term]
+    rest = [place for place in range(TERMS) if place != term]
+    assert after[rest].tolist() == pytest.approx(before[rest].tolist(), rel=1e-4)

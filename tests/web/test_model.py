@@ -14,6 +14,7 @@ from regrain.bitstream import Method
 from regrain.conditional.codec import ConditionalModel
 from regrain.diffusion import noise
 from regrain.entropy.integer import level
+from regrain.onnx.graph import Graph
 
 
 @pytest.fixture(scope="module")
@@ -101,4 +102,24 @@ def test_weights_for_screens_are_a_small_file_of_what_they_change():
         assert fingerprint == path.stem.rpartition("-")[2]
     assert set(change.changes) > {"denoiser", "synthesis", "context1", "scale0"}
     assert set(change.tables) == {"logGain", "offset"}
+    assert all(len(numbers) == 1 for name in change.changes if name.startswith("scale") for numbers in
+        change.changes[name].values())  # fmt: skip
     assert len(change.data) < 500_000
+
+
+def test_integers_change_whole():
+    def network(kernel):
+        graph = Graph({}, "x")
+        return graph.network(graph.convolve("x", kernel))
+
+    before = np.random.default_rng(0).integers(-127, 127, (40, 30, 3, 3)).astype(np.float32)
+    after = before.copy()
+    after[3] = 1 - after[3]
+    for start, parts in ((before, 1), (before + np.float32(0.5), 2)):
+        change = scripts.web_bundle.Change("some")
+        change.graph_change("scale0", network(start), network(after + start - before))
+        (numbers,) = change.changes["scale0"].values()
+        assert len(numbers) == parts
+    exact = scripts.web_bundle.Change("some")
+    exact.graph_change("scale0", network(before), network(after))
+    assert np.array_equal(np.frombuffer(exact.data, np.int8, after.size).reshape(after.shape), after)

@@ -19,18 +19,15 @@ type Told = (event: ProgressEvent) => void;
 
 export class Codec {
   private readonly latents = new Map<Networks, ContextModel>();
-  private readonly adapted = new Map<string, Networks>();
+  private readonly others = new Map<string, Networks>();
   private analysed?: { data: Uint8ClampedArray; width: number; y: Planes; tooFine: boolean };
   private decoded?: { bytes: Uint8Array; yHat: Planes };
 
-  private constructor(
-    private readonly networks: Networks,
-    private readonly gpu: boolean,
-  ) {}
+  private constructor(private readonly networks: Networks) {}
 
   /** Opens the weights that `fetch` reaches. The graphics card may run denoisers where `gpu` says so. */
   static async open(fetch: Fetch, runtime?: Runtime, gpu = false): Promise<Codec> {
-    return new Codec(new Networks(await Model.open(fetch, runtime), gpu), gpu);
+    return new Codec(new Networks(await Model.open(fetch, runtime), { used: gpu }));
   }
 
   /** 8 hexadecimal digits, which name the latents. */
@@ -39,7 +36,8 @@ export class Codec {
   }
 
   private async load(networks: Networks, names: FileName[], told?: Told): Promise<ContextModel> {
-    await networks.model.load(names, (done, total) => told?.({ stage: "load", done: done / total, bytes: { done, total } }));
+    const progress = (done: number, total: number) => told?.({ stage: "load", done: done / total, bytes: { done, total } });
+    await networks.model.load(names, progress);
     const latents = this.latents.get(networks) ?? new ContextModel(networks);
     this.latents.set(networks, latents);
     return latents;
@@ -48,13 +46,14 @@ export class Codec {
   /** The networks of a file: those of the package, or these as an adapter changes them. */
   private networksOf({ fingerprint }: bitstream.Header): Networks {
     if (fingerprint === this.fingerprint) return this.networks;
-    const known = this.adapted.get(fingerprint);
-    if (known) return known;
-    const model =
-      this.networks.model.adapted(fingerprint) ??
-      fail("ModelError", `the file needs the weights with latent fingerprint ${fingerprint}, these are ${this.fingerprint}`);
-    const networks = new Networks(model, this.gpu);
-    this.adapted.set(fingerprint, networks);
+    const loaded = this.others.get(fingerprint);
+    if (loaded) return loaded;
+    const model = this.networks.model.adapted(fingerprint);
+    if (!model) {
+      return fail("ModelError", `the file needs the weights with latent fingerprint ${fingerprint}, these are ${this.fingerprint}`);
+    }
+    const networks = this.networks.of(model);
+    this.others.set(fingerprint, networks);
     return networks;
   }
 
@@ -107,7 +106,8 @@ export class Codec {
     const { width, height, quality, grey } = header;
     const networks = this.networksOf(header);
     const alpha = alphaBytes && (await decodeAlpha(alphaBytes, width, height));
-    const latents = await this.load(networks, ["latents", "denoiser", ...(samples(networks.model, drawing) ? ["sampler" as const] : [])], told);
+    const files: FileName[] = samples(networks.model, drawing) ? ["latents", "denoiser", "sampler"] : ["latents", "denoiser"];
+    const latents = await this.load(networks, files, told);
     const progress = (done: number) => told?.({ stage: "latents", done });
     if (!this.decoded || !equal(this.decoded.bytes, bytes)) {
       const [rows, columns] = [Math.ceil(height / 16), Math.ceil(width / 16)];

@@ -2,8 +2,8 @@
  * The weights: files that `scripts/web.py` writes, tensors in them, and graphs that ONNX Runtime loads.
  *
  * A file is fetched when something in it is first asked for, and then kept packed out: the latents (tables, means and
- * scales) and the denoiser to decode in one step, the sampler for more steps, the encoder to encode. An adapter, weights
- * for another kind of picture, is a file of what it changes in the others.
+ * scales) and the denoiser to decode in one step, the sampler for more steps, the encoder to encode. An adapter,
+ * weights for another kind of picture, is a file of what it changes in the others.
  */
 
 import { concatenate, putVarint } from "./bytes.ts";
@@ -131,10 +131,16 @@ export class Model {
     return this.files.get(file) ?? fail("ModelError", `the weights of the ${file} are not loaded`);
   }
 
+  /** What the adapter changes, if there is one. */
+  private changed(): Change | undefined {
+    if (this.adapter && !this.change) fail("ModelError", `the weights in ${this.adapter.file} are not loaded`);
+    return this.change;
+  }
+
   /** A table as it is stored: where it begins, and how many numbers it has. */
   private table(name: keyof Manifest["tables"]): { holder: Tensors; index: number; at: number; size: number } {
     const [file, index] = this.manifest.tables[name];
-    const own = this.change?.tables[name];
+    const own = this.changed()?.tables[name];
     const [holder, place] = own === undefined ? [this.bundle(file), index] : [this.change!, own];
     const [, shape, at] = holder.tensors[place]!;
     return { holder, index: place, at: holder.data.byteOffset + at, size: sizeOf(shape) };
@@ -181,10 +187,13 @@ export class Model {
   /** A constant of a graph, as the adapter has it where there is one. */
   private constant(graph: string, name: string, [file, index]: Place): Float32Array {
     const numbers = this.numbers(this.bundle(file), index);
-    const [first, right] = this.change?.changes[graph]?.[name] ?? [];
-    if (first === undefined) return numbers;
-    const own = this.numbers(this.change!, first);
-    return right === undefined ? own : withProduct(numbers, own, this.numbers(this.change!, right), this.change!.tensors[right]![1][0]!);
+    const change = this.changed();
+    const [first, second] = change?.changes[graph]?.[name] ?? [];
+    if (!change || first === undefined) return numbers;
+    const own = this.numbers(change, first);
+    if (second === undefined) return own;
+    const [, [rank]] = change.tensors[second]!;
+    return withProduct(numbers, own, this.numbers(change, second), rank!);
   }
 
   /** An ONNX model. */

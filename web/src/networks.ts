@@ -11,15 +11,25 @@ const ON_GPU = new Set(["denoiser", "sampler", "samplingContext"]);
 
 export class Networks {
   private readonly sessions = new Map<string, ort.InferenceSession>();
+  /** Whether a session here may run on the graphics card, which others may have left meanwhile. */
+  private onCard: boolean;
 
+  /** Those of a model; `card` says whether a graphics card is used, to all networks that share it. */
   constructor(
     readonly model: Model,
-    private gpu: boolean,
-  ) {}
+    private readonly card: { used: boolean },
+  ) {
+    this.onCard = card.used;
+  }
+
+  /** The networks of another model, where these run. */
+  of(model: Model): Networks {
+    return new Networks(model, this.card);
+  }
 
   /** Runs a network of a file on inputs in its order; vectors are planes of one pixel. */
   async run(file: FileName, name: string, inputs: readonly Planes[]): Promise<Planes[]> {
-    const onGpu = this.gpu && ON_GPU.has(name);
+    const onGpu = this.onCard && ON_GPU.has(name);
     try {
       return await this.compute(file, name, inputs);
     } catch (error) {
@@ -31,7 +41,7 @@ export class Networks {
 
   /** From now on the processor runs everything: the graphics card has failed. */
   private async leaveGpu(): Promise<void> {
-    this.gpu = false;
+    this.card.used = this.onCard = false;
     for (const [name, session] of this.sessions) {
       if (!ON_GPU.has(name)) continue;
       this.sessions.delete(name);
@@ -63,7 +73,7 @@ export class Networks {
     const graph = this.model.graph(file, name);
     try {
       const session = await ort.InferenceSession.create(graph, {
-        executionProviders: this.gpu && ON_GPU.has(name) ? ["webgpu", "wasm"] : ["wasm"],
+        executionProviders: this.card.used && ON_GPU.has(name) ? ["webgpu", "wasm"] : ["wasm"],
         logSeverityLevel: 3,
       });
       this.sessions.set(name, session);

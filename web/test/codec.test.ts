@@ -245,12 +245,19 @@ test("a graphics card that fails, early or late, hands its networks over to the 
       return { inputNames: ["x"], outputNames: ["y"], run, release: async () => fails("release") };
     };
     (ort.InferenceSession as { create: unknown }).create = create;
-    const networks = new Networks({ graph: () => new Uint8Array() } as unknown as Model, true);
+    const model = { graph: () => new Uint8Array() } as unknown as Model;
+    const networks = new Networks(model, { used: true });
+    const begun = networks.of(model);
     for (let round = 0; round < 2; round++) assert.deepEqual(await networks.run("denoiser", "denoiser", [x]), [x]);
     const before = failing === "create" ? ["create webgpu"] : ["create webgpu", "run webgpu"];
     assert.deepEqual(used, [...before, "create wasm", "run wasm", "run wasm"]);
+    for (const others of [networks.of(model), begun]) {
+      used.length = 0;
+      await others.run("denoiser", "denoiser", [x]);
+      assert.deepEqual(used, ["create wasm", "run wasm"]);
+    }
     used.length = 0;
-    await new Networks({ graph: () => new Uint8Array() } as unknown as Model, true).run("latents", "scale0", [x]);
+    await new Networks(model, { used: true }).run("latents", "scale0", [x]);
     assert.deepEqual(used, ["create wasm", "run wasm"]);
   }
 });

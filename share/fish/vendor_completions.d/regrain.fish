@@ -34,7 +34,7 @@ complete -c regrain -n '__fish_seen_subcommand_from encode' -l target-size -x -d
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l target-bpp -x -d 'largest file, in bits a pixel'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l target-psnr -x -d 'smallest file with this PSNR or more, as decode shows it by default'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l target-ssimulacra2 -x -d 'smallest file with this SSIMULACRA2 or more, as decode shows it by default; needs regrain[lab]'
-complete -c regrain -n '__fish_seen_subcommand_from encode' -l effort -x -d '0 to 9: minutes for fewer bytes at equal PSNR, and less texture; needs regrain[torch] (default: 0)'
+complete -c regrain -n '__fish_seen_subcommand_from encode' -l effort -x -d '0 to 9: up to minutes for fewer bytes and as near a picture; needs regrain[torch] (default: 0)'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l strip -d 'leave out EXIF (GPS position, times, camera, author) and XMP; the colour profile stays, and orientation'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l keep -x -d 'any of exif (GPS among it), icc, xmp (may hold GPS, too) with commas, or none (default: all three); without icc the colours become sRGB'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l preserve-times -d 'OUT gets the time of change of IN'

@@ -40,7 +40,7 @@ def add_rate(parser: argparse._ActionsContainer, *, default: str, metrics: bool 
     rate.add_argument("--target-psnr", type=float, metavar="DB", help=what)
     what = "smallest file with this SSIMULACRA2 or more, as decode shows it by default; needs regrain[lab]"
     rate.add_argument("--target-ssimulacra2", type=float, metavar="S", help=what)
-    what = "0 to 9: minutes for fewer bytes at equal PSNR, and less texture; needs regrain[torch] (default: 0)"
+    what = "0 to 9: up to minutes for fewer bytes and as near a picture; needs regrain[torch] (default: 0)"
     parser.add_argument("--effort", type=int, default=0, metavar="E", help=what)
 
 

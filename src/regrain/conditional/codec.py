@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.resources import as_file
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,9 @@ class Prepared:
     def refined(self, quality: int, iterations: int) -> Iterator[tuple[float, Self]]:
         """See `registry.Refinable`."""
         model = self.model
-        decoder = _torch_networks(model.arrays, model.config, "cpu" if model.device == "onnx" else model.device)
+        decoder = cast("TorchNetworks", model.denoiser.networks)
+        if model.device == "onnx":
+            decoder = _torch_networks(model.arrays, model.config, "cpu")
         with _quiet():
             for trial in refine(model.latents, decoder, self.y, self.pixels, quality, self.tile, iterations):
                 yield trial.gain, replace(self, y=trial.y)

@@ -4,12 +4,12 @@ Arrays are float32 without an axis for the batch. `onnx_backend` runs the networ
 torch.
 """
 
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DISTORTIONS", "Context", "Differentiable", "Image", "Networks", "View"]
+__all__ = ["DISTORTIONS", "Context", "Differentiable", "Image", "Networks", "View", "Weights"]
 
 Image = NDArray[np.float32]
 
@@ -71,22 +71,23 @@ class View(NamedTuple):
     core: tuple[slice, slice]
 
 
+Weights: TypeAlias = NDArray[np.float64]
+"""A number for each distortion, (DISTORTIONS,): squared error, dissimilarity, and `texture`'s three."""
 DISTORTIONS: Final = 5
-"""How many `Differentiable` knows: squared error, dissimilarity, and three of texture."""
 
 
 class Differentiable(Protocol):
     """How far the decoded picture is from another, and where that falls."""
 
-    def distortion(self, view: View, quality: float, realism: float) -> NDArray[np.float64]:
-        """The distortions, (DISTORTIONS,), of the core of the picture that one step decodes to the target.
+    def distortion(self, view: View, quality: float, realism: float, weights: Weights) -> Weights:
+        """The distortions of the core of the picture that one step decodes to the target; 0 or more, about.
 
-        The first is squared error. Dissimilarity is 1 - MS-SSIM for each value of the target, 0 where the core is too
-        small for it. Those of texture are `texture`'s distances at draw 0, for each value of the target.
+        The others than squared error are for each value of the target, and 0 where they have no weight. Dissimilarity
+        is 1 - MS-SSIM, 0 where the core is too small for it. Textures are compared at draw 0.
         """
 
-    def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64], draw: int) -> Image:
-        """The gradient (C, H, W), by y_hat, of the same, weighted; what has no weight is not computed.
+    def descend(self, view: View, quality: float, realism: float, weights: Weights, draw: int) -> Image:
+        """The gradient (C, H, W), by y_hat, of the same, weighted.
 
-        Textures are compared at a draw, and those at another look for something else.
+        Textures are compared at a draw, 0 or more; each looks at them in another way.
         """

@@ -9,15 +9,15 @@ roundings. Bits are those of the frozen tables. Scale indices and hyper-latents 
 iterations. Then the latents are coded for once, which gives the true cost: the best latents so far are kept, and at
 first these are the encoder's own. The decoder knows nothing of all this.
 
-What squared error weighs, quality itself says: the bits that the encoder would spend to lower it by one. Three
-tenths of what counts are texture (`texture`): squared error and MS-SSIM alone save bits where only its judges look.
-As bits must not rise, all distortions weigh less in the descent as long as more bits are taken than `SAVED` allows.
+What squared error weighs, quality itself says: the bits that the encoder would spend to lower it by one. A fifth of
+what counts is texture (`texture`), from which squared error and MS-SSIM alone take bits away. Bits must not rise, and
+so distortions weigh less in the descent while it takes too many, and more while it takes few.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from regrain.conditional.annealing import Adam, coins, prices
 from regrain.conditional.config import STRIDE
 from regrain.conditional.context_model import ContextModel, State
 from regrain.conditional.encode import tile_parts
-from regrain.conditional.networks import Differentiable, Image, View
+from regrain.conditional.networks import Differentiable, Image, View, Weights
 from regrain.entropy import coder
 from regrain.entropy.integer import QUALITY_TOP
 from regrain.image import to_signed
@@ -43,20 +43,22 @@ HOT, COLD = 0.25, 0.1
 """Temperatures: at 0.5, which is the paper's, a thousand latents that are 0 cost more than the few others gain."""
 STEP: Final = 0.02
 """In units of the quantiser, where the gradient is steep; it ends at a twentieth."""
-SHARES: Final = np.array([0.6, 0.1, 0.1, 0.1, 0.1])
-"""Of what counts, by the distortions of `Differentiable`, all of the picture at this realism:"""
+SHARES: Final = np.array([0.7, 0.1, 0.2 / 3, 0.2 / 3, 0.2 / 3])
+"""Of what counts: squared error, MS-SSIM, and three terms of texture."""
+SQUARED: Final = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
 REALISM: Final = 1.0
+"""Of the picture that counts, which is the default one."""
+NEGLIGIBLE: Final = 1e-6
+"""A distortion for each value of the picture that is taken for rounding."""
 SAVED: Final = 0.04
 """The share of the bits that is to be saved; all else that is gained comes as a better picture."""
 THRIFT: Final = 0.7
-"""How much less distortions weigh in the descent at first."""
+"""What distortions weigh in the descent at first, of what they are worth."""
 HASTE: Final = 2.0
-"""The power of the share by which bits are too many, by which distortions weigh less from then on."""
+"""Where bits are c times what they are to be, distortions weigh c^HASTE times less from then on: TURN times at most."""
+TURN: Final = 2.0
 NEAR: Final = 768
 """Steps of quality to each side, between which bits and distortions are compared."""
-
-Weights: TypeAlias = NDArray[np.float64]
-"""Of the distortions, (DISTORTIONS,)."""
 
 
 class Trial(NamedTuple):
@@ -104,14 +106,15 @@ def refine(
     """
     scene = _Scene(model, decoder, pixels, quality, grid.tiles(y.shape[1], y.shape[2], tile // STRIDE))
     gain, random, adam = model.gain(quality), np.random.default_rng(0), Adam.like(y)
-    first = coded = scene.code(y, quality)
-    weights = scene.weights(y, first)
+    coded = scene.code(y, quality)
+    bits, distortions = coded.bits, scene.distortions(coded.y_hat, quality)
+    weights = scene.weights(y, distortions)
     if not weights.any():
         return
-    cost = first_cost = scene.cost(coded, weights)
+    cost = first_cost = bits + float(weights @ distortions)
     best, gained, scale = y, gain * y, THRIFT
     for iteration in range(1, iterations + 1):
-        yield Trial(iteration - 1, iterations, (first_cost - cost) / max(first.bits, 1.0), best)
+        yield Trial(iteration - 1, iterations, (first_cost - cost) / max(bits, 1.0), best)
         progress = max(0.0, (iteration - 1) / iterations - HELD) / (1 - HELD)
         temperature = HOT * (COLD / HOT) ** progress
         slope, rise, y_hat = _toss(coded.tiles, gained, temperature, random)
@@ -119,11 +122,11 @@ def refine(
         gained = gained - np.float32(STEP * (1 - 0.95 * progress)) * adam.direction(gradient)
         if iteration % REFRESHED == 0 or iteration == iterations:
             coded = scene.code(gained / gain, quality)
-            scale *= ((1 - SAVED) * first.bits / max(coded.bits, 1.0)) ** HASTE
-            now = scene.cost(coded, weights)
-            if now < cost and coded.bits <= first.bits:
+            scale *= float(np.clip(((1 - SAVED) * bits / max(coded.bits, 1.0)) ** HASTE, 1 / TURN, TURN))
+            now = coded.bits + float(weights @ scene.distortions(coded.y_hat, quality))
+            if now < cost and coded.bits <= bits:
                 cost, best = now, gained / gain
-    yield Trial(iterations, iterations, (first_cost - cost) / max(first.bits, 1.0), best)
+    yield Trial(iterations, iterations, (first_cost - cost) / max(bits, 1.0), best)
 
 
 @dataclass(frozen=True)
@@ -148,30 +151,27 @@ class _Scene:
             tiles.append(_Tile(region, state, indices))
         return _Coded(bits, y_hat, tiles)
 
-    def weights(self, y: Image, first: _Coded) -> Weights:
-        """Bits for a unit of each distortion, by its share; 0 where squared error does not fall with quality.
+    def weights(self, y: Image, distortions: Weights) -> Weights:
+        """Bits for a unit of each of y's distortions, by its share; 0 where bits buy no squared error.
 
-        What bits buy of squared error is measured. A hundredth of another distortion weighs what a hundredth of this
-        does: they fall about as fast, and how fast one falls in one picture is too often chance.
+        What they buy of it is measured. A hundredth of another distortion weighs what a hundredth of this does: they
+        fall about as fast, and how fast one falls in one picture is too often chance.
         """
         ends = [max(0, self.quality - NEAR), min(QUALITY_TOP, self.quality + NEAR)]
         low, high = (self.code(y, end) for end in ends)
-        saved = float((self.distortions(low.y_hat, ends[0]) - self.distortions(high.y_hat, ends[1]))[0])
-        distortions = self.distortions(first.y_hat, self.quality)
-        shares = SHARES * (distortions > 0)
-        if saved <= 0 or not shares.any():
+        errors = [self.distortions(coded.y_hat, end, SQUARED)[0] for coded, end in zip((low, high), ends, strict=True)]
+        spent, saved = high.bits - low.bits, errors[0] - errors[1]
+        shares = SHARES * (distortions > NEGLIGIBLE * self.pixels.size)
+        if not (spent > 0 and saved > 0 and shares.any()):
             return np.zeros_like(SHARES)
-        worth = (high.bits - low.bits) / saved * distortions[0] * shares / shares.sum()
+        worth = spent / saved * distortions[0] * shares / shares.sum()
         weights: Weights = np.divide(worth, distortions, out=np.zeros_like(worth), where=shares > 0)
         return weights
 
-    def cost(self, coded: _Coded, weights: Weights) -> float:
-        """Bits, and the weighted distortions."""
-        return coded.bits + float((weights * self.distortions(coded.y_hat, self.quality)).sum())
-
-    def distortions(self, y_hat: Image, quality: int) -> Weights:
-        """Of the picture that one step decodes."""
-        parts = [self.decoder.distortion(window.view(y_hat), quality / QUALITY_TOP, REALISM) for window in self.windows]
+    def distortions(self, y_hat: Image, quality: int, weights: Weights = SHARES) -> Weights:
+        """Of the picture that one step decodes; those that have weight."""
+        level = quality / QUALITY_TOP
+        parts = [self.decoder.distortion(window.view(y_hat), level, REALISM, weights) for window in self.windows]
         total: Weights = np.sum(parts, axis=0)
         return total
 

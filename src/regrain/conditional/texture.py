@@ -58,23 +58,26 @@ class Texture(nn.Module):
     def features(self, x: Tensor, draw: int) -> Features:
         """Of a picture (1, 3, H, W) in [-1, 1], of any size; it is repeated at its edges to multiples of 16.
 
-        The number `draw` makes what is random: a flip and a shift, the noise and its level, the random network.
+        The number `draw`, 0 or more, makes what is random: a flip and a shift, noise and its level, a random network.
         """
         source = torch.Generator().manual_seed(draw)
         x = _moved(x, source)
-        log_snr = LOG_SNR[0] + (LOG_SNR[1] - LOG_SNR[0]) * torch.rand(1, generator=source).to(x)
+        least, most = LOG_SNR
+        log_snr = least + (most - least) * torch.rand(1, generator=source, dtype=torch.float32, device="cpu").to(x)
         alpha, sigma = levels(log_snr)
-        prior = self.prior.features(alpha * x + sigma * torch.randn(x.shape, generator=source).to(x), log_snr)
+        prior = self.prior.features(alpha * x + sigma * _normal(x.shape, source, x), log_snr)
         layers = [(1 + x) / 2]
         for inputs, width in pairwise(WIDTHS):
-            kernel = torch.randn(width, inputs, 3, 3, generator=source).to(x) * (2 / (9 * inputs)) ** 0.5
+            kernel = _normal((width, inputs, 3, 3), source, x) * (2 / (9 * inputs)) ** 0.5
             below = layers[-1] if len(layers) == 1 else _halved(layers[-1])
             layers.append(nn.functional.relu(nn.functional.conv2d(below, kernel, padding=1)))
         return Features(_moments(prior), _moments(self.g_a.features(x)), layers)
 
-    @staticmethod
-    def distances(ours: Features, theirs: Features) -> Tensor:
-        """(TERMS,), float64: 0 for equal features."""
+    def distances(self, picture: Tensor, target: Tensor, draw: int) -> Tensor:
+        """Of two pictures as `features` takes them: (TERMS,), float64, 0 for equal ones; gradients are the first's."""
+        ours = self.features(picture, draw)
+        with torch.no_grad():
+            theirs = self.features(target, draw)
         statistics = [
             torch.stack([(a - b).square().sum(1).mean() for a, b in zip(*pair, strict=True)]).sum()
             for pair in zip(ours[:2], theirs[:2], strict=True)
@@ -83,11 +86,20 @@ class Texture(nn.Module):
         return torch.stack([*statistics, unlike]).double()
 
 
+def _normal(shape: Sequence[int], source: torch.Generator, like: Tensor) -> Tensor:
+    """Standard normal numbers, whatever the caller's default device and dtype are."""
+    return torch.randn(shape, generator=source, dtype=torch.float32, device="cpu").to(like)
+
+
 def _moved(x: Tensor, source: torch.Generator) -> Tensor:
-    """The picture flipped or not, less up to 15 of its first rows and columns, and repeated to multiples of 16."""
-    flip, *shift = torch.randint(0, STRIDE, (3,), generator=source).tolist()
+    """The picture flipped or not, less up to 15 of its first rows and columns, and repeated to multiples of 16.
+
+    Small ones lose a quarter of a side at most.
+    """
+    flip, *shift = torch.randint(0, STRIDE, (3,), generator=source, device="cpu").tolist()
     x = x.flip(3) if flip % 2 else x
-    x = x[:, :, min(shift[0], x.shape[2] - 1) :, min(shift[1], x.shape[3] - 1) :]
+    top, left = (min(places, side // 4) for places, side in zip(shift, x.shape[2:], strict=True))
+    x = x[:, :, top:, left:]
     return nn.functional.pad(x, (0, -x.shape[3] % STRIDE, 0, -x.shape[2] % STRIDE), mode="replicate")
 
 

@@ -1,14 +1,13 @@
 """The conditional codec's networks on torch, for GPUs and for research: arrays in, arrays out."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import as_file
 from typing import Final, Self
 
 import numpy as np
 import pytorch_msssim
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from regrain import checkpoint, configuration
@@ -16,8 +15,8 @@ from regrain.bitstream import Method
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.edges import noise_gate
-from regrain.conditional.networks import DISTORTIONS, Context, Image, View
-from regrain.conditional.texture import Texture
+from regrain.conditional.networks import Context, Image, View, Weights
+from regrain.conditional.texture import TERMS, Texture
 from regrain.conditional.transform import (
     Analysis,
     HyperAnalysis,
@@ -139,50 +138,42 @@ class TorchNetworks:
         return _array(self.sampler(self._batch(x_t), time, level, self._batch(context.guide), context.features))
 
     @torch.no_grad()
-    def distortion(self, view: View, quality: float, realism: float) -> NDArray[np.float64]:
+    def distortion(self, view: View, quality: float, realism: float, weights: Weights) -> Weights:
         """See `Differentiable`."""
-        everything = torch.ones(DISTORTIONS)
-        terms: NDArray[np.float64] = self._distortion(
-            self._batch(view.y_hat), view, quality, realism, everything, 0
-        ).numpy()
-        return terms
+        with self._autocast(short=False):
+            terms = self._distortion(self._batch(view.y_hat), view, (quality, realism), weights, 0)
+        return np.asarray(terms.numpy())
 
-    def descend(self, view: View, quality: float, realism: float, weights: NDArray[np.float64], draw: int) -> Image:
+    def descend(self, view: View, quality: float, realism: float, weights: Weights, draw: int) -> Image:
         """See `Differentiable`; in bfloat16 where the processor computes in it, at half the time."""
-        leaf, wanted = self._batch(view.y_hat).requires_grad_(), torch.from_numpy(weights)
-        with torch.enable_grad(), self._short():
-            terms = self._distortion(leaf, view, quality, realism, wanted, draw)
-        (gradient,) = torch.autograd.grad(terms @ wanted, leaf)
+        leaf = self._batch(view.y_hat).requires_grad_()
+        with torch.enable_grad(), self._autocast(short=bfloat16_units(self.target)):
+            terms = self._distortion(leaf, view, (quality, realism), weights, draw)
+        (gradient,) = torch.autograd.grad(terms @ torch.from_numpy(weights), leaf)
         return _array(gradient)
 
-    def _distortion(
-        self, y_hat: Tensor, view: View, quality: float, realism: float, weights: Tensor, draw: int
-    ) -> Tensor:
-        """The terms, (DISTORTIONS,), float64, on the CPU; 0 without weight. One step starts from no noise."""
+    def _distortion(self, y_hat: Tensor, view: View, knobs: tuple[float, float], weights: Weights, draw: int) -> Tensor:
+        """The terms, (DISTORTIONS,), float64, on the CPU. One step starts from no noise, which it would ignore."""
         height, width = y_hat.shape[2:]
         x_t = y_hat.new_zeros(1, 3, height * STRIDE, width * STRIDE)
-        x_0 = self.estimate(x_t, 1.0, y_hat, *self._scalars(quality, realism))
-        picture, wanted = x_0[:, :, *view.core].clamp(-1, 1), self._batch(view.target)
-        error = (picture - wanted).square().sum().double()
-        terms, size = error.new_zeros(DISTORTIONS - 1), view.target.size
+        x_0 = self.estimate(x_t, 1.0, y_hat, *self._scalars(*knobs))
+        picture, target = x_0[:, :, *view.core].clamp(-1, 1), self._batch(view.target)
+        error = (picture - target).square().sum().double()
+        unlike, textures = error.new_zeros(()), error.new_zeros(TERMS)
         if weights[1] and min(view.target.shape[1:]) >= SIMILAR_LEAST:
-            with torch.autocast(self.target.type, enabled=False):
-                similar = pytorch_msssim.ms_ssim(127.5 * picture + 127.5, 127.5 * wanted + 127.5).double()
-            terms = torch.cat([(1 - similar)[None] * size, terms[1:]])
+            with self._autocast(short=False):
+                unlike = 1 - pytorch_msssim.ms_ssim(127.5 * picture + 127.5, 127.5 * target + 127.5).double()
         if weights[2:].any():
-            with torch.no_grad():
-                theirs = self.texture.features(wanted, draw)
-            terms = torch.cat([terms[:1], size * self.texture.distances(self.texture.features(picture, draw), theirs)])
-        return torch.cat([error[None], terms]).cpu()
+            textures = self.texture.distances(picture, target, draw)
+        return torch.cat([error[None], view.target.size * torch.cat([unlike[None], textures])]).cpu()
 
     @cached_property
     def texture(self) -> Texture:
         """What compares textures, of the package's prior."""
-        with as_file(shipped_weights(Method.PROGRESSIVE)) as path:
-            return Texture(Prior.load(path), self.g_a).to(self.target)
+        return Texture(_prior(str(self.target)), self.g_a)
 
-    def _short(self) -> torch.autocast:
-        return torch.autocast(self.target.type, torch.bfloat16, enabled=bfloat16_units(self.target))
+    def _autocast(self, *, short: bool) -> torch.autocast:
+        return torch.autocast(self.target.type, torch.bfloat16, enabled=short)
 
     def _batch(self, array: Image) -> Tensor:
         """(C, H, W) -> (1, C, H, W) on the device."""
@@ -191,6 +182,13 @@ class TorchNetworks:
     def _scalars(self, *values: float) -> tuple[Tensor, ...]:
         """Each (1,), on the device."""
         return tuple(torch.tensor(values, dtype=torch.float32, device=self.target)[:, None])
+
+
+@lru_cache(maxsize=1)
+def _prior(device: str) -> Prior:
+    """The package's, which stays for the next picture."""
+    with as_file(shipped_weights(Method.PROGRESSIVE)) as path:
+        return Prior.load(path).to(torch.device(device))
 
 
 def _array(batch: Tensor) -> Image:

@@ -71,13 +71,13 @@ class Analysis(nn.Sequential):
         return added + ground
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """What the network holds at 1/4, 1/8 and 1/16, each before the convolution to the next."""
-        held = []
+        """Hidden layers of x (B, 3, H, W): (B, width, H/k, W/k) for k of 4, 8 and 16, the last of each size."""
+        layers = []
         for layer in self:
             x = layer(x)
             if isinstance(layer, nn.SiLU):
-                held.append(x)
-        return held
+                layers.append(x)
+        return layers
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the network adds to the DCT, and the DCT, whose sum is `forward`."""

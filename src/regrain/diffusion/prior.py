@@ -80,7 +80,7 @@ class Prior(nn.Module):
         return out[:, :channels], nu
 
     def features(self, x_t: Tensor, log_snr: Tensor) -> list[Tensor]:
-        """What the network sees in x_t on the way down, at a half, a quarter and an eighth of its sides."""
+        """Hidden layers on the way down, (B, width, H/k, W/k) for k of 2, 4 and 8; arguments as `forward` has them."""
         return self._down(x_t, self._embedding(log_snr, None))
 
     def _embedding(self, log_snr: Tensor, leap: Tensor | None) -> Tensor:
