@@ -102,12 +102,12 @@ class Change(Bundle):
 
     def graph_change(self, graph: str, before: Network, after: Network) -> None:
         """Store what makes the constants of a graph those of another, where they differ; integers whole and exact."""
-        ours, theirs = (_parts(network)[1] for network in (before, after))
-        for name, array in ours.items():
-            change = theirs[name] - array.astype(np.float64)
+        old, new = (_parts(network)[1] for network in (before, after))
+        for name, array in old.items():
+            change = new[name] - array.astype(np.float64)
             if change.any():
-                floats = change.ndim == 4 and not np.array_equal(theirs[name], np.rint(theirs[name]))
-                numbers = (factors(change) if floats else None) or (theirs[name],)
+                floats = change.ndim == 4 and not np.array_equal(new[name], np.rint(new[name]))
+                numbers = (factors(change) if floats else None) or (new[name],)
                 self.changes.setdefault(graph, {})[name] = [self.add(part, _kind(part, False))[1] for part in numbers]
 
     def table(self, name: str, array: Array, kind: str) -> None:

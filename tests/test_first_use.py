@@ -71,6 +71,25 @@ def test_a_process_may_fork_after_it_has_decoded(device, names):
     assert done.returncode == 0, done.stderr
 
 
+EFFORT = """
+import os, sys, numpy as np, regrain
+from regrain import effort
+effort.ITERATIONS = (0, *[2] * 9)
+picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+regrain.encode(picture, effort=1)
+child = os.fork()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+regrain.encode(picture, effort=1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_may_fork_and_try_harder_before_and_after():
+    done = run("-W", "ignore", "-c", EFFORT)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_may_fork_while_another_thread_loads():
     """The two used to wait for each other, each with one lock of two."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from regrain.errors import UsageError
-from regrain.registry import Refinable, torch_defaults
+from regrain.registry import Refinable, compute_alone_after_fork, torch_defaults
 
 if TYPE_CHECKING:
     from regrain.registry import Prepared
@@ -49,6 +49,7 @@ def try_harder(
         return attempt
     if not isinstance(prepared, Refinable):
         raise UsageError(f"effort is {effort}; allowed is 0 for any method but the conditional one")
+    compute_alone_after_fork()
     try:
         with torch_defaults():
             for number, (gain, best) in enumerate(prepared.refined(step, iterations)):

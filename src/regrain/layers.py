@@ -6,6 +6,7 @@ processed in tiles with a halo and give the pixels that it would have given whol
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ __all__ = [
 
 
 Array = NDArray[np.float32]
-AMPERE = 8, 0
+AMPERE: Final = (8, 0)
 """The first generation of NVIDIA's cards with units for bfloat16."""
 
 

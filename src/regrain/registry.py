@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from regrain.progressive.codec import ProgressiveModel
 
 __all__ = [
-    "Codec", "Prepared", "Refinable", "content_of", "expected_psnr", "has_content", "load", "method_of", "model_for",
-    "needs_torch", "prior_for", "resolve_model", "shipped_fingerprint", "shipped_weights", "torch_defaults",
+    "Codec", "Prepared", "Refinable", "compute_alone_after_fork", "content_of", "expected_psnr", "has_content", "load",
+    "method_of", "model_for", "needs_torch", "prior_for", "resolve_model", "shipped_fingerprint", "shipped_weights",
+    "torch_defaults",
 ]  # fmt: skip
 
 DEFAULT_METHOD = "conditional"
@@ -154,7 +155,7 @@ def _check_pipeline(path: Path) -> None:
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """Torch on the CPU without autocast, in this thread, whatever the caller has set for work of his own.
+    """Torch on the CPU without autocast and inference mode, in this thread, whatever the caller has set for his work.
 
     Where nobody has imported it yet nothing is set, and it stays away. Where a thread is just importing it, this one
     waits. The default dtype and the random generator are the whole process's: nothing here sets or reads them.
@@ -164,6 +165,7 @@ def torch_defaults() -> Iterator[None]:
             with TURN:
                 import torch
 
+                stack.enter_context(torch.inference_mode(False))
                 stack.enter_context(torch.device("cpu"))
                 for kind in ("cpu", "cuda"):
                     stack.enter_context(torch.autocast(kind, enabled=False))
@@ -233,7 +235,7 @@ def _device(name: str | None) -> str:
         raise UsageError(f"device {name!r} needs torch: pip install 'regrain[torch]'")
     import torch
 
-    _compute_alone_after_fork()
+    compute_alone_after_fork()
     try:
         torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError) as error:
@@ -242,8 +244,11 @@ def _device(name: str | None) -> str:
 
 
 @cache
-def _compute_alone_after_fork() -> None:
-    """From now on a forked child computes with one thread: OpenMP would wait for those that only its parent has."""
+def compute_alone_after_fork() -> None:
+    """From now on a forked child computes with one thread: OpenMP would wait for those that only its parent has.
+
+    Whoever computes with torch calls it before.
+    """
     import torch
 
     if hasattr(os, "register_at_fork"):

@@ -57,10 +57,16 @@ def test_distortions_weigh_less_while_too_many_bits_are_taken(onnx_model, torch_
         trials(pixels, onnx_model, torch_model, 2 * refine.REFRESHED)
     steps = refine.REFRESHED
     assert shares[0] == shares[steps - 1] == shares[2 * steps]
-    assert shares[-1] == pytest.approx(shares[2 * steps] / refine.TURN)
+    assert shares[-1] == pytest.approx(shares[0] / refine.CHANGE_MOST)
     monkeypatch.setattr(refine, "SAVED", -9.0)
     trials(pixels, onnx_model, torch_model, 2 * steps)
-    assert shares[-1] == pytest.approx(shares[2 * steps] * refine.TURN)
+    assert shares[-1] == pytest.approx(shares[0] * refine.CHANGE_MOST)
+    bits, code = [], refine._Scene.code
+    monkeypatch.setattr(refine._Scene, "code", lambda *a: bits.append(code(*a)) or bits[-1])
+    monkeypatch.setattr(refine, "SAVED", 0.0)
+    trials(pixels, onnx_model, torch_model, 2 * steps)
+    assert shares[-1] / shares[0] == pytest.approx((bits[0].bits / bits[3].bits) ** refine.HASTE)
+    assert shares[-1] != shares[0]
 
 
 def test_every_iteration_looks_at_textures_in_another_way(onnx_model, torch_model, monkeypatch):
@@ -89,16 +95,31 @@ class Backwards:
         return np.full(DISTORTIONS, self.values[quality > QUALITY / 25600])
 
 
-@pytest.mark.parametrize("values", [(1.0, 2.0), (np.nan, 1.0), (2.0, np.nan), (0.0, 0.0)])
-def test_where_bits_buy_nothing_nothing_is_tried(onnx_model, torch_model, values):
+def attempts(model, decoder):
     pixels = pixels_of(32, 48)
-    y = analysis_transform(onnx_model.denoiser.networks, pixels)
-    assert list(refine.refine(onnx_model.latents, Backwards(values), y, pixels, QUALITY, 1024, 3)) == []
+    y = analysis_transform(model.denoiser.networks, pixels)
+    return list(refine.refine(model.latents, decoder, y, pixels, QUALITY, 1024, 0))
+
+
+@pytest.mark.parametrize("values", [(1.0, 2.0), (np.nan, 1.0), (2.0, np.nan), (0.0, 0.0)])
+def test_where_bits_buy_nothing_nothing_is_tried(onnx_model, values):
+    assert attempts(onnx_model, Backwards(values)) == []
+
+
+def test_where_more_quality_takes_fewer_bits_nothing_is_tried(onnx_model, monkeypatch):
+    assert len(attempts(onnx_model, Backwards((2.0, 1.0)))) == 1
+    code = refine._Scene.code
+    monkeypatch.setattr(
+        refine._Scene, "code", lambda scene, y, quality: code(scene, y, quality)._replace(bits=-quality)
+    )
+    assert attempts(onnx_model, Backwards((2.0, 1.0))) == []
 
 
 def test_a_flat_picture_and_one_of_one_pixel(onnx_model, torch_model):
     for pixels in (np.full((48, 32, 3), 90, np.uint8), np.full((1, 1, 3), 90, np.uint8)):
-        for trial in trials(pixels, onnx_model, torch_model, 6):
+        made = trials(pixels, onnx_model, torch_model, 6)
+        assert len(made) in (0, 7)  # whether bits buy anything of such pictures is chance
+        for trial in made:
             assert np.isfinite(trial.y).all()
             assert 0 <= trial.gain < 1
 

@@ -25,6 +25,7 @@ from regrain.conditional.networks import Image, Networks
 from regrain.conditional.refine import refine
 from regrain.errors import ModelError, UsageError
 from regrain.image import to_bytes
+from regrain.loading import TURN
 from regrain.onnx.network import matrix_product
 from regrain.options import DecodeOptions
 from regrain.shipped import shipped_weights
@@ -229,6 +230,7 @@ def _networks(arrays: Arrays, config: ModelConfig, device: str | None) -> Networ
 
 def _torch_networks(arrays: Arrays, config: ModelConfig, device: str) -> "TorchNetworks":
     """The networks on torch, which is imported now."""
-    from regrain.conditional.torch_backend import TorchNetworks
+    with TURN:
+        from regrain.conditional.torch_backend import TorchNetworks
 
-    return TorchNetworks.build(arrays, config, device)
+        return TorchNetworks.build(arrays, config, device)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DISTORTIONS", "Context", "Differentiable", "Image", "Networks", "View", "Weights"]
+__all__ = ["DISTORTIONS", "Context", "Differentiable", "Image", "Networks", "Terms", "View"]
 
 Image = NDArray[np.float32]
 
@@ -71,22 +71,24 @@ class View(NamedTuple):
     core: tuple[slice, slice]
 
 
-Weights: TypeAlias = NDArray[np.float64]
-"""A number for each distortion, (DISTORTIONS,): squared error, dissimilarity, and `texture`'s three."""
+Terms: TypeAlias = NDArray[np.float64]
+"""A number for each distortion, (DISTORTIONS,)."""
 DISTORTIONS: Final = 5
+"""Squared error, dissimilarity, and `texture`'s three."""
 
 
 class Differentiable(Protocol):
     """How far the decoded picture is from another, and where that falls."""
 
-    def distortion(self, view: View, quality: float, realism: float, weights: Weights) -> Weights:
-        """The distortions of the core of the picture that one step decodes to the target; 0 or more, about.
+    def distortion(self, view: View, quality: float, realism: float, weights: Terms) -> Terms:
+        """The distortions of the core of the picture that one step decodes to the target.
 
-        The others than squared error are for each value of the target, and 0 where they have no weight. Dissimilarity
-        is 1 - MS-SSIM, 0 where the core is too small for it. Textures are compared at draw 0.
+        Rounding may take one just below 0. The others than squared error are for each value of the target, and 0 where
+        they have no weight. Dissimilarity is 1 - MS-SSIM, 0 where the core is too small for it. Textures are compared
+        at draw 0.
         """
 
-    def descend(self, view: View, quality: float, realism: float, weights: Weights, draw: int) -> Image:
+    def descend(self, view: View, quality: float, realism: float, weights: Terms, draw: int) -> Image:
         """The gradient (C, H, W), by y_hat, of the same, weighted.
 
         Textures are compared at a draw, 0 or more; each looks at them in another way.

@@ -27,7 +27,7 @@ from regrain.conditional.annealing import Adam, coins, prices
 from regrain.conditional.config import STRIDE
 from regrain.conditional.context_model import ContextModel, State
 from regrain.conditional.encode import tile_parts
-from regrain.conditional.networks import Differentiable, Image, View, Weights
+from regrain.conditional.networks import DISTORTIONS, Differentiable, Image, Terms, View
 from regrain.entropy import coder
 from regrain.entropy.integer import QUALITY_TOP
 from regrain.image import to_signed
@@ -45,7 +45,7 @@ STEP: Final = 0.02
 """In units of the quantiser, where the gradient is steep; it ends at a twentieth."""
 SHARES: Final = np.array([0.7, 0.1, 0.2 / 3, 0.2 / 3, 0.2 / 3])
 """Of what counts: squared error, MS-SSIM, and three terms of texture."""
-SQUARED: Final = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+SQUARED: Final = np.eye(DISTORTIONS)[0]
 REALISM: Final = 1.0
 """Of the picture that counts, which is the default one."""
 NEGLIGIBLE: Final = 1e-6
@@ -55,8 +55,8 @@ SAVED: Final = 0.04
 THRIFT: Final = 0.7
 """What distortions weigh in the descent at first, of what they are worth."""
 HASTE: Final = 2.0
-"""Where bits are c times what they are to be, distortions weigh c^HASTE times less from then on: TURN times at most."""
-TURN: Final = 2.0
+"""Where bits are c times what they are to be, distortions weigh c^HASTE times less, CHANGE_MOST times at most."""
+CHANGE_MOST: Final = 2.0
 NEAR: Final = 768
 """Steps of quality to each side, between which bits and distortions are compared."""
 
@@ -122,7 +122,7 @@ def refine(
         gained = gained - np.float32(STEP * (1 - 0.95 * progress)) * adam.direction(gradient)
         if iteration % REFRESHED == 0 or iteration == iterations:
             coded = scene.code(gained / gain, quality)
-            scale *= float(np.clip(((1 - SAVED) * bits / max(coded.bits, 1.0)) ** HASTE, 1 / TURN, TURN))
+            scale *= float(np.clip(((1 - SAVED) * bits / max(coded.bits, 1.0)) ** HASTE, 1 / CHANGE_MOST, CHANGE_MOST))
             now = coded.bits + float(weights @ scene.distortions(coded.y_hat, quality))
             if now < cost and coded.bits <= bits:
                 cost, best = now, gained / gain
@@ -151,7 +151,7 @@ class _Scene:
             tiles.append(_Tile(region, state, indices))
         return _Coded(bits, y_hat, tiles)
 
-    def weights(self, y: Image, distortions: Weights) -> Weights:
+    def weights(self, y: Image, distortions: Terms) -> Terms:
         """Bits for a unit of each of y's distortions, by its share; 0 where bits buy no squared error.
 
         What they buy of it is measured. A hundredth of another distortion weighs what a hundredth of this does: they
@@ -165,17 +165,17 @@ class _Scene:
         if not (spent > 0 and saved > 0 and shares.any()):
             return np.zeros_like(SHARES)
         worth = spent / saved * distortions[0] * shares / shares.sum()
-        weights: Weights = np.divide(worth, distortions, out=np.zeros_like(worth), where=shares > 0)
+        weights: Terms = np.divide(worth, distortions, out=np.zeros_like(worth), where=shares > 0)
         return weights
 
-    def distortions(self, y_hat: Image, quality: int, weights: Weights = SHARES) -> Weights:
-        """Of the picture that one step decodes; those that have weight."""
+    def distortions(self, y_hat: Image, quality: int, weights: Terms = SHARES) -> Terms:
+        """Of the picture that one step decodes: squared error, and the others that have weight."""
         level = quality / QUALITY_TOP
         parts = [self.decoder.distortion(window.view(y_hat), level, REALISM, weights) for window in self.windows]
-        total: Weights = np.sum(parts, axis=0)
+        total: Terms = np.sum(parts, axis=0)
         return total
 
-    def fall(self, y_hat: Image, weights: Weights, draw: int) -> Image:
+    def fall(self, y_hat: Image, weights: Terms, draw: int) -> Image:
         """The gradient of the weighted distortions by y_hat (C, H, W), those of texture at a draw."""
         total = np.zeros_like(y_hat)
         for window in self.windows:

@@ -74,16 +74,16 @@ class Texture(nn.Module):
         return Features(_moments(prior), _moments(self.g_a.features(x)), layers)
 
     def distances(self, picture: Tensor, target: Tensor, draw: int) -> Tensor:
-        """Of two pictures as `features` takes them: (TERMS,), float64, 0 for equal ones; gradients are the first's."""
-        ours = self.features(picture, draw)
+        """Of two pictures as `features` takes them: (TERMS,), 0 for equal ones; gradients are the first's alone."""
         with torch.no_grad():
             theirs = self.features(target, draw)
+        ours = self.features(picture, draw)
         statistics = [
             torch.stack([(a - b).square().sum(1).mean() for a, b in zip(*pair, strict=True)]).sum()
             for pair in zip(ours[:2], theirs[:2], strict=True)
         ]
         unlike = torch.stack([_unlike(a, b) for a, b in zip(ours.layers, theirs.layers, strict=True)]).sum()
-        return torch.stack([*statistics, unlike]).double()
+        return torch.stack([*statistics, unlike])
 
 
 def _normal(shape: Sequence[int], source: torch.Generator, like: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from regrain.bitstream import Method
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import STRIDE, ModelConfig
 from regrain.conditional.edges import noise_gate
-from regrain.conditional.networks import Context, Image, View, Weights
+from regrain.conditional.networks import Context, Image, Terms, View
 from regrain.conditional.texture import TERMS, Texture
 from regrain.conditional.transform import (
     Analysis,
@@ -29,6 +29,7 @@ from regrain.diffusion import parametrize, schedule
 from regrain.diffusion.prior import Prior
 from regrain.diffusion.unet import Denoiser, FastDecoder, SamplingDenoiser
 from regrain.layers import bfloat16_units
+from regrain.loading import TURN
 from regrain.shipped import shipped_weights
 from regrain.torch_checkpoint import network
 
@@ -138,13 +139,13 @@ class TorchNetworks:
         return _array(self.sampler(self._batch(x_t), time, level, self._batch(context.guide), context.features))
 
     @torch.no_grad()
-    def distortion(self, view: View, quality: float, realism: float, weights: Weights) -> Weights:
+    def distortion(self, view: View, quality: float, realism: float, weights: Terms) -> Terms:
         """See `Differentiable`."""
         with self._autocast(short=False):
             terms = self._distortion(self._batch(view.y_hat), view, (quality, realism), weights, 0)
         return np.asarray(terms.numpy())
 
-    def descend(self, view: View, quality: float, realism: float, weights: Weights, draw: int) -> Image:
+    def descend(self, view: View, quality: float, realism: float, weights: Terms, draw: int) -> Image:
         """See `Differentiable`; in bfloat16 where the processor computes in it, at half the time."""
         leaf = self._batch(view.y_hat).requires_grad_()
         with torch.enable_grad(), self._autocast(short=bfloat16_units(self.target)):
@@ -152,20 +153,20 @@ class TorchNetworks:
         (gradient,) = torch.autograd.grad(terms @ torch.from_numpy(weights), leaf)
         return _array(gradient)
 
-    def _distortion(self, y_hat: Tensor, view: View, knobs: tuple[float, float], weights: Weights, draw: int) -> Tensor:
+    def _distortion(self, y_hat: Tensor, view: View, knobs: tuple[float, float], weights: Terms, draw: int) -> Tensor:
         """The terms, (DISTORTIONS,), float64, on the CPU. One step starts from no noise, which it would ignore."""
         height, width = y_hat.shape[2:]
         x_t = y_hat.new_zeros(1, 3, height * STRIDE, width * STRIDE)
         x_0 = self.estimate(x_t, 1.0, y_hat, *self._scalars(*knobs))
         picture, target = x_0[:, :, *view.core].clamp(-1, 1), self._batch(view.target)
-        error = (picture - target).square().sum().double()
+        error = _exact((picture - target).square().sum())
         unlike, textures = error.new_zeros(()), error.new_zeros(TERMS)
         if weights[1] and min(view.target.shape[1:]) >= SIMILAR_LEAST:
             with self._autocast(short=False):
-                unlike = 1 - pytorch_msssim.ms_ssim(127.5 * picture + 127.5, 127.5 * target + 127.5).double()
+                unlike = 1 - _exact(pytorch_msssim.ms_ssim(127.5 * picture + 127.5, 127.5 * target + 127.5))
         if weights[2:].any():
-            textures = self.texture.distances(picture, target, draw)
-        return torch.cat([error[None], view.target.size * torch.cat([unlike[None], textures])]).cpu()
+            textures = _exact(self.texture.distances(picture, target, draw))
+        return torch.cat([error[None], view.target.size * torch.cat([unlike[None], textures])])
 
     @cached_property
     def texture(self) -> Texture:
@@ -187,8 +188,13 @@ class TorchNetworks:
 @lru_cache(maxsize=1)
 def _prior(device: str) -> Prior:
     """The package's, which stays for the next picture."""
-    with as_file(shipped_weights(Method.PROGRESSIVE)) as path:
+    with TURN, torch.inference_mode(False), as_file(shipped_weights(Method.PROGRESSIVE)) as path:
         return Prior.load(path).to(torch.device(device))
+
+
+def _exact(values: Tensor) -> Tensor:
+    """In float64 on the CPU: not every device has it."""
+    return values.cpu().double()
 
 
 def _array(batch: Tensor) -> Image:
