@@ -59,6 +59,7 @@ def test_weights_are_read_without_torch_s_compiler():
 def test_a_processor_says_whether_it_has_units_for_bfloat16(monkeypatch, units, there):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
     assert bfloat16_units(torch.device("cpu")) == there
+    assert bfloat16_units(torch.device("cpu"), training=True) == ("amx_bf16" in units)
     assert not bfloat16_units(torch.device("meta"))
 
 

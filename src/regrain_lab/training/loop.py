@@ -84,7 +84,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
 def _bfloat16(precision: str) -> bool:
     """Whether networks run forward in bfloat16."""
     if precision == "auto":
-        return bfloat16_units(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        return bfloat16_units(torch.device("cuda" if torch.cuda.is_available() else "cpu"), training=True)
     return precision == "bfloat16"
 
 
