@@ -78,12 +78,12 @@ def encode(
     regrain[lab]), both 0 to 100, of what `decode` makes of the file by default. Some nine files are decoded to find it.
     `effort` from 0 to 9 is the time spent on fewer bytes for a picture that is as near, by error and by texture: 9
     takes minutes (default method, needs regrain[torch]). `tile` is the side of an independent stream in pixels, a power
-    of two from 64 to 32768. `method` is "conditional", "progressive" or "palette"
-    (None: the model's, else the first). `content` says which of the package's weights are used, those for a "photo" or
-    a "screen"; "auto" looks at the picture, and a doubtful one is a photo. `model` comes from `load` and stays on its
-    device, or is what `load` takes, a method's name or a path, which is read at each call. Without a model, the one in
-    the package runs on `device`: "onnx" (None too) is ONNX Runtime on the CPU, and "cpu" and "cuda" are torch's.
-    `max_memory` is in bytes (None: half of the machine's, or of its control group's).
+    of two from 64 to 32768. `method` is "conditional", "progressive" or "palette" (None: the model's, else the first).
+    `content` says which of the package's weights are used, those for a "photo" or a "screen"; "auto" looks at the
+    picture, and a doubtful one is a photo. `model` comes from `load` and stays on its device, or is what `load` takes,
+    a method's name or a path, which is read at each call. Without a model, the one in the package runs on `device`:
+    "onnx" (None too) is ONNX Runtime on the CPU, and "cpu" and "cuda" are torch's. `max_memory` is in bytes (None: half
+    of the machine's, or of its control group's).
 
     Raises UsageError for a value out of range or a target out of reach, ImageError for what is no picture,
     LimitError above `max_pixels` or `max_memory`, ModelError without weights.

@@ -56,6 +56,9 @@ def test_distortions_weigh_less_while_too_many_bits_are_taken(onnx_model, torch_
         monkeypatch.setattr(refine, "SAVED", saved)
         trials(pixels, onnx_model, torch_model, 2 * refine.REFRESHED)
     steps = refine.REFRESHED
+    scene, y = scene_of(pixels, torch_model)
+    worth = scene.weights(y, scene.distortions(scene.code(y, QUALITY).y_hat, QUALITY)).sum()
+    assert shares[0] == pytest.approx(refine.THRIFT * worth, rel=0.01)
     assert shares[0] == shares[steps - 1] == shares[2 * steps]
     assert shares[-1] == pytest.approx(shares[0] / refine.CHANGE_MOST)
     monkeypatch.setattr(refine, "SAVED", -9.0)

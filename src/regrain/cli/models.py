@@ -27,19 +27,19 @@ def models(options: argparse.Namespace) -> None:
         raise UsageError(f"{display_name(options.input)} is no folder; allowed is one with models")
     if options.fetch is not None:
         with working(options, f"fetching {display_name(options.fetch)}"):
-            models = [_facts(_fetched(options.fetch))]
+            rows = [_facts(_fetched(options.fetch))]
     else:
-        models = [
+        rows = [
             {"name": one.name, "method": one.method, "bytes": one.size, "licence": shipped.LICENCE,
              "fingerprint": one.fingerprint, "place": "package"}
             for one in shipped.shipped()
         ]  # fmt: skip
-        models += [_facts(one) for one in hub.cached()]
-        models += [] if options.input is None else [_facts(one) for one in hub.in_folder(Path(options.input))]
+        rows += [_facts(one) for one in hub.cached()]
+        rows += [] if options.input is None else [_facts(one) for one in hub.in_folder(Path(options.input))]
     if options.json:
-        return say(json.dumps({"models": models}))
+        return say(json.dumps({"models": rows}))
     if not options.quiet:
-        _say_table(models)
+        _say_table(rows)
     return None
 
 
