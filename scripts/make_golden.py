@@ -1,7 +1,8 @@
 """Make the golden files with the weights in the package: PYTHONPATH=tests python scripts/make_golden.py [FOLDER]
 
-Writes, for each picture below, NAME.rgn and NAME.png (that file decoded at realism 0), and golden.json with size,
-SHA-256 and symbol digest of each. The pictures are formulas in integers, so they are the same everywhere and for ever.
+Writes, for each picture below, NAME.rgn and NAME.png (that file decoded at realism 0 by torch), and golden.json with
+size, SHA-256 and symbol digest of each. The pictures are formulas in integers, so they are the same everywhere and for
+ever.
 What is there already is left alone: golden files never change.
 """
 
@@ -37,6 +38,8 @@ class Golden:
     extras: bool = False
     method: str = "conditional"
     content: Content = "photo"
+    drawn: float = 0
+    """The share of its columns, from the left on, that letters and lines cover."""
 
 
 GOLDEN = {
@@ -56,6 +59,9 @@ GOLDEN = {
     "extras": Golden(40, 24, 30.5, extras=True),
     "highest": Golden(24, 20, 100),
     "screen": Golden(96, 80, 40, content="screen"),
+    "foreground": Golden(240, 130, 40, content="screen", drawn=0.5, extras=True),
+    "foreground-2": Golden(150, 90, 10, content="screen", drawn=1, tile=64),
+    "foreground-3": Golden(200, 140, 50, channels=1, content="screen", drawn=0.7, tile=64),
 }
 
 
@@ -74,9 +80,19 @@ def picture(golden: Golden) -> Picture:
         for k in range(golden.channels)
     ]
     pixels = np.stack([np.where(disc, 255 - plane, plane) + grain for plane in planes], 2).clip(0, 255).astype(np.uint8)
+    if golden.drawn:
+        page = np.stack([letters(row, column, 230 - 60 * k, 40 + 50 * k) for k in range(golden.channels)], 2)
+        pixels = np.where((column < golden.drawn * golden.width)[..., None], page, pixels).astype(np.uint8)
     if not golden.extras:
         return Picture(pixels)
     return Picture(pixels, wave(6 * column + row, 100).astype(np.uint8), EXTRAS)
+
+
+def letters(row: NDArray[np.int64], column: NDArray[np.int64], ground: int, ink: int) -> NDArray[np.int64]:
+    """Levels: lines of marks of one pixel on a ground, with a shade of both beside them."""
+    on_line, mark = row % 12 < 7, (row * 5 + column * 3 + row // 12 * 7 + column // 5 * 11) % 4 == 0
+    inked, beside = on_line & mark & (column % 5 < 4), on_line & (column % 5 == 4) & (row % 2 == 0)
+    return np.where(inked, ink, np.where(beside, (ground + ink) // 2, ground))
 
 
 def make(name: str, golden: Golden, folder: Path) -> dict[str, object]:
@@ -87,7 +103,7 @@ def make(name: str, golden: Golden, folder: Path) -> dict[str, object]:
     if len(data) > LARGEST:
         raise SystemExit(f"{name} has {len(data)} bytes; allowed are {LARGEST}")
     (folder / f"{name}.rgn").write_bytes(data)
-    image.write(codec.decode(data, realism=0), folder / f"{name}.png")
+    image.write(codec.decode(data, realism=0, device="cpu"), folder / f"{name}.png")
     made: dict[str, object] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     if golden.method == "conditional":
         made["symbols"] = digest(data)

@@ -1,6 +1,6 @@
 """A reader of .rgn files made from docs/FORMAT.md alone, in whole numbers: the oracle of the text and of the library.
 
-It holds every rule of the format as far as the symbols of z and y, and reads alpha.
+It holds every rule of the format as far as the symbols of z and y, and reads alpha and the foreground.
 """
 
 import hashlib
@@ -12,19 +12,12 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from entropy.reference_coder import Decoder, MalformedError
+from reference_planes import CorruptError, Source, UnsupportedError, read_alpha, read_foreground, require
 
 MAGIC = bytes.fromhex("9f 52 47 4e 0d 0a")
-ALPHA, ICC, EXIF, XMP, LATENTS = 1, 2, 3, 4, 16
+ALPHA, ICC, EXIF, XMP, FOREGROUND, LATENTS = 1, 2, 3, 4, 5, 16
 GAUSSIAN = Path(__file__).parents[1] / "src" / "regrain" / "entropy" / "gaussian.npy"
 GAUSSIAN_SHA256 = "6f0949e5cfe222f6423a6857726f4de206513042ed54f6109fa7c6ab6d04f1c9"
-
-
-class CorruptError(Exception):
-    """The file breaks a rule of the format."""
-
-
-class UnsupportedError(Exception):
-    """The file uses what this version of the format, or these weights, do not have."""
 
 
 Table = namedtuple("Table", "first counts")
@@ -32,39 +25,8 @@ Table = namedtuple("Table", "first counts")
 Weights = namedtuple("Weights", "fingerprint layers offsets z_tables")
 # Without the method, which is 0; side is that of a tile, quality is q times 256.
 Header = namedtuple("Header", "side grey alpha width height quality fingerprint")
-# Payloads beside the tiles by type, alpha (height, width) or None, and (z, y) of every tile.
-Picture = namedtuple("Picture", "header sections alpha tiles")
-
-
-def require(holds, rule):
-    """Refuse the file unless the rule holds."""
-    if not holds:
-        raise CorruptError(rule)
-
-
-class Source:
-    """Bytes that are read once, from the first to the last."""
-
-    def __init__(self, data):
-        self.data, self.at = data, 0
-
-    def take(self, size):
-        require(self.at + size <= len(self.data), "the file ends too soon")
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def number(self, size):
-        return int.from_bytes(self.take(size), "little")
-
-    def varint(self):
-        value = 0
-        for place in range(5):
-            byte = self.number(1)
-            value += byte % 128 << 7 * place
-            if byte < 128:
-                require(byte or place == 0, "a varint is not its shortest spelling")
-                return value
-        raise CorruptError("a varint has more than 5 bytes")
+# Payloads beside the tiles by type, alpha (height, width), foreground (height, width, 4), and (z, y) of every tile.
+Picture = namedtuple("Picture", "header sections alpha foreground tiles")
 
 
 def read_header(source, wanted=0):
@@ -91,7 +53,7 @@ def read_section(source):
     head, crc = source.data[start : source.at], source.number(4)
     payload = source.take(length)
     require(zlib.crc32(head + payload) == crc, "CRC of a section")
-    if kind < 128 and kind not in (ALPHA, ICC, EXIF, XMP, LATENTS):
+    if kind < 128 and kind not in (ALPHA, ICC, EXIF, XMP, FOREGROUND, LATENTS):
         raise UnsupportedError("type of a section")
     return kind, payload
 
@@ -114,34 +76,6 @@ def read_sections(source, header):
     require(source.at == len(source.data), "bytes after the last tile")
     require((ALPHA in sections) == header.alpha, "alpha flag and ALPHA section disagree")
     return sections, tiles
-
-
-def inflate(body, size):
-    """Return the bytes of one raw deflate stream, which must be `size`."""
-    stream = zlib.decompressobj(-15)
-    try:
-        data = stream.decompress(body, size + 1)
-    except zlib.error as error:
-        raise CorruptError("deflate stream of ALPHA") from error
-    require(len(data) == size and stream.eof and not stream.unused_data, "length of ALPHA")
-    return np.frombuffer(data, np.uint8)
-
-
-def read_alpha(payload, height, width):
-    """Return the alpha plane, (height, width) bytes."""
-    source = Source(payload)
-    kind, body = source.number(1), payload[1:]
-    require(kind <= 5, "kind of ALPHA")
-    if kind == 0:
-        require(len(body) == 1, "length of ALPHA")
-        return np.broadcast_to(np.uint8(body[0]), (height, width))
-    if kind == 1:
-        bits = np.unpackbits(inflate(body, -(-height * width // 8)))
-        require(not bits[height * width :].any(), "bits after the last pixel of ALPHA")
-        return bits[: height * width].reshape(height, width) * np.uint8(255)
-    plane = inflate(body, height * width).reshape(height, width)
-    plane = plane.cumsum(axis=0, dtype=np.uint8) if kind in (3, 5) else plane
-    return plane.cumsum(axis=1, dtype=np.uint8) if kind in (4, 5) else plane
 
 
 def gaussian_tables():
@@ -276,6 +210,8 @@ def read_tile(coded, index, shape, quality, weights):
     anchor = (2 * quality * (anchors - 1) + 25600) // 51200
     tables = weights.z_tables[anchor * channels : (anchor + 1) * channels]
     z_shape = (channels, -(-shape[0] // 4), -(-shape[1] // 4))
+    if not coded:
+        return np.zeros(z_shape, "<i4"), np.zeros((weights.offsets.shape[1], *shape), "<i4")
     try:
         decoder = Decoder(coded)
         z = np.array(decoder.take(np.indices(z_shape)[0].ravel(), tables), "<i4").reshape(z_shape)
@@ -294,7 +230,9 @@ def read(data, weights):
     if header.fingerprint != weights.fingerprint:
         raise UnsupportedError("other weights")
     alpha = read_alpha(sections[ALPHA], header.height, header.width) if header.alpha else None
+    layer = sections.get(FOREGROUND)
+    foreground = None if layer is None else read_foreground(layer, header.height, header.width)
     rows, columns = (cuts(length, header.side) for length in (header.height, header.width))
     shapes = [(h, w) for h in rows for w in columns]
     tiles = [read_tile(*job, header.quality, weights) for job in zip(coded, range(len(coded)), shapes, strict=True)]
-    return Picture(header, sections, alpha, tiles)
+    return Picture(header, sections, alpha, foreground, tiles)

@@ -200,7 +200,7 @@ def test_symbols_that_are_not_those_encoded_name_their_tile(data):
 @settings(max_examples=40, deadline=None)
 def test_hostile_latents_in_valid_sections_end_in_an_error(data, draw):
     stream = bitstream.read(data)
-    garbage = draw.draw(st.binary(max_size=80))
+    garbage = draw.draw(st.binary(min_size=1, max_size=80))
     hostile = bitstream.write(dataclasses.replace(stream, tiles=(garbage, *stream.tiles[1:])))
     with pytest.raises(RegrainError):
         codec.decode(hostile)

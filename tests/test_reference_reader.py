@@ -22,7 +22,7 @@ from regrain.conditional.decode import decode_tile
 from regrain.conditional.transform import MeanBranch
 from regrain.entropy import integer
 from regrain.errors import RegrainError
-from regrain.image import decode_alpha
+from regrain.image import Foreground, decode_alpha
 from regrain_lab.trainable import wall
 from regrain_lab.trainable.context_model import code_steps
 
@@ -128,6 +128,14 @@ def with_latents(change):
 def with_alpha(change):
     """The file whose ALPHA is made of random bytes."""
     return with_sections(lambda sections: [(1, change(plane().tobytes())), *sections[1:]], "extras")
+
+
+def with_foreground(change):
+    """The file `plain` behind a page of rules, one cell of 128 bytes or more, that is changed."""
+    head, sections = apart(FILES["plain"])
+    header = reference.read_header(reference.Source(FILES["plain"]))
+    page = np.random.default_rng(1).choice(np.array([0, 255], np.uint8), (header.height, header.width, 1), p=[0.3, 0.7])
+    return together(head, [(5, change(Foreground.of(page).payload(50))), *sections])
 
 
 def raw(data):
@@ -334,7 +342,6 @@ SECTIONS = {
 
 
 LATENTS = {
-    "empty": lambda coded: b"",
     "zero at the end": lambda coded: coded + b"\0",
     "byte at the end": lambda coded: coded + b"\1",
     "word in front": lambda coded: bytes(4) + coded,
@@ -359,13 +366,49 @@ ALPHA = {
 }
 
 
-BROKEN = {with_head: HEADS, with_sections: SECTIONS, with_latents: LATENTS, with_alpha: ALPHA}
+FOREGROUND = {
+    "no bytes": lambda whole: b"",
+    "cut": lambda whole: whole[:-1],
+    "byte behind": lambda whole: whole + b"\0",
+    "other signature": lambda whole: with_byte(whole, 2, 0x2E),
+    "wider": lambda whole: with_byte(whole, 3, whole[3] ^ 1),
+    "two bytes": lambda whole: b"\2" + whole[2:4],
+    "no bitstream": lambda whole: whole[:9] + b"\xff" * (len(whole) - 9),
+}
+
+
+BROKEN = {
+    with_head: HEADS, with_sections: SECTIONS, with_latents: LATENTS, with_alpha: ALPHA, with_foreground: FOREGROUND
+}  # fmt: skip
 CASES = [pytest.param(change, broken, id=name) for change, cases in BROKEN.items() for name, broken in cases.items()]
 
 
 @pytest.mark.parametrize(("change", "broken"), CASES)
 def test_what_breaks_a_rule_is_refused(change, broken, weights, model):
     assert_both_refuse(change(broken), weights, model)
+
+
+@pytest.mark.parametrize("name", [name for name in GOLDEN if name.startswith("foreground")])
+def test_a_foreground_is_read_alike(name):
+    own, library_own = readers(bitstream.read_header(FILES[name]).fingerprint)
+    picture = assert_both_read(FILES[name], own, library_own)
+    shown = picture.foreground[..., 3] == 255
+    drawn = picture.foreground[..., :1] if picture.header.grey else picture.foreground[..., :3]
+    assert shown.any()
+    np.testing.assert_array_equal(codec.decode(FILES[name]).pixels[shown], drawn[shown])
+
+
+def test_a_tile_of_no_bytes_has_zeros_for_latents(weights, model):
+    z, y = assert_both_read(with_latents(lambda coded: b""), weights, model).tiles[0]
+    assert not z.any()
+    assert not y.any()
+
+
+def test_a_file_may_have_a_foreground_over_all_its_latents(weights, model):
+    data = with_foreground(lambda whole: whole)
+    shown = assert_both_read(data, weights, model).foreground
+    assert np.unique(shown[..., 0]).tolist() == [0, 255]
+    np.testing.assert_array_equal(codec.decode(data, model=model).pixels, shown[..., :3])
 
 
 def test_notes_are_skipped(weights, model):

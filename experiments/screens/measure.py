@@ -1,23 +1,24 @@
-"""What weights for screens gain: bytes against AVIF's and against the general weights', at equal quality.
+"""What weights for screens and the foreground gain: bytes against AVIF's and the general weights', at equal quality.
 
-    python experiments/screens/measure.py PICTURES... --model NAME=WEIGHTS ... [--out rows.csv]
+    python experiments/screens/measure.py PICTURES... [--model NAME=WEIGHTS ...] [--screen] [--out rows.csv]
     python experiments/screens/measure.py --table [rows.csv]
 
-Every picture is encoded by AVIF at its usual settings, by the general weights and by those of each --model, at some
-qualities, and decoded faithfully (realism 0) and by default. BD-rates are of the means over all pictures.
+Every picture is encoded by AVIF at its usual settings, by the general weights, by those of each --model, and with
+--screen as `--content screen` does, at some qualities, and decoded faithfully (realism 0) and by default. BD-rates are
+of the means over all pictures.
 """
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 import regrain
-from regrain.registry import Codec
 from regrain_lab.evaluation import bd
 from regrain_lab.evaluation.baselines import BASELINES
 from regrain_lab.evaluation.rows import append, read
@@ -27,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 ROWS = HERE / "rows.csv"
 QUALITIES = {"regrain": (0, 20, 40, 60, 80), "AVIF": (0, 5, 10, 20, 35, 50)}
 METRICS = ("psnr", "ms_ssim", "ssimulacra2")
-GENERAL = "general"
+GENERAL, SCREEN = "general", "foreground"
 HEAD = ["image", "codec", "realism", "quality", "bpp", *METRICS]
 Pixels = NDArray[np.uint8]
 
@@ -37,17 +38,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path, nargs="*")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=WEIGHTS")
+    parser.add_argument("--screen", action="store_true")
     parser.add_argument("--out", type=Path, default=ROWS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.table:
         return print(table(read(options.out)))
     named = dict(text.split("=", 1) for text in options.model)
-    models = {name: regrain.load(path) for name, path in ({GENERAL: None} | named).items()}
+    ways: dict[str, dict[str, Any]] = {GENERAL: {"content": "photo"}}
+    ways |= {name: {"model": regrain.load(path)} for name, path in named.items()}
+    ways |= {SCREEN: {"content": "screen"}} if options.screen else {}
     there, judges = {tuple(row[name] for name in HEAD[:4]) for row in read(options.out)}, load_metrics([])
     for path in sorted(options.pictures):
         pixels = np.asarray(Image.open(path).convert("RGB"))
-        for codec, realism, quality, size, decoded in results(pixels, models, there, path.name):
+        for codec, realism, quality, size, decoded in results(pixels, ways, there, path.name):
             rate = f"{8 * size / (pixels.shape[0] * pixels.shape[1]):.5f}"
             figures = [f"{judges[name](pixels, decoded):.5f}" for name in METRICS]
             cells = [path.name, codec, realism, quality, rate, *figures]
@@ -56,7 +60,7 @@ def main() -> None:
 
 
 def results(
-    pixels: Pixels, models: dict[str, Codec], there: set[tuple[str, ...]], image: str
+    pixels: Pixels, ways: dict[str, dict[str, Any]], there: set[tuple[str, ...]], image: str
 ) -> Iterator[tuple[str, str, str, int, Pixels]]:
     """Codec, realism, quality, bytes and picture of every row that is not there yet."""
     (avif,) = (codec for codec in BASELINES if codec.name == "AVIF")
@@ -64,13 +68,13 @@ def results(
         if (image, "AVIF", "", str(quality)) not in there:
             data = avif.encode(pixels, quality)
             yield "AVIF", "", str(quality), len(data), avif.decode(data)
-    for name, model in models.items():
+    for name, way in ways.items():
         for quality in QUALITIES["regrain"]:
             missing = [realism for realism in ("0", "1") if (image, name, realism, str(quality)) not in there]
             if missing:
-                data = regrain.encode(pixels, quality=quality, model=model)
+                data = regrain.encode(pixels, quality=quality, **way)
                 for realism in missing:
-                    decoded = regrain.decode(data, realism=float(realism), model=model)
+                    decoded = regrain.decode(data, realism=float(realism), model=way.get("model"))
                     yield name, realism, str(quality), len(data), np.asarray(decoded)
 
 

@@ -45,6 +45,7 @@ class SectionType(IntEnum):
     ICC = 2
     EXIF = 3
     XMP = 4
+    FOREGROUND = 5
     LATENTS = 16
 
 
@@ -103,6 +104,7 @@ class Stream:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    foreground: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def write(stream: Stream) -> bytes:
         raise UsageError(f"{len(tiles)} of {len(stream.tiles)} tiles have bytes; allowed is exactly {count} of {count}")
     if header.alpha != (stream.alpha is not None):
         raise UsageError(f"the alpha flag is {header.alpha}, alpha bytes are {'missing' if header.alpha else 'there'}")
-    extras = zip(_EXTRAS, (stream.alpha, stream.icc, stream.exif, stream.xmp), strict=True)
+    extras = zip(_EXTRAS, (stream.alpha, stream.icc, stream.exif, stream.xmp, stream.foreground), strict=True)
     parts = [frame_section(kind, payload) for kind, payload in extras if payload is not None]
     parts += [frame_section(SectionType.LATENTS, put_varint(index) + tile) for index, tile in enumerate(tiles)]
     return _pack_header(header) + b"".join(parts)

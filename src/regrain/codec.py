@@ -8,12 +8,12 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from regrain import bitstream, memory, registry
 from regrain.content import classify
 from regrain.diffusion.budget import STEPS, Budget
+from regrain.draft import Draft
 from regrain.effort import Attempt, try_harder
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
 from regrain.inspection import Info, inspect
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from regrain.image import Picture
-    from regrain.registry import Codec, Prepared
+    from regrain.registry import Codec
 
 __all__ = [
-    "REDUCTIONS", "Info", "check_fingerprint", "check_region", "decode", "deviation_map", "encode", "fingerprint_for",
+    "REDUCTIONS", "Info", "check_fingerprint", "check_region", "content_for", "decode", "deviation_map", "encode",
     "inspect", "mask_of", "reduction_of",
 ]  # fmt: skip
 
@@ -64,42 +64,33 @@ def encode(
     and gain. Raises UsageError for a target that is out of reach, a tile that is no power of two from 64 to 32768, or a
     method that is not there, not the model's, or without effort; LimitError above `max_memory`.
     """
-    from regrain.image import encode_alpha, fill_hidden
-
     rate = Rate(quality, target_size, target_bpp, target_psnr, target_ssimulacra2)
     given = registry.resolve_model(model, device)
     which = registry.method_of(method, given)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
-    fingerprint = fingerprint_for(picture, content, which, given)
+    shown = content_for(picture, content, which, given)
+    fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which, shown)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     aim, torch = rate.aim(), registry.needs_torch(given, device)
     beside = 0 if aim is None else memory.search_bytes(header, aim[1].pixel_bytes, torch=torch)
     beside += memory.effort_bytes(header) if effort else 0
     memory.check("encoding", header, limit=max_memory, torch=torch, beside=beside)
     codec = registry.model_for(given, which, device, fingerprint)
-    pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
-    with registry.torch_defaults():
-        prepared = codec.prepare(pixels, tile)
-    alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-    meta = picture.metadata
-
-    def at(step: int, ready: "Prepared" = prepared) -> bytes:
-        """The file at quality `step`, q times 256."""
-        with registry.torch_defaults():
-            tiles = tuple(ready.payloads(step))
-        stream = bitstream.Stream(replace(header, quality=step), tiles, alpha, meta.icc, meta.exif, meta.xmp)
-        return bitstream.write(stream)
+    draft, most = Draft.of(codec, picture, header, layered=shown == "screen"), rate.most(size[0] * size[1])
+    if draft.foreground and most is not None and len(draft.file(0)) > most:
+        draft = Draft.of(codec, picture, header, layered=False)
+    at = draft.file
 
     def pixels_of(data: bytes) -> "NDArray[np.uint8]":
         return decode(data, model=codec, device=device, max_pixels=2**62, max_memory=max_memory).pixels
 
     value_at = None if aim is None else values_of(at, pixels_of, picture, aim[1], progress)
     step = rate.step(at, value_at, picture.width * picture.height)
-    facts, attempt = {} if facts is None else facts, try_harder(prepared, step, effort, watch)
-    data, most = at(step, attempt.best), rate.most(picture.width * picture.height)
+    facts, attempt = {} if facts is None else facts, try_harder(draft.prepared, step, effort, watch)
+    data = at(step, attempt.best)
     value = None if aim is None else value_of(pixels_of(data), picture, aim[1])
     if (most is not None and len(data) > most) or (aim is not None and value is not None and value < aim[2]):
-        attempt, data = Attempt(prepared, attempt.iterations, 0.0), at(step)
+        attempt, data = Attempt(draft.prepared, attempt.iterations, 0.0), at(step)
         value = None if value_at is None else value_at(step)
     if aim is not None and value is not None:
         facts[aim[0]] = finite(value)
@@ -107,16 +98,18 @@ def encode(
     return data
 
 
-def fingerprint_for(picture: "Picture", content: Content, method: bitstream.Method, given: "Codec | None") -> bytes:
-    """The fingerprint of the weights given, or else of the package's for a content, or what the picture looks like.
+def content_for(
+    picture: "Picture", content: Content, method: bitstream.Method, given: "Codec | None"
+) -> Literal["photo", "screen"]:
+    """What the package's weights are to be for: a content, or what the picture looks like; with others a photo.
 
-    Raises ModelError where the package has no weights for the content. A picture is not looked at where there is one.
+    A picture is not looked at where there is one.
     """
     if given:
-        return given.fingerprint
+        return "photo"
     if content == "auto":
-        content = classify(picture.pixels, picture.alpha) if registry.has_content(method, "screen") else "photo"
-    return registry.shipped_fingerprint(method, content)
+        return classify(picture.pixels, picture.alpha) if registry.has_content(method, "screen") else "photo"
+    return content
 
 
 def decode(
@@ -149,10 +142,7 @@ def decode(
     picture.
     """
     header = bitstream.read_header(data)
-    if (repair, repair_strength) != (None, None) and header.method is not bitstream.Method.PALETTE:
-        raise UsageError(f"repair is for the palette method; the file is {header.method.name.lower()}")
-    if fast and header.method is not bitstream.Method.CONDITIONAL:
-        raise UsageError(f"fast is for the conditional method; the file is {header.method.name.lower()}")
+    _check_method(header, repairs=(repair, repair_strength) != (None, None), fast=fast)
     reduction = reduction_of(header, max_size)
     check_region(region or (0, 0, header.width, header.height), header)
     bitstream.check_pixels(header, max_pixels, partial=partial)
@@ -177,14 +167,27 @@ def decode(
 
     mask = None if realism_map is None else mask_of(realism_map, header, max_pixels)
     model = registry.model_for(given, header.method, device, header.fingerprint)
-    options = DecodeOptions(steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction)
-    strength = options.repair_strength if repair_strength is None else repair_strength
-    options = replace(options, repair=repair or "latent", repair_strength=strength, fast=fast)
+    strength = DecodeOptions.repair_strength if repair_strength is None else repair_strength
+    options = DecodeOptions(
+        steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction, repair or "latent",
+        strength, fast=fast,
+    )  # fmt: skip
     alpha = _alpha(stream, options)
     with registry.torch_defaults():
         pixels, invented = _pixels(model, stream, options, device, fill=fill)
+    _add_foreground(pixels, data, stream, options)
     picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp), invented=invented)
     return picture if max_size is None else shrink(picture, max_size)
+
+
+def _check_method(header: bitstream.Header, *, repairs: bool, fast: bool) -> None:
+    """Raise UsageError for what the file's method does not know."""
+    wanted = {"repair": (repairs, bitstream.Method.PALETTE), "fast": (fast, bitstream.Method.CONDITIONAL)}
+    for name, (given, method) in wanted.items():
+        if given and header.method is not method:
+            raise UsageError(
+                f"{name} is for the {method.name.lower()} method; the file is {header.method.name.lower()}"
+            )
 
 
 def _pixels(
@@ -263,6 +266,24 @@ def _alpha(stream: bitstream.Stream, options: DecodeOptions) -> "NDArray[np.uint
         if stream.alpha is not None:
             return options.cut(decode_alpha(stream.alpha, stream.header.height, stream.header.width))
     return None
+
+
+def _add_foreground(pixels: "NDArray[np.uint8]", data: bytes, stream: bitstream.Stream, options: DecodeOptions) -> None:
+    """Put the foreground of a file, if it has one, onto decoded pixels. If partial, a lost one is named in the log."""
+    from regrain.image import paste_foreground
+
+    (left, top, *_), header = options.region or (0, 0), stream.header
+    lost = options.partial and any(one.name == "foreground" and not one.whole for one in bitstream.layout(data))
+    try:
+        if stream.foreground is not None:
+            size = header.height, header.width
+            paste_foreground(pixels, stream.foreground, size, (top, left), options.reduction)
+    except Corrupt:
+        if not options.partial:
+            raise
+        lost = True
+    if lost:
+        log.warning("the foreground is lost, or a part of it: letters and lines are missing")
 
 
 def check_fingerprint(wanted: bytes, present: bytes) -> None:

@@ -3,7 +3,8 @@
     picture -> at most 1,600 squares of 16 x 16 pixels, evenly spread -> their brightness
         flat     no two pixels are more than 2 levels apart
         hard     some two are 64 levels apart or more
-        drawn    hard, two neighbours of a hundred are 48 apart or more, and two fifths of the pixels are one level
+        drawn    hard, two neighbours of a hundred are 48 apart or more, two fifths of the pixels are about one level
+        plain    hard, and three tenths of the pixels are one colour, exactly
 
 Letters, lines and the edges of windows are drawn on a ground of one colour, with ground of that colour around them.
 Photos have noise, texture and soft edges, so that few hard squares of theirs are drawn. The figures were chosen on
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-__all__ = ["Shares", "classify", "shares"]
+__all__ = ["Shares", "classify", "colour_codes", "have_ground", "shares"]
 
 SIDE, SQUARES = 16, 40
 """Pixels of a square's side, and squares that are looked at along a side of a picture that is square."""
@@ -24,18 +25,21 @@ FLAT_RANGE, HARD_RANGE, HARD_STEP = 2, 64, 48
 """Levels between the darkest and the brightest pixel of a square, and between neighbours."""
 STEPS_LEAST, GROUND_LEAST = 0.03, 0.4
 """Shares, of a drawn square: of pairs of neighbours a hard step apart, and of pixels of the ground's level."""
+GROUND_PIXELS = 77
+"""Pixels of one colour, of 256, by which a square has a ground."""
 GROUND_RANGE, GROUND_SHARE = 3, 16
 """Levels that the ground may vary by: these, or so many times fewer than the square does."""
-FLAT_LEAST, DRAWN_LEAST, HARD_SQUARES = 0.15, 0.6, 12
-"""What a screen has at least: the two shares, and hard squares to count by."""
+FLAT_LEAST, DRAWN_LEAST, PLAIN_LEAST, HARD_SQUARES = 0.15, 0.6, 0.65, 12
+"""What a screen has at least: the first two shares or the third, and hard squares to count by."""
 
 
 class Shares(NamedTuple):
-    """Of the squares of a picture the share that is `flat`, how many are `hard`, and the share of these `drawn`."""
+    """Of all squares the share that is `flat`, how many are `hard`, and of these the shares `drawn` and `plain`."""
 
     flat: float
     hard: int
     drawn: float
+    plain: float
 
 
 def classify(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> Literal["photo", "screen"]:
@@ -44,8 +48,9 @@ def classify(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) 
     >>> classify(np.zeros((1, 1, 3), np.uint8))
     'photo'
     """
-    flat, hard, drawn = shares(pixels, alpha)
-    is_screen = flat >= FLAT_LEAST and hard >= HARD_SQUARES and drawn >= DRAWN_LEAST
+    flat, hard, drawn, plain = shares(pixels, alpha)
+    is_drawn = (flat >= FLAT_LEAST and drawn >= DRAWN_LEAST) or plain >= PLAIN_LEAST
+    is_screen = hard >= HARD_SQUARES and is_drawn
     return "screen" if is_screen else "photo"
 
 
@@ -53,17 +58,40 @@ def shares(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) ->
     """What `classify` goes by; squares that can be seen through do not count."""
     rows, columns = (side // SIDE for side in pixels.shape[:2])
     if not rows * columns:
-        return Shares(0.0, 0, 0.0)
+        return Shares(0.0, 0, 0.0, 0.0)
     every = SIDE * max(1, int(np.ceil((rows * columns) ** 0.5 / SQUARES)))
-    squares = _brightness(_squares(pixels, every))
+    colours = _squares(pixels, every)
     if alpha is not None:
-        squares = squares[_squares(alpha[..., None], every).min((1, 2, 3)) == 255]
+        colours = colours[_squares(alpha[..., None], every).min((1, 2, 3)) == 255]
+    squares = _brightness(colours)
     levels = squares.reshape(len(squares), SIDE * SIDE)
     spread = levels.max(1, initial=0) - levels.min(1, initial=255)
     hard = spread >= HARD_RANGE
-    drawn = _are_drawn(squares[hard], spread[hard])
-    flat = float((spread <= FLAT_RANGE).mean()) if len(squares) else 0.0
-    return Shares(flat, int(hard.sum()), float(drawn.mean()) if len(drawn) else 0.0)
+    codes = np.sort(colour_codes(np.moveaxis(colours[hard], 1, -1)).reshape(-1, SIDE * SIDE))
+    drawn, plain = _are_drawn(squares[hard], spread[hard]), have_ground(codes)
+    return Shares(_share(spread <= FLAT_RANGE), int(hard.sum()), _share(drawn), _share(plain))
+
+
+def _share(which: NDArray[np.bool_]) -> float:
+    """The mean; 0 of nothing."""
+    return float(which.mean()) if len(which) else 0.0
+
+
+def colour_codes(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """65536 red + 256 green + blue of pixels (..., 1 or 3), int32 (...).
+
+    >>> colour_codes(np.array([[[1, 2, 3]]], np.uint8)).tolist(), colour_codes(np.array([[[1]]], np.uint8)).tolist()
+    ([[66051]], [[65793]])
+    """
+    wide = pixels.astype(np.int32)
+    codes: NDArray[np.int32] = wide[..., 0] << 16 | wide[..., pixels.shape[-1] // 2] << 8 | wide[..., -1]
+    return codes
+
+
+def have_ground(ordered: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Of squares (N, SIDE * SIDE) of colour codes in order, whether GROUND_PIXELS are one colour, bool (N,)."""
+    ground: NDArray[np.bool_] = (ordered[:, GROUND_PIXELS - 1 :] == ordered[:, : 1 - GROUND_PIXELS]).any(1)
+    return ground
 
 
 def _squares(pixels: NDArray[np.uint8], every: int) -> NDArray[np.uint8]:

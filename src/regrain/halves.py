@@ -38,7 +38,8 @@ def latents(
     """What a .rgn file of a picture at this quality would hold, as arrays: y_hat, the symbols, and the bits by place.
 
     `image`, `tile`, `content`, `model` (of the default method) and the rest are as in `encode`. Of the picture its
-    colours alone are held: alpha and metadata are not. Raises what `encode` raises.
+    colours alone are held: alpha and metadata are not. A screen has latents of all of it here, and no foreground.
+    Raises what `encode` raises.
 
     >>> import numpy, regrain
     >>> parts = regrain.latents(numpy.zeros((24, 40, 3), numpy.uint8), quality=30)
@@ -56,7 +57,8 @@ def latents(
     torch = registry.needs_torch(given, device)
     memory.check("encoding", header, limit=knobs["max_memory"], torch=torch, beside=beside)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
-    fingerprint = codec.fingerprint_for(picture, content, Method.CONDITIONAL, given)
+    shown = codec.content_for(picture, content, Method.CONDITIONAL, given)
+    fingerprint = given.fingerprint if given else registry.shipped_fingerprint(Method.CONDITIONAL, shown)
     with registry.torch_defaults():
         prepared = _conditional(given, device, fingerprint).prepare(pixels, header.tile)
         return prepared.latents(round(256 * knobs["quality"]))

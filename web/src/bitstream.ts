@@ -21,7 +21,7 @@ const ALPHA = 0x20;
 const LATENTS = 16;
 const FIRST_ANCILLARY = 128;
 const MOST_OTHERS = 256;
-const EXTRAS = { alpha: 1, icc: 2, exif: 3, xmp: 4 } as const;
+const EXTRAS = { alpha: 1, icc: 2, exif: 3, xmp: 4, foreground: 5 } as const;
 
 export type Method = (typeof METHODS)[number];
 type Extra = keyof typeof EXTRAS;
@@ -40,7 +40,7 @@ export interface Header {
 }
 
 /** A whole file, taken apart. */
-export interface Stream extends Partial<Record<"icc" | "exif" | "xmp", Uint8Array>> {
+export interface Stream extends Partial<Record<"icc" | "exif" | "xmp" | "foreground", Uint8Array>> {
   header: Header;
   tiles: Uint8Array[];
   alphaBytes?: Uint8Array;
@@ -207,12 +207,12 @@ function disagree(flag: boolean): never {
 
 /** The file of a stream. */
 export function write(stream: Stream): Uint8Array<ArrayBuffer> {
-  const { header, tiles, alphaBytes, icc, exif, xmp } = stream;
+  const { header, tiles, alphaBytes, icc, exif, xmp, foreground } = stream;
   checkHeader(header);
   if (tiles.length !== tileCount(header) || header.alpha !== Boolean(alphaBytes)) {
     fail("UsageError", `a stream has ${tiles.length} tiles, and alpha ${Boolean(alphaBytes)}: its header says otherwise`);
   }
-  const extras = [alphaBytes, icc, exif, xmp].map((payload, at) => (payload ? frame(at + 1, payload) : new Uint8Array()));
+  const extras = [alphaBytes, icc, exif, xmp, foreground].map((payload, at) => (payload ? frame(at + 1, payload) : new Uint8Array()));
   const latents = tiles.map((tile, index) => frame(LATENTS, concatenate([Uint8Array.from(putVarint(index)), tile])));
   return concatenate([packHeader(header), ...extras, ...latents]);
 }

@@ -6,6 +6,7 @@ import * as bitstream from "./bitstream.ts";
 import { equal } from "./bytes.ts";
 import { ContextModel } from "./context_model.ts";
 import { fail } from "./errors.ts";
+import { pasteForeground } from "./foreground.ts";
 import { decodeLatents, encodeLatents, type Symbols } from "./latents.ts";
 import { type Fetch, type FileName, Model, type Runtime } from "./model.ts";
 import { Networks } from "./networks.ts";
@@ -102,10 +103,25 @@ export class Codec {
     checkRange("eta", drawing.eta, 0, 1);
     checkRange("steps", drawing.steps, 1, 1000, true);
     if (drawing.seed < 0n || drawing.seed >= 2n ** 64n) fail("UsageError", `seed is ${drawing.seed}; allowed is 0 to 2^64 - 1`);
-    const { header, alphaBytes, icc, exif, xmp, tiles } = this.read(bytes, options.maxPixels ?? MAX_PIXELS);
+    const stream = this.read(bytes, options.maxPixels ?? MAX_PIXELS);
+    const { header, alphaBytes, icc, exif, xmp, foreground } = stream;
+    const { width, height } = header;
+    const alpha = alphaBytes && (await decodeAlpha(alphaBytes, width, height));
+    const data = await this.background(bytes, stream, drawing, told);
+    if (foreground) await pasteForeground(data, foreground, width, height);
+    if (alpha) for (let at = 0; at < alpha.length; at++) data[4 * at + 3] = alpha[at]!;
+    return { width, height, data, metadata: { ...(icc && { icc }), ...(exif && { exif }), ...(xmp && { xmp }) } };
+  }
+
+  /** RGBA pixels of what the latents say; all are grey where no tile has bytes, and no network is loaded. */
+  private async background(
+    bytes: Uint8Array, { header, tiles }: bitstream.Stream, drawing: Drawing, told?: Told,
+  ): Promise<Uint8ClampedArray<ArrayBuffer>> {
     const { width, height, quality, grey } = header;
     const networks = this.networksOf(header);
-    const alpha = alphaBytes && (await decodeAlpha(alphaBytes, width, height));
+    if (tiles.every((tile) => !tile.length)) {
+      return new Uint8ClampedArray(4 * width * height).map((_, at) => (at % 4 === 3 ? 255 : 128));
+    }
     const files: FileName[] = samples(networks.model, drawing) ? ["latents", "denoiser", "sampler"] : ["latents", "denoiser"];
     const latents = await this.load(networks, files, told);
     const progress = (done: number) => told?.({ stage: "latents", done });
@@ -114,12 +130,9 @@ export class Codec {
       const yHat = await decodeLatents(latents, tiles, rows, columns, quality, header.tile, progress);
       this.decoded = { bytes: bytes.slice(), yHat };
     }
-    const { yHat } = this.decoded;
-    const data = await reconstruct(networks, yHat, width, height, quality, drawing, grey, (done) =>
+    return reconstruct(networks, this.decoded.yHat, width, height, quality, drawing, grey, (done) =>
       told?.({ stage: "picture", done }),
     );
-    if (alpha) for (let at = 0; at < alpha.length; at++) data[4 * at + 3] = alpha[at]!;
-    return { width, height, data, metadata: { ...(icc && { icc }), ...(exif && { exif }), ...(xmp && { xmp }) } };
   }
 
   /** The symbols of every tile, for tests: the same on every machine. */

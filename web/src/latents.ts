@@ -45,6 +45,7 @@ async function decodeTile(
   model: ContextModel, payload: Uint8Array, index: number, region: Region, quality: number, progress: Progress,
 ): Promise<{ yHat: Planes; symbols: Symbols }> {
   const [rows, columns] = [region.bottom - region.top, region.right - region.left];
+  if (!payload.length) return noLatents(model, rows, columns);
   const decoder = new coder.Decoder(payload);
   const z = decoder.take(channelIds(model, rows, columns), model.hyperTables(quality));
   const state = await model.start(z, quality, rows, columns);
@@ -55,6 +56,12 @@ async function decodeTile(
   }
   decoder.finish(checksum(index, z, state.symbols));
   return { yHat: state.yHat, symbols: { z, y: state.symbols } };
+}
+
+/** A tile of no bytes: everything is 0. */
+function noLatents(model: ContextModel, rows: number, columns: number): { yHat: Planes; symbols: Symbols } {
+  const yHat = zeros(model.networks.model.manifest.latent, rows, columns);
+  return { yHat, symbols: { z: new Int32Array(channelIds(model, rows, columns).length), y: new Int32Array(yHat.data.length) } };
 }
 
 /** The latents section of every tile in raster order. */

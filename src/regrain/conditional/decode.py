@@ -79,9 +79,13 @@ def decode_tile(
 ) -> tuple[Symbols, Symbols, Image]:
     """z_hat (hyper, ceil(h/4), ceil(w/4)), the symbols of y, and y_hat, both (latent, h, w). Raises Corrupt.
 
-    The steps that the first `channels` do not need are left out, and with them the check of the whole payload.
+    The steps that the first `channels` do not need are left out, and with them the check of the whole payload. A tile
+    of no bytes has latents of 0.
     """
     shape = (model.hyper, *hyper_size(region))
+    if not payload:
+        y = np.zeros((model.channels, region.height, region.width), np.int32)
+        return np.zeros(shape, np.int32), y, y.astype(np.float32)
     decoder = coder.Decoder(payload)
     z_hat = decoder.take(hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
     state = model.start(z_hat, quality, (region.height, region.width))

@@ -166,17 +166,12 @@ def _latent_prior(recipe: Recipe, device: torch.device) -> Task:
 
 
 def _prior_student(recipe: Recipe, device: torch.device) -> Task:
-    """A prior for few steps, in the file of the prior that teaches it, whose own tensors stay to the bit.
-
-    Kernels stay, too: how far a step goes, and what that changes, is in the embedding and in how it modulates blocks.
-    """
+    """A prior for few steps, in the file of the prior that teaches it, whose own tensors stay to the bit."""
     with as_file(registry.shipped_weights(Method.PROGRESSIVE)) as shipped:
         path = recipe.teacher or shipped
         tensors, metadata = torch_checkpoint.load(path)
         prior, former = Prior.load_pair(path)
     student = placed((former or widened(prior)).train(), device)
-    for name, parameter in student.named_parameters():
-        parameter.requires_grad_(name.startswith("embed.") or ".film." in name)
     teacher, lpips = copy.deepcopy(student).requires_grad_(False), load_lpips(recipe, device)
 
     def export() -> Export:

@@ -1,0 +1,218 @@
+"""What is drawn on a screen (letters, lines, flat areas) <-> bytes: a layer in front of the picture of the latents.
+
+    pixels -> squares of 16 x 16 of which much is one colour -> few colours -> lossless WebP      the foreground
+           -> all other squares, and a smooth continuation of them          -> latents            the background
+
+That is the model of mixed raster content (ITU-T T.44). A letter of ten pixels costs a transform all its coefficients,
+and a list of colours next to nothing.
+
+    payload = cell*      cell = length (varint) body      cells of CELL x CELL pixels, in raster order
+    body = a bitstream of WebP's lossless format (RFC 9649, section 3): alpha 255 is foreground, 0 is background
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from PIL import Image
+
+from regrain.content import SIDE, colour_codes, have_ground
+from regrain.errors import Corrupt, Truncated
+from regrain.image.alpha import fill_hidden
+from regrain.image.quantisation import Quantisation
+from regrain.tiles import Place, places
+from regrain.varint import get_varint, put_varint
+
+__all__ = ["Foreground", "paste_foreground"]
+
+U8 = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+CELL: Final = 1024
+"""Side of a cell in pixels, a multiple of every side by which a picture is reduced."""
+PRICE, HALVING = 10_000.0, 16
+"""Squared levels a bit at quality 0, and by how much the quality rises while that falls to half."""
+SOFT, SOFT_MOST = 3, 12
+"""Levels of a step as photos and gradients have it, and how many of them, of 480, a drawn square has at most."""
+SQUARE_COLOURS: Final = 96
+"""Colours of a drawn square at most: more of them are those of a photo that begins in it."""
+MARGIN: Final = 2
+"""Squares around what is left to latents that need latents, too."""
+_RIFF: Final = 12
+_VP8L_SIGNATURE: Final = 0x2F
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The foreground of a place: which of its pixels it has, and their colours."""
+
+    mask: Mask
+    colours: Quantisation
+
+    def body(self, price: float) -> bytes:
+        """A lossless WebP bitstream in as many colours as are worth the price."""
+        layer = np.zeros((*self.mask.shape, 4), np.uint8)
+        layer[self.mask, :3] = self.colours.pixels(price)
+        layer[self.mask, 3] = 255
+        file = io.BytesIO()
+        Image.fromarray(layer).save(file, "WEBP", lossless=True, quality=100, method=4)
+        data = file.getvalue()
+        length = int.from_bytes(data[_RIFF + 4 : _RIFF + 8], "little")
+        return data[_RIFF + 8 : _RIFF + 8 + length]
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """What of a picture's `pixels` (H, W, 1 or 3) is drawn; `squares`, of 16 x 16 pixels, are bool (rows, columns)."""
+
+    pixels: U8
+    squares: Mask
+
+    @classmethod
+    def of(cls, pixels: U8) -> Self | None:
+        """The foreground of pixels (H, W, 1 or 3), or None where nothing of them is drawn.
+
+        >>> page = np.full((48, 48, 3), 255, np.uint8)
+        >>> Foreground.of(page).squares.all(), Foreground.of(np.random.default_rng(0).integers(0, 256, page.shape))
+        (np.True_, None)
+        """
+        squares = _drawn(pixels)
+        return cls(pixels, squares) if squares.any() else None
+
+    def background(self) -> U8:
+        """The pixels that latents stand for: those of no foreground, and a smooth continuation of them."""
+        return fill_hidden(self.pixels, np.where(self._mask(_whole(self.pixels)), np.uint8(0), np.uint8(255)))
+
+    def covered(self, tile: int) -> frozenset[int]:
+        """The tiles, of so many pixels a side, on whose latents no pixel of the background depends."""
+        needed = _grown(~self.squares, MARGIN)
+        rows, columns = self.squares.shape
+        tiles = enumerate(places(rows, columns, tile // SIDE))
+        return frozenset(number for number, place in tiles if not needed[place].any())
+
+    def payload(self, quality: float) -> bytes:
+        """The bytes of the layer at a quality, 0 to 100."""
+        price = PRICE * 2 ** (-quality / HALVING)
+        bodies = [b"" if cell is None else cell.body(price) for cell in self._cells]
+        return b"".join(put_varint(len(body)) + body for body in bodies)
+
+    @cached_property
+    def _cells(self) -> list[_Cell | None]:
+        height, width = self.pixels.shape[:2]
+        return [self._cell(place) for place in places(height, width, CELL)]
+
+    def _cell(self, place: Place) -> _Cell | None:
+        mask = self._mask(place)
+        if not mask.any():
+            return None
+        codes = colour_codes(self.pixels[place])
+        starts = np.zeros(mask.shape, bool)
+        starts[:, 1:] |= codes[:, 1:] != codes[:, :-1]
+        starts[1:] |= codes[1:] != codes[:-1]
+        return _Cell(mask, Quantisation.of(codes[mask], starts[mask]))
+
+    def _mask(self, place: Place) -> Mask:
+        """Which pixels of a place that begins at a square are foreground."""
+        down, across = place
+        rows, columns = (slice(part.start // SIDE, -(-part.stop // SIDE)) for part in place)
+        mask = self.squares[rows, columns].repeat(SIDE, 0).repeat(SIDE, 1)
+        return mask[: down.stop - down.start, : across.stop - across.start]
+
+
+def paste_foreground(
+    pixels: U8, payload: bytes, size: tuple[int, int], origin: tuple[int, int] = (0, 0), reduction: int = 1
+) -> None:
+    """Put the foreground of a picture of `size` (height, width) onto a part of it, pixels (h, w, 1 or 3).
+
+    The part begins at `origin` (top, left), or is the whole picture reduced by so much. Of the payload only the cells
+    that the part touches are decoded. Raises Corrupt for bytes that are not what `Foreground.payload` writes.
+    """
+    (top, left), (height, width) = origin, pixels.shape[:2]
+    for (down, across), body in _bodies(payload, size):
+        cell = [slice(part.start // reduction, -(-part.stop // reduction)) for part in (down, across)]
+        rows = slice(max(cell[0].start, top), min(cell[0].stop, top + height))
+        columns = slice(max(cell[1].start, left), min(cell[1].stop, left + width))
+        if not body or rows.start >= rows.stop or columns.start >= columns.stop:
+            continue
+        layer = _layer(body, down.stop - down.start, across.stop - across.start)
+        layer = layer if reduction == 1 else layer.reduce(reduction)
+        shown = np.asarray(layer)[
+            rows.start - cell[0].start : rows.stop - cell[0].start,
+            columns.start - cell[1].start : columns.stop - cell[1].start,
+        ]
+        target = pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        weight = shown[..., 3:].astype(np.uint16)
+        mixed = (shown[..., : target.shape[2]] * weight + target * (255 - weight) + 127) // 255
+        target[...] = mixed.astype(np.uint8)
+
+
+def _bodies(payload: bytes, size: tuple[int, int]) -> Iterator[tuple[Place, bytes]]:
+    """Every cell with its bytes. Raises Corrupt where the payload ends too soon or goes on."""
+    at = 0
+    for place in places(*size, CELL):
+        try:
+            length, start = get_varint(payload, at)
+        except Truncated:
+            raise Corrupt("foreground: its bytes end too soon") from None
+        at = start + length
+        if at > len(payload):
+            raise Corrupt("foreground: its bytes end too soon")
+        yield place, payload[start:at]
+    if at != len(payload):
+        raise Corrupt("foreground: its bytes go on after the last cell")
+
+
+def _layer(body: bytes, height: int, width: int) -> Image.Image:
+    """The picture of a WebP bitstream, RGBA. Its size is looked at before anything of that size is made."""
+    sides = int.from_bytes(body[1:5], "little")
+    claimed = (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
+    if len(body) < 5 or body[0] != _VP8L_SIGNATURE or claimed != (width, height):
+        raise Corrupt(f"foreground: no lossless WebP bitstream of {width} x {height} pixels")
+    padded = body + bytes(len(body) % 2)
+    chunk = b"WEBPVP8L" + len(body).to_bytes(4, "little") + padded
+    try:
+        file = io.BytesIO(b"RIFF" + len(chunk).to_bytes(4, "little") + chunk)
+        layer = Image.open(file, formats=["WEBP"]).convert("RGBA")
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise Corrupt(f"foreground: {error or 'its bitstream does not decode'}") from None
+    if any(layer.getchannel("A").histogram()[1:255]):
+        raise Corrupt("foreground: alpha is neither 0 nor 255")
+    return layer
+
+
+def _drawn(pixels: U8) -> Mask:
+    """Squares with a ground and few soft steps, bool (rows, columns), and all others of which no 3 x 3 lie together."""
+    rows, columns = (-(-side // SIDE) for side in pixels.shape[:2])
+    drawn = np.empty((rows, columns), bool)
+    for row in range(rows):
+        band = pixels[row * SIDE : (row + 1) * SIDE]
+        band = np.pad(band, ((0, SIDE - len(band)), (0, -band.shape[1] % SIDE), (0, 0)), "edge")
+        squares = band.reshape(SIDE, columns, SIDE, -1).swapaxes(0, 1)
+        codes = np.sort(colour_codes(squares).reshape(columns, SIDE * SIDE))
+        colours = 1 + (np.diff(codes) > 0).sum(1)
+        drawn[row] = have_ground(codes) & (colours <= SQUARE_COLOURS) & (_soft_steps(squares) <= SOFT_MOST)
+    return ~_grown(~_grown(drawn, 1), 1)
+
+
+def _soft_steps(squares: U8) -> NDArray[np.int64]:
+    """Of squares (N, SIDE, SIDE, C) how many neighbours differ, and by SOFT levels or less in every channel, (N,)."""
+    steps = (np.abs(np.diff(squares.astype(np.int16), axis=axis)).max(-1) for axis in (1, 2))
+    counts: NDArray[np.int64] = sum(((step > 0) & (step <= SOFT)).sum((1, 2)) for step in steps)
+    return counts
+
+
+def _grown(mask: Mask, by: int) -> Mask:
+    """The mask and all places up to so many from it in both directions."""
+    grown = np.pad(mask, by)
+    for axis in (0, 1):
+        grown = np.asarray(sliding_window_view(grown, 2 * by + 1, axis).any(-1))
+    return grown
+
+
+def _whole(pixels: U8) -> Place:
+    """All of the pixels, as a place."""
+    return slice(0, pixels.shape[0]), slice(0, pixels.shape[1])

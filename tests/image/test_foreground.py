@@ -1,0 +1,228 @@
+"""The foreground of screens: what is drawn comes back, what is not stays with the latents, and no bytes break it."""
+
+import logging
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import regrain
+from regrain import bitstream, codec, image
+from regrain.errors import Corrupt, RegrainError
+from regrain.image import Foreground, foreground, paste_foreground
+from regrain.image.quantisation import COLOURS_MOST, Quantisation
+
+ROW, COLUMN = np.mgrid[:160, :208]
+RAMP = np.stack([COLUMN + 40, ROW + 20, (ROW + COLUMN) // 2], 2).astype(np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 256, (160, 208, 3), np.uint8)
+
+
+def page(grounds=((250, 248, 240), (20, 30, 60)), ink=(10, 10, 10)):
+    """Two grounds, lines of marks on the left, with a shade of both colours beside each."""
+    pixels = np.where(COLUMN[..., None] < 120, *np.array(grounds, np.uint8)).astype(np.uint8)
+    marks = (ROW % 12 < 7) & ((ROW * 5 + COLUMN * 3 + COLUMN // 5 * 11) % 4 == 0) & (COLUMN < 112)
+    pixels[marks] = ink
+    pixels[marks & (COLUMN % 5 == 4)] = (np.add(grounds[0], ink)) // 2
+    return pixels
+
+
+PAGE = page()
+MIXED = np.where(COLUMN[..., None] < 104, PAGE, NOISE).astype(np.uint8)
+
+
+def pasted(layer, quality, size=PAGE.shape[:2], channels=3):
+    pixels = np.full((*size, channels), 128, np.uint8)
+    paste_foreground(pixels, layer.payload(quality), size)
+    return pixels
+
+
+def test_a_drawn_picture_is_foreground_and_comes_back_exactly():
+    layer = Foreground.of(PAGE)
+    assert layer.squares.all()
+    assert np.array_equal(pasted(layer, 100), PAGE)
+
+
+@pytest.mark.parametrize("pixels", [NOISE, RAMP, np.clip(PAGE.astype(int) + NOISE % 3, 0, 255).astype(np.uint8)])
+def test_noise_ramps_and_noisy_pages_are_no_foreground(pixels):
+    assert Foreground.of(pixels) is None
+
+
+def test_what_is_no_foreground_stays_as_the_latents_have_it():
+    layer = Foreground.of(MIXED)
+    assert layer.squares[:, :5].all()
+    assert not layer.squares[:, 7:].any()
+    back = pasted(layer, 100)
+    shown = layer.squares.repeat(16, 0).repeat(16, 1)[: MIXED.shape[0], : MIXED.shape[1]]
+    assert np.array_equal(back[shown], MIXED[shown])
+    assert (back[~shown] == 128).all()
+    background = layer.background()
+    assert np.array_equal(background[~shown], MIXED[~shown])
+    assert not np.array_equal(background[shown], MIXED[shown])
+
+
+def test_quality_turns_colours_into_bytes():
+    shades = page()
+    shades[ROW % 12 < 7] -= (ROW % 5 * 4)[ROW % 12 < 7][..., None].astype(np.uint8) * (shades[ROW % 12 < 7] > 30)
+    layer = Foreground.of(shades)
+    sizes = [len(layer.payload(quality)) for quality in (0, 50, 100)]
+    errors = [np.abs(pasted(layer, quality).astype(int) - shades).mean() for quality in (0, 50, 100)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > errors[2]
+
+
+def test_grey_pictures_have_one_too():
+    grey = PAGE[..., :1]
+    assert np.array_equal(pasted(Foreground.of(grey), 100, channels=1), grey)
+
+
+def test_cells_join_without_a_seam(monkeypatch):
+    monkeypatch.setattr(foreground, "CELL", 64)
+    layer = Foreground.of(MIXED)
+    whole = pasted(layer, 100)
+    assert np.array_equal(whole[:, :80], MIXED[:, :80])
+    for top, left, height, width in ((0, 0, 160, 208), (60, 50, 30, 70), (63, 0, 2, 208), (159, 207, 1, 1)):
+        part = np.full((height, width, 3), 128, np.uint8)
+        paste_foreground(part, layer.payload(100), MIXED.shape[:2], (top, left))
+        assert np.array_equal(part, whole[top : top + height, left : left + width])
+
+
+def test_of_a_region_only_the_cells_that_it_touches_are_decoded(monkeypatch):
+    monkeypatch.setattr(foreground, "CELL", 64)
+    payload, decoded = Foreground.of(PAGE).payload(50), []
+    monkeypatch.setattr(foreground, "_layer", lambda *cell: decoded.append(cell[1:]) or _blank(*cell[1:]))
+    paste_foreground(np.zeros((10, 10, 3), np.uint8), payload, PAGE.shape[:2], (100, 190))
+    assert decoded == [(64, 64), (64, 16)]
+
+
+def _blank(height, width):
+    return image.foreground.Image.new("RGBA", (width, height))
+
+
+@pytest.mark.parametrize("reduction", [8, 16])
+def test_a_smaller_picture_has_the_means(reduction):
+    small = np.full((-(-160 // reduction), -(-208 // reduction), 3), 128, np.uint8)
+    paste_foreground(small, Foreground.of(PAGE).payload(100), PAGE.shape[:2], reduction=reduction)
+    means = PAGE.reshape(160 // reduction, reduction, 208 // reduction, reduction, 3).mean((1, 3))
+    assert np.abs(small - means).max() <= 1
+
+
+def test_tiles_next_to_what_latents_draw_keep_theirs():
+    wide = np.concatenate([page() for _ in range(6)], 1)
+    wide[:, -40:] = NOISE[:, :40]
+    layer = Foreground.of(wide)
+    covered = layer.covered(64)
+    columns = -(-wide.shape[1] // 64)
+    assert covered
+    assert not {number for number in covered if number % columns >= columns - 2}
+    assert Foreground.of(PAGE).covered(64) == frozenset(range(12))
+
+
+def test_a_picture_that_the_foreground_covers_needs_no_network(monkeypatch):
+    data = regrain.encode(PAGE, quality=90, content="screen")
+    assert set(bitstream.read(data).tiles) == {b""}
+    monkeypatch.setattr("regrain.conditional.codec.reconstruct", None)
+    assert np.abs(np.asarray(regrain.decode(data)).astype(int) - PAGE).max() <= 8
+    assert np.asarray(regrain.decode(data, region=(3, 5, 40, 20))).shape == (20, 40, 3)
+    assert regrain.decode(data, max_size=20).size == (20, 15)
+
+
+@pytest.mark.parametrize("options", [{}, {"steps": 2}, {"realism": 0.0}, {"region": (70, 30, 90, 100)}])
+def test_letters_are_the_same_however_the_rest_is_drawn(options):
+    data = regrain.encode(MIXED, quality=100, content="screen")
+    left, top, width, height = options.get("region", (0, 0, 208, 160))
+    back = np.asarray(regrain.decode(data, **options))
+    assert back.shape == (height, width, 3)
+    assert np.array_equal(back[:, : 80 - left], MIXED[top : top + height, left:80])
+
+
+def test_auto_gives_a_screen_its_foreground_and_a_photo_none():
+    names = [section["name"] for section in regrain.inspect(regrain.encode(PAGE)).sections]
+    assert names == ["header", "foreground", "latents"]
+    for pixels, content in ((PAGE, "photo"), (RAMP, "auto"), (NOISE, "screen")):
+        data = regrain.encode(pixels, quality=10, content=content)
+        assert bitstream.read(data).foreground is None
+
+
+def test_a_target_below_the_foreground_is_met_without_it():
+    smallest = len(regrain.encode(PAGE, quality=0, content="screen"))
+    photo = len(regrain.encode(PAGE, quality=0, content="photo"))
+    assert bitstream.read(regrain.encode(PAGE, target_size=smallest + 50)).foreground is not None
+    tight = min(smallest - 1, photo + 50)
+    if tight > photo:
+        assert bitstream.read(regrain.encode(PAGE, target_size=tight)).foreground is None
+
+
+def test_no_effort_is_spent_on_a_picture_without_latents():
+    pytest.importorskip("torch")
+    facts = {}
+    data = codec.encode(image.read(PAGE), quality=40, effort=1, facts=facts)
+    assert data == codec.encode(image.read(PAGE), quality=40)
+    assert facts == {"effort": 1, "iterations": 0, "gain": 0.0}
+
+
+def test_a_lost_foreground_is_named_in_the_log(caplog):
+    data = bytearray(regrain.encode(MIXED, quality=40, content="screen"))
+    section = next(one for one in bitstream.layout(bytes(data)) if one.name == "foreground")
+    data[section.offset + section.length - 1] ^= 1
+    with pytest.raises(Corrupt, match="foreground"):
+        regrain.decode(bytes(data))
+    with caplog.at_level(logging.WARNING):
+        assert regrain.decode(bytes(data), partial=True).size == (208, 160)
+    assert "letters and lines are missing" in caplog.text
+
+
+def test_a_forged_foreground_is_refused_or_left_out(caplog):
+    stream = bitstream.read(regrain.encode(MIXED, quality=40, content="screen"))
+    forged = bitstream.write(stream.__class__(**{**vars(stream), "foreground": b"\5abcde"}))
+    with pytest.raises(Corrupt, match="foreground"):
+        regrain.decode(forged)
+    with caplog.at_level(logging.WARNING):
+        assert regrain.decode(forged, partial=True).size == (208, 160)
+    assert "letters and lines are missing" in caplog.text
+
+
+@given(st.binary(max_size=60), st.integers(0, 200))
+def test_hostile_bytes_end_in_an_error_of_ours_or_in_a_picture(garbage, at):
+    payload = Foreground.of(PAGE).payload(30)
+    pixels = np.zeros_like(PAGE)
+    for hostile in (garbage, payload[:at] + garbage + payload[at + len(garbage) :]):
+        with suppress(RegrainError):
+            paste_foreground(pixels, hostile, PAGE.shape[:2])
+
+
+def test_a_bitstream_that_claims_more_pixels_is_refused_before_they_are_made():
+    body = b"\x2f" + (0x3FFF | 0x3FFF << 14).to_bytes(4, "little") + bytes(20)
+    with pytest.raises(Corrupt, match="16 x 16"):
+        paste_foreground(np.zeros((16, 16, 3), np.uint8), bytes([len(body)]) + body, (16, 16))
+
+
+def quantised(pixels, price):
+    codes = (pixels.astype(np.int32) * np.array([65536, 256, 1])).sum(-1).reshape(-1).astype(np.int32)
+    return Quantisation.of(codes, np.ones(len(codes), bool)).pixels(price)
+
+
+@pytest.mark.parametrize("price", [0, 10, 1e9])
+def test_no_palette_has_more_colours_than_webp(price):
+    assert len(np.unique(quantised(NOISE, price), axis=0)) <= COLOURS_MOST
+
+
+def test_without_a_price_few_colours_stay_and_at_any_price_one_is_left():
+    few = PAGE.reshape(-1, 3)
+    assert np.array_equal(quantised(few, 0), few)
+    assert len(np.unique(quantised(few, 1e12), axis=0)) == 1
+    assert np.array_equal(quantised(few[:1], 1e12), few[:1])
+
+
+def test_a_wide_ground_keeps_its_colour():
+    pixels = np.full((1000, 3), 200, np.uint8)
+    pixels[:30] = np.arange(170, 200)[:, None]
+    starts = np.zeros(1000, bool)
+    starts[:31] = True
+    codes = (pixels.astype(np.int32) * np.array([65536, 256, 1])).sum(-1).astype(np.int32)
+    merged = Quantisation.of(codes, starts).pixels(500)
+    assert (merged[30:] == 200).all()
+    assert len(np.unique(merged[:30], axis=0)) < 30
