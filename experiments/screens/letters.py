@@ -1,6 +1,6 @@
-"""Letters of ten pixels at 0.5 bits a pixel, to look at: originals, general weights and others, twice as large.
+"""Letters of ten pixels at 0.5 bits a pixel at most, to look at: originals, as photos, as screens, twice as large.
 
-python experiments/screens/letters.py OUT.webp PICTURES... [--model WEIGHTS] [--bpp 0.5] [--box 20,20,230,140]
+python experiments/screens/letters.py OUT.webp PICTURES... [--bpp 0.5] [--box 20,20,230,140]
 """
 
 import argparse
@@ -14,21 +14,20 @@ TIMES = 2
 
 
 def main() -> None:
-    """A row a picture: the original, decoded faithfully, and again by --model."""
+    """A row a picture: the original, and decoded faithfully from a file for photos and from one for screens."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("pictures", type=Path, nargs="+")
-    parser.add_argument("--model", type=Path)
     parser.add_argument("--bpp", type=float, default=0.5)
     parser.add_argument("--box", default="20,20,230,140", help="left, top, width and height")
     options = parser.parse_args()
     left, top, width, height = map(int, options.box.split(","))
-    models = ["conditional", *[options.model] * bool(options.model)]
-    sheet = Image.new("RGB", ((1 + len(models)) * TIMES * width, len(options.pictures) * TIMES * height))
+    sheet = Image.new("RGB", (3 * TIMES * width, len(options.pictures) * TIMES * height))
     for row, path in enumerate(options.pictures):
         picture = Image.open(path).convert("RGB")
-        files = [(regrain.encode(picture, target_bpp=options.bpp, model=model), model) for model in models]
-        parts = [picture, *(regrain.decode(data, realism=0, model=model) for data, model in files)]
+        files = [regrain.encode(picture, target_bpp=options.bpp, content=content) for content in ("photo", "screen")]
+        print(path.name, [f"{8 * len(data) / (picture.width * picture.height):.3f} bpp" for data in files])
+        parts = [picture, *(regrain.decode(data, realism=0) for data in files)]
         for column, part in enumerate(parts):
             crop = part.crop((left, top, left + width, top + height))
             large = crop.resize((TIMES * width, TIMES * height), Image.Resampling.NEAREST)

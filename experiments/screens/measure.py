@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, nargs="*")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=WEIGHTS")
     parser.add_argument("--screen", action="store_true")
+    parser.add_argument("--middle", help="WIDTH,HEIGHT: no more than this of every picture")
     parser.add_argument("--out", type=Path, default=ROWS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
@@ -50,13 +51,22 @@ def main() -> None:
     ways |= {SCREEN: {"content": "screen"}} if options.screen else {}
     there, judges = {tuple(row[name] for name in HEAD[:4]) for row in read(options.out)}, load_metrics([])
     for path in sorted(options.pictures):
-        pixels = np.asarray(Image.open(path).convert("RGB"))
+        pixels = middle(Image.open(path).convert("RGB"), options.middle)
         for codec, realism, quality, size, decoded in results(pixels, ways, there, path.name):
             rate = f"{8 * size / (pixels.shape[0] * pixels.shape[1]):.5f}"
             figures = [f"{judges[name](pixels, decoded):.5f}" for name in METRICS]
             cells = [path.name, codec, realism, quality, rate, *figures]
             append(options.out, dict(zip(HEAD, cells, strict=True)))
     return None
+
+
+def middle(picture: Image.Image, sides: str | None) -> Pixels:
+    """The pixels, or those of the middle where it is to have no more than "WIDTH,HEIGHT"."""
+    width, height = picture.size
+    if sides:
+        width, height = (min(pair) for pair in zip((width, height), map(int, sides.split(",")), strict=True))
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return np.asarray(picture.crop((left, top, left + width, top + height)))
 
 
 def results(

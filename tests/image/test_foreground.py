@@ -54,7 +54,10 @@ def test_what_is_no_foreground_stays_as_the_latents_have_it():
     assert layer.squares[:, :5].all()
     assert not layer.squares[:, 7:].any()
     back = pasted(layer, 100)
-    shown = layer.squares.repeat(16, 0).repeat(16, 1)[: MIXED.shape[0], : MIXED.shape[1]]
+    shown = layer.mask
+    assert np.array_equal(shown[:, :96], np.ones((160, 96), bool))
+    assert shown[:, 96:104].all()  # a square of which one half is noise: the other half is drawn all the same
+    assert not shown[:, 112:].any()
     assert np.array_equal(back[shown], MIXED[shown])
     assert (back[~shown] == 128).all()
     background = layer.background()

@@ -31,15 +31,17 @@ from regrain.varint import get_varint, put_varint
 __all__ = ["Foreground", "paste_foreground"]
 
 U8 = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
+Mask = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 CELL: Final = 1024
 """Side of a cell in pixels, a multiple of every side by which a picture is reduced."""
 PRICE, HALVING = 10_000.0, 16
 """Squared levels a bit at quality 0, and by how much the quality rises while that falls to half."""
 SOFT, SOFT_MOST = 3, 12
 """Levels of a step as photos and gradients have it, and how many of them, of 480, a drawn square has at most."""
-SQUARE_COLOURS: Final = 96
+SQUARE_COLOURS: Final = 64
 """Colours of a drawn square at most: more of them are those of a photo that begins in it."""
+KNOWN_LEAST: Final = 16
+"""Pixels of a colour in the drawn squares of a cell by which it counts beside them, too."""
 MARGIN: Final = 2
 """Squares around what is left to latents that need latents, too."""
 _RIFF: Final = 12
@@ -67,31 +69,42 @@ class _Cell:
 
 @dataclass(frozen=True)
 class Foreground:
-    """What of a picture's `pixels` (H, W, 1 or 3) is drawn; `squares`, of 16 x 16 pixels, are bool (rows, columns)."""
+    """What of a picture's `pixels` (H, W, 1 or 3) is drawn: whole `squares` of 16 x 16 pixels, bool (rows, columns).
+
+    `mask` (H, W) are the pixels of the layer: those of the squares, and next to these all that have a colour of theirs.
+    """
 
     pixels: U8
     squares: Mask
+    mask: Mask
 
     @classmethod
     def of(cls, pixels: U8) -> Self | None:
         """The foreground of pixels (H, W, 1 or 3), or None where nothing of them is drawn.
 
         >>> page = np.full((48, 48, 3), 255, np.uint8)
-        >>> Foreground.of(page).squares.all(), Foreground.of(np.random.default_rng(0).integers(0, 256, page.shape))
+        >>> Foreground.of(page).mask.all(), Foreground.of(np.random.default_rng(0).integers(0, 256, page.shape))
         (np.True_, None)
         """
         squares = _drawn(pixels)
-        return cls(pixels, squares) if squares.any() else None
+        if not squares.any():
+            return None
+        mask = _of_pixels(squares, pixels)
+        around = _of_pixels(_grown(squares, 1) & ~squares, pixels)
+        for place in places(*mask.shape, CELL):
+            codes, near = colour_codes(pixels[place]), around[place]
+            colours, counts = np.unique(codes[mask[place]], return_counts=True)
+            mask[place][near] = np.isin(codes[near], colours[counts >= KNOWN_LEAST])
+        return cls(pixels, squares, mask)
 
     def background(self) -> U8:
         """The pixels that latents stand for: those of no foreground, and a smooth continuation of them."""
-        return fill_hidden(self.pixels, np.where(self._mask(_whole(self.pixels)), np.uint8(0), np.uint8(255)))
+        return fill_hidden(self.pixels, np.where(self.mask, np.uint8(0), np.uint8(255)))
 
     def covered(self, tile: int) -> frozenset[int]:
         """The tiles, of so many pixels a side, on whose latents no pixel of the background depends."""
         needed = _grown(~self.squares, MARGIN)
-        rows, columns = self.squares.shape
-        tiles = enumerate(places(rows, columns, tile // SIDE))
+        tiles = enumerate(places(*needed.shape, tile // SIDE))
         return frozenset(number for number, place in tiles if not needed[place].any())
 
     def payload(self, quality: float) -> bytes:
@@ -102,11 +115,10 @@ class Foreground:
 
     @cached_property
     def _cells(self) -> list[_Cell | None]:
-        height, width = self.pixels.shape[:2]
-        return [self._cell(place) for place in places(height, width, CELL)]
+        return [self._cell(place) for place in places(*self.mask.shape, CELL)]
 
     def _cell(self, place: Place) -> _Cell | None:
-        mask = self._mask(place)
+        mask = self.mask[place]
         if not mask.any():
             return None
         codes = colour_codes(self.pixels[place])
@@ -114,13 +126,6 @@ class Foreground:
         starts[:, 1:] |= codes[:, 1:] != codes[:, :-1]
         starts[1:] |= codes[1:] != codes[:-1]
         return _Cell(mask, Quantisation.of(codes[mask], starts[mask]))
-
-    def _mask(self, place: Place) -> Mask:
-        """Which pixels of a place that begins at a square are foreground."""
-        down, across = place
-        rows, columns = (slice(part.start // SIDE, -(-part.stop // SIDE)) for part in place)
-        mask = self.squares[rows, columns].repeat(SIDE, 0).repeat(SIDE, 1)
-        return mask[: down.stop - down.start, : across.stop - across.start]
 
 
 def paste_foreground(
@@ -198,6 +203,12 @@ def _drawn(pixels: U8) -> Mask:
     return ~_grown(~_grown(drawn, 1), 1)
 
 
+def _of_pixels(squares: Mask, pixels: U8) -> Mask:
+    """The mask (H, W) of the squares' pixels."""
+    height, width = pixels.shape[:2]
+    return squares.repeat(SIDE, 0).repeat(SIDE, 1)[:height, :width]
+
+
 def _soft_steps(squares: U8) -> NDArray[np.int64]:
     """Of squares (N, SIDE, SIDE, C) how many neighbours differ, and by SOFT levels or less in every channel, (N,)."""
     steps = (np.abs(np.diff(squares.astype(np.int16), axis=axis)).max(-1) for axis in (1, 2))
@@ -211,8 +222,3 @@ def _grown(mask: Mask, by: int) -> Mask:
     for axis in (0, 1):
         grown = np.asarray(sliding_window_view(grown, 2 * by + 1, axis).any(-1))
     return grown
-
-
-def _whole(pixels: U8) -> Place:
-    """All of the pixels, as a place."""
-    return slice(0, pixels.shape[0]), slice(0, pixels.shape[1])
