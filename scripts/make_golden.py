@@ -59,9 +59,9 @@ GOLDEN = {
     "extras": Golden(40, 24, 30.5, extras=True),
     "highest": Golden(24, 20, 100),
     "screen": Golden(96, 80, 40, content="screen"),
-    "foreground": Golden(240, 130, 40, content="screen", drawn=0.5, extras=True),
+    "foreground": Golden(240, 130, 40, content="screen", drawn=0.75),
     "foreground-2": Golden(150, 90, 10, content="screen", drawn=1, tile=64),
-    "foreground-3": Golden(200, 140, 50, channels=1, content="screen", drawn=0.7, tile=64),
+    "foreground-3": Golden(200, 140, 50, channels=1, content="screen", drawn=0.8, tile=64),
 }
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from regrain import bitstream, memory, registry
-from regrain.content import classify
+from regrain.content import classify, has_plain_grounds
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.draft import Draft
 from regrain.effort import Attempt, try_harder
@@ -76,7 +76,8 @@ def encode(
     beside += memory.effort_bytes(header) if effort else 0
     memory.check("encoding", header, limit=max_memory, torch=torch, beside=beside)
     codec = registry.model_for(given, which, device, fingerprint)
-    draft, most = Draft.of(codec, picture, header, layered=shown == "screen"), rate.most(size[0] * size[1])
+    layered = shown == "screen" and has_plain_grounds(picture.pixels, picture.alpha)
+    draft, most = Draft.of(codec, picture, header, layered=layered), rate.most(size[0] * size[1])
     if draft.foreground and most is not None and len(draft.file(0)) > most:
         draft = Draft.of(codec, picture, header, layered=False)
     at = draft.file

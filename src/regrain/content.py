@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-__all__ = ["Shares", "classify", "colour_codes", "have_ground", "shares"]
+__all__ = ["Shares", "classify", "colour_codes", "has_plain_grounds", "have_ground", "shares"]
 
 SIDE, SQUARES = 16, 40
 """Pixels of a square's side, and squares that are looked at along a side of a picture that is square."""
@@ -48,10 +48,19 @@ def classify(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) 
     >>> classify(np.zeros((1, 1, 3), np.uint8))
     'photo'
     """
-    flat, hard, drawn, plain = shares(pixels, alpha)
-    is_drawn = (flat >= FLAT_LEAST and drawn >= DRAWN_LEAST) or plain >= PLAIN_LEAST
-    is_screen = hard >= HARD_SQUARES and is_drawn
+    those = shares(pixels, alpha)
+    is_drawn = those.flat >= FLAT_LEAST and those.drawn >= DRAWN_LEAST
+    is_screen = those.hard >= HARD_SQUARES and (is_drawn or those.plain >= PLAIN_LEAST)
     return "screen" if is_screen else "photo"
+
+
+def has_plain_grounds(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> bool:
+    """Whether most of what is drawn stands on a ground of exactly one colour, as on a screen that was never a JPEG.
+
+    >>> has_plain_grounds(np.zeros((32, 32, 3), np.uint8))
+    False
+    """
+    return shares(pixels, alpha).plain >= PLAIN_LEAST
 
 
 def shares(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> Shares:

@@ -1,5 +1,6 @@
 """The foreground of screens: what is drawn comes back, what is not stays with the latents, and no bytes break it."""
 
+import io
 import logging
 from contextlib import suppress
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import regrain
 from regrain import bitstream, codec, image
@@ -21,15 +23,15 @@ NOISE = np.random.default_rng(0).integers(0, 256, (160, 208, 3), np.uint8)
 
 def page(grounds=((250, 248, 240), (20, 30, 60)), ink=(10, 10, 10)):
     """Two grounds, lines of marks on the left, with a shade of both colours beside each."""
-    pixels = np.where(COLUMN[..., None] < 120, *np.array(grounds, np.uint8)).astype(np.uint8)
-    marks = (ROW % 12 < 7) & ((ROW * 5 + COLUMN * 3 + COLUMN // 5 * 11) % 4 == 0) & (COLUMN < 112)
+    pixels = np.where(COLUMN[..., None] < 180, *np.array(grounds, np.uint8)).astype(np.uint8)
+    marks = (ROW % 12 < 7) & ((ROW * 5 + COLUMN * 3 + COLUMN // 5 * 11) % 4 == 0) & (COLUMN < 172)
     pixels[marks] = ink
     pixels[marks & (COLUMN % 5 == 4)] = (np.add(grounds[0], ink)) // 2
     return pixels
 
 
 PAGE = page()
-MIXED = np.where(COLUMN[..., None] < 104, PAGE, NOISE).astype(np.uint8)
+MIXED = np.where(COLUMN[..., None] < 152, PAGE, NOISE).astype(np.uint8)
 
 
 def pasted(layer, quality, size=PAGE.shape[:2], channels=3):
@@ -51,13 +53,13 @@ def test_noise_ramps_and_noisy_pages_are_no_foreground(pixels):
 
 def test_what_is_no_foreground_stays_as_the_latents_have_it():
     layer = Foreground.of(MIXED)
-    assert layer.squares[:, :5].all()
-    assert not layer.squares[:, 7:].any()
+    assert layer.squares[:, :9].all()
+    assert not layer.squares[:, 10:].any()
     back = pasted(layer, 100)
     shown = layer.mask
-    assert np.array_equal(shown[:, :96], np.ones((160, 96), bool))
-    assert shown[:, 96:104].all()  # a square of which one half is noise: the other half is drawn all the same
-    assert not shown[:, 112:].any()
+    assert shown[:, :144].all()
+    assert shown[:, 144:152].all()  # of squares of which one half is noise the other half is drawn all the same
+    assert not shown[:, 160:].any()
     assert np.array_equal(back[shown], MIXED[shown])
     assert (back[~shown] == 128).all()
     background = layer.background()
@@ -86,7 +88,7 @@ def test_cells_join_without_a_seam(monkeypatch):
     monkeypatch.setattr(foreground, "CELL", 64)
     layer = Foreground.of(MIXED)
     whole = pasted(layer, 100)
-    assert np.array_equal(whole[:, :80], MIXED[:, :80])
+    assert np.array_equal(whole[:, :144], MIXED[:, :144])
     for top, left, height, width in ((0, 0, 160, 208), (60, 50, 30, 70), (63, 0, 2, 208), (159, 207, 1, 1)):
         part = np.full((height, width, 3), 128, np.uint8)
         paste_foreground(part, layer.payload(100), MIXED.shape[:2], (top, left))
@@ -102,7 +104,7 @@ def test_of_a_region_only_the_cells_that_it_touches_are_decoded(monkeypatch):
 
 
 def _blank(height, width):
-    return image.foreground.Image.new("RGBA", (width, height))
+    return Image.new("RGBA", (width, height))
 
 
 @pytest.mark.parametrize("reduction", [8, 16])
@@ -140,6 +142,14 @@ def test_letters_are_the_same_however_the_rest_is_drawn(options):
     back = np.asarray(regrain.decode(data, **options))
     assert back.shape == (height, width, 3)
     assert np.array_equal(back[:, : 80 - left], MIXED[top : top + height, left:80])
+
+
+def test_a_screen_that_was_a_jpeg_has_no_foreground():
+    file = io.BytesIO()
+    Image.fromarray(PAGE).save(file, "JPEG", quality=80)
+    data = regrain.encode(Image.open(file), quality=20, content="screen")
+    assert regrain.inspect(data).content == "screen"
+    assert bitstream.read(data).foreground is None
 
 
 def test_auto_gives_a_screen_its_foreground_and_a_photo_none():
@@ -229,3 +239,11 @@ def test_a_wide_ground_keeps_its_colour():
     merged = Quantisation.of(codes, starts).pixels(500)
     assert (merged[30:] == 200).all()
     assert len(np.unique(merged[:30], axis=0)) < 30
+
+
+def test_a_picture_that_can_be_seen_through_in_parts_has_one_too():
+    alpha = np.where(ROW < 40, 100, 255).astype(np.uint8)
+    data = regrain.encode(np.concatenate([MIXED, alpha[..., None]], 2), quality=100, content="screen")
+    back = np.asarray(regrain.decode(data))
+    assert np.array_equal(back[..., 3], alpha)
+    assert np.array_equal(back[:, :144, :3], MIXED[:, :144])
