@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-CELL = 1024
+CELL = 512
 
 
 class CorruptError(Exception):
@@ -95,6 +95,7 @@ def read_cell(body, height, width):
     require(body[0] == 0x2F, "signature of a cell")
     bits = int.from_bytes(body[1:5], "little")
     require((bits % 2**14 + 1, (bits >> 14) % 2**14 + 1) == (width, height), "size of a cell")
+    body = body[:4] + bytes([body[4] | 0x10]) + body[5:]  # whether there is alpha: a hint, and some readers take it
     riff = b"WEBPVP8L" + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
     try:
         image = Image.open(io.BytesIO(b"RIFF" + len(riff).to_bytes(4, "little") + riff), formats=["WEBP"])

@@ -210,7 +210,7 @@ def test_garbage_for_the_entropy_coder(draw, name, partial):
         tiles[at] = draw.draw(st.one_of(mutated(tiles[at]), st.binary(max_size=120)))
     assume(tuple(tiles) != stream.tiles)
     result = outcome(bitstream.write(dataclasses.replace(stream, tiles=tuple(tiles))), partial)
-    assert partial or isinstance(result, BitstreamError)
+    assert partial or isinstance(result, BitstreamError) or b"" in tiles  # such a tile has no latents
 
 
 @given(draw=st.data())

@@ -27,7 +27,7 @@ LAYERS = [
     {"shipped"},
     {"conditional", "progressive", "palette"},
     {"registry", "search"},
-    {"draft", "effort", "inspection", "restoration"},
+    {"draft", "effort", "layering", "inspection", "restoration"},
     {"codec", "samples"},
     {"halves", "many", "pretrained", "workers"},
     {"types"},

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 import sys
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_methods_that_do_not_read_the_quality_decode_equal_payloads_once():
     header = codec.bitstream.Header(16, 16, 0, bytes(4), codec.bitstream.Method.PALETTE, tile=64)
 
     def at(step):
-        here = codec.replace(header, quality=step)
+        here = replace(header, quality=step)
         return codec.bitstream.write(codec.bitstream.Stream(here, tuple(prepared.payloads(step))))
 
     value_at = search.values_of(at, lambda data: calls.append(1) or picture.pixels, picture, METRICS["target_psnr"])

@@ -11,12 +11,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from regrain import bitstream, memory, registry
-from regrain.content import classify, has_plain_grounds
+from regrain.content import classify, is_plain
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.draft import Draft
 from regrain.effort import Attempt, try_harder
 from regrain.errors import Corrupt, ModelError, Truncated, UsageError
 from regrain.inspection import Info, inspect
+from regrain.layering import Cells, add_foreground, blank_pixels, cells_of, has_latents, without_covered
 from regrain.options import Box, Content, DecodeOptions, Repaired, Sampler
 from regrain.search import Rate, finite, value_of, values_of
 
@@ -68,18 +69,19 @@ def encode(
     given = registry.resolve_model(model, device)
     which = registry.method_of(method, given)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
-    shown = content_for(picture, content, which, given)
-    fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which, shown)
+    content = content_for(picture, content, which, given)
+    fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which, content)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     aim, torch = rate.aim(), registry.needs_torch(given, device)
     beside = 0 if aim is None else memory.search_bytes(header, aim[1].pixel_bytes, torch=torch)
     beside += memory.effort_bytes(header) if effort else 0
+    beside += memory.foreground_bytes(header) if content == "screen" else 0
     memory.check("encoding", header, limit=max_memory, torch=torch, beside=beside)
     codec = registry.model_for(given, which, device, fingerprint)
-    layered = shown == "screen" and has_plain_grounds(picture.pixels, picture.alpha)
-    draft, most = Draft.of(codec, picture, header, layered=layered), rate.most(size[0] * size[1])
+    apart = content == "screen" and is_plain(picture.pixels, picture.alpha)
+    draft, most = Draft.of(codec, picture, header, with_foreground=apart), rate.most(size[0] * size[1])
     if draft.foreground and most is not None and len(draft.file(0)) > most:
-        draft = Draft.of(codec, picture, header, layered=False)
+        draft = min(draft, Draft.of(codec, picture, header, with_foreground=False), key=lambda one: len(one.file(0)))
     at = draft.file
 
     def pixels_of(data: bytes) -> "NDArray[np.uint8]":
@@ -159,7 +161,8 @@ def decode(
         + fill * header.width * header.height,
     )
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
-    if stream.tiles.count(None) == len(stream.tiles):
+    cells = cells_of(data, stream, partial=partial)
+    if not cells and partial and not any(stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
     given = registry.resolve_model(model, device, header.fingerprint)
     if given:
@@ -167,16 +170,13 @@ def decode(
     from regrain.image import Metadata, Picture, shrink
 
     mask = None if realism_map is None else mask_of(realism_map, header, max_pixels)
-    model = registry.model_for(given, header.method, device, header.fingerprint)
     strength = DecodeOptions.repair_strength if repair_strength is None else repair_strength
     options = DecodeOptions(
         steps or 1, realism, eta, seed, init_noise, sampler, mask, partial, region, reduction, repair or "latent",
         strength, fast=fast,
     )  # fmt: skip
     alpha = _alpha(stream, options)
-    with registry.torch_defaults():
-        pixels, invented = _pixels(model, stream, options, device, fill=fill)
-    _add_foreground(pixels, data, stream, options)
+    pixels, invented = _pixels(given, stream, cells, options, device, fill=fill)
     picture = Picture(pixels, alpha, Metadata(stream.icc, stream.exif, stream.xmp), invented=invented)
     return picture if max_size is None else shrink(picture, max_size)
 
@@ -192,9 +192,29 @@ def _check_method(header: bitstream.Header, *, repairs: bool, fast: bool) -> Non
 
 
 def _pixels(
-    model: "Codec", stream: bitstream.Stream, options: DecodeOptions, device: str | None, *, fill: bool
+    given: "Codec | None",
+    stream: bitstream.Stream,
+    cells: Cells,
+    options: DecodeOptions,
+    device: str | None,
+    *,
+    fill: bool,
 ) -> "tuple[NDArray[np.uint8], tuple[Box, ...]]":
     """The pixels that the options name, and the boxes that are drawn without a word of the file."""
+    if not has_latents(stream, cells):
+        pixels, invented = blank_pixels(stream, options), tuple[Box, ...]()
+    else:
+        model = registry.model_for(given, stream.header.method, device, stream.header.fingerprint)
+        with registry.torch_defaults():
+            pixels, invented = _decoded(model, stream, options, device, fill=fill)
+    add_foreground(pixels, cells, options)
+    return pixels, without_covered(invented, cells)
+
+
+def _decoded(
+    model: "Codec", stream: bitstream.Stream, options: DecodeOptions, device: str | None, *, fill: bool
+) -> "tuple[NDArray[np.uint8], tuple[Box, ...]]":
+    """The same, of latents alone."""
     if options.repair == "latent" and not fill:
         return model.decode(stream, options), ()
     from regrain.restoration.picture import decode_filled, decode_repaired
@@ -267,24 +287,6 @@ def _alpha(stream: bitstream.Stream, options: DecodeOptions) -> "NDArray[np.uint
         if stream.alpha is not None:
             return options.cut(decode_alpha(stream.alpha, stream.header.height, stream.header.width))
     return None
-
-
-def _add_foreground(pixels: "NDArray[np.uint8]", data: bytes, stream: bitstream.Stream, options: DecodeOptions) -> None:
-    """Put the foreground of a file, if it has one, onto decoded pixels. If partial, a lost one is named in the log."""
-    from regrain.image import paste_foreground
-
-    (left, top, *_), header = options.region or (0, 0), stream.header
-    lost = options.partial and any(one.name == "foreground" and not one.whole for one in bitstream.layout(data))
-    try:
-        if stream.foreground is not None:
-            size = header.height, header.width
-            paste_foreground(pixels, stream.foreground, size, (top, left), options.reduction)
-    except Corrupt:
-        if not options.partial:
-            raise
-        lost = True
-    if lost:
-        log.warning("the foreground is lost, or a part of it: letters and lines are missing")
 
 
 def check_fingerprint(wanted: bytes, present: bytes) -> None:

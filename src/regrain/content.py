@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-__all__ = ["Shares", "classify", "colour_codes", "has_plain_grounds", "have_ground", "shares"]
+__all__ = ["Shares", "are_plain", "classify", "colour_codes", "is_plain", "shares"]
 
 SIDE, SQUARES = 16, 40
 """Pixels of a square's side, and squares that are looked at along a side of a picture that is square."""
@@ -25,21 +25,24 @@ FLAT_RANGE, HARD_RANGE, HARD_STEP = 2, 64, 48
 """Levels between the darkest and the brightest pixel of a square, and between neighbours."""
 STEPS_LEAST, GROUND_LEAST = 0.03, 0.4
 """Shares, of a drawn square: of pairs of neighbours a hard step apart, and of pixels of the ground's level."""
-GROUND_PIXELS = 77
-"""Pixels of one colour, of 256, by which a square has a ground."""
+PLAIN_PIXELS = 77
+"""Pixels of one colour, of 256, by which a square is plain."""
 GROUND_RANGE, GROUND_SHARE = 3, 16
 """Levels that the ground may vary by: these, or so many times fewer than the square does."""
 FLAT_LEAST, DRAWN_LEAST, PLAIN_LEAST, HARD_SQUARES = 0.15, 0.6, 0.65, 12
 """What a screen has at least: the first two shares or the third, and hard squares to count by."""
+PURE_LEAST = 0.9
+"""Share of the drawn or plain squares that is plain where nothing was a JPEG: .93 and more; after JPEG .86 and less."""
 
 
 class Shares(NamedTuple):
-    """Of all squares the share that is `flat`, how many are `hard`, and of these the shares `drawn` and `plain`."""
+    """Of all squares the share `flat`, how many are `hard`, and of these the shares `drawn`, `plain`, and `either`."""
 
     flat: float
     hard: int
     drawn: float
     plain: float
+    either: float
 
 
 def classify(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> Literal["photo", "screen"]:
@@ -54,20 +57,21 @@ def classify(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) 
     return "screen" if is_screen else "photo"
 
 
-def has_plain_grounds(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> bool:
-    """Whether most of what is drawn stands on a ground of exactly one colour, as on a screen that was never a JPEG.
+def is_plain(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> bool:
+    """Whether what is drawn has grounds of exactly one colour, as no screen has that was a JPEG.
 
-    >>> has_plain_grounds(np.zeros((32, 32, 3), np.uint8))
-    False
+    >>> is_plain(np.zeros((32, 32, 3), np.uint8))
+    True
     """
-    return shares(pixels, alpha).plain >= PLAIN_LEAST
+    those = shares(pixels, alpha)
+    return those.plain >= PURE_LEAST * those.either
 
 
 def shares(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> Shares:
     """What `classify` goes by; squares that can be seen through do not count."""
     rows, columns = (side // SIDE for side in pixels.shape[:2])
     if not rows * columns:
-        return Shares(0.0, 0, 0.0, 0.0)
+        return Shares(0.0, 0, 0.0, 0.0, 0.0)
     every = SIDE * max(1, int(np.ceil((rows * columns) ** 0.5 / SQUARES)))
     colours = _squares(pixels, every)
     if alpha is not None:
@@ -77,8 +81,8 @@ def shares(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) ->
     spread = levels.max(1, initial=0) - levels.min(1, initial=255)
     hard = spread >= HARD_RANGE
     codes = np.sort(colour_codes(np.moveaxis(colours[hard], 1, -1)).reshape(-1, SIDE * SIDE))
-    drawn, plain = _are_drawn(squares[hard], spread[hard]), have_ground(codes)
-    return Shares(_share(spread <= FLAT_RANGE), int(hard.sum()), _share(drawn), _share(plain))
+    drawn, plain = _are_drawn(squares[hard], spread[hard]), are_plain(codes)
+    return Shares(_share(spread <= FLAT_RANGE), int(hard.sum()), _share(drawn), _share(plain), _share(drawn | plain))
 
 
 def _share(which: NDArray[np.bool_]) -> float:
@@ -97,10 +101,10 @@ def colour_codes(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
     return codes
 
 
-def have_ground(ordered: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Of squares (N, SIDE * SIDE) of colour codes in order, whether GROUND_PIXELS are one colour, bool (N,)."""
-    ground: NDArray[np.bool_] = (ordered[:, GROUND_PIXELS - 1 :] == ordered[:, : 1 - GROUND_PIXELS]).any(1)
-    return ground
+def are_plain(ordered: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Of squares (N, SIDE * SIDE) of colour codes in order, whether PLAIN_PIXELS are one colour, bool (N,)."""
+    plain: NDArray[np.bool_] = (ordered[:, PLAIN_PIXELS - 1 :] == ordered[:, : 1 - PLAIN_PIXELS]).any(1)
+    return plain
 
 
 def _squares(pixels: NDArray[np.uint8], every: int) -> NDArray[np.uint8]:

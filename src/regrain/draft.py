@@ -30,14 +30,14 @@ class Draft:
     covered: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, codec: "Codec", picture: "Picture", header: bitstream.Header, *, layered: bool) -> Self:
-        """The draft of a picture, in a foreground and latents where it is `layered` and something of it is drawn."""
+    def of(cls, codec: "Codec", picture: "Picture", header: bitstream.Header, *, with_foreground: bool) -> Self:
+        """The draft of a picture, `with_foreground` where something of it is drawn."""
         from regrain.image import Foreground, encode_alpha, fill_hidden
 
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
         alpha, meta = None if picture.alpha is None else encode_alpha(picture.alpha), picture.metadata
         base = bitstream.Stream(header, (), alpha, meta.icc, meta.exif, meta.xmp)
-        foreground = Foreground.of(pixels) if layered else None
+        foreground = Foreground.of(pixels) if with_foreground else None
         if foreground is not None:
             pixels, covered = foreground.background(), foreground.covered(header.tile)
             if len(covered) == bitstream.tile_count(header):

@@ -57,8 +57,8 @@ def latents(
     torch = registry.needs_torch(given, device)
     memory.check("encoding", header, limit=knobs["max_memory"], torch=torch, beside=beside)
     pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
-    shown = codec.content_for(picture, content, Method.CONDITIONAL, given)
-    fingerprint = given.fingerprint if given else registry.shipped_fingerprint(Method.CONDITIONAL, shown)
+    content = codec.content_for(picture, content, Method.CONDITIONAL, given)
+    fingerprint = given.fingerprint if given else registry.shipped_fingerprint(Method.CONDITIONAL, content)
     with registry.torch_defaults():
         prepared = _conditional(given, device, fingerprint).prepare(pixels, header.tile)
         return prepared.latents(round(256 * knobs["quality"]))

@@ -15,8 +15,8 @@ from regrain.bitstream import Header, Method
 from regrain.errors import LimitError
 
 __all__ = [
-    "CONTEXTS_MOST", "allowance", "check", "check_bytes", "decoded_part", "effort_bytes", "map_bytes", "need",
-    "repair_need", "search_bytes", "whole_planes",
+    "CONTEXTS_MOST", "allowance", "check", "check_bytes", "decoded_part", "effort_bytes", "foreground_bytes",
+    "map_bytes", "need", "repair_need", "search_bytes", "whole_planes",
 ]  # fmt: skip
 
 LIBRARIES = {True: 420_000_000, False: 230_000_000}
@@ -40,6 +40,8 @@ EFFORT_BYTES = 92
 """What effort keeps of a pixel: its latents, their gradient and its means, their symbols, and the pixel in floats."""
 GRADIENT_WINDOW, GRADIENT_BYTES = 896 * 896, 2000
 """Pixels of the largest window that is decoded with a gradient, and what one of them takes."""
+FOREGROUND_BYTES = 8
+"""What the foreground takes a pixel; its cells take 60 million bytes one after the other, less than a window does."""
 MAP_BYTES = 16
 """What the means and squares of a map of chance take a pixel."""
 REGION_MARGIN = 272
@@ -133,6 +135,11 @@ def effort_bytes(header: Header) -> int:
     squares = (-(-header.width // 16)) * -(-header.height // 16)
     window = min(256 * squares, GRADIENT_WINDOW)
     return BOTH_LIBRARIES - LIBRARIES[False] + GRADIENT_BYTES * window + EFFORT_BYTES * 256 * squares
+
+
+def foreground_bytes(header: Header) -> int:
+    """Bytes beside those of encoding a screen with a foreground: its mask, a number a pixel, and the background."""
+    return FOREGROUND_BYTES * header.width * header.height
 
 
 def repair_need(width: int, height: int, *, alpha: bool, torch: bool) -> int:

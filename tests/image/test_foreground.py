@@ -3,6 +3,7 @@
 import io
 import logging
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from PIL import Image
 
 import regrain
 from regrain import bitstream, codec, image
+from regrain.conditional.denoising import Denoiser
 from regrain.errors import Corrupt, RegrainError
-from regrain.image import Foreground, foreground, paste_foreground
+from regrain.image import Foreground, foreground, foreground_cells, paste_foreground
 from regrain.image.quantisation import COLOURS_MOST, Quantisation
 
 ROW, COLUMN = np.mgrid[:160, :208]
@@ -36,7 +38,7 @@ MIXED = np.where(COLUMN[..., None] < 152, PAGE, NOISE).astype(np.uint8)
 
 def pasted(layer, quality, size=PAGE.shape[:2], channels=3):
     pixels = np.full((*size, channels), 128, np.uint8)
-    paste_foreground(pixels, layer.payload(quality), size)
+    paste_foreground(pixels, foreground_cells(layer.payload(quality), size))
     return pixels
 
 
@@ -91,26 +93,22 @@ def test_cells_join_without_a_seam(monkeypatch):
     assert np.array_equal(whole[:, :144], MIXED[:, :144])
     for top, left, height, width in ((0, 0, 160, 208), (60, 50, 30, 70), (63, 0, 2, 208), (159, 207, 1, 1)):
         part = np.full((height, width, 3), 128, np.uint8)
-        paste_foreground(part, layer.payload(100), MIXED.shape[:2], (top, left))
+        paste_foreground(part, foreground_cells(layer.payload(100), MIXED.shape[:2]), (top, left))
         assert np.array_equal(part, whole[top : top + height, left : left + width])
 
 
 def test_of_a_region_only_the_cells_that_it_touches_are_decoded(monkeypatch):
     monkeypatch.setattr(foreground, "CELL", 64)
-    payload, decoded = Foreground.of(PAGE).payload(50), []
-    monkeypatch.setattr(foreground, "_layer", lambda *cell: decoded.append(cell[1:]) or _blank(*cell[1:]))
-    paste_foreground(np.zeros((10, 10, 3), np.uint8), payload, PAGE.shape[:2], (100, 190))
-    assert decoded == [(64, 64), (64, 16)]
-
-
-def _blank(height, width):
-    return Image.new("RGBA", (width, height))
+    cells, decoded = foreground_cells(Foreground.of(PAGE).payload(50), PAGE.shape[:2]), []
+    monkeypatch.setattr(foreground, "_layer", lambda body: decoded.append(body) or Image.new("RGBA", (64, 64)))
+    paste_foreground(np.zeros((10, 2, 3), np.uint8), cells, (100, 188))
+    assert decoded == [body for place, body in cells if place == (slice(64, 128), slice(128, 192))]
 
 
 @pytest.mark.parametrize("reduction", [8, 16])
 def test_a_smaller_picture_has_the_means(reduction):
     small = np.full((-(-160 // reduction), -(-208 // reduction), 3), 128, np.uint8)
-    paste_foreground(small, Foreground.of(PAGE).payload(100), PAGE.shape[:2], reduction=reduction)
+    paste_foreground(small, foreground_cells(Foreground.of(PAGE).payload(100), PAGE.shape[:2]), reduction=reduction)
     means = PAGE.reshape(160 // reduction, reduction, 208 // reduction, reduction, 3).mean((1, 3))
     assert np.abs(small - means).max() <= 1
 
@@ -161,12 +159,41 @@ def test_auto_gives_a_screen_its_foreground_and_a_photo_none():
 
 
 def test_a_target_below_the_foreground_is_met_without_it():
-    smallest = len(regrain.encode(PAGE, quality=0, content="screen"))
-    photo = len(regrain.encode(PAGE, quality=0, content="photo"))
-    assert bitstream.read(regrain.encode(PAGE, target_size=smallest + 50)).foreground is not None
-    tight = min(smallest - 1, photo + 50)
-    if tight > photo:
-        assert bitstream.read(regrain.encode(PAGE, target_size=tight)).foreground is None
+    random = np.random.default_rng(3)
+    inks = np.array([(255, 255, 255), (0, 0, 0), (250, 0, 0), (0, 0, 250)], np.uint8)
+    dots = inks[random.choice(4, (160, 208), p=[0.4, 0.2, 0.2, 0.2])]
+    photo, screen = (len(regrain.encode(dots, quality=0, content=content)) for content in ("photo", "screen"))
+    assert photo + 50 < screen
+    tight, wide = (regrain.encode(dots, target_size=size, content="screen") for size in (photo + 50, screen))
+    assert len(tight) <= photo + 50
+    assert bitstream.read(tight).foreground is None
+    assert bitstream.read(wide).foreground is not None
+
+
+def test_pale_letters_and_blank_pages_have_one():
+    for pixels in (page(((230, 230, 230), (240, 240, 240)), (180, 180, 180)), np.full((64, 64, 3), 250, np.uint8)):
+        data = regrain.encode(pixels, quality=100, content="screen")
+        assert np.array_equal(np.asarray(regrain.decode(data)), pixels)
+
+
+def test_a_photo_on_half_of_a_page_takes_the_foreground_of_the_other_half_away_from_nobody():
+    half = np.where(COLUMN[..., None] < 104, PAGE, NOISE).astype(np.uint8)
+    data = regrain.encode(half, quality=100, content="screen")
+    assert np.array_equal(np.asarray(regrain.decode(data))[:, :96], half[:, :96])
+
+
+@pytest.mark.parametrize("top", [48, 56])
+def test_a_band_of_a_ramp_two_squares_high_stays_with_the_latents(top):
+    banded = PAGE.copy()
+    banded[top : top + 32] = RAMP[:32]
+    squares = Foreground.of(banded).squares
+    assert not squares[-(-top // 16) : (top + 32) // 16].any()
+
+
+def test_an_icon_of_two_squares_is_drawn_with_its_surroundings():
+    icon = PAGE.copy()
+    icon[64:96, 64:96] = RAMP[:32, :32]
+    assert Foreground.of(icon).squares.all()
 
 
 def test_no_effort_is_spent_on_a_picture_without_latents():
@@ -175,6 +202,72 @@ def test_no_effort_is_spent_on_a_picture_without_latents():
     data = codec.encode(image.read(PAGE), quality=40, effort=1, facts=facts)
     assert data == codec.encode(image.read(PAGE), quality=40)
     assert facts == {"effort": 1, "iterations": 0, "gain": 0.0}
+
+
+def test_a_foreground_alone_is_shown_if_partial(caplog):
+    data = regrain.encode(MIXED, quality=100, content="screen")
+    section = next(one for one in bitstream.layout(data) if one.name == "foreground")
+    cut = data[: section.offset + section.length + 20]
+    with pytest.raises(RegrainError):
+        regrain.decode(cut)
+    with caplog.at_level(logging.WARNING):
+        back = np.asarray(regrain.decode(cut, partial=True))
+    assert np.array_equal(back[:, :144], MIXED[:, :144])
+    assert "1 of 1 tiles are lost" in caplog.text
+
+
+def test_what_is_filled_behind_the_foreground_is_not_called_invented():
+    whole = regrain.encode(PAGE, quality=100, content="screen", tile=64)
+    stream = bitstream.read(whole)
+    damaged = bytearray(bitstream.write(replace(stream, tiles=(*stream.tiles[:-1], b"\1"))))
+    damaged[-1] ^= 255
+    picture = codec.decode(bytes(damaged), partial=True, fill=True)
+    assert np.array_equal(picture.pixels, PAGE)
+    assert not picture.invented
+
+
+def test_a_damaged_foreground_is_refused_before_any_network_runs(monkeypatch):
+    stream = bitstream.read(regrain.encode(MIXED, quality=40, content="screen"))
+    monkeypatch.setattr("regrain.codec._pixels", None)
+    for forged in (b"", stream.foreground[:-1], stream.foreground + b"\0"):
+        with pytest.raises(Corrupt, match="foreground"):
+            codec.decode(bitstream.write(replace(stream, foreground=forged)))
+
+
+def test_what_a_cell_says_of_alpha_is_a_hint():
+    payload = Foreground.of(MIXED).payload(50)
+    ((place, body),) = foreground_cells(payload, MIXED.shape[:2])
+    pictures = [np.full_like(MIXED, 128) for _ in range(2)]
+    for pixels, hint in zip(pictures, (body[4] & ~0x10, body[4] | 0x10), strict=True):
+        paste_foreground(pixels, [(place, body[:4] + bytes([hint]) + body[5:])])
+    assert np.array_equal(*pictures)
+
+
+def test_networks_run_only_where_there_are_latents(monkeypatch):
+    wide = np.tile(PAGE[:64, :176], (4, 24, 1))
+    wide[:, -64:] = np.tile(NOISE[:64, :64], (4, 1, 1))
+    data = regrain.encode(wide, quality=100, content="screen", tile=1024)
+    assert [bool(tile) for tile in bitstream.read(data).tiles] == [False] * 4 + [True]
+    windows, estimate = [], Denoiser.estimate
+    monkeypatch.setattr(Denoiser, "estimate", lambda self, x_t, *rest: windows.append(1) or estimate(self, x_t, *rest))
+    back = np.asarray(regrain.decode(data))
+    assert len(windows) == 1
+    assert np.array_equal(back[:, :4096], wide[:, :4096])
+
+
+def test_a_page_of_which_all_is_lost_is_refused():
+    data = bytearray(regrain.encode(PAGE, content="screen"))
+    section = next(one for one in bitstream.layout(bytes(data)) if one.name == "foreground")
+    data[section.offset] = 7
+    with pytest.raises(RegrainError, match="nothing to decode"):
+        regrain.decode(bytes(data), partial=True)
+
+
+def test_pillows_own_limit_is_ours(monkeypatch):
+    data = regrain.encode(PAGE, content="screen")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(RegrainError, match="MAX_IMAGE_PIXELS"):
+        codec.decode(data)
 
 
 def test_a_lost_foreground_is_named_in_the_log(caplog):
@@ -190,7 +283,7 @@ def test_a_lost_foreground_is_named_in_the_log(caplog):
 
 def test_a_forged_foreground_is_refused_or_left_out(caplog):
     stream = bitstream.read(regrain.encode(MIXED, quality=40, content="screen"))
-    forged = bitstream.write(stream.__class__(**{**vars(stream), "foreground": b"\5abcde"}))
+    forged = bitstream.write(replace(stream, foreground=b"\5abcde"))
     with pytest.raises(Corrupt, match="foreground"):
         regrain.decode(forged)
     with caplog.at_level(logging.WARNING):
@@ -204,13 +297,13 @@ def test_hostile_bytes_end_in_an_error_of_ours_or_in_a_picture(garbage, at):
     pixels = np.zeros_like(PAGE)
     for hostile in (garbage, payload[:at] + garbage + payload[at + len(garbage) :]):
         with suppress(RegrainError):
-            paste_foreground(pixels, hostile, PAGE.shape[:2])
+            paste_foreground(pixels, foreground_cells(hostile, PAGE.shape[:2]))
 
 
 def test_a_bitstream_that_claims_more_pixels_is_refused_before_they_are_made():
     body = b"\x2f" + (0x3FFF | 0x3FFF << 14).to_bytes(4, "little") + bytes(20)
     with pytest.raises(Corrupt, match="16 x 16"):
-        paste_foreground(np.zeros((16, 16, 3), np.uint8), bytes([len(body)]) + body, (16, 16))
+        foreground_cells(bytes([len(body)]) + body, (16, 16))
 
 
 def quantised(pixels, price):

@@ -6,7 +6,7 @@ import * as bitstream from "./bitstream.ts";
 import { equal } from "./bytes.ts";
 import { ContextModel } from "./context_model.ts";
 import { fail } from "./errors.ts";
-import { pasteForeground } from "./foreground.ts";
+import { foregroundCells, pasteForeground } from "./foreground.ts";
 import { decodeLatents, encodeLatents, type Symbols } from "./latents.ts";
 import { type Fetch, type FileName, Model, type Runtime } from "./model.ts";
 import { Networks } from "./networks.ts";
@@ -105,10 +105,11 @@ export class Codec {
     if (drawing.seed < 0n || drawing.seed >= 2n ** 64n) fail("UsageError", `seed is ${drawing.seed}; allowed is 0 to 2^64 - 1`);
     const stream = this.read(bytes, options.maxPixels ?? MAX_PIXELS);
     const { header, alphaBytes, icc, exif, xmp, foreground } = stream;
+    const cells = foreground ? foregroundCells(foreground, header) : [];
     const { width, height } = header;
     const alpha = alphaBytes && (await decodeAlpha(alphaBytes, width, height));
     const data = await this.background(bytes, stream, drawing, told);
-    if (foreground) await pasteForeground(data, foreground, width, height);
+    await pasteForeground(data, cells, header);
     if (alpha) for (let at = 0; at < alpha.length; at++) data[4 * at + 3] = alpha[at]!;
     return { width, height, data, metadata: { ...(icc && { icc }), ...(exif && { exif }), ...(xmp && { xmp }) } };
   }

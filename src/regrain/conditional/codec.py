@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConditionalModel", "Prepared"]
 
-GREY = 128
-"""Level of what has no latents."""
 MARGIN_STEPS = 4
 """Each step reads a halo around what it writes; that of more steps than these changes no pixel by more than a level."""
 
@@ -135,14 +133,8 @@ class ConditionalModel:
             return Prepared(self, pixels, analysis_transform(self.denoiser.networks, pixels), tile)
 
     def decode(self, stream: Stream, options: DecodeOptions) -> NDArray[np.uint8]:
-        """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode.
-
-        Where no tile has bytes, all are grey, and no network runs.
-        """
+        """The pixels (H, W, 1 or 3) of a file. Raises Corrupt naming the tile that does not decode."""
         header = stream.header
-        if set(stream.tiles) == {b""}:
-            width, height = (-(-side // options.reduction) for side in _box(header, options)[2:])
-            return np.full((height, width, 1 if header.grey else 3), GREY, np.uint8)
 
         def read(area: Region, channels: int) -> Image:
             return decode_latents(

@@ -38,6 +38,8 @@ Symbols = NDArray[np.int32]
 Reader: TypeAlias = Callable[[grid.Region], Image]
 """Gives x_t, (3, H, W), of a region."""
 WINDOW, HALO = 64, 4
+NO_LATENTS = 128
+"""Level of a window of which no latent is anything but 0: tiles that a foreground covers, or lost ones."""
 
 
 def decode_latents(
@@ -113,14 +115,13 @@ def reconstruct(
     """The picture, uint8 (*size, 1 or 3): steps over a uniform grid of times from seeded noise at t = 1.
 
     `origin` is the place of the first latent in its picture, whose noise it has. `window` is the side of the squares of
-    latents that the networks see at once. Nothing of a whole picture but its pixels is held where there is one step:
-    x_1 is drawn, and read, window by window.
+    latents that the networks see at once; one whose latents are all 0 stays grey. Nothing of a whole picture but its
+    pixels is held where there is one step: x_1 is drawn, and read, window by window.
     """
     if isinstance(options.steps, int):
         denoiser = denoiser.for_steps(options.steps)
     rows, columns = y_hat.shape[1:]
-    windows = list(grid.windows(rows, columns, window, HALO))
-    out = np.empty((*size, 1 if grey else 3), np.uint8)
+    windows, out = _windows(y_hat, window), np.full((*size, 1 if grey else 3), NO_LATENTS, np.uint8)
     realism = options.realism
     std = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
     initial = _noise_reader(options.init_noise if std else 0.0, options.seed, 0, origin)
@@ -148,7 +149,7 @@ def reconstruct(
     rule = _StepRule.of(options, denoiser.passes(steps, realism), denoiser.schedule(realism), shape)
     for number, (t, s) in enumerate(pairwise(rule.times), start=1):
         fresh = _noise_reader(std, options.seed, number, origin)
-        x_s = np.empty((0,) if s == 0 else shape, np.float32)
+        x_s = np.zeros((0,) if s == 0 else shape, np.float32)
         for place in windows:
             x_t, x_0 = step(place, t, read)
             context = (contexts.pop if s == 0 or out.nbytes > CONTEXTS_MOST else contexts.get)(place.outer, None)
@@ -165,6 +166,13 @@ def reconstruct(
                 x_s[:, *place.core.pixels] = part
         read = _buffer_reader(x_s)
     return out
+
+
+def _windows(y_hat: Image, side: int) -> list[grid.Window]:
+    """The windows, of so many latents a side, in which some latent is not 0; the first where none is."""
+    rows, columns = y_hat.shape[1:]
+    windows = list(grid.windows(rows, columns, side, HALO))
+    return [place for place in windows if y_hat[:, *place.core.latents].any()] or windows[:1]
 
 
 @dataclass(frozen=True)

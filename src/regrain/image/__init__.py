@@ -9,7 +9,7 @@ The only room, beside the Pillow plugin and the baselines, that knows Pillow.
 """
 
 from regrain.image.alpha import decode_alpha, encode_alpha, fill_hidden
-from regrain.image.foreground import Foreground, paste_foreground
+from regrain.image.foreground import Foreground, foreground_cells, paste_foreground
 from regrain.image.formats import (
     check_format,
     format_of,
@@ -26,7 +26,7 @@ from regrain.image.writing import to_file, write
 
 __all__ = [
     "Foreground", "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha", "draw_map", "encode_alpha",
-    "fill_hidden", "format_of", "is_picture_suffix", "is_readable_suffix", "pad_edge", "paste_foreground",
-    "pillow_limited", "read", "read_mask", "select_metadata", "shrink", "to_bytes", "to_file", "to_signed", "upright",
-    "write",
+    "fill_hidden", "foreground_cells", "format_of", "is_picture_suffix", "is_readable_suffix", "pad_edge",
+    "paste_foreground", "pillow_limited", "read", "read_mask", "select_metadata", "shrink", "to_bytes", "to_file",
+    "to_signed", "upright", "write",
 ]  # fmt: skip

@@ -11,8 +11,8 @@ and a list of colours next to nothing.
 """
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Self
 
@@ -21,19 +21,20 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
-from regrain.content import SIDE, colour_codes, have_ground
-from regrain.errors import Corrupt, Truncated
+from regrain.content import SIDE, are_plain, colour_codes
+from regrain.errors import Corrupt, LimitError, Truncated
 from regrain.image.alpha import fill_hidden
 from regrain.image.quantisation import Quantisation
 from regrain.tiles import Place, places
 from regrain.varint import get_varint, put_varint
 
-__all__ = ["Foreground", "paste_foreground"]
+__all__ = ["Foreground", "foreground_cells", "paste_foreground"]
 
 U8 = NDArray[np.uint8]
 Mask = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
-CELL: Final = 1024
-"""Side of a cell in pixels, a multiple of every side by which a picture is reduced."""
+CELL: Final = 512
+"""Side of a cell in pixels, a multiple of every side by which a picture is reduced. A hostile bitstream of a cell takes
+100 million bytes at most."""
 PRICE, HALVING = 10_000.0, 16
 """Squared levels a bit at quality 0, and by how much the quality rises while that falls to half."""
 SOFT, SOFT_MOST = 3, 12
@@ -43,20 +44,33 @@ SQUARE_COLOURS: Final = 64
 KNOWN_LEAST: Final = 16
 """Pixels of a colour in the drawn squares of a cell by which it counts beside them, too."""
 MARGIN: Final = 2
-"""Squares around what is left to latents that need latents, too."""
+"""Squares around what is left to latents that have latents, too: others change no pixel by more than 3 levels."""
+RUN: Final = 3
+"""Squares in a row that are not drawn and stay so; fewer between drawn ones, as an icon has, count as drawn."""
 _RIFF: Final = 12
 _VP8L_SIGNATURE: Final = 0x2F
+_HAS_ALPHA: Final = 0x10
+"""In the fifth byte."""
+_HEAD: Final = 5
+"""Bytes of the signature and the size."""
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """The foreground of a place: which of its pixels it has, and their colours."""
+    """The foreground of a place: which of its pixels it has, their colours, and its bodies by the number of merges."""
 
     mask: Mask
     colours: Quantisation
+    bodies: dict[int, bytes] = field(default_factory=dict)
 
     def body(self, price: float) -> bytes:
-        """A lossless WebP bitstream in as many colours as are worth the price."""
+        """A lossless WebP bitstream in as many colours as are worth the price; what was made before is kept."""
+        merged = self.colours.merged(price)
+        if merged not in self.bodies:
+            self.bodies[merged] = self._encode(price)
+        return self.bodies[merged]
+
+    def _encode(self, price: float) -> bytes:
         layer = np.zeros((*self.mask.shape, 4), np.uint8)
         layer[self.mask, :3] = self.colours.pixels(price)
         layer[self.mask, 3] = 255
@@ -71,7 +85,8 @@ class _Cell:
 class Foreground:
     """What of a picture's `pixels` (H, W, 1 or 3) is drawn: whole `squares` of 16 x 16 pixels, bool (rows, columns).
 
-    `mask` (H, W) are the pixels of the layer: those of the squares, and next to these all that have a colour of theirs.
+    `mask` (H, W) are the pixels of the layer: those of the squares, and in the squares next to these all that have one
+    of the colours that KNOWN_LEAST of their cell's pixels have.
     """
 
     pixels: U8
@@ -102,7 +117,7 @@ class Foreground:
         return fill_hidden(self.pixels, np.where(self.mask, np.uint8(0), np.uint8(255)))
 
     def covered(self, tile: int) -> frozenset[int]:
-        """The tiles, of so many pixels a side, on whose latents no pixel of the background depends."""
+        """The tiles, of so many pixels a side, whose latents hardly matter to any pixel of the background."""
         needed = _grown(~self.squares, MARGIN)
         tiles = enumerate(places(*needed.shape, tile // SIDE))
         return frozenset(number for number, place in tiles if not needed[place].any())
@@ -128,60 +143,71 @@ class Foreground:
         return _Cell(mask, Quantisation.of(codes[mask], starts[mask]))
 
 
-def paste_foreground(
-    pixels: U8, payload: bytes, size: tuple[int, int], origin: tuple[int, int] = (0, 0), reduction: int = 1
-) -> None:
-    """Put the foreground of a picture of `size` (height, width) onto a part of it, pixels (h, w, 1 or 3).
+def foreground_cells(payload: bytes, size: tuple[int, int]) -> list[tuple[Place, bytes]]:
+    """The cells of a picture of `size` (height, width) that have a body, and their bodies, none of them decoded yet.
 
-    The part begins at `origin` (top, left), or is the whole picture reduced by so much. Of the payload only the cells
-    that the part touches are decoded. Raises Corrupt for bytes that are not what `Foreground.payload` writes.
+    Raises Corrupt where the payload is of another length than its cells, or a body is not of its cell's size.
     """
-    (top, left), (height, width) = origin, pixels.shape[:2]
-    for (down, across), body in _bodies(payload, size):
-        cell = [slice(part.start // reduction, -(-part.stop // reduction)) for part in (down, across)]
-        rows = slice(max(cell[0].start, top), min(cell[0].stop, top + height))
-        columns = slice(max(cell[1].start, left), min(cell[1].stop, left + width))
-        if not body or rows.start >= rows.stop or columns.start >= columns.stop:
-            continue
-        layer = _layer(body, down.stop - down.start, across.stop - across.start)
-        layer = layer if reduction == 1 else layer.reduce(reduction)
-        shown = np.asarray(layer)[
-            rows.start - cell[0].start : rows.stop - cell[0].start,
-            columns.start - cell[1].start : columns.stop - cell[1].start,
-        ]
-        target = pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        weight = shown[..., 3:].astype(np.uint16)
-        mixed = (shown[..., : target.shape[2]] * weight + target * (255 - weight) + 127) // 255
-        target[...] = mixed.astype(np.uint8)
-
-
-def _bodies(payload: bytes, size: tuple[int, int]) -> Iterator[tuple[Place, bytes]]:
-    """Every cell with its bytes. Raises Corrupt where the payload ends too soon or goes on."""
-    at = 0
+    at, cells = 0, []
     for place in places(*size, CELL):
         try:
             length, start = get_varint(payload, at)
-        except Truncated:
-            raise Corrupt("foreground: its bytes end too soon") from None
+        except (Truncated, Corrupt) as error:
+            raise Corrupt(f"foreground: {error}") from None
         at = start + length
         if at > len(payload):
             raise Corrupt("foreground: its bytes end too soon")
-        yield place, payload[start:at]
+        if length:
+            _check_head(payload[start:at][:_HEAD], place)
+            cells.append((place, payload[start:at]))
     if at != len(payload):
         raise Corrupt("foreground: its bytes go on after the last cell")
+    return cells
 
 
-def _layer(body: bytes, height: int, width: int) -> Image.Image:
-    """The picture of a WebP bitstream, RGBA. Its size is looked at before anything of that size is made."""
-    sides = int.from_bytes(body[1:5], "little")
-    claimed = (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
-    if len(body) < 5 or body[0] != _VP8L_SIGNATURE or claimed != (width, height):
+def paste_foreground(
+    pixels: U8, cells: Iterable[tuple[Place, bytes]], origin: tuple[int, int] = (0, 0), reduction: int = 1
+) -> None:
+    """Put the cells of a foreground onto a part of their picture, pixels (h, w, 1 or 3).
+
+    The part begins at `origin` (top, left), or is the whole picture reduced by so much. Only the cells that the part
+    touches are decoded. Raises Corrupt for bodies that are not what `Foreground.payload` writes.
+    """
+    (top, left), (height, width) = origin, pixels.shape[:2]
+    for place, body in cells:
+        down, across = (slice(part.start // reduction, -(-part.stop // reduction)) for part in place)
+        rows = slice(max(down.start, top), min(down.stop, top + height))
+        columns = slice(max(across.start, left), min(across.stop, left + width))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            continue
+        layer = _layer(body) if reduction == 1 else _layer(body).reduce(reduction)
+        part = np.asarray(layer)[
+            rows.start - down.start : rows.stop - down.start, columns.start - across.start : columns.stop - across.start
+        ]
+        target = pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        weight = part[..., 3:].astype(np.uint16)
+        mixed = (part[..., : target.shape[2]] * weight + target * (255 - weight) + 127) // 255
+        target[...] = mixed.astype(np.uint8)
+
+
+def _check_head(head: bytes, place: Place) -> None:
+    """Raise Corrupt unless a bitstream begins with its signature and the size of its place."""
+    height, width = (part.stop - part.start for part in place)
+    sides = int.from_bytes(head[1:], "little")
+    claimed = (sides >> 14 & 0x3FFF) + 1, (sides & 0x3FFF) + 1
+    if len(head) < _HEAD or head[0] != _VP8L_SIGNATURE or claimed != (height, width):
         raise Corrupt(f"foreground: no lossless WebP bitstream of {width} x {height} pixels")
-    padded = body + bytes(len(body) % 2)
-    chunk = b"WEBPVP8L" + len(body).to_bytes(4, "little") + padded
+
+
+def _layer(body: bytes) -> Image.Image:
+    """The picture, RGBA, of a WebP bitstream whose head was checked; what that says of alpha is but a hint."""
+    with_alpha = body[:4] + bytes([body[4] | _HAS_ALPHA]) + body[_HEAD:]
+    chunk = b"WEBPVP8L" + len(body).to_bytes(4, "little") + with_alpha + bytes(len(body) % 2)
     try:
         file = io.BytesIO(b"RIFF" + len(chunk).to_bytes(4, "little") + chunk)
         layer = Image.open(file, formats=["WEBP"]).convert("RGBA")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise LimitError(f"foreground: Pillow's MAX_IMAGE_PIXELS is less than a cell has: {error}") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise Corrupt(f"foreground: {error or 'its bitstream does not decode'}") from None
     if any(layer.getchannel("A").histogram()[1:255]):
@@ -190,7 +216,10 @@ def _layer(body: bytes, height: int, width: int) -> Image.Image:
 
 
 def _drawn(pixels: U8) -> Mask:
-    """Squares with a ground and few soft steps, bool (rows, columns), and all others of which no 3 x 3 lie together."""
+    """Squares that are plain, with few soft steps, and others that lie in no RUN of such others; bool (rows, columns).
+
+    What lies outside of the picture counts as drawn; nothing does where no square is plain.
+    """
     rows, columns = (-(-side // SIDE) for side in pixels.shape[:2])
     drawn = np.empty((rows, columns), bool)
     for row in range(rows):
@@ -199,8 +228,16 @@ def _drawn(pixels: U8) -> Mask:
         squares = band.reshape(SIDE, columns, SIDE, -1).swapaxes(0, 1)
         codes = np.sort(colour_codes(squares).reshape(columns, SIDE * SIDE))
         colours = 1 + (np.diff(codes) > 0).sum(1)
-        drawn[row] = have_ground(codes) & (colours <= SQUARE_COLOURS) & (_soft_steps(squares) <= SOFT_MOST)
-    return ~_grown(~_grown(drawn, 1), 1)
+        drawn[row] = are_plain(codes) & (colours <= SQUARE_COLOURS) & (_soft_steps(squares) <= SOFT_MOST)
+    if not drawn.any():
+        return drawn
+    return ~(_in_runs(~drawn) | _in_runs(~drawn.T).T)
+
+
+def _in_runs(mask: Mask) -> Mask:
+    """The places of the mask, bool (rows, columns), of which RUN or more lie side by side in a row."""
+    starts = sliding_window_view(np.pad(mask, ((0, 0), (0, RUN - 1))), RUN, 1).all(-1)
+    return np.asarray(sliding_window_view(np.pad(starts, ((0, 0), (RUN - 1, 0))), RUN, 1).any(-1))
 
 
 def _of_pixels(squares: Mask, pixels: U8) -> Mask:

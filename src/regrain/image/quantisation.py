@@ -22,7 +22,7 @@ __all__ = ["COLOURS_MOST", "Quantisation"]
 COLOURS_MOST: Final = 255
 """Colours of a palette: 256 with the transparent one."""
 STARTS_MOST: Final = 1024
-"""Colours to begin with. Of more than these the rarer half begins as averages of cubes of the colour space."""
+"""Colours to begin with. Of more than these the most frequent half stay, and all others begin as averages of cubes."""
 INSIDE: Final = 8
 """How much a pixel weighs where no colour begins."""
 ENTRY: Final = 24
@@ -60,13 +60,16 @@ class Quantisation:
         edges: Colours = np.asarray(np.bincount(labels, starts, len(colours)), np.float64)
         return cls(labels.astype(np.int32), colours, counts, *_merge(colours, counts, edges))
 
-    def pixels(self, price: float) -> NDArray[np.uint8]:
-        """The pixels (N, 3) in at most COLOURS_MOST colours, after all merges up to the first above the price."""
+    def merged(self, price: float) -> int:
+        """How many merges are done: all up to the first above the price, and so many that COLOURS_MOST are left."""
         least = max(0, len(self.colours) - COLOURS_MOST)
         above = np.flatnonzero(self.prices[least:] > price)
-        ends = least + int(above[0]) if len(above) else len(self.prices)
+        return least + int(above[0]) if len(above) else len(self.prices)
+
+    def pixels(self, price: float) -> NDArray[np.uint8]:
+        """The pixels (N, 3) in the colours that are left at a price."""
         roots = np.arange(len(self.colours))
-        for stays, goes in self.merges[:ends]:
+        for stays, goes in self.merges[: self.merged(price)]:
             roots[roots == goes] = stays
         palette: NDArray[np.uint8] = np.rint(self._representatives(roots)).astype(np.uint8)
         return palette[roots[self.labels]]

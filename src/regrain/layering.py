@@ -1,0 +1,92 @@
+"""The foreground of a file in front of what its latents give, which may be nothing at all."""
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from regrain import bitstream
+from regrain.errors import Corrupt
+from regrain.options import Box, DecodeOptions
+from regrain.tiles import Place
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Cells", "add_foreground", "blank_pixels", "cells_of", "has_latents", "without_covered"]
+
+Cells: TypeAlias = list[tuple[Place, bytes]]
+log = logging.getLogger(__name__)
+GREY: Final = 128
+"""Level of what has no latents."""
+LOST = "the foreground is lost, or a part of it: letters and lines are missing"
+
+
+def cells_of(data: bytes, stream: bitstream.Stream, *, partial: bool) -> Cells:
+    """The cells of a file's foreground, their heads checked. Raises Corrupt; if partial, the log names what is lost."""
+    from regrain.image import foreground_cells
+
+    lost = partial and any(one.name == "foreground" and not one.whole for one in bitstream.layout(data))
+    cells: Cells = []
+    if stream.foreground is not None:
+        with suppress(*(Corrupt,) if partial else ()):
+            cells = foreground_cells(stream.foreground, (stream.header.height, stream.header.width))
+        lost = lost or not cells
+    if lost:
+        log.warning(LOST)
+    return cells
+
+
+def has_latents(stream: bitstream.Stream, cells: Cells) -> bool:
+    """Whether some tile has bytes, or none has where that is not what the file means.
+
+    Tiles that are lost matter little behind a foreground, and a file of which it alone is whole still shows that.
+    """
+    return (
+        any(stream.tiles)
+        or (None in stream.tiles and not cells)
+        or stream.header.method != bitstream.Method.CONDITIONAL
+    )
+
+
+def blank_pixels(stream: bitstream.Stream, options: DecodeOptions) -> "NDArray[np.uint8]":
+    """Grey pixels of the part of a picture that the options name."""
+    import numpy as np
+
+    header = stream.header
+    if None in stream.tiles:
+        log.warning("latents: %d of %d tiles are lost", stream.tiles.count(None), len(stream.tiles))
+    sides = (options.region or (0, 0, header.width, header.height))[2:]
+    width, height = (-(-side // options.reduction) for side in sides)
+    return np.full((height, width, 1 if header.grey else 3), GREY, np.uint8)
+
+
+def add_foreground(pixels: "NDArray[np.uint8]", cells: Cells, options: DecodeOptions) -> None:
+    """Put cells onto the decoded pixels that the options name. If partial, damaged ones are left out, else Corrupt."""
+    from regrain.image import paste_foreground
+
+    left, top, *_ = options.region or (0, 0)
+    lost = False
+    for cell in cells:
+        try:
+            paste_foreground(pixels, [cell], (top, left), options.reduction)
+        except Corrupt:
+            if not options.partial:
+                raise
+            lost = True
+    if lost:
+        log.warning(LOST)
+
+
+def without_covered(boxes: tuple[Box, ...], cells: Cells) -> tuple[Box, ...]:
+    """The boxes, in pixels of the whole picture, of which the cells do not show every pixel."""
+    import numpy as np
+
+    def shows_all(box: Box) -> bool:
+        left, top, width, height = box
+        black, white = (np.full((height, width, 1), level, np.uint8) for level in (0, 255))
+        for pixels in (black, white):
+            add_foreground(pixels, cells, DecodeOptions(partial=True, region=(left, top, width, height)))
+        return np.array_equal(black, white)
+
+    return tuple(box for box in boxes if not shows_all(box))
