@@ -37,7 +37,7 @@ CELL: Final = 512
 100 million bytes at most."""
 PRICE, HALVING = 10_000.0, 16
 """Squared levels a bit at quality 0, and by how much the quality rises while that falls to half."""
-SOFT, SOFT_MOST = 3, 12
+SOFT, SOFT_MOST = 3, 36
 """Levels of a step as photos and gradients have it, and how many of them, of 480, a drawn square has at most."""
 SQUARE_COLOURS: Final = 64
 """Colours of a drawn square at most: more of them are those of a photo that begins in it."""
@@ -46,7 +46,7 @@ KNOWN_LEAST: Final = 16
 MARGIN: Final = 2
 """Squares around what is left to latents that have latents, too: others change no pixel by more than 3 levels."""
 RUN: Final = 3
-"""Squares in a row that are not drawn and stay so; fewer between drawn ones, as an icon has, count as drawn."""
+"""Soft squares in a row that go to latents; fewer between drawn ones, as an icon has, count as drawn."""
 _RIFF: Final = 12
 _VP8L_SIGNATURE: Final = 0x2F
 _HAS_ALPHA: Final = 0x10
@@ -216,22 +216,23 @@ def _layer(body: bytes) -> Image.Image:
 
 
 def _drawn(pixels: U8) -> Mask:
-    """Squares that are plain, with few soft steps, and others that lie in no RUN of such others; bool (rows, columns).
+    """Squares that are plain, with few soft steps, and what they close in; bool (rows, columns).
 
-    What lies outside of the picture counts as drawn; nothing does where no square is plain.
+    Of all others those stay that lie in a square of 3 x 3, beyond the picture's edges too, and soft ones in a RUN.
     """
     rows, columns = (-(-side // SIDE) for side in pixels.shape[:2])
-    drawn = np.empty((rows, columns), bool)
+    drawn, soft = (np.empty((rows, columns), bool) for _ in range(2))
     for row in range(rows):
         band = pixels[row * SIDE : (row + 1) * SIDE]
         band = np.pad(band, ((0, SIDE - len(band)), (0, -band.shape[1] % SIDE), (0, 0)), "edge")
         squares = band.reshape(SIDE, columns, SIDE, -1).swapaxes(0, 1)
         codes = np.sort(colour_codes(squares).reshape(columns, SIDE * SIDE))
         colours = 1 + (np.diff(codes) > 0).sum(1)
-        drawn[row] = are_plain(codes) & (colours <= SQUARE_COLOURS) & (_soft_steps(squares) <= SOFT_MOST)
+        soft[row] = _soft_steps(squares) > SOFT_MOST
+        drawn[row] = are_plain(codes) & (colours <= SQUARE_COLOURS) & ~soft[row]
     if not drawn.any():
         return drawn
-    return ~(_in_runs(~drawn) | _in_runs(~drawn.T).T)
+    return ~(_grown(~_grown(drawn, 1), 1) | _in_runs(soft) | _in_runs(soft.T).T)
 
 
 def _in_runs(mask: Mask) -> Mask:
