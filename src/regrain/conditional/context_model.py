@@ -4,7 +4,8 @@
     index_k = floor((s(z) + d_k(symbols before k, a(z)) + offset) / 16 + 1/2)    integers alone
     y_hat   = (symbols + mean) / gain        networks see z within +-127, y_hat within +-LATENT_MAX
 
-Encoder and decoder take the same steps: `predict`, then code, then `update`. They differ in where symbols come from.
+Encoder and decoder take the same steps: `predict`, then code, then `update`. They differ in where symbols come from,
+and in that a decoder needs no mean to read them: its means may come later.
 A tile's payload has z with the tables of its channels, then y step by step with those of its scale indices, each in C
 order, and the check of both.
 """
@@ -27,7 +28,7 @@ from regrain.entropy.integer import QUALITY_TOP, Product, ScaleBranch, Whole, in
 from regrain.errors import ModelError
 
 __all__ = [
-    "ContextModel", "State", "Symbols", "check_anchors", "checksum", "hyper_size", "hyper_table_ids",
+    "ContextModel", "Means", "Scales", "State", "Symbols", "check_anchors", "checksum", "hyper_size", "hyper_table_ids",
     "interpolate_gain",
 ]  # fmt: skip
 
@@ -65,58 +66,103 @@ class ContextModel:
 
     def start(self, z_hat: Symbols, quality: int, size: tuple[int, int]) -> "State":
         """Begin on a tile of latents of `size` (H, W). z_hat: integers (Z, ceil(H/4), ceil(W/4)); q times 256."""
+        return State(self.start_scales(z_hat, quality, size), self.start_means(z_hat, quality, size))
+
+    def start_scales(self, z_hat: Symbols, quality: int, size: tuple[int, int]) -> "Scales":
+        """The part of the state that is integers, and chooses tables."""
         inside = ..., slice(size[0]), slice(size[1])
-        means, features = self.networks.hyper_synthesis(z_hat.clip(-HYPER_MAX, HYPER_MAX).astype(np.float32))
         scales, hidden = self.scale(z_hat)
         scales = scales[inside] + interpolate_offsets(self.offset, quality).astype(np.int32)[:, None, None]
-        shape = (self.channels, *size)
-        return State(
-            model=self,
-            gain=self.gain(quality),
-            means=means[inside],
-            features=features[inside],
-            scales=scales,
-            shared=self.scale.share(hidden[inside]),
-            symbols=np.zeros(shape, np.int32),
-            y_hat=np.zeros(shape, np.float32),
-        )
+        shared, symbols = self.scale.share(hidden[inside]), np.zeros((self.channels, *size), np.int32)
+        return Scales(self.scale, scales, shared, symbols)
+
+    def start_means(self, z_hat: Symbols, quality: int, size: tuple[int, int]) -> "Means":
+        """The part of the state that is floats, which no table depends on."""
+        inside = ..., slice(size[0]), slice(size[1])
+        means, features = self.networks.hyper_synthesis(z_hat.clip(-HYPER_MAX, HYPER_MAX).astype(np.float32))
+        y_hat = np.zeros((self.channels, *size), np.float32)
+        return Means(self.networks, self.order, self.gain(quality), means[inside], features[inside], y_hat)
+
+
+@dataclass
+class Scales:
+    """Scale indices, and the `symbols` (C, H, W) that are coded so far, 0 where nothing is coded yet."""
+
+    branch: ScaleBranch
+    scales: Whole
+    shared: list[Whole]
+    symbols: Symbols
+
+    def predict(self, number: int, step: CodingStep, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Scale indices, (last - first, n), at the n places of the mask."""
+        scale = self.scales[step.channels]
+        if known := step.context_channels:
+            scale = scale + self.branch.context(number, self.symbols[:known], self.shared[number - 1])
+        return scale_index(_places(scale, mask))
+
+    def update(self, step: CodingStep, symbols: Symbols, mask: NDArray[np.bool_]) -> None:
+        """Take the symbols (last - first, n) that were coded at the places of the mask."""
+        _store(self.symbols, step, symbols, mask)
+
+
+@dataclass
+class Means:
+    """Means of gained y, and `y_hat` (C, H, W) of what is coded so far, 0 where nothing is coded yet."""
+
+    networks: Networks
+    order: tuple[CodingStep, ...]
+    gain: Image
+    means: Image
+    features: Image
+    y_hat: Image
+
+    def predict(self, number: int, step: CodingStep, mask: NDArray[np.bool_]) -> Image:
+        """Means of gained y, (last - first, n), at the n places of the mask."""
+        mean = self.means[step.channels]
+        if known := step.context_channels:
+            mean = mean + self.networks.context(number, self.y_hat[:known], self.features)
+        return _places(self.gain[step.channels] * mean, mask)
+
+    def update(self, step: CodingStep, symbols: Symbols, mean: Image, mask: NDArray[np.bool_]) -> None:
+        """Take the symbols (last - first, n) that were coded at the places of the mask, about these means."""
+        latents = (symbols.astype(np.float32) + mean) / self.gain[step.channels, 0]
+        _store(self.y_hat, step, latents.clip(-LATENT_MAX, LATENT_MAX), mask)
 
 
 @dataclass
 class State:
-    """What is coded of one tile so far: `symbols` and `y_hat`, (C, H, W), 0 where nothing is coded yet."""
+    """What is coded of one tile so far: scales, which are integers, and means, which are floats."""
 
-    model: ContextModel
-    gain: Image
-    means: Image
-    features: Image
-    scales: Whole
-    shared: list[Whole]
-    symbols: Symbols
-    y_hat: Image
+    scales: Scales
+    means: Means
+
+    @property
+    def symbols(self) -> Symbols:
+        """(C, H, W), 0 where nothing is coded yet."""
+        return self.scales.symbols
+
+    @property
+    def y_hat(self) -> Image:
+        """(C, H, W), 0 where nothing is coded yet."""
+        return self.means.y_hat
 
     def predict(self, number: int, step: CodingStep) -> tuple[Image, NDArray[np.uint8], NDArray[np.bool_]]:
         """Means of gained y and scale indices, (last - first, n), at the n places of the mask, bool (H, W)."""
-        mask, scale = step.mask(*self.y_hat.shape[1:]), self.scales[step.channels]
-        if known := step.context_channels:
-            scale = scale + self.model.scale.context(number, self.symbols[:known], self.shared[number - 1])
-        return self.mean(number, step, mask), scale_index(_places(scale, mask)), mask
-
-    def mean(self, number: int, step: CodingStep, mask: NDArray[np.bool_]) -> Image:
-        """Means of gained y alone, (last - first, n), at the n places of the mask."""
-        mean = self.means[step.channels]
-        if known := step.context_channels:
-            mean = mean + self.model.networks.context(number, self.y_hat[:known], self.features)
-        return _places(self.gain[step.channels] * mean, mask)
+        mask = step.mask(*self.y_hat.shape[1:])
+        return self.means.predict(number, step, mask), self.scales.predict(number, step, mask), mask
 
     def update(self, step: CodingStep, symbols: Symbols, mean: Image, mask: NDArray[np.bool_]) -> None:
         """Take the symbols (last - first, n) that were coded at the places of the mask."""
-        latents = (symbols.astype(np.float32) + mean) / self.gain[step.channels, 0]
-        for whole, part in ((self.symbols, symbols), (self.y_hat, latents.clip(-LATENT_MAX, LATENT_MAX))):
-            if step.parity is None:  # several times as fast as by a mask that is true throughout
-                whole[step.channels] = part.reshape(-1, *mask.shape)
-            else:
-                whole[step.channels, mask] = part
+        self.scales.update(step, symbols, mask)
+        self.means.update(step, symbols, mean, mask)
+
+
+def _store(whole: NDArray[Number], step: CodingStep, part: NDArray[Number], mask: NDArray[np.bool_]) -> None:
+    """Put a part (last - first, n) into its places of a whole (C, H, W)."""
+    if step.parity is None:  # several times as fast as by a mask that is true throughout
+        whole[step.channels] = part.reshape(-1, *mask.shape)
+    else:
+        whole[step.channels, mask] = part
 
 
 def _places(values: NDArray[Number], mask: NDArray[np.bool_]) -> NDArray[Number]:

@@ -1,6 +1,6 @@
 """Bytes -> latents -> picture, one line a station.
 
-    z_hat = decode    for each step: symbols = decode(index)    y_hat = (symbols + mean) / gain
+    z_hat = decode    for each step: symbols = decode(index)    behind them y_hat = (symbols + mean) / gain
     x_1 = realism init_noise eps; where there is a sampler 0 in one step, which makes the picture g, and
           alpha_1 g + sigma_1 m eps in more, where m lets no noise onto strong edges of g
     x_s = DDIM(x_t, X(x_t, t, y_hat), eta)    pixels = x_0, or g + realism (x_0 - g)
@@ -21,6 +21,7 @@ from regrain.conditional import grid
 from regrain.conditional.config import STRIDE
 from regrain.conditional.context_model import ContextModel, checksum, hyper_size, hyper_table_ids
 from regrain.conditional.denoising import Denoiser, apply_realism
+from regrain.conditional.following import following
 from regrain.conditional.networks import Context, Image
 from regrain.diffusion import noise, sampler
 from regrain.diffusion.budget import choose_steps
@@ -77,7 +78,7 @@ def decode_latents(
 
 
 def decode_tile(
-    model: ContextModel, payload: bytes, index: int, region: grid.Region, quality: int, channels: int | None = None
+    model: ContextModel, payload: bytes, number: int, region: grid.Region, quality: int, channels: int | None = None
 ) -> tuple[Symbols, Symbols, Image]:
     """z_hat (hyper, ceil(h/4), ceil(w/4)), the symbols of y, and y_hat, both (latent, h, w). Raises Corrupt.
 
@@ -88,17 +89,20 @@ def decode_tile(
     if not payload:
         y = np.zeros((model.channels, region.height, region.width), np.int32)
         return np.zeros(shape, np.int32), y, y.astype(np.float32)
-    decoder = coder.Decoder(payload)
+    decoder, size = coder.Decoder(payload), (region.height, region.width)
     z_hat = decoder.take(hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
-    state = model.start(z_hat, quality, (region.height, region.width))
-    for number, step in enumerate(model.order):
-        if channels is not None and step.first >= channels:
-            return z_hat, state.symbols, state.y_hat
-        mean, scale_index, mask = state.predict(number, step)
-        symbols = decoder.take(scale_index.reshape(-1), gaussian_tables()).reshape(mean.shape)
-        state.update(step, symbols, mean, mask)
-    decoder.finish(checksum(index, z_hat, state.symbols))
-    return z_hat, state.symbols, state.y_hat
+    steps = [step for step in model.order if channels is None or step.first < channels]
+    with following(model, z_hat, quality, size) as follower:
+        scales = model.start_scales(z_hat, quality, size)
+        for at, step in enumerate(steps):
+            mask = step.mask(*size)
+            index = scales.predict(at, step, mask)
+            symbols = decoder.take(index.reshape(-1), gaussian_tables()).reshape(index.shape)
+            scales.update(step, symbols, mask)
+            follower.add(symbols)
+    if len(steps) == len(model.order):
+        decoder.finish(checksum(number, z_hat, scales.symbols))
+    return z_hat, scales.symbols, follower.y_hat()
 
 
 def reconstruct(

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from regrain.conditional import grid
 from regrain.conditional.annealing import Adam, coins, prices
 from regrain.conditional.config import STRIDE
-from regrain.conditional.context_model import ContextModel, State
+from regrain.conditional.context_model import ContextModel, Means
 from regrain.conditional.encode import tile_parts
 from regrain.conditional.networks import DISTORTIONS, Differentiable, Image, Terms, View
 from regrain.entropy import coder
@@ -74,10 +74,10 @@ class Trial(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """A tile that was coded for once: its last state, and the scale indices of each step, (last - first, n)."""
+    """A tile that was coded for once: its last means, and the scale indices of each step, (last - first, n)."""
 
     region: grid.Region
-    state: State
+    means: Means
     indices: list[coder.Ids]
 
 
@@ -148,7 +148,7 @@ class _Scene:
             y_hat[:, *region.latents] = state.y_hat
             widths = (step.last - step.first for step in self.model.order)
             indices = [ids.reshape(width, -1) for (_, ids, _), width in zip(parts[1:], widths, strict=True)]
-            tiles.append(_Tile(region, state, indices))
+            tiles.append(_Tile(region, state.means, indices))
         return _Coded(bits, y_hat, tiles)
 
     def weights(self, y: Image, distortions: Terms) -> Terms:
@@ -220,13 +220,13 @@ def _toss(
     slopes, rises, y_hat = (np.zeros_like(gained) for _ in range(3))
     for region, coded, indices in tiles:
         u, slope, rise = (whole[:, *region.latents] for whole in (gained, slopes, rises))
-        state = replace(coded, y_hat=y_hat[:, *region.latents])
-        for number, step in enumerate(state.model.order):
+        means = replace(coded, y_hat=y_hat[:, *region.latents])
+        for number, step in enumerate(means.order):
             mask = step.mask(*u.shape[1:])
-            mean = state.mean(number, step, mask)
+            mean = means.predict(number, step, mask)
             residual = u[step.channels, mask] - mean
             low = np.floor(residual)
             value, rise[step.channels, mask] = coins(residual - low, temperature, random)
             slope[step.channels, mask] = prices(indices[number], low)
-            state.y_hat[step.channels, mask] = (low + value + mean) / state.gain[step.channels, 0]
+            means.y_hat[step.channels, mask] = (low + value + mean) / means.gain[step.channels, 0]
     return slopes, rises, y_hat
