@@ -101,6 +101,7 @@ bench: $(VENV)/.dev-stamp
 	$(PY) benchmarks/install.py
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/beside.py
+	$(PY) benchmarks/symbols.py
 	$(PY) benchmarks/seams.py
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/regions.py

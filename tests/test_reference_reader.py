@@ -211,7 +211,9 @@ def codec_indices(weights, z, y, quality):
         mask, total = step.mask(*y.shape[1:]), scales[step.channels]
         if step.context_channels:
             known = np.where(index[: step.context_channels] < 0, 0, y[: step.context_channels])
-            total = total + branch.context(number, known.astype(np.int32), branch.share(hidden)[number - 1])
+            total = total + branch.context(
+                number, integer.level(known.astype(np.int32)), branch.share(hidden)[number - 1]
+            )
         index[step.channels, mask] = integer.scale_index(total)[:, mask]
     return index
 

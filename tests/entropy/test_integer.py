@@ -76,7 +76,7 @@ def test_the_branch_is_torchs(branch, theirs, seed, size):
     assert np.array_equal(total, wanted[0])
     assert np.array_equal(hidden, wanted_hidden[0])
     for number, (known, out) in enumerate(CONTEXTS, start=1):
-        added = branch.context(number, symbols[:known], branch.share(hidden)[number - 1])
+        added = branch.context(number, integer.level(symbols[:known]), branch.share(hidden)[number - 1])
         assert added.shape == (out, *symbols.shape[1:])
         other = theirs.context(number, torch.from_numpy(symbols[None, :known]).double(), wanted_hidden)
         assert np.array_equal(added, other[0])

@@ -39,7 +39,7 @@ def test_the_wall_as_graphs_of_float32_is_exact(weights):
             known = symbols[: step.context_channels]
             levels = level(known).astype(np.float32)
             (found,) = context(levels, hidden.astype(np.float32))
-            assert np.array_equal(found, scale.context(number, known, scale.share(hidden)[number - 1]))
+            assert np.array_equal(found, scale.context(number, level(known), scale.share(hidden)[number - 1]))
 
 
 def test_the_extremes_of_the_wall_are_exact(weights):

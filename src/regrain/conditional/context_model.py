@@ -24,7 +24,7 @@ from regrain.conditional.dct import LATENT_MAX
 from regrain.conditional.grid import Region
 from regrain.conditional.networks import Image, Networks
 from regrain.entropy import tables
-from regrain.entropy.integer import QUALITY_TOP, Product, ScaleBranch, Whole, interpolate_offsets, scale_index
+from regrain.entropy.integer import QUALITY_TOP, Product, ScaleBranch, Whole, interpolate_offsets, level, scale_index
 from regrain.errors import ModelError
 
 __all__ = [
@@ -73,8 +73,8 @@ class ContextModel:
         inside = ..., slice(size[0]), slice(size[1])
         scales, hidden = self.scale(z_hat)
         scales = scales[inside] + interpolate_offsets(self.offset, quality).astype(np.int32)[:, None, None]
-        shared, symbols = self.scale.share(hidden[inside]), np.zeros((self.channels, *size), np.int32)
-        return Scales(self.scale, scales, shared, symbols)
+        symbols, known = np.zeros((self.channels, *size), np.int32), self.order[-1].context_channels
+        return Scales(self.scale, scales, self.scale.share(hidden[inside]), symbols, level(symbols[:known]))
 
     def start_means(self, z_hat: Symbols, quality: int, size: tuple[int, int]) -> "Means":
         """The part of the state that is floats, which no table depends on."""
@@ -86,23 +86,29 @@ class ContextModel:
 
 @dataclass
 class Scales:
-    """Scale indices, and the `symbols` (C, H, W) that are coded so far, 0 where nothing is coded yet."""
+    """Scale indices, and the `symbols` (C, H, W) that are coded so far, 0 where nothing is coded yet.
+
+    `levels` are those of the channels that a step knows.
+    """
 
     branch: ScaleBranch
     scales: Whole
     shared: list[Whole]
     symbols: Symbols
+    levels: NDArray[np.uint8]
 
     def predict(self, number: int, step: CodingStep, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Scale indices, (last - first, n), at the n places of the mask."""
         scale = self.scales[step.channels]
         if known := step.context_channels:
-            scale = scale + self.branch.context(number, self.symbols[:known], self.shared[number - 1])
+            scale = scale + self.branch.context(number, self.levels[:known], self.shared[number - 1])
         return scale_index(_places(scale, mask))
 
     def update(self, step: CodingStep, symbols: Symbols, mask: NDArray[np.bool_]) -> None:
         """Take the symbols (last - first, n) that were coded at the places of the mask."""
         _store(self.symbols, step, symbols, mask)
+        if step.first < len(self.levels):
+            _store(self.levels, step, level(symbols), mask)
 
 
 @dataclass

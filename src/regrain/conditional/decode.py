@@ -100,8 +100,8 @@ def decode_tile(
             symbols = decoder.take(index.reshape(-1), gaussian_tables()).reshape(index.shape)
             scales.update(step, symbols, mask)
             follower.add(symbols)
-    if len(steps) == len(model.order):
-        decoder.finish(checksum(number, z_hat, scales.symbols))
+        if len(steps) == len(model.order):
+            decoder.finish(checksum(number, z_hat, scales.symbols))
     return z_hat, scales.symbols, follower.y_hat()
 
 

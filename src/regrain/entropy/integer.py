@@ -151,10 +151,10 @@ class ScaleBranch:
         """What z says to each context, (width, H, W), of `hidden` (hidden, H, W): all in one product."""
         return [] if self.shared is None else np.split(self.shared(hidden >> 1), self.ends[:-1])
 
-    def context(self, number: int, symbols: NDArray[np.int32], shared: Whole) -> Whole:
-        """What context `number` >= 1 adds, (out, H, W): symbols (known, H, W), and what z says to it."""
+    def context(self, number: int, levels: Bytes, shared: Whole) -> Whole:
+        """What context `number` >= 1 adds, (out, H, W): levels of symbols (known, H, W), and what z says to it."""
         own, last = self.layers[2 * number + 1 : 2 * number + 3]
-        return last(((own(level(symbols)) + shared) >> CONTEXT_SHIFT).clip(0, ACTIVATION_MAX))
+        return last(((own(levels) + shared) >> CONTEXT_SHIFT).clip(0, ACTIVATION_MAX))
 
 
 def level(symbols: NDArray[np.int32]) -> Bytes:
