@@ -77,3 +77,14 @@ def test_a_broken_student_is_refused(pair, tmp_path):
     torch_checkpoint.save(tmp_path / "broken.safetensors", tensors, about)
     with pytest.raises(ModelError, match="not weights of this prior"):
         regrain.load(tmp_path / "broken.safetensors")
+
+
+def test_few_steps_from_noise_are_the_students_too(models):
+    def drawn(model, **knobs):
+        return regrain.sample(size=(24, 16), model=model, **knobs)
+
+    for same in ({"steps": 1}, {"steps": 17}, {"steps": 8, "eta": 1.0}, {"steps": 8, "sampler": "second-order"},
+                 {"steps": 8, "schedule": "cosine"}):  # fmt: skip
+        assert np.array_equal(*(drawn(model, **same) for model in models)), same
+    for other in ({"steps": 2}, {"steps": 8}, {"steps": 16}):
+        assert not np.array_equal(*(drawn(model, **other) for model in models)), other

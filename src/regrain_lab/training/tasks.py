@@ -171,7 +171,7 @@ def _prior_student(recipe: Recipe, device: torch.device) -> Task:
         path = recipe.teacher or shipped
         tensors, metadata = torch_checkpoint.load(path)
         prior, former = Prior.load_pair(path)
-    student = placed((former or widened(prior)).train(), device)
+    student = placed((former or widened(prior)).train().requires_grad_(True), device)
     teacher, lpips = copy.deepcopy(student).requires_grad_(False), load_lpips(recipe, device)
 
     def export() -> Export:
