@@ -15,7 +15,7 @@ from regrain.content import classify, is_plain
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.draft import Draft
 from regrain.effort import Attempt, try_harder
-from regrain.errors import Corrupt, ModelError, Truncated, UsageError
+from regrain.errors import Corrupt, ModelError, UsageError
 from regrain.inspection import Info, inspect
 from regrain.layering import Cells, add_foreground, blank_pixels, cells_of, has_latents, without_covered
 from regrain.options import Box, Content, DecodeOptions, Repaired, Sampler
@@ -162,8 +162,6 @@ def decode(
     )
     stream = bitstream.read(data, partial=partial, max_pixels=max_pixels)
     cells = cells_of(data, stream, partial=partial)
-    if not cells and partial and not any(stream.tiles):
-        raise Truncated(f"none of its {len(stream.tiles)} {header.unit}s is whole: there is nothing to decode")
     given = registry.resolve_model(model, device, header.fingerprint)
     if given:
         check_fingerprint(header.fingerprint, given.fingerprint)

@@ -58,7 +58,7 @@ def classify(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) 
 
 
 def is_plain(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> bool:
-    """Whether what is drawn has grounds of exactly one colour, as no screen has that was a JPEG.
+    """Whether what is drawn, if anything is, has grounds of exactly one colour, as no screen has that was a JPEG.
 
     >>> is_plain(np.zeros((32, 32, 3), np.uint8))
     True

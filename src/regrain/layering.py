@@ -2,10 +2,11 @@
 
 import logging
 from contextlib import suppress
+from itertools import product
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from regrain import bitstream
-from regrain.errors import Corrupt
+from regrain.errors import Corrupt, Truncated
 from regrain.options import Box, DecodeOptions
 from regrain.tiles import Place
 
@@ -23,15 +24,23 @@ LOST = "the foreground is lost, or a part of it: letters and lines are missing"
 
 
 def cells_of(data: bytes, stream: bitstream.Stream, *, partial: bool) -> Cells:
-    """The cells of a file's foreground, their heads checked. Raises Corrupt; if partial, the log names what is lost."""
+    """The cells of a file's foreground, their heads checked.
+
+    Raises Corrupt; if partial, the log names what is lost, and Truncated is raised where nothing is left.
+    """
     from regrain.image import foreground_cells
 
+    if stream.foreground is not None and stream.header.method != bitstream.Method.CONDITIONAL and not partial:
+        raise Corrupt(f"foreground: files of the {stream.header.method.name.lower()} method have none")
+    whole = all(one.whole for one in bitstream.layout(data)) if partial else True
     lost = partial and any(one.name == "foreground" and not one.whole for one in bitstream.layout(data))
     cells: Cells = []
-    if stream.foreground is not None:
+    if stream.foreground is not None and stream.header.method == bitstream.Method.CONDITIONAL:
         with suppress(*(Corrupt,) if partial else ()):
             cells = foreground_cells(stream.foreground, (stream.header.height, stream.header.width))
         lost = lost or not cells
+    if not cells and not any(stream.tiles) and (lost or not whole or None in stream.tiles):
+        raise Truncated(f"none of its {len(stream.tiles)} {stream.header.unit}s is whole: there is nothing to decode")
     if lost:
         log.warning(LOST)
     return cells
@@ -82,11 +91,14 @@ def without_covered(boxes: tuple[Box, ...], cells: Cells) -> tuple[Box, ...]:
     """The boxes, in pixels of the whole picture, of which the cells do not show every pixel."""
     import numpy as np
 
+    from regrain.image import paste_foreground
+
     def shows_all(box: Box) -> bool:
         left, top, width, height = box
         black, white = (np.full((height, width, 1), level, np.uint8) for level in (0, 255))
-        for pixels in (black, white):
-            add_foreground(pixels, cells, DecodeOptions(partial=True, region=(left, top, width, height)))
+        for pixels, cell in product((black, white), cells):
+            with suppress(Corrupt):
+                paste_foreground(pixels, [cell], (top, left))
         return np.array_equal(black, white)
 
     return tuple(box for box in boxes if not shows_all(box))

@@ -41,7 +41,7 @@ EFFORT_BYTES = 92
 GRADIENT_WINDOW, GRADIENT_BYTES = 896 * 896, 2000
 """Pixels of the largest window that is decoded with a gradient, and what one of them takes."""
 FOREGROUND_BYTES = 8
-"""What the foreground takes a pixel; its cells take 60 million bytes one after the other, less than a window does."""
+"""What the foreground takes a pixel. Its cells, one after the other, take less than the window of a network."""
 MAP_BYTES = 16
 """What the means and squares of a map of chance take a pixel."""
 REGION_MARGIN = 272

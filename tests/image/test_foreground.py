@@ -263,6 +263,30 @@ def test_a_page_of_which_all_is_lost_is_refused():
         regrain.decode(bytes(data), partial=True)
 
 
+def test_a_tile_without_latents_is_whole():
+    header = replace(bitstream.read_header(regrain.encode(PAGE, content="screen")), tile=1024)
+    data = bitstream.write(bitstream.Stream(header, (b"",)))
+    assert (codec.decode(data).pixels == 128).all()
+    assert (codec.decode(data, partial=True).pixels == 128).all()
+
+
+def test_a_region_without_latents_is_as_in_the_whole():
+    wide = np.tile(PAGE[:64, :176], (4, 24, 1))
+    wide[:, -64:] = np.tile(NOISE[:64, :64], (4, 1, 1))
+    stream = bitstream.read(regrain.encode(wide, quality=50, content="screen", tile=1024))
+    data = bitstream.write(replace(stream, foreground=None))
+    assert (codec.decode(data, region=(100, 0, 900, 200)).pixels == 128).all()
+    assert (codec.decode(data).pixels[:, :4000] == 128).all()
+
+
+@pytest.mark.parametrize("method", ["progressive", "palette"])
+def test_other_methods_have_none(method):
+    stream = bitstream.read(regrain.encode(PAGE[:32, :32], quality=5, method=method))
+    data = bitstream.write(replace(stream, foreground=Foreground.of(PAGE[:32, :32]).payload(50)))
+    with pytest.raises(Corrupt, match=f"files of the {method} method have none"):
+        codec.decode(data)
+
+
 def test_pillows_own_limit_is_ours(monkeypatch):
     data = regrain.encode(PAGE, content="screen")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)

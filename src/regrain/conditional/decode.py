@@ -92,7 +92,7 @@ def decode_tile(
     decoder, size = coder.Decoder(payload), (region.height, region.width)
     z_hat = decoder.take(hyper_table_ids(*shape), model.hyper_tables(quality)).reshape(shape)
     steps = [step for step in model.order if channels is None or step.first < channels]
-    with following(model, z_hat, quality, size) as follower:
+    with following(model, steps, z_hat, quality, size) as follower:
         scales = model.start_scales(z_hat, quality, size)
         for at, step in enumerate(steps):
             mask = step.mask(*size)
@@ -122,10 +122,10 @@ def reconstruct(
     latents that the networks see at once; one whose latents are all 0 stays grey. Nothing of a whole picture but its
     pixels is held where there is one step: x_1 is drawn, and read, window by window.
     """
-    if isinstance(options.steps, int):
-        denoiser = denoiser.for_steps(options.steps)
-    rows, columns = y_hat.shape[1:]
+    denoiser = denoiser.for_steps(options.steps) if isinstance(options.steps, int) else denoiser
     windows, out = _windows(y_hat, window), np.full((*size, 1 if grey else 3), NO_LATENTS, np.uint8)
+    if not windows:
+        return out
     realism = options.realism
     std = 1.0 if denoiser.samples(realism) else realism * denoiser.config.init_noise
     initial = _noise_reader(options.init_noise if std else 0.0, options.seed, 0, origin)
@@ -149,7 +149,7 @@ def reconstruct(
     steps, step = choose_steps(options.steps, estimate, windows[0], 1.0, read, work=grid.work(windows))
     if steps == 1 and denoiser.samples(realism):  # a budget has time for no more: not the sampler's work, then
         return reconstruct(denoiser, y_hat, size, quality, replace(options, steps=1), grey=grey, origin=origin)
-    shape = 3, rows * STRIDE, columns * STRIDE
+    shape = 3, STRIDE * y_hat.shape[1], STRIDE * y_hat.shape[2]
     rule = _StepRule.of(options, denoiser.passes(steps, realism), denoiser.schedule(realism), shape)
     for number, (t, s) in enumerate(pairwise(rule.times), start=1):
         fresh = _noise_reader(std, options.seed, number, origin)
@@ -173,10 +173,9 @@ def reconstruct(
 
 
 def _windows(y_hat: Image, side: int) -> list[grid.Window]:
-    """The windows, of so many latents a side, in which some latent is not 0; the first where none is."""
+    """The windows, of so many latents a side, in which some latent is not 0."""
     rows, columns = y_hat.shape[1:]
-    windows = list(grid.windows(rows, columns, side, HALO))
-    return [place for place in windows if y_hat[:, *place.core.latents].any()] or windows[:1]
+    return [place for place in grid.windows(rows, columns, side, HALO) if y_hat[:, *place.core.latents].any()]
 
 
 @dataclass(frozen=True)

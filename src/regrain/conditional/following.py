@@ -5,12 +5,14 @@ the other one   z -> means         ->      y_hat of step 1 -> means -> y_hat of 
 """
 
 import contextvars
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
+from threading import Thread
 from typing import Final
 
+from regrain.conditional.coding_order import CodingStep
 from regrain.conditional.context_model import ContextModel, Symbols
 from regrain.conditional.networks import Image
 from regrain.loading import thread_count, threads_at_most
@@ -21,25 +23,42 @@ ONNX: Final = "onnx"
 
 
 class Follower:
-    """y_hat of a tile, from the symbols of each step as they come."""
+    """y_hat of a tile in some steps, from the symbols of each as they come."""
 
-    def __init__(self, model: ContextModel, z_hat: Symbols, quality: int, size: tuple[int, int]) -> None:
-        """Of a tile of latents of `size` (H, W); q times 256."""
-        self._model, self._start = model, (z_hat, quality, size)
-        self._steps = SimpleQueue[Symbols | None]()
+    def __init__(
+        self,
+        model: ContextModel,
+        steps: Sequence[CodingStep],
+        z_hat: Symbols,
+        quality: int,
+        size: tuple[int, int],
+    ) -> None:
+        """The first steps of the model's order, of a tile of latents of `size` (H, W); q times 256."""
+        self._model, self._steps, self._start = model, steps, (z_hat, quality, size)
+        self._symbols = SimpleQueue[Symbols | None]()
         self._result: Future[Image] | None = None
 
-    def run_in(self, pool: ThreadPoolExecutor) -> None:
-        """Begin now, in another thread."""
-        self._result = pool.submit(contextvars.copy_context().run, self._follow)
+    def run_beside(self) -> None:
+        """Begin now, in another thread; where none can be had, `y_hat` does all."""
+        result, context = Future[Image](), contextvars.copy_context()
+
+        def run() -> None:
+            try:
+                result.set_result(context.run(self._follow))
+            except BaseException as error:
+                result.set_exception(error)
+
+        with suppress(RuntimeError):
+            Thread(target=run, name="regrain-means", daemon=True).start()
+            self._result = result
 
     def add(self, symbols: Symbols) -> None:
         """Hand over the symbols (last - first, n) of the next step."""
-        self._steps.put(symbols)
+        self._symbols.put(symbols)
 
     def end(self) -> None:
-        """There are no more steps."""
-        self._steps.put(None)
+        """No more steps come, whether all have or not."""
+        self._symbols.put(None)
 
     def y_hat(self) -> Image:
         """(C, H, W), of all steps that were handed over; those of other steps are 0."""
@@ -47,10 +66,10 @@ class Follower:
 
     def _follow(self) -> Image:
         means = self._model.start_means(*self._start)
-        for number, step in enumerate(self._model.order):
+        for number, step in enumerate(self._steps):
             mask = step.mask(*means.y_hat.shape[1:])
             mean = means.predict(number, step, mask)
-            symbols = self._steps.get()
+            symbols = self._symbols.get()
             if symbols is None:
                 break
             means.update(step, symbols, mean, mask)
@@ -58,18 +77,16 @@ class Follower:
 
 
 @contextmanager
-def following(model: ContextModel, z_hat: Symbols, quality: int, size: tuple[int, int]) -> Iterator[Follower]:
-    """A follower, which has half of the threads, as this thread has meanwhile; with one thread it comes afterwards."""
-    follower, threads = Follower(model, z_hat, quality, size), thread_count()
-    if threads == 1 or model.networks.device != ONNX:
+def following(
+    model: ContextModel, steps: Sequence[CodingStep], z_hat: Symbols, quality: int, size: tuple[int, int]
+) -> Iterator[Follower]:
+    """A follower, with half of the threads, as this thread has meanwhile; with one thread it comes afterwards."""
+    follower, threads = Follower(model, steps, z_hat, quality, size), thread_count()
+    beside = threads > 1 and model.networks.device == ONNX
+    with threads_at_most(threads // 2 if beside else threads):
         try:
-            yield follower
-        finally:
-            follower.end()
-        return
-    with ThreadPoolExecutor(1, "regrain-means") as pool, threads_at_most(threads // 2):
-        follower.run_in(pool)
-        try:
+            if beside:
+                follower.run_beside()
             yield follower
         finally:
             follower.end()
