@@ -17,7 +17,7 @@ from regrain.draft import Draft
 from regrain.effort import Attempt, try_harder
 from regrain.errors import Corrupt, ModelError, UsageError
 from regrain.inspection import Info, inspect
-from regrain.layering import Cells, add_foreground, blank_pixels, cells_of, has_latents, without_covered
+from regrain.layering import Cells, add_foreground, blank_pixels, cells_of, has_latents, without_shown
 from regrain.options import Box, Content, DecodeOptions, Repaired, Sampler
 from regrain.search import Rate, finite, value_of, values_of
 
@@ -206,7 +206,7 @@ def _pixels(
         with registry.torch_defaults():
             pixels, invented = _decoded(model, stream, options, device, fill=fill)
     add_foreground(pixels, cells, options)
-    return pixels, without_covered(invented, cells)
+    return pixels, without_shown(invented, cells)
 
 
 def _decoded(

@@ -21,13 +21,13 @@ __all__ = ["Draft"]
 class Draft:
     """A picture whose heavy part is done.
 
-    `base` is its file without latents and foreground, at quality 0. `covered` are the tiles that have no latents.
+    `base` is its file without latents and foreground, at quality 0. `covered_tiles` have no latents.
     """
 
     base: bitstream.Stream
     prepared: "Prepared"
     foreground: "Foreground | None" = None
-    covered: frozenset[int] = frozenset()
+    covered_tiles: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, codec: "Codec", picture: "Picture", header: bitstream.Header, *, with_foreground: bool) -> Self:
@@ -37,20 +37,19 @@ class Draft:
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
         alpha, meta = None if picture.alpha is None else encode_alpha(picture.alpha), picture.metadata
         base = bitstream.Stream(header, (), alpha, meta.icc, meta.exif, meta.xmp)
-        foreground = Foreground.of(pixels) if with_foreground else None
+        foreground, covered = Foreground.of(pixels) if with_foreground else None, frozenset[int]()
         if foreground is not None:
-            pixels, covered = foreground.background(), foreground.covered(header.tile)
+            pixels, covered = foreground.background(), foreground.covered_tiles(header.tile)
             if len(covered) == bitstream.tile_count(header):
                 return cls(base, _NoLatents(len(covered)), foreground, covered)
         with registry.torch_defaults():
-            prepared = codec.prepare(pixels, header.tile)
-        return cls(base, prepared) if foreground is None else cls(base, prepared, foreground, covered)
+            return cls(base, codec.prepare(pixels, header.tile), foreground, covered)
 
     def file(self, step: int, prepared: "Prepared | None" = None) -> bytes:
         """The file at quality step / 256, of other latents if they are given."""
         with registry.torch_defaults():
             payloads = (prepared or self.prepared).payloads(step)
-        tiles = tuple(b"" if number in self.covered else payload for number, payload in enumerate(payloads))
+        tiles = tuple(b"" if number in self.covered_tiles else payload for number, payload in enumerate(payloads))
         layer = None if self.foreground is None else self.foreground.payload(step / QUALITY_UNIT)
         header = replace(self.base.header, quality=step)
         return bitstream.write(replace(self.base, header=header, tiles=tiles, foreground=layer))

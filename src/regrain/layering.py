@@ -3,23 +3,21 @@
 import logging
 from contextlib import suppress
 from itertools import product
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from regrain import bitstream
 from regrain.errors import Corrupt, Truncated
 from regrain.options import Box, DecodeOptions
-from regrain.tiles import Place
+from regrain.tiles import BLANK, Place
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Cells", "add_foreground", "blank_pixels", "cells_of", "has_latents", "without_covered"]
+__all__ = ["Cells", "add_foreground", "blank_pixels", "cells_of", "has_latents", "without_shown"]
 
 Cells: TypeAlias = list[tuple[Place, bytes]]
 log = logging.getLogger(__name__)
-GREY: Final = 128
-"""Level of what has no latents."""
 LOST = "the foreground is lost, or a part of it: letters and lines are missing"
 
 
@@ -32,14 +30,13 @@ def cells_of(data: bytes, stream: bitstream.Stream, *, partial: bool) -> Cells:
 
     if stream.foreground is not None and stream.header.method != bitstream.Method.CONDITIONAL and not partial:
         raise Corrupt(f"foreground: files of the {stream.header.method.name.lower()} method have none")
-    whole = all(one.whole for one in bitstream.layout(data)) if partial else True
-    lost = partial and any(one.name == "foreground" and not one.whole for one in bitstream.layout(data))
-    cells: Cells = []
+    damaged = [one.name for one in bitstream.layout(data) if not one.whole] if partial else []
+    lost, cells = "foreground" in damaged, Cells()
     if stream.foreground is not None and stream.header.method == bitstream.Method.CONDITIONAL:
         with suppress(*(Corrupt,) if partial else ()):
             cells = foreground_cells(stream.foreground, (stream.header.height, stream.header.width))
         lost = lost or not cells
-    if not cells and not any(stream.tiles) and (lost or not whole or None in stream.tiles):
+    if not cells and not any(stream.tiles) and (lost or damaged or None in stream.tiles):
         raise Truncated(f"none of its {len(stream.tiles)} {stream.header.unit}s is whole: there is nothing to decode")
     if lost:
         log.warning(LOST)
@@ -67,7 +64,7 @@ def blank_pixels(stream: bitstream.Stream, options: DecodeOptions) -> "NDArray[n
         log.warning("latents: %d of %d tiles are lost", stream.tiles.count(None), len(stream.tiles))
     sides = (options.region or (0, 0, header.width, header.height))[2:]
     width, height = (-(-side // options.reduction) for side in sides)
-    return np.full((height, width, 1 if header.grey else 3), GREY, np.uint8)
+    return np.full((height, width, 1 if header.grey else 3), BLANK, np.uint8)
 
 
 def add_foreground(pixels: "NDArray[np.uint8]", cells: Cells, options: DecodeOptions) -> None:
@@ -87,7 +84,7 @@ def add_foreground(pixels: "NDArray[np.uint8]", cells: Cells, options: DecodeOpt
         log.warning(LOST)
 
 
-def without_covered(boxes: tuple[Box, ...], cells: Cells) -> tuple[Box, ...]:
+def without_shown(boxes: tuple[Box, ...], cells: Cells) -> tuple[Box, ...]:
     """The boxes, in pixels of the whole picture, of which the cells do not show every pixel."""
     import numpy as np
 

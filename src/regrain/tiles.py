@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from regrain.errors import Corrupt
 
-__all__ = ["Place", "apply_in_windows", "decode_each", "places"]
+__all__ = ["BLANK", "Place", "apply_in_windows", "decode_each", "places"]
 
 log = logging.getLogger(__name__)
 
+BLANK = 128
+"""Level of what has no latents: a foreground covers it, or it is lost."""
 NAMED = 3
 """Lost tiles that the warning names."""
 FORGED = 64

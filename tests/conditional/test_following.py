@@ -37,12 +37,11 @@ def decoded(tile, threads, channels=None):
 
 @pytest.mark.parametrize("channels", [None, 6, 40])
 def test_latents_are_the_same_with_one_thread_and_with_more(tile, channels):
-    whole = decoded(tile, 1)
-    for one, other, all_of_it in zip(decoded(tile, 1, channels), decoded(tile, 4, channels), whole, strict=True):
-        np.testing.assert_array_equal(one, other)
-        np.testing.assert_array_equal(
-            one[:channels] if one.shape[0] > 100 else one, all_of_it[: channels if one.shape[0] > 100 else None]
-        )
+    _, symbols, y_hat = decoded(tile, 1)
+    for threads in (1, 4):
+        _, part, latents = decoded(tile, threads, channels)
+        np.testing.assert_array_equal(part[:channels], symbols[:channels])
+        np.testing.assert_array_equal(latents[:channels], y_hat[:channels])
 
 
 def test_latents_are_those_of_the_encoder(tile):

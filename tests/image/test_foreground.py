@@ -115,13 +115,10 @@ def test_a_smaller_picture_has_the_means(reduction):
 
 def test_tiles_next_to_what_latents_draw_keep_theirs():
     wide = np.concatenate([page() for _ in range(6)], 1)
-    wide[:, -40:] = NOISE[:, :40]
-    layer = Foreground.of(wide)
-    covered = layer.covered(64)
-    columns = -(-wide.shape[1] // 64)
-    assert covered
-    assert not {number for number in covered if number % columns >= columns - 2}
-    assert Foreground.of(PAGE).covered(64) == frozenset(range(12))
+    wide[:, 1216:] = NOISE[:, :32]  # all of the last column of tiles
+    covered = Foreground.of(wide).covered_tiles(64)
+    assert {number % 20 for number in covered} == set(range(18))
+    assert Foreground.of(PAGE).covered_tiles(64) == frozenset(range(12))
 
 
 def test_a_picture_that_the_foreground_covers_needs_no_network(monkeypatch):

@@ -31,7 +31,7 @@ from regrain.entropy.tables import gaussian_tables
 from regrain.image import to_bytes
 from regrain.memory import CONTEXTS_MOST
 from regrain.options import DecodeOptions
-from regrain.tiles import decode_each
+from regrain.tiles import BLANK, decode_each
 
 __all__ = ["decode_latents", "decode_tile", "reconstruct"]
 
@@ -39,8 +39,6 @@ Symbols = NDArray[np.int32]
 Reader: TypeAlias = Callable[[grid.Region], Image]
 """Gives x_t, (3, H, W), of a region."""
 WINDOW, HALO = 64, 4
-NO_LATENTS = 128
-"""Level of a window of which no latent is anything but 0: tiles that a foreground covers, or lost ones."""
 
 
 def decode_latents(
@@ -123,7 +121,7 @@ def reconstruct(
     pixels is held where there is one step: x_1 is drawn, and read, window by window.
     """
     denoiser = denoiser.for_steps(options.steps) if isinstance(options.steps, int) else denoiser
-    windows, out = _windows(y_hat, window), np.full((*size, 1 if grey else 3), NO_LATENTS, np.uint8)
+    windows, out = _windows(y_hat, window), np.full((*size, 1 if grey else 3), BLANK, np.uint8)
     if not windows:
         return out
     realism = options.realism

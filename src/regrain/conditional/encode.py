@@ -17,7 +17,7 @@ from regrain.conditional.context_model import ContextModel, State, Symbols, chec
 from regrain.conditional.networks import Image, Networks
 from regrain.entropy import coder
 from regrain.entropy.tables import gaussian_tables
-from regrain.image import pad_edge, to_signed
+from regrain.image import dilate, pad_edge, to_signed
 
 __all__ = ["ADDED_MAX", "analysis_transform", "correct_latents", "encode_tiles", "latents_of", "tile_parts"]
 
@@ -69,17 +69,9 @@ def latents_of(networks: Networks, x: Image) -> tuple[Image, NDArray[np.bool_]]:
 def correct_latents(added: Image, ground: Image, x: Image) -> tuple[Image, NDArray[np.bool_]]:
     """As `latents_of`, of what the network adds and of the DCT."""
     outlier = ~(np.abs(added).max(0) <= ADDED_MAX)
-    y = np.where(_dilate(outlier), ground, added + ground) if outlier.any() else added + ground
+    y = np.where(dilate(outlier, 1), ground, added + ground) if outlier.any() else added + ground
     fine = dct.fine_blocks(x, ground)
     return (dct.match_means(y, x, fine) if fine.any() else y), fine
-
-
-def _dilate(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask and its eight neighbours, bool (H, W)."""
-    padded, (rows, columns) = np.pad(mask, 1), mask.shape
-    shifted = [padded[row : row + rows, column : column + columns] for row, column in np.ndindex(3, 3)]
-    grown: NDArray[np.bool_] = np.logical_or.reduce(shifted)
-    return grown
 
 
 def encode_tiles(model: ContextModel, y: Image, quality: int, tile: int) -> list[bytes]:

@@ -20,13 +20,13 @@ from regrain.image.formats import (
 )
 from regrain.image.maps import draw_map, read_mask, shrink
 from regrain.image.picture import Metadata, Picture
-from regrain.image.pixels import pad_edge, to_bytes, to_signed
+from regrain.image.pixels import dilate, pad_edge, to_bytes, to_signed
 from regrain.image.reading import Picturelike, pillow_limited, read
 from regrain.image.writing import to_file, write
 
 __all__ = [
-    "Foreground", "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha", "draw_map", "encode_alpha",
-    "fill_hidden", "foreground_cells", "format_of", "is_picture_suffix", "is_readable_suffix", "pad_edge",
-    "paste_foreground", "pillow_limited", "read", "read_mask", "select_metadata", "shrink", "to_bytes", "to_file",
-    "to_signed", "upright", "write",
+    "Foreground", "Metadata", "Picture", "Picturelike", "check_format", "decode_alpha", "dilate", "draw_map",
+    "encode_alpha", "fill_hidden", "foreground_cells", "format_of", "is_picture_suffix", "is_readable_suffix",
+    "pad_edge", "paste_foreground", "pillow_limited", "read", "read_mask", "select_metadata", "shrink", "to_bytes",
+    "to_file", "to_signed", "upright", "write",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from PIL import Image
 from regrain.content import SIDE, are_plain, colour_codes
 from regrain.errors import Corrupt, LimitError, Truncated
 from regrain.image.alpha import fill_hidden
+from regrain.image.pixels import dilate, pad_edge
 from regrain.image.quantisation import Quantisation
 from regrain.tiles import Place, places
 from regrain.varint import get_varint, put_varint
@@ -31,7 +32,7 @@ from regrain.varint import get_varint, put_varint
 __all__ = ["Foreground", "foreground_cells", "paste_foreground"]
 
 U8 = NDArray[np.uint8]
-Mask = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
+Mask = NDArray[np.bool_]
 CELL: Final = 512
 """Side of a cell in pixels, a multiple of every side by which a picture is reduced. A hostile bitstream of a cell takes
 100 million bytes at most."""
@@ -65,10 +66,10 @@ class _Cell:
 
     def body(self, price: float) -> bytes:
         """A lossless WebP bitstream in as many colours as are worth the price; what was made before is kept."""
-        merged = self.colours.merged(price)
-        if merged not in self.bodies:
-            self.bodies[merged] = self._encode(price)
-        return self.bodies[merged]
+        merges = self.colours.merge_count(price)
+        if merges not in self.bodies:
+            self.bodies[merges] = self._encode(price)
+        return self.bodies[merges]
 
     def _encode(self, price: float) -> bytes:
         layer = np.zeros((*self.mask.shape, 4), np.uint8)
@@ -101,12 +102,12 @@ class Foreground:
         >>> Foreground.of(page).mask.all(), Foreground.of(np.random.default_rng(0).integers(0, 256, page.shape))
         (np.True_, None)
         """
-        squares = _drawn(pixels)
+        squares = _drawing(pixels)
         if not squares.any():
             return None
         mask = _of_pixels(squares, pixels)
-        around = _of_pixels(_grown(squares, 1) & ~squares, pixels)
-        for place in places(*mask.shape, CELL):
+        around = _of_pixels(dilate(squares, 1) & ~squares, pixels)
+        for place in _cell_places(pixels):
             codes, near = colour_codes(pixels[place]), around[place]
             colours, counts = np.unique(codes[mask[place]], return_counts=True)
             mask[place][near] = np.isin(codes[near], colours[counts >= KNOWN_LEAST])
@@ -116,10 +117,11 @@ class Foreground:
         """The pixels that latents stand for: those of no foreground, and a smooth continuation of them."""
         return fill_hidden(self.pixels, np.where(self.mask, np.uint8(0), np.uint8(255)))
 
-    def covered(self, tile: int) -> frozenset[int]:
+    def covered_tiles(self, tile: int) -> frozenset[int]:
         """The tiles, of so many pixels a side, whose latents hardly matter to any pixel of the background."""
-        needed = _grown(~self.squares, MARGIN)
-        tiles = enumerate(places(*needed.shape, tile // SIDE))
+        needed = dilate(~self.squares, MARGIN)
+        rows, columns = needed.shape
+        tiles = enumerate(places(rows, columns, tile // SIDE))
         return frozenset(number for number, place in tiles if not needed[place].any())
 
     def payload(self, quality: float) -> bytes:
@@ -130,7 +132,7 @@ class Foreground:
 
     @cached_property
     def _cells(self) -> list[_Cell | None]:
-        return [self._cell(place) for place in places(*self.mask.shape, CELL)]
+        return [self._cell(place) for place in _cell_places(self.pixels)]
 
     def _cell(self, place: Place) -> _Cell | None:
         mask = self.mask[place]
@@ -215,7 +217,7 @@ def _layer(body: bytes) -> Image.Image:
     return layer
 
 
-def _drawn(pixels: U8) -> Mask:
+def _drawing(pixels: U8) -> Mask:
     """Squares that are plain, with few soft steps, and what they close in; bool (rows, columns).
 
     Of all others those stay that lie in a square of 3 x 3, beyond the picture's edges too, and soft ones in a RUN.
@@ -223,16 +225,21 @@ def _drawn(pixels: U8) -> Mask:
     rows, columns = (-(-side // SIDE) for side in pixels.shape[:2])
     drawn, soft = (np.empty((rows, columns), bool) for _ in range(2))
     for row in range(rows):
-        band = pixels[row * SIDE : (row + 1) * SIDE]
-        band = np.pad(band, ((0, SIDE - len(band)), (0, -band.shape[1] % SIDE), (0, 0)), "edge")
-        squares = band.reshape(SIDE, columns, SIDE, -1).swapaxes(0, 1)
+        band = pad_edge(pixels[row * SIDE : (row + 1) * SIDE].transpose(2, 0, 1), SIDE)
+        squares = band.reshape(-1, SIDE, columns, SIDE).transpose(2, 1, 3, 0)
         codes = np.sort(colour_codes(squares).reshape(columns, SIDE * SIDE))
         colours = 1 + (np.diff(codes) > 0).sum(1)
         soft[row] = _soft_steps(squares) > SOFT_MOST
         drawn[row] = are_plain(codes) & (colours <= SQUARE_COLOURS) & ~soft[row]
     if not drawn.any():
         return drawn
-    return ~(_grown(~_grown(drawn, 1), 1) | _in_runs(soft) | _in_runs(soft.T).T)
+    return ~(dilate(~dilate(drawn, 1), 1) | _in_runs(soft) | _in_runs(soft.T).T)
+
+
+def _cell_places(pixels: U8) -> list[Place]:
+    """Where the cells of a picture lie."""
+    height, width = pixels.shape[:2]
+    return places(height, width, CELL)
 
 
 def _in_runs(mask: Mask) -> Mask:
@@ -252,11 +259,3 @@ def _soft_steps(squares: U8) -> NDArray[np.int64]:
     steps = (np.abs(np.diff(squares.astype(np.int16), axis=axis)).max(-1) for axis in (1, 2))
     counts: NDArray[np.int64] = sum(((step > 0) & (step <= SOFT)).sum((1, 2)) for step in steps)
     return counts
-
-
-def _grown(mask: Mask, by: int) -> Mask:
-    """The mask and all places up to so many from it in both directions."""
-    grown = np.pad(mask, by)
-    for axis in (0, 1):
-        grown = np.asarray(sliding_window_view(grown, 2 * by + 1, axis).any(-1))
-    return grown

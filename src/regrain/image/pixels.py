@@ -1,4 +1,4 @@
-"""Pixels in 0..255 <-> the signed range of the networks; edges.
+"""Pixels in 0..255 <-> the signed range of the networks; edges, and masks that grow.
 
     signed = pixels / 127.5 - 1        pixels = round((signed + 1) * 127.5)
 
@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from regrain.errors import UsageError
 
@@ -55,3 +56,15 @@ def pad_edge(x: npt.NDArray[Scalar], multiple: int) -> npt.NDArray[Scalar]:
     if multiple < 1:
         raise UsageError(f"multiple is {multiple}; allowed is 1 or more")
     return np.pad(x, ((0, 0), (0, -x.shape[1] % multiple), (0, -x.shape[2] % multiple)), mode="edge")
+
+
+def dilate(mask: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:
+    """The mask (h, w) and all places up to so many from it in both directions.
+
+    >>> dilate(np.array([[False, False, True]]), 1).tolist()
+    [[False, True, True]]
+    """
+    wide = np.pad(mask, by)
+    for axis in (0, 1):
+        wide = np.asarray(sliding_window_view(wide, 2 * by + 1, axis).any(-1))
+    return wide

@@ -60,7 +60,7 @@ class Quantisation:
         edges: Colours = np.asarray(np.bincount(labels, starts, len(colours)), np.float64)
         return cls(labels.astype(np.int32), colours, counts, *_merge(colours, counts, edges))
 
-    def merged(self, price: float) -> int:
+    def merge_count(self, price: float) -> int:
         """How many merges are done: all up to the first above the price, and so many that COLOURS_MOST are left."""
         least = max(0, len(self.colours) - COLOURS_MOST)
         above = np.flatnonzero(self.prices[least:] > price)
@@ -69,7 +69,7 @@ class Quantisation:
     def pixels(self, price: float) -> NDArray[np.uint8]:
         """The pixels (N, 3) in the colours that are left at a price."""
         roots = np.arange(len(self.colours))
-        for stays, goes in self.merges[: self.merged(price)]:
+        for stays, goes in self.merges[: self.merge_count(price)]:
             roots[roots == goes] = stays
         palette: NDArray[np.uint8] = np.rint(self._representatives(roots)).astype(np.uint8)
         return palette[roots[self.labels]]
@@ -102,7 +102,7 @@ def _groups(colours: Colours, counts: Colours) -> NDArray[np.int64]:
     return groups
 
 
-def _merge(colours: Colours, counts: NDArray[np.int64] | Colours, edges: Colours) -> tuple[NDArray[np.int32], Colours]:
+def _merge(colours: Colours, counts: Colours, edges: Colours) -> tuple[NDArray[np.int32], Colours]:
     """All merges, down to one colour, in their order, and their prices."""
     centres, weights, starts = colours * np.sqrt(WEIGHTS), edges + INSIDE * (counts - edges), edges.copy()
     alive, merges, prices = np.ones(len(colours), bool), list[tuple[int, int]](), list[float]()
