@@ -1,4 +1,4 @@
-"""Milliseconds from a file of 768x512 to its latents, by this tree and by others, in turn.
+"""Milliseconds from a file of 768x512 to its latents, and to its pixels, by this tree and by others, in turn.
 
     python benchmarks/symbols.py [--other CHECKOUT ...] [--threads 1 2] [--rounds 3]
 
@@ -21,16 +21,23 @@ import regrain
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = """
 import statistics, sys, time
+import regrain
 from regrain import bitstream, registry
 from regrain.conditional.decode import decode_latents
-stream = bitstream.read(open(sys.argv[1], "rb").read())
-header, taken = stream.header, []
+data = open(sys.argv[1], "rb").read()
+stream = bitstream.read(data)
+header = stream.header
 model = registry.model_for(None, bitstream.Method.CONDITIONAL, None).latents
-for _ in range(30):
-    begin = time.perf_counter()
+def symbols():
     decode_latents(model, stream.tiles, (header.height, header.width), header.quality, header.tile)
-    taken.append(time.perf_counter() - begin)
-print(1000 * statistics.median(taken[5:]))
+def milliseconds(work):
+    taken = []
+    for _ in range(30):
+        begin = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begin)
+    return 1000 * statistics.median(taken[5:])
+print(milliseconds(symbols), milliseconds(lambda: regrain.decode(data)))
 """
 
 
@@ -47,18 +54,22 @@ def main() -> None:
         file.write_bytes(regrain.encode(fitted(DEMO, 768, 512), quality=40, content="photo"))
         for threads in options.threads:
             rounds = [[milliseconds(tree, file, threads) for tree in trees] for _ in range(options.rounds)]
-            own, *others = (statistics.median(column) for column in zip(*rounds, strict=True))
-            text = "".join(
-                f", {tree}: {other:.1f} ({own / other:.2f})" for tree, other in zip(trees[1:], others, strict=True)
-            )
-            print(f"{threads} threads: {own:.1f} ms{text}")
+            for number, name in enumerate(("symbols", "decode")):
+                own, *others = (
+                    statistics.median(pair[number] for pair in column) for column in zip(*rounds, strict=True)
+                )
+                text = "".join(
+                    f", {tree}: {other:.1f} ({own / other:.2f})" for tree, other in zip(trees[1:], others, strict=True)
+                )
+                print(f"{threads} threads, {name}: {own:.1f} ms{text}", flush=True)
 
 
-def milliseconds(tree: Path, file: Path, threads: int) -> float:
-    """By the package of a tree."""
+def milliseconds(tree: Path, file: Path, threads: int) -> tuple[float, float]:
+    """To latents and to pixels, by the package of a tree."""
     there = os.environ | {"PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run([sys.executable, "-c", TIMES, file], env=there, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    symbols, whole = map(float, done.stdout.split())
+    return symbols, whole
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 Every table of the recipe is one dataclass below; an unknown name, a value of the wrong kind or one out of range is a
 UsageError that says where it stands. `values` says how a recipe extends another file, and what paths are relative to.
 
-A student learns by one of METHODS (`losses.distillation` has their formulas). Progressive stages halve the steps, N,
-N / 2, N / 4 ...; a guided stage follows training with condition dropout, and only progressive stages follow it.
+A student learns by one of METHODS (`losses.distillation` and `losses.leaps` have their formulas). Progressive stages
+halve the steps, N, N / 2, N / 4 ...; a guided stage follows training with condition dropout, and only progressive
+stages follow it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,7 @@ STUDENTS: Final = ("student", "prior-student")
 GRAPHED: Final = ("codec", "student")
 FAST: Final = DenoiserConfig(widths=(48, 80, 160), depths=(2, 2, 2), half=16, embedding=64)
 """The shape of a fast decoder, some 19,000 multiplications a pixel; that of a denoiser takes 64,000."""
-METHODS: Final = ("none", "direct", "progressive", "consistency", "guided")
+METHODS: Final = ("none", "direct", "progressive", "consistency", "guided", "path")
 TEACHER_RESETS: Final = ("progressive", "guided")
 """Methods whose stages begin with the student so far for the teacher."""
 
@@ -231,10 +232,10 @@ def _refuse(*problems: tuple[bool, str], where: str = "") -> None:
 
 
 def _check(recipe: Recipe) -> None:
-    name, trains = recipe.name, recipe.trains
+    name, trains, methods = recipe.name, recipe.trains, {stage.method for stage in recipe.stage}
     _check_choice("precision", recipe.precision, ("auto", "float32", "bfloat16"))
     _check_choice("trains", trains, TRAINABLE)
-    distills = recipe.distill != DistillConfig() or any(stage.method for stage in recipe.stage)
+    distills = recipe.distill != DistillConfig() or any(methods)
     _refuse(
         (bool(recipe.start) and trains not in ("codec", "adapter"),
          f"start is {recipe.start!r}; only recipes that train a codec or an adapter go on from weights"),
@@ -249,8 +250,9 @@ def _check(recipe: Recipe) -> None:
          f"prior: channels is {recipe.prior.channels}; pictures have 3"),
         (distills and trains not in (*STUDENTS, "sampler", "fast"),
          '[distill] and a stage\'s method are of recipes with trains = "student" alone'),
-        (trains == "prior-student" and any(stage.method != "progressive" for stage in recipe.stage),
-         'the student of a prior learns by the method "progressive" alone'),
+        (trains == "prior-student" and methods not in ({"progressive"}, {"path"}),
+         'the student of a prior learns by the method "progressive" or by "path", in all its stages'),
+        ("path" in methods and trains != "prior-student", 'the method "path" is for the student of a prior alone'),
     )  # fmt: skip
     for stage in recipe.stage:
         _check_stage(recipe, stage)

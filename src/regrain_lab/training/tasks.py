@@ -172,7 +172,8 @@ def _prior_student(recipe: Recipe, device: torch.device) -> Task:
         tensors, metadata = torch_checkpoint.load(path)
         prior, former = Prior.load_pair(path)
     student = placed((former or widened(prior)).train().requires_grad_(True), device)
-    teacher, lpips = copy.deepcopy(student).requires_grad_(False), load_lpips(recipe, device)
+    pupil = student if recipe.stage[0].method == "progressive" else placed(widened(prior), device)
+    teacher, lpips = copy.deepcopy(pupil).requires_grad_(False), load_lpips(recipe, device)
 
     def export() -> Export:
         return with_student(tensors, student), metadata | {"student": {"recipe": recipe.name}}

@@ -9,6 +9,7 @@ from lab.training.tiny_student import STUDENT_HEAD, shaken
 from regrain import torch_checkpoint
 from regrain.diffusion.prior import Prior, PriorConfig
 from regrain.errors import UsageError
+from regrain_lab.trainable.denoisers import widened
 from regrain_lab.training import distill, loop
 from regrain_lab.training.loop import LAST, WEIGHTS
 from regrain_lab.training.losses.leaps import LeapLoss
@@ -110,9 +111,24 @@ def test_distillation_goes_on_from_a_file_that_has_a_student(unbroken, tmp_path,
     assert again.teacher == unbroken.teacher
 
 
+def test_by_the_path_the_teacher_is_the_prior_itself_and_not_the_student(unbroken, tmp_path, shards):
+    text = RECIPE.replace("prior.safetensors", str(unbroken.folder / WEIGHTS)).replace('"progressive"', '"path"')
+    outcome = distill.main(placed(tmp_path, shards, text))
+    prior, former = Prior.load_pair(unbroken.folder / WEIGHTS)
+    checkpoint, own = load_file(outcome.folder / LAST), widened(prior).state_dict()
+    assert all(torch.equal(checkpoint["teacher." + name], tensor) for name, tensor in own.items())
+    student = Prior.load_pair(outcome.folder / WEIGHTS)[1]
+    x_t, level, leap = torch.randn(1, 3, 64, 64), torch.tensor([0.0]), torch.tensor([5.0])
+    assert not torch.equal(student.denoise(x_t, level, leap), former.denoise(x_t, level, leap))
+
+
 def test_a_recipe_that_makes_no_sense_is_refused(tmp_path, shards):
     recipe = placed(tmp_path, shards, RECIPE.replace('"progressive"', '"direct"'))
     with pytest.raises(UsageError, match="progressive"):
+        read_recipe(recipe)
+    recipe.write_text(RECIPE.replace('trains = "prior-student"', 'trains = "student"').replace(
+        '"progressive"', '"path"'), encoding="utf-8")  # fmt: skip
+    with pytest.raises(UsageError, match='"path" is for the student of a prior alone'):
         read_recipe(recipe)
     recipe.write_text(RECIPE.replace("sampling_steps = 2", "sampling_steps = 1"), encoding="utf-8")
     with pytest.raises(UsageError, match="sampling_steps is 1 after 4; 2 is allowed"):

@@ -1,13 +1,17 @@
-"""Progressive distillation of a prior: a student learns to go in one DDIM step where its teacher goes in two.
+"""Distillation of a prior: a student learns to go in one DDIM step where its teacher goes in several.
 
-    x_s = two steps of the teacher from x_t, by way of the middle in log-SNR        (Salimans and Ho 2022, algorithm 2)
-    target = (x_1 + q x_2) / (1 + q),   q = exp(leap / 4)                 the x_0 by which one step arrives at x_s
+    x_s = n steps of the teacher from x_t, even in log-SNR                  (Salimans and Ho 2022, algorithm 2, n = 2)
+    target = sum_i (rho_i - rho_i-1) x_i / (rho_n - rho_0)                the x_0 by which one step arrives at x_s
     loss = max(SNR(t), 1) |target - x_0(x_t)|^2                           truncated SNR weighting, eq. 9
 
-x_1 and x_2 are the teacher's estimates at t and in the middle, clamped as decoders clamp them: with x / sigma for the
-state a DDIM step adds (rho_s - rho_t) x_0, rho = alpha / sigma = exp(log_snr / 2), hence the weights. A last step goes
-to the picture itself, and its target is x_2. The prediction is of v or of whatever else the prior predicts; the loss
-is of x_0, and the output keeps its meaning.
+x_1 to x_n are the teacher's estimates before each of its steps, clamped as decoders clamp them, and rho = alpha / sigma
+= exp(log_snr / 2): a DDIM step adds (rho_i - rho_i-1) x_i to x / sigma. A last step goes to the picture itself, and its
+target is x_n. The prediction is of v or of whatever else the prior predicts; the loss is of x_0, and the output keeps
+its meaning.
+
+Two methods name the teacher. Progressive: the student as it was before the stage, n = 2. Path: the prior itself, n such
+that from noise to the picture it takes PATH steps. A student's own steps carry the errors of all stages before into
+the next; the prior's carry none, and cost n / 2 times as much.
 
 Decoders start from any noise level, so that steps of one number have many lengths: the student is told the length of
 its step, the leap. Of a stage whose `sampling_steps` is N half the pictures stand on grids of N steps, the others on
@@ -25,10 +29,12 @@ from regrain.diffusion.prior import Prior, levels
 from regrain.diffusion.schedule import REACH
 from regrain_lab.training.losses.codec import StageWeights
 
-__all__ = ["FINEST", "LAST", "STARTS", "LeapLoss", "Leaps", "draw_leaps", "leap_target"]
+__all__ = ["FINEST", "LAST", "PATH", "STARTS", "LeapLoss", "Leaps", "draw_leaps", "leap_target"]
 
 FINEST: Final = 32
-"""The most steps of the student's; two of the teacher's each."""
+"""The most steps of the student's."""
+PATH: Final = 64
+"""Steps of the prior's from noise to the picture, by the method "path"."""
 WHOLE: Final = 0.5
 STARTS: Final = (-4.0, 6.5)
 LAST: Final = 7.0
@@ -63,15 +69,28 @@ def draw_leaps(count: int, steps: int, device: torch.device) -> Leaps:
 
 
 @torch.no_grad()
-def leap_target(teacher: Prior, x_t: Tensor, leaps: Leaps) -> Tensor:
-    """The x_0 (B, 3, H, W) by which a DDIM step from x_t arrives where two of the teacher's do."""
-    half, first = leaps.length / 2, _estimate(teacher, x_t, leaps.log_snr, leaps.length / 2)
-    middle = leaps.log_snr + half
-    (alpha_t, sigma_t), (alpha_m, sigma_m) = levels(leaps.log_snr), levels(middle)
-    x_m = alpha_m * first + sigma_m * ((x_t - alpha_t * first) / sigma_t)
-    second = _estimate(teacher, x_m, middle, torch.where(leaps.last, REACH, half))
-    share = torch.where(leaps.last, 1.0, torch.sigmoid(leaps.length / 4))[:, None, None, None]
-    return torch.lerp(first, second, share)
+def leap_target(teacher: Prior, x_t: Tensor, leaps: Leaps, count: int = 2) -> Tensor:
+    """The x_0 (B, 3, H, W) by which a DDIM step from x_t arrives where `count` of the teacher's do."""
+    part, log_snr = leaps.length / count, leaps.log_snr
+    target, ratio, start = torch.zeros_like(x_t), _ratio(log_snr), _ratio(log_snr)
+    for number in range(1, count + 1):
+        ends = leaps.last & (number == count)
+        estimate = _estimate(teacher, x_t, log_snr, torch.where(ends, REACH, part))
+        after = _ratio(log_snr + part)
+        target = torch.lerp(target, estimate, torch.where(_wide(ends), 1.0, (after - ratio) / (after - start)))
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(log_snr), levels(log_snr + part)
+        x_t = alpha_s * estimate + sigma_s * ((x_t - alpha_t * estimate) / sigma_t)
+        log_snr, ratio = log_snr + part, after
+    return target
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _ratio(log_snr: Tensor) -> Tensor:
+    """alpha / sigma, (B, 1, 1, 1)."""
+    return _wide((log_snr / 2).exp())
 
 
 def _estimate(network: Prior, x_t: Tensor, log_snr: Tensor, leap: Tensor) -> Tensor:
@@ -91,7 +110,8 @@ class LeapLoss(nn.Module):
         leaps = draw_leaps(len(x), weights.sampling_steps, x.device)
         alpha, sigma = levels(leaps.log_snr)
         x_t = alpha * x + sigma * torch.randn_like(x)
-        target = leap_target(self._teacher[0], x_t, leaps)
+        count = 2 if weights.method == "progressive" else max(1, PATH // weights.sampling_steps)
+        target = leap_target(self._teacher[0], x_t, leaps, count)
         x_0 = self.student.denoise(x_t, leaps.log_snr, leaps.leap).to(x.dtype)
         squares = (x_0 - target).square().mean((1, 2, 3))
         loss = leaps.log_snr.exp().clamp(min=1) * squares

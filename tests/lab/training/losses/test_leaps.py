@@ -1,5 +1,8 @@
 """What the student of a prior is taught, as mathematics."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -11,7 +14,7 @@ from regrain_lab.training.losses.codec import StageWeights
 from regrain_lab.training.losses.leaps import FINEST, LAST, LeapLoss, Leaps, draw_leaps, leap_target
 
 CPU, LEVELS = torch.device("cpu"), LogLinear()
-PLAIN = StageWeights(1.0, 1.0, 0.0, freeze_latents=False, sampling_steps=4)
+PLAIN = StageWeights(1.0, 1.0, 0.0, freeze_latents=False, sampling_steps=4, method="progressive")
 
 
 @pytest.fixture
@@ -27,29 +30,32 @@ def crops(count=4):
     return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
+@pytest.mark.parametrize("count", [1, 2, 8])
 @pytest.mark.parametrize(("log_snr", "length"), [(-9.0, 5.0), (-1.0, 2.5), (3.0, 0.625)])
-def test_a_step_by_the_target_arrives_where_two_of_the_teacher_do(teacher, log_snr, length):
+def test_a_step_by_the_target_arrives_where_several_of_the_teacher_do(teacher, log_snr, length, count):
     x_t, one = crops(2), torch.ones(2)
-    target = leap_target(teacher, x_t, Leaps(log_snr * one, length * one, one < 0))
+    target = leap_target(teacher, x_t, Leaps(log_snr * one, length * one, one < 0), count)
 
     def denoise(x_t, level):
-        return teacher.denoise(x_t, torch.full((2,), level), torch.full((2,), length / 2)).clamp(-1, 1)
+        return teacher.denoise(x_t, torch.full((2,), level), torch.full((2,), length / count)).clamp(-1, 1)
 
-    t, middle, s = (LEVELS.time(log_snr + part * length) for part in (0, 0.5, 1))
-    x_m = sampler.ddim_step(x_t, denoise(x_t, log_snr), t, middle, LEVELS)
-    x_s = sampler.ddim_step(x_m, denoise(x_m, log_snr + length / 2), middle, s, LEVELS)
-    torch.testing.assert_close(sampler.ddim_step(x_t, target, t, s, LEVELS), x_s, rtol=1e-4, atol=1e-5)
+    places, x_s = [log_snr + number / count * length for number in range(count + 1)], x_t
+    for place, after in pairwise(places):
+        x_s = sampler.ddim_step(x_s, denoise(x_s, place), LEVELS.time(place), LEVELS.time(after), LEVELS)
+    t, s = LEVELS.time(log_snr), LEVELS.time(log_snr + length)
+    torch.testing.assert_close(sampler.ddim_step(x_t, target, t, s, LEVELS), x_s, rtol=1e-3, atol=1e-4)
 
 
-def test_the_last_target_is_the_teachers_last_estimate(teacher):
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_last_target_is_the_teachers_last_estimate(teacher, count):
     x_t, one = crops(2), torch.ones(2)
-    target = leap_target(teacher, x_t, Leaps(5 * one, 2 * one, one > 0))
+    target = leap_target(teacher, x_t, Leaps(5 * one, 2 * one, one > 0), count)
 
     def denoise(x_t, level):
-        leap = sampler.leap_length(level, (5.0, 7.0), 2)
+        leap = sampler.leap_length(level, (5.0, 7.0), count)
         return teacher.denoise(x_t, torch.full((2,), level), torch.full((2,), leap)).clamp(-1, 1)
 
-    torch.testing.assert_close(target, sampler.descend(denoise, x_t, (5.0, 7.0), steps=2))
+    torch.testing.assert_close(target, sampler.descend(denoise, x_t, (5.0, 7.0), steps=count))
 
 
 @pytest.mark.parametrize("steps", [4, 8, FINEST])
@@ -67,7 +73,10 @@ def test_draws_stand_on_grids_of_so_many_steps_or_finer(steps):
     assert 0.2 < float(whole.float().mean()) < (0.55 if steps == FINEST else 0.4)
 
 
-def test_a_student_that_is_right_has_no_loss_and_another_one_has(teacher):
+@pytest.mark.parametrize(("method", "count"), [("progressive", 2), ("path", 16)])
+def test_a_student_that_is_right_has_no_loss_and_another_one_has(teacher, method, count):
+    plain = replace(PLAIN, method=method)
+
     class Right(Prior):
         """Says the target itself."""
 
@@ -79,12 +88,12 @@ def test_a_student_that_is_right_has_no_loss_and_another_one_has(teacher):
     leaps = draw_leaps(len(x), 4, CPU)
     alpha, sigma = levels(leaps.log_snr)
     x_t = alpha * x + sigma * torch.randn_like(x)
-    right.answer = leap_target(teacher, x_t, leaps)
+    right.answer = leap_target(teacher, x_t, leaps, count)
     torch.manual_seed(3)
-    assert float(LeapLoss(right, teacher)(x, PLAIN)["loss"]) == 0
+    assert float(LeapLoss(right, teacher)(x, plain)["loss"]) == 0
     right.answer = right.answer + 0.1
     torch.manual_seed(3)
-    scalars = LeapLoss(right, teacher)(x, PLAIN)
+    scalars = LeapLoss(right, teacher)(x, plain)
     assert float(scalars["squares"]) == pytest.approx(0.01, rel=1e-3)
     assert float(scalars["loss"]) == pytest.approx(0.01 * float(leaps.log_snr.exp().clamp(min=1).mean()), rel=1e-3)
 
