@@ -100,12 +100,16 @@ first-use: $(VENV)/.dev-stamp
 bench: $(VENV)/.dev-stamp
 	$(PY) benchmarks/install.py
 	$(PY) benchmarks/speed.py
+	$(PY) benchmarks/speed.py --threads 1
+	$(PY) benchmarks/speed.py --size 1920x1080 --runs 3
+	$(PY) benchmarks/speed.py --size 1920x1080 --runs 3 --threads 1
 	$(PY) benchmarks/beside.py
-	$(PY) benchmarks/symbols.py
+	$(PY) benchmarks/symbols.py $(OTHER:%=--other %)
 	$(PY) benchmarks/seams.py
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/regions.py
 	$(PY) benchmarks/throughput.py $(SHARED)/data/kodak
+	$(PY) benchmarks/throughput.py $(SHARED)/data/kodak --many --count 24
 	$(PY) benchmarks/progressive.py
 	$(PY) benchmarks/cdc_size.py
 

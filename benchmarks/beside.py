@@ -13,6 +13,8 @@ import io
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from machine import describe
@@ -66,6 +68,8 @@ def measured(
     if model.config.fast is not None:
         deeds["regrain, fast"] = len(data), None, lambda: regrain.decode(data, fast=True)
     deeds["regrain, symbols"] = len(data), None, lambda: symbols(model, data)
+    with suppress(ImportError):
+        import_module("pillow_jxl")  # adds JPEG XL to Pillow
     for kind in ("AVIF", "WEBP", "JPEG", "JXL"):
         if kind in ("AVIF", "WEBP") and not features.check(kind.lower()):
             continue

@@ -1,6 +1,7 @@
-"""Seconds by stage, kMAC/pixel, peak memory and share of the convolution peak, for one 768x512 picture on the CPU.
+"""Seconds by stage, kMAC/pixel, peak memory and share of the convolution peak, for one picture on the CPU.
 
-    python benchmarks/speed.py [PICTURE] [-q 50] [--runs 7] [--model FILE] [--device NAME] [--threads N] [--json]
+    python benchmarks/speed.py [PICTURE] [--size 768x512] [-q 50] [--runs 7] [--model FILE] [--device NAME]
+        [--threads N] [--json]
 
 Medians over rounds; a round times one encode, one decode and the list of convolutions, so that a busy machine slows all
 of them alike. Stages are the real functions of the package, timed where it calls them, on ONNX Runtime or the
@@ -9,8 +10,10 @@ products. The convolutions that the denoiser is compared with are torch's.
 """
 
 import argparse
+import functools
 import io
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
     from regrain.conditional.codec import ConditionalModel as Model
     from regrain.entropy.integer import Bytes, Whole
 
-SIZE = 768, 512
+SIZE = "768x512"
+"""What the bars are for."""
 BARS = {"kmac": 100.0, "seconds": 2.5, "goal": 1.0, "share": 0.5, "coding": 0.05}
 TARGET_BPP = 0.2
 COLD_RUNS = 3
@@ -88,7 +92,9 @@ def decode_stages(networks: type) -> Stopwatch:
     )
 
 
-def warm(picture: bytes, quality: float, runs: int, weights: Path | None, device: str | None) -> dict[str, Any]:
+def warm(
+    picture: bytes, quality: float, size: str, runs: int, weights: Path | None, device: str | None
+) -> dict[str, Any]:
     """Encode and decode by stage, a targeted encode, the convolutions: medians of `runs` rounds after a first one."""
     from regrain import codec, image, registry
 
@@ -107,12 +113,12 @@ def warm(picture: bytes, quality: float, runs: int, weights: Path | None, device
     rounds = [once()[1] for _ in range(runs)]
     encoded, decoded, written = (medians(list(column)) for column in zip(*rounds, strict=True))
     return {
-        "file": {"bytes": len(data), "bpp": 8 * len(data) / (SIZE[0] * SIZE[1]), "quality": quality},
+        "file": {"bytes": len(data), "bpp": 8 * len(data) / pixels_of(size), "size": size, "quality": quality},
         "encode": encoded,
         "decode": decoded,
         "write PNG": written["total"],
-        "target": targeted(picture, model),
-        "kmac": kmac(picture, data, registry.load(weights, "cpu")),
+        "target": targeted(picture, size, model),
+        "kmac": kmac(picture, size, data, registry.load(weights, "cpu")),
         "convolutions": convolutions.rates(),
     }
 
@@ -123,7 +129,12 @@ def timed(watch: Stopwatch, work: Callable[[], Any]) -> tuple[Any, dict[str, flo
         return watch.time(work)
 
 
-def targeted(picture: bytes, model: "Model") -> dict[str, Any]:
+def pixels_of(size: str) -> int:
+    """How many pixels a size has, as "768x512"."""
+    return math.prod(map(int, size.split("x")))
+
+
+def targeted(picture: bytes, size: str, model: "Model") -> dict[str, Any]:
     """Seconds and number of trials of an encode with a target of 0.2 bpp; null where this picture does not reach it."""
     from regrain import UsageError, codec, image
 
@@ -132,29 +143,31 @@ def targeted(picture: bytes, model: "Model") -> dict[str, Any]:
         data, seconds = timed(watch, lambda: codec.encode(image.read(picture), target_bpp=TARGET_BPP, model=model))
     except UsageError as error:
         return {"bpp": None, "seconds": None, "trials": None, "reason": str(error)}
-    bpp = 8 * len(data) / (SIZE[0] * SIZE[1])
+    bpp = 8 * len(data) / pixels_of(size)
     return {"bpp": bpp, "seconds": seconds["total"], "trials": watch.calls["write the file"], "stages": seconds}
 
 
-def kmac(picture: bytes, data: bytes, model: "Model") -> dict[str, float]:
+def kmac(picture: bytes, size: str, data: bytes, model: "Model") -> dict[str, float]:
     """Thousands of multiply-accumulates a pixel, by network and in all, of one encode and one decode on torch."""
     import numpy as np
 
     from regrain import codec, image
 
-    networks, latents = model.denoiser.networks, (model.config.transform.latent, SIZE[1] // 16, SIZE[0] // 16)
-    x, y = np.ones((3, SIZE[1], SIZE[0]), np.float32), np.ones(latents, np.float32)
-    encode = counted(model, lambda: codec.encode(image.read(picture), model=model))
-    decode = counted(model, lambda: codec.decode(data, model=model))
+    networks, count = model.denoiser.networks, functools.partial(counted, model, pixels_of(size))
+    columns, rows = (-(-int(side) // 64) * 4 for side in size.split("x"))
+    x = np.ones((3, 16 * rows, 16 * columns), np.float32)
+    y = np.ones((model.config.transform.latent, rows, columns), np.float32)
+    encode = count(lambda: codec.encode(image.read(picture), model=model))
+    decode = count(lambda: codec.decode(data, model=model))
     parts = {
-        "g_a": counted(model, lambda: networks.analysis(x)),
-        "h_a": counted(model, lambda: networks.hyper_analysis(y)),
+        "g_a": count(lambda: networks.analysis(x)),
+        "h_a": count(lambda: networks.hyper_analysis(y)),
     }
-    denoiser = counted(model, lambda: networks.picture(y, 0.5, 1.0))
+    denoiser = count(lambda: networks.picture(y, 0.5, 1.0))
     return parts | {"h_s and contexts": decode - denoiser, "denoiser": denoiser, "encode": encode, "decode": decode}
 
 
-def counted(model: "Model", work: Callable[[], Any]) -> float:
+def counted(model: "Model", pixels: int, work: Callable[[], Any]) -> float:
     """kMAC/pixel of `work` on torch: a flop counter counts each as two operations, and does not see the integers."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -172,7 +185,7 @@ def counted(model: "Model", work: Callable[[], Any]) -> float:
         work()
     for layer in layers:
         layer.product = product
-    return (counter.get_total_flops() / 2 + sum(products)) / (SIZE[0] * SIZE[1]) / 1e3
+    return (counter.get_total_flops() / 2 + sum(products)) / pixels / 1e3
 
 
 def cold(picture: bytes, quality: float, runs: int, weights: Path | None) -> dict[str, Any]:
@@ -198,7 +211,7 @@ def cold(picture: bytes, quality: float, runs: int, weights: Path | None) -> dic
 def verdict(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that have a bar: value, bar, and whether it holds."""
     decode, rates, counted_kmac = facts["decode"], facts["convolutions"], facts["kmac"]
-    rate = counted_kmac["denoiser"] * SIZE[0] * SIZE[1] / 1e6 / decode["denoiser"]
+    rate = counted_kmac["denoiser"] * pixels_of(facts["file"]["size"]) / 1e6 / decode["denoiser"]
     share, coding = rate / max(rates.values()), decode["entropy coder"] / decode["total"]
     values = {"share": share, "coding": coding, "seconds": decode["total"], "kmac": counted_kmac["decode"]}
     holds = {name: value >= BARS[name] if name == "share" else value <= BARS[name] for name, value in values.items()}
@@ -213,12 +226,12 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
         f"{machine['cpu']}, {machine['cores']} cores, {machine['capability']}; torch {machine['torch']}, "
         f"{machine['threads']} threads; load {machine['load']}"
     )
-    yield f"{SIZE[0]}x{SIZE[1]}, quality {file['quality']:g}: {file['bytes']:,} bytes, {file['bpp']:.3f} bpp"
+    yield f"{file['size']}, quality {file['quality']:g}: {file['bytes']:,} bytes, {file['bpp']:.3f} bpp"
     for road in ("encode", "decode"):
         yield f"\n{road}, warm, median of {facts['runs']}"
         yield from stage_lines(facts[road])
     yield f"  {'then write PNG':<20}{facts['write PNG']:8.3f} s"
-    yield f"  bar: decode <= {BARS['seconds']} s (goal {BARS['goal']:g} s) {mark(bars['seconds'])}"
+    yield f"  bar, of {SIZE}: decode <= {BARS['seconds']} s (goal {BARS['goal']:g} s) {mark(bars['seconds'])}"
     yield f"  bar: entropy coder < {100 * BARS['coding']:g} % of decode {mark(bars['coding'])}"
     yield f"\nencode --target-bpp {TARGET_BPP}\n  {target_line(facts['target'])}"
     yield "\ncold, fresh processes"
@@ -265,8 +278,9 @@ def mark(bar: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Measure and report."""
-    parser = argparse.ArgumentParser(description="Speed of regrain on the CPU, for a 768x512 picture.")
-    parser.add_argument("picture", nargs="?", type=Path, default=DEMO, help="scaled and cut to 768x512")
+    parser = argparse.ArgumentParser(description="Speed of regrain on the CPU, for one picture.")
+    parser.add_argument("picture", nargs="?", type=Path, default=DEMO, help="scaled and cut to the size")
+    parser.add_argument("--size", default=SIZE)
     parser.add_argument("-q", "--quality", type=float, default=50.0)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--model", type=Path, default=None, help="weights, if not those in the package")
@@ -276,11 +290,11 @@ def main() -> None:
     options = parser.parse_args()
     limit_threads(options.threads)
     buffer = io.BytesIO()
-    fitted(options.picture, *SIZE).save(buffer, "PNG")
+    fitted(options.picture, *map(int, options.size.split("x"))).save(buffer, "PNG")
     measured = buffer.getvalue(), options.quality
     facts = {"cold": cold(*measured, min(COLD_RUNS, options.runs), options.model)}
     facts |= {"machine": describe(), "runs": options.runs}
-    facts |= warm(*measured, options.runs, options.model, options.device)
+    facts |= warm(*measured, options.size, options.runs, options.model, options.device)
     facts["verdict"] = verdict(facts)
     print(json.dumps(facts) if options.json else "\n".join(lines(facts)))
 

@@ -2,11 +2,14 @@
 
     total = sum of the stages' own seconds + rest
 
-A watched callable that runs within another one counts as its own stage, not as the outer one's.
+A watched callable that runs within another one counts as its own stage, not as the outer one's. What runs in other
+threads meanwhile has lines of its own, "STAGE, meanwhile", which are no part of the sum: `rest` has the wait for them.
 """
 
 import statistics
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import ParamSpec, TypeVar
@@ -26,13 +29,15 @@ class Stopwatch:
     def __init__(self, stages: Mapping[str, Sequence[Place]]) -> None:
         """Name the stages, each with the places where it runs."""
         self._stages = stages
-        self._within: list[float] = []
+        self._within = defaultdict[int, list[float]](list)
+        self._thread = threading.get_ident()
         self.clear()
 
     def clear(self) -> None:
         """Begin again from nothing."""
         self.seconds = dict.fromkeys(self._stages, 0.0)
         self.calls = dict.fromkeys(self._stages, 0)
+        self.meanwhile = defaultdict[str, float](float)
 
     @contextmanager
     def watching(self) -> Iterator["Stopwatch"]:
@@ -45,26 +50,31 @@ class Stopwatch:
 
     def _wrapped(self, call: Callable[P, T], stage: str) -> Callable[P, T]:
         def watched(*args: P.args, **named: P.kwargs) -> T:
-            self._within.append(0.0)
+            thread = threading.get_ident()
+            within = self._within[thread]
+            within.append(0.0)
             start = time.perf_counter()
             try:
                 return call(*args, **named)
             finally:
                 spent = time.perf_counter() - start
-                self.seconds[stage] += spent - self._within.pop()
+                sums = self.seconds if thread == self._thread else self.meanwhile
+                sums[stage] += spent - within.pop()
                 self.calls[stage] += 1
-                if self._within:
-                    self._within[-1] += spent
+                if within:
+                    within[-1] += spent
 
         return watched
 
     def time(self, work: Callable[[], T]) -> tuple[T, dict[str, float]]:
-        """What `work` gives, and seconds: of every stage, `rest` and `total`."""
+        """What `work` gives, and seconds: of every stage, `rest` and `total`, and of stages of other threads."""
         self.clear()
+        self._thread = threading.get_ident()
         start = time.perf_counter()
         result = work()
         total = time.perf_counter() - start
-        return result, self.seconds | {"rest": total - sum(self.seconds.values()), "total": total}
+        meanwhile = {f"{stage}, meanwhile": seconds for stage, seconds in self.meanwhile.items()}
+        return result, self.seconds | {"rest": total - sum(self.seconds.values()), "total": total} | meanwhile
 
 
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:

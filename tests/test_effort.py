@@ -1,7 +1,11 @@
 """The knob `effort` from the front door to the file: it turns something, says what, and can be stopped."""
 
+import contextlib
 import json
 import logging
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 from PIL import Image
 
 import regrain
-from regrain import codec, effort, image, memory
+from regrain import codec, effort, image, memory, search
 from regrain.bitstream import Header, Method
 from regrain.cli import main
 from regrain.cli.process import Stop
@@ -92,7 +96,7 @@ def test_the_report_of_one_picture_and_the_manifest_of_many(tmp_path, monkeypatc
     facts = json.loads(capsys.readouterr().out)
     assert (facts["effort"], facts["iterations"]) == (1, 20)
     assert main(["encode", "in/photo.png", "b.rgn", "--effort", "1", "-q", "30"]) == 0
-    assert f" effort 1 gained {facts['gain']:.1f} %, " in capsys.readouterr().err
+    assert f" effort 1 gained {facts['gain']:.1f} % of its objective, " in capsys.readouterr().err
     assert main(["encode", "in", "out", "--effort", "1", "-q", "30", "--jobs", "1", "--manifest", "log.jsonl"]) == 0
     line = json.loads((tmp_path / "log.jsonl").read_text())
     assert {name: line[name] for name in ("effort", "iterations", "gain")} == {
@@ -103,14 +107,75 @@ def test_the_report_of_one_picture_and_the_manifest_of_many(tmp_path, monkeypatc
 
 def test_a_target_is_kept(monkeypatch):
     pixels, facts = pixels_of(), {}
-    data = codec.encode(image.Picture(pixels), target_psnr=27, effort=1, facts=facts)
-    assert facts["psnr"] == psnr(pixels, codec.decode(data).pixels) >= 27
-    plain = regrain.encode(pixels, target_size=250)
-    assert len(regrain.encode(pixels, target_size=250, effort=1)) <= len(plain) + 1 <= 251
-    monkeypatch.setattr(codec, "value_of", lambda *_: 1.0)  # whatever effort makes of it misses the target
-    kept = codec.encode(image.Picture(pixels), target_psnr=27, effort=1, facts=facts)
-    assert kept == codec.encode(image.Picture(pixels), target_psnr=27)
+    data = codec.encode(image.Picture(pixels), target_psnr=30, effort=1, facts=facts)
+    assert facts["psnr"] == psnr(pixels, codec.decode(data).pixels) >= 30
+    assert facts["gain"] > 0
+    plain = codec.encode(image.Picture(pixels), target_psnr=30)
+    assert len(data) < len(plain)
+    monkeypatch.setattr(search.Rate, "better", lambda self, first, second, pixels: first)
+    assert codec.encode(image.Picture(pixels), target_psnr=30, effort=1, facts=facts) == plain
     assert facts["gain"] == 0
+
+
+def test_the_quality_of_a_target_is_searched_for_again_where_effort_saved_bytes():
+    pixels = pixels_of()
+    plain, harder = (regrain.encode(pixels, target_size=600, effort=effort) for effort in (0, 2))
+    assert len(harder) <= 600
+    assert regrain.inspect(harder).quality >= regrain.inspect(plain).quality
+    assert harder != plain
+
+
+@pytest.mark.parametrize(
+    ("rate", "sizes", "steps", "kept"),
+    [
+        ({"target_psnr": 30}, (90, 80), (4, 5), 1),
+        ({"target_psnr": 30}, (80, 80), (4, 3), 0),
+        ({"target_size": 99}, (90, 95), (4, 4), 1),
+        ({"target_bpp": 0.5}, (90, 80), (4, 3), 0),
+        ({"quality": 30}, (80, 81), (4, 4), 1),
+    ],
+)
+def test_which_of_two_files_is_kept(rate, sizes, steps, kept):
+    pair = [search.Candidate(step, bytes(size), 30.0) for size, step in zip(sizes, steps, strict=True)]
+    assert search.Rate(**rate).better(*pair, 4096) is pair[kept]
+
+
+def test_a_target_that_refined_latents_cannot_reach_leaves_the_plain_file(monkeypatch):
+    picture, facts, right = image.Picture(pixels_of()), {}, search.Rate.candidate
+
+    def failing(self, *arguments):
+        if calls := facts.setdefault("calls", []):
+            raise regrain.UsageError("out of reach")
+        calls.append(1)
+        return right(self, *arguments)
+
+    monkeypatch.setattr(search.Rate, "candidate", failing)
+    kept = codec.encode(picture, target_size=600, effort=1, facts=facts)
+    monkeypatch.undo()
+    assert kept == codec.encode(picture, target_size=600)
+    assert facts["gain"] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="pseudo-terminals are of Unix")
+def test_ctrl_c_of_a_real_process_leaves_a_whole_file_and_a_whole_line(tmp_path):
+    image.write(image.Picture(pixels_of(96, 112)), str(tmp_path / "photo.png"))
+    import pty
+
+    main_, terminal = pty.openpty()
+    command = [sys.executable, "-m", "regrain", "encode", "photo.png", "--effort", "9", "-q", "30"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    text = ""
+    while "iteration" not in text:
+        text += os.read(main_, 4096).decode()
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the terminal is closed when nobody writes there any more
+        while more := os.read(main_, 4096).decode():
+            text += more
+    os.close(main_)
+    assert process.wait(60) == 0, text
+    assert "\r\x1b[Kregrain: warning: stopped after" in text
+    assert regrain.decode(tmp_path / "photo.rgn").size == (112, 96)
 
 
 def test_memory_is_asked_for_before():

@@ -10,7 +10,7 @@ import pytest
 
 import regrain
 from regrain import memory
-from regrain.bitstream import read_header
+from regrain.bitstream import Header, Method, read_header
 from regrain.workers import _torch_at_most
 
 SIDES = [(24, 40), (56, 72), (16, 16), (40, 24), (24, 24), (72, 56), (33, 17), (24, 40)]
@@ -112,6 +112,36 @@ def test_where_memory_is_short_fewer_run_at_once(files, slow):
     assert most[0] == 4
 
 
+@pytest.mark.parametrize("options", [{"effort": 2}, {"target_psnr": 30}, {}])
+def test_what_effort_and_targets_take_counts_where_several_are_encoded(monkeypatch, options):
+    now, most, lock = [0], [0], threading.Lock()
+
+    def encode(picture, **_):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.03)
+        with lock:
+            now[0] -= 1
+        return bytes(picture.width)
+
+    monkeypatch.setattr("regrain.codec.encode", encode)
+    header = Header(512, 512, 0, bytes(4), Method.CONDITIONAL)
+    room = memory.need(header, torch=False) + memory.beside_encoding(header, None, 0, torch=False, screen=True)
+    plain = [np.zeros((512, 512, 3), np.uint8)] * 4
+    one, libraries = room - memory.LIBRARIES[False], memory.LIBRARIES["effort" in options]
+    list(regrain.encode_many(plain, jobs=4, ahead=4, max_memory=libraries + 4 * one, **options))
+    assert most[0] == 4 if not options else most[0] < 3
+
+
+def test_under_effort_one_is_encoded_at_once_where_nobody_says_more(monkeypatch):
+    names = set()
+    monkeypatch.setattr("regrain.codec.encode", lambda *_, **__: names.add(threading.current_thread().name) or b"")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    list(regrain.encode_many(PIXELS, effort=1))
+    assert len(names) == 1
+
+
 def test_a_picture_over_the_limit_is_refused_as_by_the_loop(files):
     with pytest.raises(regrain.LimitError, match="allowed are 1 MB"):
         list(regrain.decode_many(files, max_memory=10**6))
@@ -175,6 +205,9 @@ def test_options_are_refused_at_the_call(options, words):
             function([], **options)
     with pytest.raises(regrain.UsageError, match="budget is 3"):
         regrain.decode_many([], budget=3)
+    for call in (lambda **knobs: regrain.decode_many([], **knobs), regrain.Decoder):
+        with pytest.raises(regrain.UsageError, match="fast is given and steps are 2"):
+            call(fast=True, steps=2)
 
 
 def test_a_budget_is_that_of_each_picture(files):

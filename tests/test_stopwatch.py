@@ -1,5 +1,6 @@
 """Stages: own seconds add up to the total, and everything is put back."""
 
+import threading
 import types
 
 import pytest
@@ -26,6 +27,26 @@ def test_own_seconds_add_up_and_the_callables_are_put_back():
     assert seconds["inner"] >= 0.02
     assert seconds["outer"] >= 0.01
     assert seconds["inner"] + seconds["outer"] + seconds["rest"] == pytest.approx(seconds["total"])
+    assert watch.calls == {"inner": 1, "outer": 1}
+
+
+def test_what_runs_in_another_thread_has_a_line_of_its_own_and_is_no_part_of_the_sum():
+    place = types.SimpleNamespace(inner=lambda: busy(0.02))
+
+    def outer():
+        thread = threading.Thread(target=place.inner)
+        thread.start()
+        busy(0.01)
+        thread.join()
+
+    place.outer = outer
+    watch = Stopwatch({"inner": [(place, "inner")], "outer": [(place, "outer")]})
+    with watch.watching():
+        _, seconds = watch.time(lambda: place.outer())
+    assert seconds["inner"] == 0
+    assert seconds["inner, meanwhile"] >= 0.02
+    assert seconds["outer"] >= 0.02
+    assert seconds["outer"] + seconds["rest"] == pytest.approx(seconds["total"])
     assert watch.calls == {"inner": 1, "outer": 1}
 
 

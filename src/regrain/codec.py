@@ -8,25 +8,26 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial as given_some
 from typing import TYPE_CHECKING, Literal
 
 from regrain import bitstream, memory, registry
 from regrain.content import classify, is_plain
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.draft import Draft
-from regrain.effort import Attempt, try_harder
+from regrain.effort import try_harder
 from regrain.errors import Corrupt, ModelError, UsageError
 from regrain.inspection import Info, inspect
 from regrain.layering import Cells, add_foreground, blank_pixels, cells_of, has_latents, without_shown
 from regrain.options import Box, Content, DecodeOptions, Repaired, Sampler
-from regrain.search import Rate, finite, value_of, values_of
+from regrain.search import Candidate, Rate, finite, values_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from regrain.image import Picture
-    from regrain.registry import Codec
+    from regrain.registry import Codec, Prepared
 
 __all__ = [
     "REDUCTIONS", "Info", "check_fingerprint", "check_region", "content_for", "decode", "deviation_map", "encode",
@@ -70,35 +71,36 @@ def encode(
     which = registry.method_of(method, given)
     size, has_alpha = (picture.width, picture.height), picture.alpha is not None
     content = content_for(picture, content, which, given)
+    screen = content == "screen"
     fingerprint = given.fingerprint if given else registry.shipped_fingerprint(which, content)
     header = bitstream.Header(*size, 0, fingerprint, which, grey=picture.grey, alpha=has_alpha, tile=tile)
     aim, torch = rate.aim(), registry.needs_torch(given, device)
-    beside = 0 if aim is None else memory.search_bytes(header, aim[1].pixel_bytes, torch=torch)
-    beside += memory.effort_bytes(header) if effort else 0
-    beside += memory.foreground_bytes(header) if content == "screen" else 0
+    searching = None if aim is None else aim[1].pixel_bytes
+    beside = memory.beside_encoding(header, searching, effort, torch=torch, screen=screen)
     memory.check("encoding", header, limit=max_memory, torch=torch, beside=beside)
     codec = registry.model_for(given, which, device, fingerprint)
-    apart = content == "screen" and is_plain(picture.pixels, picture.alpha)
+    apart = screen and is_plain(picture.pixels, picture.alpha)
     draft, most = Draft.of(codec, picture, header, with_foreground=apart), rate.most(size[0] * size[1])
     if draft.foreground and most is not None and len(draft.file(0)) > most:
         draft = min(draft, Draft.of(codec, picture, header, with_foreground=False), key=lambda one: len(one.file(0)))
-    at = draft.file
 
     def pixels_of(data: bytes) -> "NDArray[np.uint8]":
         return decode(data, model=codec, device=device, max_pixels=2**62, max_memory=max_memory).pixels
 
-    value_at = None if aim is None else values_of(at, pixels_of, picture, aim[1], progress)
-    step = rate.step(at, value_at, picture.width * picture.height)
-    facts, attempt = {} if facts is None else facts, try_harder(draft.prepared, step, effort, watch)
-    data = at(step, attempt.best)
-    value = None if aim is None else value_of(pixels_of(data), picture, aim[1])
-    if (most is not None and len(data) > most) or (aim is not None and value is not None and value < aim[2]):
-        attempt, data = Attempt(draft.prepared, attempt.iterations, 0.0), at(step)
-        value = None if value_at is None else value_at(step)
-    if aim is not None and value is not None:
-        facts[aim[0]] = finite(value)
-    facts |= attempt.facts(effort)
-    return data
+    def candidate(prepared: "Prepared | None" = None) -> Candidate:
+        at, pixels = given_some(draft.file, prepared=prepared), size[0] * size[1]
+        value_at = None if aim is None else values_of(at, pixels_of, picture, aim[1], progress)
+        return rate.candidate(at, value_at, pixels)
+
+    kept = plain = candidate()
+    facts, attempt = {} if facts is None else facts, try_harder(draft.prepared, plain.step, effort, watch)
+    if attempt.gain:
+        with suppress(UsageError):  # a target that the plain file reaches, and this one does not
+            kept = rate.better(plain, candidate(attempt.best), size[0] * size[1])
+    if aim is not None and kept.value is not None:
+        facts[aim[0]] = finite(kept.value)
+    facts |= (attempt if kept is not plain else attempt._replace(gain=0.0)).facts(effort)
+    return kept.data
 
 
 def content_for(

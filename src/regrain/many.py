@@ -22,7 +22,8 @@ from regrain.errors import RegrainError, UsageError
 from regrain.files import read_file
 from regrain.image import Picturelike, read
 from regrain.loading import thread_count, threads_at_most
-from regrain.options import DECODING, ENCODING, METHODS, check_arguments, check_names
+from regrain.options import DECODING, ENCODING, METHODS, RATES, check_arguments, check_names
+from regrain.search import Rate
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,7 +87,7 @@ def decode_many(
     pace = _Pace.checked(jobs, ahead, on_error)
     defaults = {"max_pixels": 250_000_000, "max_memory": None, "region": None, "sampler": "ddim"}
     clock = {name: options.pop(name, None) for name in ("steps", "budget")}
-    asked = check_arguments(**clock)["steps"] or 1
+    asked = check_arguments(**clock, fast=options.get("fast", False))["steps"] or 1
     knobs, torch = _opened(check_arguments(**defaults | options))
     most = asked if isinstance(asked, int) else STEPS[-1]
 
@@ -137,18 +138,22 @@ def encode_many(
     """
     check_names(options, ENCODING, "encode_many")
     pace = _Pace.checked(jobs, ahead, on_error)
-    defaults = {"max_pixels": 250_000_000, "max_memory": None, "method": None, "tile": 1024}
+    defaults = {"max_pixels": 250_000_000, "max_memory": None, "method": None, "tile": 1024, "content": "auto"}
     knobs, torch = _opened(check_arguments(**defaults | options))
-    limit = knobs.pop("max_pixels")
+    limit, effort = knobs.pop("max_pixels"), knobs.get("effort", 0)
     method = registry.method_of(knobs["method"], registry.resolve_model(knobs["model"], knobs["device"]))
+    aim = Rate(**{name: knobs[name] for name in RATES if name in knobs}).aim()
+    screen = knobs["model"] is None and knobs["content"] != "photo" and registry.has_content(method, "screen")
 
     def job(image: Picturelike) -> Job[bytes]:
         picture = read(image, max_pixels=limit)
         has_alpha = picture.alpha is not None
         header = Header(picture.width, picture.height, 0, bytes(4), method, alpha=has_alpha, tile=knobs["tile"])
-        return lambda: codec.encode(picture, **knobs), memory.need(header, torch=torch)
+        searching = None if aim is None else aim[1].pixel_bytes
+        beside = memory.beside_encoding(header, searching, effort, torch=torch, screen=screen)
+        return lambda: codec.encode(picture, **knobs), memory.need(header, torch=torch) + beside
 
-    return _in_order(pictures, job, pace, knobs["max_memory"], torch=torch)
+    return _in_order(pictures, job, pace, knobs["max_memory"], torch=torch or effort > 0)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from regrain.bitstream import Header, Method
 from regrain.errors import LimitError
 
 __all__ = [
-    "CONTEXTS_MOST", "allowance", "check", "check_bytes", "decoded_part", "effort_bytes", "foreground_bytes",
-    "map_bytes", "need", "repair_need", "search_bytes", "whole_planes",
+    "CONTEXTS_MOST", "allowance", "beside_encoding", "check", "check_bytes", "decoded_part", "effort_bytes",
+    "foreground_bytes", "map_bytes", "need", "repair_need", "search_bytes", "whole_planes",
 ]  # fmt: skip
 
 LIBRARIES = {True: 420_000_000, False: 230_000_000}
@@ -123,6 +123,12 @@ def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bo
         + bytes_a_value * values
         + SYMBOL_BYTES * 256 * min(squares, (header.tile // 16) ** 2)
     )
+
+
+def beside_encoding(header: Header, pixel_bytes: int | None, effort: int, *, torch: bool, screen: bool) -> int:
+    """Bytes beside those of encoding: of a search by a metric that takes so many a pixel, of effort, and of a screen."""
+    searching = 0 if pixel_bytes is None else search_bytes(header, pixel_bytes, torch=torch)
+    return searching + (effort_bytes(header) if effort else 0) + (foreground_bytes(header) if screen else 0)
 
 
 def search_bytes(header: Header, pixel_bytes: int, *, torch: bool) -> int:

@@ -8,7 +8,7 @@ A target of bytes is met by bisection, which decodes nothing; one of a metric by
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from regrain import bitstream
 from regrain.errors import UsageError
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from regrain.image import Picture
     from regrain.metrics import Metric
 
-__all__ = ["BEST", "QUALITY_UNIT", "Rate", "bytes_within", "finite", "lowest_reaching", "value_of", "values_of"]
+__all__ = [
+    "BEST", "QUALITY_UNIT", "Candidate", "Rate", "bytes_within", "finite", "lowest_reaching", "value_of", "values_of",
+]  # fmt: skip
 
 QUALITY_UNIT = 256
 """Steps of one of quality."""
@@ -41,6 +43,14 @@ def bytes_within(bpp: float, pixels: int) -> int:
     """
     near = int(bpp * pixels / 8)
     return max(size for size in (near - 1, near, near + 1) if 8 * size / pixels <= bpp)
+
+
+class Candidate(NamedTuple):
+    """A file that keeps to what is asked for: its step, itself, and its value where a metric is aimed at."""
+
+    step: int
+    data: bytes
+    value: float | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,17 @@ class Rate:
     def most(self, pixels: int) -> int | None:
         """The most bytes that a file of so many pixels may have; None where nobody says."""
         return self.target_size if self.target_bpp is None else bytes_within(self.target_bpp, pixels)
+
+    def candidate(self, at: Callable[[int], bytes], value_at: Callable[[int], float] | None, pixels: int) -> Candidate:
+        """The file at the step that is asked for; arguments and errors as for `step`."""
+        step = self.step(at, value_at, pixels)
+        return Candidate(step, at(step), None if value_at is None else value_at(step))
+
+    def better(self, first: Candidate, second: Candidate, pixels: int) -> Candidate:
+        """The one of less bytes at a target of a metric, of more quality at one of bytes; else the second."""
+        if self.aim() is not None:
+            return second if len(second.data) < len(first.data) else first
+        return first if self.most(pixels) is not None and second.step < first.step else second
 
     def step(self, at: Callable[[int], bytes], value_at: Callable[[int], float] | None, pixels: int) -> int:
         """The step of the file that is asked for. `at` gives the file of a step, of so many pixels.

@@ -236,7 +236,7 @@ class Decoder(_Worker):
         output: str = "array",
     ) -> None:
         """Check the options; nothing is loaded."""
-        check_options(_TIME, locals())
+        check_options((*_TIME, "fast"), locals())
         super().__init__([name for name in DECODING if name not in (*_TIME, "realism_map")], locals())
         self._time = {"steps": steps, "budget": budget}
         if output not in ("array", "pillow"):

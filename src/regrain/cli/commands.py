@@ -87,7 +87,9 @@ def _words(reached: Mapping[str, float | None]) -> str:
     from regrain.metrics import METRICS
 
     metrics = {name: METRICS[aim] for aim in METRICS if (name := aim.removeprefix("target_")) in reached}
-    effort = f"effort {reached['effort']} gained {reached['gain']:.1f} %, " if "effort" in reached else ""
+    effort = (
+        f"effort {reached['effort']} gained {reached['gain']:.1f} % of its objective, " if "effort" in reached else ""
+    )
     values = {name: math.inf if (value := reached[name]) is None else value for name in metrics}
     return effort + "".join(f"{metric.title} {metric.text(values[name])}, " for name, metric in metrics.items())
 
@@ -101,9 +103,10 @@ def decode(options: argparse.Namespace) -> None:
     kind = picture_format(target)
     check_target(target, overwrite=options.overwrite, source=options.input)
     map_kind = _map_format(options, target)
+    if map_kind is not None and options.fast:
+        raise UsageError("--fast and --map are given together; the fast decoder takes one step, which has one picture")
     if map_kind is not None and options.steps is None:
         options.steps = MAP_STEPS
-        check_options(("steps", "fast"), vars(options))
     with working(options, f"decoding {display_name(options.input)}") as progress:
         data = _file(options.input, options.max_pixels)
         with about(options.input):

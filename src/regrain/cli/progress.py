@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from regrain.batch.work import Outcome
+from regrain.cli.terminal import ERASED
 
 __all__ = ["Progress", "Totals", "describe"]
 
 _PERIOD = 0.2
-_ERASED = "\r\x1b[K"
 
 
 @dataclass
@@ -80,14 +80,14 @@ class Progress:
         if self._visible and now - self._last >= _PERIOD:
             self._last = now
             width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write(_ERASED + describe(totals, self._total, now - self._start)[:width])
+            sys.stderr.write(ERASED + describe(totals, self._total, now - self._start)[:width])
             sys.stderr.flush()
 
     def erase(self) -> None:
         """Take the line away, before another is said and in the end."""
         if self._visible and self._last:
             self._last = 0.0
-            sys.stderr.write(_ERASED)
+            sys.stderr.write(ERASED)
             sys.stderr.flush()
 
 

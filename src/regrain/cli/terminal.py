@@ -14,10 +14,12 @@ from typing import BinaryIO
 from regrain import errors
 from regrain.errors import BitstreamError, ImageError, LimitError, ModelError, OutputError, reason
 
-__all__ = ["STANDARD", "about", "display_name", "escape", "one_line", "say", "text_stream", "write_whole"]
+__all__ = ["ERASED", "STANDARD", "about", "display_name", "escape", "one_line", "say", "text_stream", "write_whole"]
 
 STANDARD = "-"
 """The name that stands for stdin or stdout."""
+ERASED = "\r\x1b[K"
+"""What empties the line of a terminal."""
 _HEAD, _TAIL = 420, 160
 
 
@@ -49,14 +51,18 @@ def about(name: str) -> Iterator[None]:
 
 
 def say(text: str, *, aside: bool = False) -> None:
-    """Print clean lines on stdout, or `aside` on stderr (nowhere, if that is closed); raises OutputError."""
+    """Print clean lines on stdout, or `aside` on stderr (nowhere, if that is closed); raises OutputError.
+
+    On a terminal lines aside take the place of what shows progress there.
+    """
     stream = sys.stderr if aside else sys.stdout
     if stream is None:
         if aside:
             return
         raise OutputError("cannot write stdout: it is closed")
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    data = "".join(f"{escape(line)}\n" for line in text.split("\n")).encode(encoding, "backslashreplace")
+    lines = "".join(f"{escape(line)}\n" for line in text.split("\n"))
+    data = (ERASED * (aside and stream.isatty()) + lines).encode(encoding, "backslashreplace")
     try:
         stream.flush()
         if hasattr(stream, "buffer"):

@@ -13,13 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
-from regrain.cli.terminal import escape, text_stream
+from regrain.cli.terminal import ERASED, escape, text_stream
 
 __all__ = ["seconds", "silent_libraries", "working"]
 
 _PATIENCE = 2.0
 _PERIOD = 0.5
-_ERASED = "\r\x1b[K"
 
 
 def seconds(options: argparse.Namespace) -> float:
@@ -77,7 +76,7 @@ def _clock(options: argparse.Namespace, messages: Sequence[str]) -> Iterator[Non
         pause = max(0.0, _PATIENCE - seconds(options))
         while not done.wait(pause):
             line = f"{escape(messages[-1])}, {seconds(options):.0f} s"
-            stream.write(_ERASED + line[-shutil.get_terminal_size().columns + 1 :])
+            stream.write(ERASED + line[-shutil.get_terminal_size().columns + 1 :])
             stream.flush()
             pause = _PERIOD
 
@@ -89,7 +88,7 @@ def _clock(options: argparse.Namespace, messages: Sequence[str]) -> Iterator[Non
         done.set()
         drawing.join()
         if seconds(options) >= _PATIENCE:
-            stream.write(_ERASED)
+            stream.write(ERASED)
             stream.flush()
 
 
