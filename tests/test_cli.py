@@ -29,7 +29,7 @@ METADATA = {"--strip", "--keep", "--preserve-times"}
 MANY = {"--jobs", "--skip-existing", "--dry-run", "--manifest", "--engine", "--ray-address"}
 FLAGS = {
     "encode": "--quality --effort --target-size --target-bpp --target-psnr --target-ssimulacra2 --method --content "
-    "--max-pixels --max-memory",
+    "--tile --max-pixels --max-memory",
     "decode": "--steps --budget --realism --eta --seed --init-noise --fast --sampler --realism-map --map --map-seeds "
     "--region --repair --repair-strength --max-size --partial --fill --max-pixels --max-memory",
     "inspect": "",
@@ -598,7 +598,7 @@ def test_flags_are_exactly_these(command, capsys):
     own = FLAGS[command].split()
     assert {word for word in words if word.startswith("--")} == {*own} | common
     # beside the common ones, such as --model; those of encode and decode stand in groups of the help
-    assert len(own) <= {"encode": 10, "decode": 19}.get(command, 9)
+    assert len(own) <= {"encode": 11, "decode": 19}.get(command, 9)
 
 
 def test_version(capsys):

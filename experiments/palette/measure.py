@@ -5,8 +5,8 @@
 
 Coding: the middle 512 x 512 pixels of each photo of KODAK, 16 to 256 colours, without dithering, in raster order and to
 and fro: bytes as they are and coded, PSNR and LPIPS-AlexNet, decoded as stored and after repair in one step.
-Repair: whole photos, every sixth, 256 colours, by what is denoised and in how many steps. Pictures: a face, letters
-and a screen of TEST, beside JPEG, WebP and the conditional codec at equal bytes.
+Repair: whole photos, every sixth, 256 colours, as `regrain decode --repair --repair-strength --steps` has it.
+Pictures: a face, letters and a screen of TEST, beside JPEG, WebP and the conditional codec at equal bytes.
 
 PLACE is another model of the palette codec, a weights file or a Stable Diffusion's folder in the layout of diffusers:
 its autoencoder, with its U-Net if that is there, makes the same tables and the same sheet in FOLDER, and tables.md of
@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from alternatives import nearest, of_picture, serpentine
+from alternatives import nearest, serpentine
 from numpy.typing import NDArray
 from page import tables
 from PIL import Image
@@ -30,9 +29,8 @@ from PIL import Image
 import regrain
 from regrain import registry
 from regrain.bitstream import Method
-from regrain.diffusion.prior import Prior
 from regrain.image import to_bytes, to_signed
-from regrain.options import DecodeOptions
+from regrain.options import DecodeOptions, Repaired
 from regrain.palette import colours, indices, sections
 from regrain.palette.codec import PaletteModel
 from regrain.palette.decode import reconstruct
@@ -50,9 +48,9 @@ COLOURS = (16, 32, 64, 128, 256)
 ORDERS: dict[str, Callable[..., NDArray[np.uint8]]] = {
     "none": nearest, "raster": colours.dither, "serpentine": serpentine,
 }  # fmt: skip
-LEVELS = (3.0, 5.0)
-"""Log-SNR to which pictures are noised before they are denoised."""
+STRENGTHS = (0.25, 0.5, 1.0)
 STEPS = (1, 8, 100)
+"""100 steps at the default strength alone."""
 QUALITY = BEST_PALETTE / 256
 SHOWN = (
     ("KODAK/kodim15.png", Box(390, 90, 240, 180)),
@@ -72,7 +70,7 @@ CODING = [
     "psnr_repaired",
     "lpips_repaired",
 ]
-REPAIR = ["image", "repaired", "steps", "log_snr", "psnr", "ssim", "lpips_alex"]
+REPAIR = ["image", "repaired", "strength", "steps", "psnr", "ssim", "lpips_alex"]
 Pixels = NDArray[np.uint8]
 
 
@@ -154,30 +152,20 @@ def _coded(model: PaletteModel, path: Path, judge: Callable[..., float]) -> Iter
 def _repaired(model: PaletteModel, path: Path, judge: Callable[..., float]) -> Iterator[list[Any]]:
     pixels = np.asarray(Image.open(path).convert("RGB"))
     data = regrain.encode(pixels, quality=QUALITY, model=model)
-    prior = Prior.load(_shipped(Method.PROGRESSIVE))
 
-    def denoise(x_t: torch.Tensor, log_snr: float) -> torch.Tensor:
-        """Of the image-space prior."""
-        return prior.denoise(x_t[None], torch.tensor([log_snr]))[0].clamp(-1, 1)
-
-    def row(name: str, steps: int, log_snr: float | str, found: Pixels) -> list[Any]:
+    def row(name: str, strength: str, steps: int, decoded: Image.Image) -> list[Any]:
         """What is measured of one way."""
-        return [path.name, name, steps, log_snr, psnr(pixels, found), ssim(pixels, found), judge(pixels, found)]
+        shown = np.asarray(decoded)
+        return [path.name, name, strength, steps, *(metric(pixels, shown) for metric in (psnr, ssim, judge))]
 
-    def by_latents(steps: int) -> Pixels:
-        """Decoded after repair of the latents, none in 0 steps."""
-        return np.asarray(regrain.decode(data, model=model, realism=min(1, steps), steps=max(1, steps)))
-
-    for steps in (0, *STEPS) if model.denoiser else (0,):
-        yield row("latents" if steps else "nothing", steps, "", by_latents(steps))
-    befores = {"picture": 0, "both": 1} if model.denoiser else {"picture": 0}
-    for name, before in ((name, by_latents(steps)) for name, steps in befores.items()):
-        x = torch.from_numpy(to_signed(before))
-        for level in LEVELS:
-            for steps in STEPS:
-                with torch.no_grad():
-                    after = of_picture(denoise, x, level, DecodeOptions(steps))
-                yield row(name, steps, level, to_bytes(after.numpy(), False))
+    decode = partial(regrain.decode, data, model=model)
+    yield row("nothing", "", 0, decode(realism=0))
+    ways: tuple[Repaired, ...] = ("latent", "image", "both")
+    for repaired in ways if model.denoiser else ways[1:2]:
+        for strength in STRENGTHS:
+            for steps in STEPS if strength == DecodeOptions.repair_strength else STEPS[:-1]:
+                picture = decode(repair=repaired, repair_strength=strength, steps=steps)
+                yield row(repaired, f"{strength:g}", steps, picture)
 
 
 def _strip(model: PaletteModel, folders: dict[str, Path], place: str, box: Box) -> Strip:

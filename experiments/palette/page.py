@@ -147,12 +147,11 @@ def _dithered(coding: list[dict[str, str]]) -> Table:
 
 def _repaired(repair: list[dict[str, str]]) -> Table:
     cells = []
-    for way in dict.fromkeys((row["repaired"], row["steps"], row["log_snr"]) for row in repair):
-        rows = [row for row in repair if (row["repaired"], row["steps"], row["log_snr"]) == way]
-        level = f"{float(way[2]):g}" if way[2] else ""
+    for way in dict.fromkeys((row["repaired"], row["strength"], row["steps"]) for row in repair):
+        rows = [row for row in repair if (row["repaired"], row["strength"], row["steps"]) == way]
         figures = [f"{_mean(rows, name):.{digits}f}" for name, (_, digits) in METRICS.items()]
-        cells.append((way[0], way[1], level, *figures))
-    return Table(["repaired", "steps", "log-SNR", *(title for title, _ in METRICS.values())], cells)
+        cells.append((*way, *figures))
+    return Table(["repaired", "strength", "steps", *(title for title, _ in METRICS.values())], cells)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """What repair gains and where it harms: rows.csv.
 
     python experiments/repair/measure.py PICTURES WEIGHTS [--every N] [--crop SIDE] [--steps 1 8] [--free]
+                                         [--model FILE]
 
 PICTURES is a folder; WEIGHTS has those of LPIPS-AlexNet, VGG16 and DISTS. Every picture is written as a JPEG of quality
 10, 20, 40 and 75, read back, and repaired; a row has PSNR, LPIPS-AlexNet and DISTS to the original. Steps 0 are the
 JPEG itself. `--crop` takes squares of the middle, from the corner of a block on; `--free` does not keep what the file
-says of its brightness; `--out` names another file.
+says of its brightness; `--out` names another file; FILE is another prior, whose student, if any, takes few steps.
 """
 
 import argparse
@@ -42,12 +43,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--strength", type=float, nargs="+", default=[1.0])
     parser.add_argument("--free", action="store_true")
+    parser.add_argument("--model", default="progressive")
     parser.add_argument("--out", type=Path, default=HERE / "rows.csv")
     options = parser.parse_args()
     paths = sorted(options.pictures.glob("*.png"))[:: options.every]
     names = ("lpips_alex_v0.1", "vgg16_features_fp16", "dists_alpha_beta")
     judges = load_metrics([options.weights / f"{name}.safetensors" for name in names])
-    model = regrain.load("progressive")
+    model = regrain.load(options.model)
     assert isinstance(model, ProgressiveModel)
     with options.out.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -126,7 +126,7 @@ def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bo
 
 
 def beside_encoding(header: Header, pixel_bytes: int | None, effort: int, *, torch: bool, screen: bool) -> int:
-    """Bytes beside those of encoding: of a search by a metric that takes so many a pixel, of effort, and of a screen."""
+    """Bytes beside those of encoding: of a search by a metric that takes so many a pixel, of effort, of a screen."""
     searching = 0 if pixel_bytes is None else search_bytes(header, pixel_bytes, torch=torch)
     return searching + (effort_bytes(header) if effort else 0) + (foreground_bytes(header) if screen else 0)
 

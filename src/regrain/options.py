@@ -260,8 +260,7 @@ def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a 
             figure = None
     if figure is None or not low <= figure <= high:
         what = "a number" if kind is float else "a whole number"
-        word = " or 'auto'" if name == "steps" else ""
-        raise UsageError(f"{name} is {_quote(value)}; allowed is {what} from {low} to {high}{word}")
+        raise UsageError(f"{name} is {_quote(value)}; allowed is {what} from {low} to {high}")
     return figure
 
 

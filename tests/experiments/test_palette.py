@@ -1,4 +1,4 @@
-"""The palette codec's measured alternatives: a plain loop dithers alike, and a picture is repaired from its seed."""
+"""The palette codec's measured alternatives: a plain loop dithers alike; and its tables for other weights."""
 
 import sys
 from importlib import import_module
@@ -6,14 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from experiments.palette import alternatives
-from experiments.palette.alternatives import nearest, of_picture, serpentine
+from experiments.palette.alternatives import nearest, serpentine
 from palette.test_dither import case, loop
-from palette.test_repair import Shrink
-from regrain.options import DecodeOptions
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (12, 17)])
@@ -25,23 +22,6 @@ def test_rows_to_and_fro_are_those_of_a_plain_loop(size):
     assert (serpentine(latents, palette, 0) == nearest(latents, palette)).all()
 
 
-def test_a_picture_is_noised_from_the_seed_and_repaired_in_part():
-    x = torch.randn(3, 16, 24) / 3
-    once, again = (of_picture(Shrink(1 / 3).denoise, x, 2.0, DecodeOptions(seed=1)) for _ in range(2))
-    other = of_picture(Shrink(1 / 3).denoise, x, 2.0, DecodeOptions(seed=2))
-    assert torch.equal(once, again)
-    assert not torch.equal(once, other)
-    assert torch.equal(of_picture(Shrink().denoise, x, 2.0, DecodeOptions(realism=0)), x)
-    half = of_picture(Shrink(1 / 3).denoise, x, 2.0, DecodeOptions(realism=0.5, seed=1))
-    torch.testing.assert_close(half, (x + once) / 2)
-
-
-def test_a_picture_taken_to_have_its_noise_gets_none():
-    x = torch.randn(3, 16, 24) / 3
-    seeds = [of_picture(Shrink(1 / 3).denoise, x, 2.0, DecodeOptions(seed=seed), noised=False) for seed in (1, 2)]
-    assert torch.equal(*seeds)
-
-
 def test_tables_of_a_stable_diffusion_in_a_folder(tmp_path, monkeypatch):
     """Of invented weights: the script runs to its end, and reads the folder that it is given."""
     pytest.importorskip("diffusers")
@@ -51,7 +31,7 @@ def test_tables_of_a_stable_diffusion_in_a_folder(tmp_path, monkeypatch):
     for name in ("alternatives", "page"):
         monkeypatch.setitem(sys.modules, name, import_module(f"experiments.palette.{name}"))
     measure = import_module("experiments.palette.measure")
-    for name, value in {"SIDE": 64, "COLOURS": (16,), "STEPS": (1,), "LEVELS": ()}.items():
+    for name, value in {"SIDE": 64, "COLOURS": (16,), "STEPS": (1, 1)}.items():
         monkeypatch.setattr(measure, name, value)
     monkeypatch.setattr(measure, "load_metrics", lambda files: {"lpips_alex": lambda one, other: 0.5})
     (tmp_path / "kodak").mkdir()
@@ -68,7 +48,7 @@ def test_tables_of_a_stable_diffusion_in_a_folder(tmp_path, monkeypatch):
     assert whole.startswith("Latents of whole as they are: PSNR ")
     assert "| 16 | raster |" in whole
     assert "| 16 | raster |" in alone
-    assert "| latents | 1 |" in whole
-    assert "| latents | 1 |" not in alone
+    assert "| latent | 0.5 | 1 |" in whole
+    assert "| latent | 0.5 | 1 |" not in alone
     with pytest.raises(SystemExit):
         measure.main([str(tmp_path)] * 3 + ["--model", str(place)])

@@ -20,6 +20,7 @@ complete -c regrain -n __fish_use_subcommand -l version -d 'show program\'s vers
 complete -c regrain -n '__fish_seen_subcommand_from encode' -s h -l help -d 'show this help message and exit'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l method -x -a 'conditional progressive palette' -d 'conditional, progressive or palette (default: that of the weights)'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l content -x -a 'auto photo screen' -d 'which of the package\'s weights: auto (default) looks at the picture, and takes a doubtful one for a photo'
+complete -c regrain -n '__fish_seen_subcommand_from encode' -l tile -x -d 'of the squares that are coded apart, a power of 2 from 64 to 32768: a broken file keeps whole ones (default: 1024)'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l max-pixels -x -d 'refuse larger ones (default: 250M)'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l max-memory -x -d 'refuse to need more (default: half of what there is)'
 complete -c regrain -n '__fish_seen_subcommand_from encode' -l json -d 'one JSON object on stdout (on stderr where OUT is -)'

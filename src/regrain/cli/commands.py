@@ -56,7 +56,7 @@ def encode(options: argparse.Namespace) -> None:
         model = weights(options)
         picture = seekable(options.input, options.max_pixels)
         with about(options.input):
-            knobs = check_options(ENCODING, {**vars(options), "tile": 1024, "model": model})
+            knobs = check_options(ENCODING, {**vars(options), "model": model})
             del knobs["max_pixels"]
             pixels = image.read(picture, max_pixels=options.max_pixels)
             kept = image.select_metadata(pixels, options.keep, display_name(options.input))

@@ -155,6 +155,8 @@ def _add_encode(commands: "Subparsers[Parser]") -> None:
     parser.add_argument("--method", metavar="NAME", help=methods)
     what = "which of the package's weights: auto (default) looks at the picture, and takes a doubtful one for a photo"
     parser.add_argument("--content", choices=CONTENTS, default="auto", help=what)
+    what = "of the squares that are coded apart, a power of 2 from 64 to 32768: a broken file keeps whole ones"
+    parser.add_argument("--tile", type=int, default=1024, metavar="SIDE", help=f"{what} (default: 1024)")
     add_model(parser)
     add_overwrite(parser)
     add_limits(parser)

@@ -28,8 +28,8 @@ def pair(text: str) -> tuple[int, int]:
     ((2, 5), (96, 96))
     """
     match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text.strip(), re.ASCII)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number or two, as 64 or 4x2, are")
+    if match is None or 0 in map(int, match.groups("1")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number above 0 or two, as 64 or 4x2, are")
     return int(match[1]), int(match[2] or match[1])
 
 

@@ -37,7 +37,7 @@ GRAPHED: Final = ("codec", "student")
 FAST: Final = DenoiserConfig(widths=(48, 80, 160), depths=(2, 2, 2), half=16, embedding=64)
 """The shape of a fast decoder, some 19,000 multiplications a pixel; that of a denoiser takes 64,000."""
 METHODS: Final = ("none", "direct", "progressive", "consistency", "guided", "path")
-TEACHER_RESETS: Final = ("progressive", "guided")
+TEACHER_RESETS: Final = ("progressive", "guided", "path")
 """Methods whose stages begin with the student so far for the teacher."""
 
 

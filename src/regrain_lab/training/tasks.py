@@ -172,14 +172,14 @@ def _prior_student(recipe: Recipe, device: torch.device) -> Task:
         tensors, metadata = torch_checkpoint.load(path)
         prior, former = Prior.load_pair(path)
     student = placed((former or widened(prior)).train().requires_grad_(True), device)
-    pupil = student if recipe.stage[0].method == "progressive" else placed(widened(prior), device)
-    teacher, lpips = copy.deepcopy(pupil).requires_grad_(False), load_lpips(recipe, device)
+    origin = placed(widened(prior), device).requires_grad_(False)
+    teacher, lpips = copy.deepcopy(student).requires_grad_(False), load_lpips(recipe, device)
 
     def export() -> Export:
         return with_student(tensors, student), metadata | {"student": {"recipe": recipe.name}}
 
     validate = partial(validation.finishes_by_steps, student, lpips=lpips)
-    return Task(student, LeapLoss(student, teacher), validate, export, ("loss", "squares"), teacher)
+    return Task(student, LeapLoss(student, teacher, origin), validate, export, ("loss", "squares"), teacher)
 
 
 _TASKS: Final[dict[str, Callable[[Recipe, torch.device], Task]]] = {

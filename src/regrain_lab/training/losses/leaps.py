@@ -9,9 +9,10 @@ x_1 to x_n are the teacher's estimates before each of its steps, clamped as deco
 target is x_n. The prediction is of v or of whatever else the prior predicts; the loss is of x_0, and the output keeps
 its meaning.
 
-Two methods name the teacher. Progressive: the student as it was before the stage, n = 2. Path: the prior itself, n such
-that from noise to the picture it takes PATH steps. A student's own steps carry the errors of all stages before into
-the next; the prior's carry none, and cost n / 2 times as much.
+Two methods name the teacher. Progressive: the student as it was before the stage, n = 2. Path: the same for steps
+longer than LONG, which of eight only ways from noise have, and for others the prior itself, n such that from noise to
+the picture it takes PATH steps. A student's own steps carry the errors of all stages before into the next, which a
+stream shows that is finished; the prior's carry none, and cost n / 2 times as much.
 
 Decoders start from any noise level, so that steps of one number have many lengths: the student is told the length of
 its step, the leap. Of a stage whose `sampling_steps` is N half the pictures stand on grids of N steps, the others on
@@ -29,12 +30,13 @@ from regrain.diffusion.prior import Prior, levels
 from regrain.diffusion.schedule import REACH
 from regrain_lab.training.losses.codec import StageWeights
 
-__all__ = ["FINEST", "LAST", "PATH", "STARTS", "LeapLoss", "Leaps", "draw_leaps", "leap_target"]
+__all__ = ["FINEST", "LAST", "LONG", "PATH", "STARTS", "LeapLoss", "Leaps", "draw_leaps", "leap_target"]
 
 FINEST: Final = 32
 """The most steps of the student's."""
 PATH: Final = 64
 """Steps of the prior's from noise to the picture, by the method "path"."""
+LONG: Final = 1.5
 WHOLE: Final = 0.5
 STARTS: Final = (-4.0, 6.5)
 LAST: Final = 7.0
@@ -52,8 +54,12 @@ class Leaps(NamedTuple):
 
     @property
     def leap(self) -> Tensor:
-        """What the network is told: the length, or REACH, which stands for all the way, where it is the last."""
+        """What the network reads: the length, or REACH, which stands for all the way, where it is the last."""
         return torch.where(self.last, REACH, self.length)
+
+    def select(self, places: Tensor) -> "Leaps":
+        """Those of some pictures, by a mask (B,)."""
+        return Leaps(*(values[places] for values in self))
 
 
 def draw_leaps(count: int, steps: int, device: torch.device) -> Leaps:
@@ -98,21 +104,31 @@ def _estimate(network: Prior, x_t: Tensor, log_snr: Tensor, leap: Tensor) -> Ten
 
 
 class LeapLoss(nn.Module):
-    """The student under its loss; the teacher is no part of the module."""
+    """The student under its loss; its teachers are no part of the module."""
 
-    def __init__(self, student: Prior, teacher: Prior) -> None:
-        """Both take leaps."""
+    def __init__(self, student: Prior, teacher: Prior, prior: Prior | None = None) -> None:
+        """All take leaps; the prior, which does not heed them, is what the method "path" needs."""
         super().__init__()
-        self.student, self._teacher = student, [teacher]
+        self.student, self._teachers = student, (teacher, prior)
 
     def forward(self, x: Tensor, weights: StageWeights) -> dict[str, Tensor]:
         """x (B, 3, H, W) in [-1, 1], H and W multiples of 8 -> scalars: loss, and the error in x_0 without weights."""
         leaps = draw_leaps(len(x), weights.sampling_steps, x.device)
         alpha, sigma = levels(leaps.log_snr)
         x_t = alpha * x + sigma * torch.randn_like(x)
-        count = 2 if weights.method == "progressive" else max(1, PATH // weights.sampling_steps)
-        target = leap_target(self._teacher[0], x_t, leaps, count)
+        target = self.target(x_t, leaps, weights)
         x_0 = self.student.denoise(x_t, leaps.log_snr, leaps.leap).to(x.dtype)
         squares = (x_0 - target).square().mean((1, 2, 3))
         loss = leaps.log_snr.exp().clamp(min=1) * squares
         return {"loss": loss.mean(), "squares": squares.detach().mean()}
+
+    def target(self, x_t: Tensor, leaps: Leaps, weights: StageWeights) -> Tensor:
+        """What the student is to say, (B, 3, H, W), by the stage's method."""
+        teacher, prior = self._teachers
+        if prior is None or weights.method != "path":
+            return leap_target(teacher, x_t, leaps)
+        target, long = torch.empty_like(x_t), leaps.length > LONG
+        for places, network, count in ((long, teacher, 2), (~long, prior, max(1, PATH // weights.sampling_steps))):
+            if places.any():
+                target[places] = leap_target(network, x_t[places], leaps.select(places), count)
+        return target

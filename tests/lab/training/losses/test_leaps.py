@@ -11,7 +11,7 @@ from regrain.diffusion.prior import Prior, PriorConfig, levels
 from regrain.diffusion.schedule import REACH, LogLinear
 from regrain_lab.trainable.denoisers import widened
 from regrain_lab.training.losses.codec import StageWeights
-from regrain_lab.training.losses.leaps import FINEST, LAST, LeapLoss, Leaps, draw_leaps, leap_target
+from regrain_lab.training.losses.leaps import FINEST, LAST, LONG, PATH, LeapLoss, Leaps, draw_leaps, leap_target
 
 CPU, LEVELS = torch.device("cpu"), LogLinear()
 PLAIN = StageWeights(1.0, 1.0, 0.0, freeze_latents=False, sampling_steps=4, method="progressive")
@@ -73,10 +73,20 @@ def test_draws_stand_on_grids_of_so_many_steps_or_finer(steps):
     assert 0.2 < float(whole.float().mean()) < (0.55 if steps == FINEST else 0.4)
 
 
-@pytest.mark.parametrize(("method", "count"), [("progressive", 2), ("path", 16)])
-def test_a_student_that_is_right_has_no_loss_and_another_one_has(teacher, method, count):
-    plain = replace(PLAIN, method=method)
+def test_by_the_path_long_steps_are_taught_by_the_teacher_and_others_by_the_prior(teacher):
+    prior = widened(Prior(PriorConfig(widths=(8, 8, 8), depths=(1, 1, 1), embedding=8))).requires_grad_(False)
+    torch.nn.init.normal_(prior.leave.weight, std=0.2)
+    x_t, lengths = crops(), torch.tensor([LONG + 0.1, LONG, 0.5, 2.0])
+    leaps = Leaps(torch.tensor([-5.0, 0.0, 3.0, -8.0]), lengths, lengths > 1e9)
+    target = LeapLoss(teacher, teacher, prior).target(x_t, leaps, replace(PLAIN, method="path"))
+    own, priors = leap_target(teacher, x_t, leaps), leap_target(prior, x_t, leaps, PATH // 4)
+    torch.testing.assert_close(target[[0, 3]], own[[0, 3]])
+    torch.testing.assert_close(target[[1, 2]], priors[[1, 2]])
+    assert not torch.allclose(own, priors, atol=1e-3)
+    assert torch.equal(LeapLoss(teacher, teacher, prior).target(x_t, leaps, PLAIN), own)
 
+
+def test_a_student_that_is_right_has_no_loss_and_another_one_has(teacher):
     class Right(Prior):
         """Says the target itself."""
 
@@ -88,12 +98,12 @@ def test_a_student_that_is_right_has_no_loss_and_another_one_has(teacher, method
     leaps = draw_leaps(len(x), 4, CPU)
     alpha, sigma = levels(leaps.log_snr)
     x_t = alpha * x + sigma * torch.randn_like(x)
-    right.answer = leap_target(teacher, x_t, leaps, count)
+    right.answer = leap_target(teacher, x_t, leaps)
     torch.manual_seed(3)
-    assert float(LeapLoss(right, teacher)(x, plain)["loss"]) == 0
+    assert float(LeapLoss(right, teacher)(x, PLAIN)["loss"]) == 0
     right.answer = right.answer + 0.1
     torch.manual_seed(3)
-    scalars = LeapLoss(right, teacher)(x, plain)
+    scalars = LeapLoss(right, teacher)(x, PLAIN)
     assert float(scalars["squares"]) == pytest.approx(0.01, rel=1e-3)
     assert float(scalars["loss"]) == pytest.approx(0.01 * float(leaps.log_snr.exp().clamp(min=1).mean()), rel=1e-3)
 
