@@ -50,7 +50,7 @@ complete -c regrain -n '__fish_seen_subcommand_from decode' -s h -l help -d 'sho
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l region -x -d 'decode this part alone, in pixels'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l max-size -x -d 'fit into N x N pixels; quick where N is small'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l partial -d 'decode what is whole of a damaged file'
-complete -c regrain -n '__fish_seen_subcommand_from decode' -l fill -d 'with --partial: draw what is lost, of the noise of --seed; --json says which rectangles were invented'
+complete -c regrain -n '__fish_seen_subcommand_from decode' -l fill -d 'with --partial: draw what is lost, by the noise of --seed; --json says which boxes of the picture it is'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l max-pixels -x -d 'refuse larger ones (default: 250M)'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l max-memory -x -d 'refuse to need more (default: half of what there is)'
 complete -c regrain -n '__fish_seen_subcommand_from decode' -l json -d 'one JSON object on stdout (on stderr where OUT is -)'

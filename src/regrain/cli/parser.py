@@ -195,7 +195,7 @@ def _add_decode(commands: "Subparsers[Parser]") -> None:
     part.add_argument("--region", metavar="X,Y,W,H", type=_region, help="decode this part alone, in pixels")
     part.add_argument("--max-size", metavar="N", type=size, help="fit into N x N pixels; quick where N is small")
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged file")
-    what = "with --partial: draw what is lost, of the noise of --seed; --json says which rectangles were invented"
+    what = "with --partial: draw what is lost, by the noise of --seed; --json says which boxes of the picture it is"
     parser.add_argument("--fill", action="store_true", help=what)
     add_limits(parser)
     add_model(parser)
