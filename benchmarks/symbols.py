@@ -44,7 +44,7 @@ print(milliseconds(symbols), milliseconds(lambda: regrain.decode(data)))
 def main() -> None:
     """A line for each number of threads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--other", type=Path, nargs="*", default=[])
+    parser.add_argument("--other", type=Path, nargs="*", action="extend", default=[])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

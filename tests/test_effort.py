@@ -96,7 +96,7 @@ def test_the_report_of_one_picture_and_the_manifest_of_many(tmp_path, monkeypatc
     facts = json.loads(capsys.readouterr().out)
     assert (facts["effort"], facts["iterations"]) == (1, 20)
     assert main(["encode", "in/photo.png", "b.rgn", "--effort", "1", "-q", "30"]) == 0
-    assert f" effort 1 gained {facts['gain']:.1f} % of its objective, " in capsys.readouterr().err
+    assert f" effort 1 gained {facts['gain']:.1f} % by its own measure, " in capsys.readouterr().err
     assert main(["encode", "in", "out", "--effort", "1", "-q", "30", "--jobs", "1", "--manifest", "log.jsonl"]) == 0
     line = json.loads((tmp_path / "log.jsonl").read_text())
     assert {name: line[name] for name in ("effort", "iterations", "gain")} == {
@@ -121,8 +121,7 @@ def test_the_quality_of_a_target_is_searched_for_again_where_effort_saved_bytes(
     pixels = pixels_of()
     plain, harder = (regrain.encode(pixels, target_size=600, effort=effort) for effort in (0, 2))
     assert len(harder) <= 600
-    assert regrain.inspect(harder).quality >= regrain.inspect(plain).quality
-    assert harder != plain
+    assert regrain.inspect(harder).quality > regrain.inspect(plain).quality
 
 
 @pytest.mark.parametrize(

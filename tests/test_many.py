@@ -129,7 +129,7 @@ def test_what_effort_and_targets_take_counts_where_several_are_encoded(monkeypat
     header = Header(512, 512, 0, bytes(4), Method.CONDITIONAL)
     room = memory.need(header, torch=False) + memory.beside_encoding(header, None, 0, torch=False, screen=True)
     plain = [np.zeros((512, 512, 3), np.uint8)] * 4
-    one, libraries = room - memory.LIBRARIES[False], memory.LIBRARIES["effort" in options]
+    one, libraries = room - memory.LIBRARIES[False], memory.libraries(torch=False, effort="effort" in options)
     list(regrain.encode_many(plain, jobs=4, ahead=4, max_memory=libraries + 4 * one, **options))
     assert most[0] == 4 if not options else most[0] < 3
 

@@ -15,7 +15,7 @@ from regrain import bitstream, memory, registry
 from regrain.content import classify, is_plain
 from regrain.diffusion.budget import STEPS, Budget
 from regrain.draft import Draft
-from regrain.effort import try_harder
+from regrain.effort import Watch, stoppable, try_harder
 from regrain.errors import Corrupt, ModelError, UsageError
 from regrain.inspection import Info, inspect
 from regrain.layering import Cells, add_foreground, blank_pixels, cells_of, has_latents, without_shown
@@ -55,7 +55,7 @@ def encode(
     device: str | None = None,
     max_memory: int | None = None,
     progress: Callable[[float, float], None] | None = None,
-    watch: Callable[[int, int, float], None] | None = None,
+    watch: Watch | None = None,
     facts: dict[str, float | None] | None = None,
 ) -> bytes:
     """The file of a picture, at a quality (50 unless one of the five is given) or the one that keeps to a target.
@@ -95,7 +95,8 @@ def encode(
     kept = plain = candidate()
     facts, attempt = {} if facts is None else facts, try_harder(draft.prepared, plain.step, effort, watch)
     if attempt.gain:
-        with suppress(UsageError):  # a target that the plain file reaches, and this one does not
+        stopped = stoppable(watch, lambda: "stopped: the file without effort is kept")
+        with stopped, suppress(UsageError):  # a target that the plain file reaches, and this one does not
             kept = rate.better(plain, candidate(attempt.best), size[0] * size[1])
     if aim is not None and kept.value is not None:
         facts[aim[0]] = finite(kept.value)

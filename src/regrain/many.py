@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from regrain import codec, memory, registry
 from regrain.bitstream import Header, read_header
@@ -97,7 +97,7 @@ def decode_many(
         need = memory.need(part, most, torch=torch, second_order=knobs["sampler"] == "second-order")
         return lambda: codec.decode(file, **check_arguments(**clock), **knobs).to_pillow(), need
 
-    return _in_order(files, job, pace, knobs["max_memory"], torch=torch)
+    return _in_order(files, job, pace, _Room.of(knobs["max_memory"], torch=torch), alone=torch)
 
 
 @overload
@@ -153,7 +153,8 @@ def encode_many(
         beside = memory.beside_encoding(header, searching, effort, torch=torch, screen=screen)
         return lambda: codec.encode(picture, **knobs), memory.need(header, torch=torch) + beside
 
-    return _in_order(pictures, job, pace, knobs["max_memory"], torch=torch or effort > 0)
+    room = _Room.of(knobs["max_memory"], torch=torch, effort=effort > 0)
+    return _in_order(pictures, job, pace, room, alone=torch or effort > 0)
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,19 @@ class _Pace:
             raise error.args[0] from None
 
 
+class _Room(NamedTuple):
+    """Bytes for all that is on its way, beside those of libraries, which count once."""
+
+    whole: int
+    libraries: int
+
+    @classmethod
+    def of(cls, limit: int | None, *, torch: bool, effort: bool = False) -> "_Room":
+        """Of the bytes that somebody allows, or else the machine."""
+        libraries = memory.libraries(torch=torch, effort=effort)
+        return cls((memory.allowance() if limit is None else limit) - libraries, libraries)
+
+
 class _SourceError(Exception):
     """What the caller's own iterator raised: no result, whatever it is."""
 
@@ -196,12 +210,14 @@ def _opened(knobs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _in_order(
-    items: Iterable[Item], job: Callable[[Item], Job[Result]], pace: _Pace, limit: int | None, *, torch: bool
+    items: Iterable[Item], job: Callable[[Item], Job[Result]], pace: _Pace, room: "_Room", *, alone: bool
 ) -> Iterator[Result | RegrainError]:
-    """The results in order; what needs more memory than is left waits until enough of those before it are taken."""
-    jobs = pace.jobs or (1 if torch else thread_count())
-    most, libraries = pace.ahead or 2 * jobs, memory.LIBRARIES[torch]
-    room = (memory.allowance() if limit is None else limit) - libraries
+    """The results in order; what needs more memory than is left waits until enough of those before it are taken.
+
+    One is computed at a time where each is `alone` and nobody asks for more.
+    """
+    jobs = pace.jobs or (1 if alone else thread_count())
+    most = pace.ahead or 2 * jobs
     on_the_way: deque[tuple[Future[Result], int]] = deque()
     pool = ThreadPoolExecutor(min(jobs, most), "regrain")
 
@@ -212,9 +228,9 @@ def _in_order(
 
     try:
         for work, need in _jobs(items, job):
-            while on_the_way and sum(bytes_ for _, bytes_ in on_the_way) + need - libraries > room:
+            while on_the_way and sum(bytes_ for _, bytes_ in on_the_way) + need > room.whole + room.libraries:
                 yield first()
-            on_the_way.append((pool.submit(_run_in_one_thread, work), need - libraries))
+            on_the_way.append((pool.submit(_run_in_one_thread, work), need - room.libraries))
             if len(on_the_way) == most:
                 yield first()
         while on_the_way:

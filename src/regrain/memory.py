@@ -16,7 +16,7 @@ from regrain.errors import LimitError
 
 __all__ = [
     "CONTEXTS_MOST", "allowance", "beside_encoding", "check", "check_bytes", "decoded_part", "effort_bytes",
-    "foreground_bytes", "map_bytes", "need", "repair_need", "search_bytes", "whole_planes",
+    "foreground_bytes", "libraries", "map_bytes", "need", "repair_need", "search_bytes", "whole_planes",
 ]  # fmt: skip
 
 LIBRARIES = {True: 420_000_000, False: 230_000_000}
@@ -123,6 +123,11 @@ def need(header: Header, steps: int = 1, *, torch: bool = True, second_order: bo
         + bytes_a_value * values
         + SYMBOL_BYTES * 256 * min(squares, (header.tile // 16) ** 2)
     )
+
+
+def libraries(*, torch: bool, effort: bool) -> int:
+    """What interpreter, libraries and weights take of `need` and of `beside_encoding` together."""
+    return LIBRARIES[torch] + (BOTH_LIBRARIES - LIBRARIES[False] if effort else 0)
 
 
 def beside_encoding(header: Header, pixel_bytes: int | None, effort: int, *, torch: bool, screen: bool) -> int:

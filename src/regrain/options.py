@@ -166,7 +166,7 @@ def check_arguments(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
     torch. Where `steps` is among the arguments, `budget` is not among the results: steps "auto" become a `Budget` of so
     many seconds, whose clock starts now.
     """
-    values = {name: _value(name, value) for name, value in arguments.items()}
+    values = {name: _value(name, value, auto="budget" in arguments) for name, value in arguments.items()}
     rates = [name for name in RATES if values.get(name) is not None]
     if len(rates) > 1:
         raise UsageError(f"{' and '.join(rates)} are given together; at most one of them is allowed")
@@ -214,7 +214,7 @@ def check_names(given: Iterable[str], allowed: Collection[str], function: str) -
         raise UsageError(f"{unknown[0]} is no option of {function}; allowed are {', '.join(sorted(allowed))}")
 
 
-def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a caller passes
+def _value(name: str, value: Any, *, auto: bool) -> Any:  # noqa: ANN401 - whatever a caller passes
     if value is None and name in _OPTIONAL:
         return None
     if getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's
@@ -222,7 +222,7 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a caller pa
     if name in RANGES:
         if name == "steps" and isinstance(value, str) and value == "auto":
             return value
-        return _number(name, value)
+        return _number(name, value, auto=auto)
     allows, allowed = _CHOICES[name]
     if not allows(value):
         raise UsageError(f"{name} is {_quote(value)}; allowed {allowed}")
@@ -249,7 +249,7 @@ def _is_row(value: object, length: int) -> bool:
         return False
 
 
-def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a caller passes
+def _number(name: str, value: Any, *, auto: bool) -> float | int:  # noqa: ANN401 - whatever a caller passes
     """A number in its range; neither a bool, a text, an array nor NaN is one."""
     low, high, kind = RANGES[name]
     figure: float | int | None = None
@@ -260,7 +260,8 @@ def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - whatever a 
             figure = None
     if figure is None or not low <= figure <= high:
         what = "a number" if kind is float else "a whole number"
-        raise UsageError(f"{name} is {_quote(value)}; allowed is {what} from {low} to {high}")
+        word = " or 'auto'" if name == "steps" and auto else ""
+        raise UsageError(f"{name} is {_quote(value)}; allowed is {what} from {low} to {high}{word}")
     return figure
 
 

@@ -8,6 +8,7 @@ A target of bytes is met by bisection, which decodes nothing; one of a metric by
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from regrain import bitstream
@@ -213,7 +214,7 @@ def values_of(
             progress(step / QUALITY_UNIT, values[key])
         return values[key]
 
-    return value_at
+    return cache(value_at)
 
 
 def value_of(pixels: "NDArray[np.uint8]", original: "Picture", metric: "Metric") -> float:

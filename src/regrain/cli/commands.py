@@ -88,7 +88,7 @@ def _words(reached: Mapping[str, float | None]) -> str:
 
     metrics = {name: METRICS[aim] for aim in METRICS if (name := aim.removeprefix("target_")) in reached}
     effort = (
-        f"effort {reached['effort']} gained {reached['gain']:.1f} % of its objective, " if "effort" in reached else ""
+        f"effort {reached['effort']} gained {reached['gain']:.1f} % by its own measure, " if "effort" in reached else ""
     )
     values = {name: math.inf if (value := reached[name]) is None else value for name in metrics}
     return effort + "".join(f"{metric.title} {metric.text(values[name])}, " for name, metric in metrics.items())

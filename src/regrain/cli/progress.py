@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from regrain.batch.work import Outcome
-from regrain.cli.terminal import ERASED
+from regrain.cli.terminal import erase, show
 
 __all__ = ["Progress", "Totals", "describe"]
 
@@ -80,15 +80,13 @@ class Progress:
         if self._visible and now - self._last >= _PERIOD:
             self._last = now
             width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write(ERASED + describe(totals, self._total, now - self._start)[:width])
-            sys.stderr.flush()
+            show(sys.stderr, describe(totals, self._total, now - self._start)[:width])
 
     def erase(self) -> None:
         """Take the line away, before another is said and in the end."""
         if self._visible and self._last:
             self._last = 0.0
-            sys.stderr.write(ERASED)
-            sys.stderr.flush()
+            erase(sys.stderr)
 
 
 def describe(totals: Totals, total: int, seconds: float) -> str:

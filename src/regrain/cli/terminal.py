@@ -9,17 +9,21 @@ import io
 import select
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
+from threading import Event
+from typing import BinaryIO, TextIO
 
 from regrain import errors
 from regrain.errors import BitstreamError, ImageError, LimitError, ModelError, OutputError, reason
 
-__all__ = ["ERASED", "STANDARD", "about", "display_name", "escape", "one_line", "say", "text_stream", "write_whole"]
+__all__ = [
+    "STANDARD", "about", "display_name", "erase", "escape", "one_line", "say", "show", "text_stream", "write_whole",
+]  # fmt: skip
 
 STANDARD = "-"
 """The name that stands for stdin or stdout."""
-ERASED = "\r\x1b[K"
-"""What empties the line of a terminal."""
+_ERASED = "\r\x1b[K"
+_SHOWN = Event()
+"""Set while a line of progress stands on the terminal."""
 _HEAD, _TAIL = 420, 160
 
 
@@ -53,7 +57,7 @@ def about(name: str) -> Iterator[None]:
 def say(text: str, *, aside: bool = False) -> None:
     """Print clean lines on stdout, or `aside` on stderr (nowhere, if that is closed); raises OutputError.
 
-    On a terminal lines aside take the place of what shows progress there.
+    Lines aside take the place of what `show` has put on the terminal.
     """
     stream = sys.stderr if aside else sys.stdout
     if stream is None:
@@ -62,7 +66,9 @@ def say(text: str, *, aside: bool = False) -> None:
         raise OutputError("cannot write stdout: it is closed")
     encoding = getattr(stream, "encoding", None) or "utf-8"
     lines = "".join(f"{escape(line)}\n" for line in text.split("\n"))
-    data = (ERASED * (aside and stream.isatty()) + lines).encode(encoding, "backslashreplace")
+    data = (_ERASED * (aside and _SHOWN.is_set()) + lines).encode(encoding, "backslashreplace")
+    if aside:
+        _SHOWN.clear()
     try:
         stream.flush()
         if hasattr(stream, "buffer"):
@@ -74,6 +80,21 @@ def say(text: str, *, aside: bool = False) -> None:
         raise
     except OSError as error:
         raise OutputError(f"cannot write the report: {reason(error)}") from error
+
+
+def show(stream: TextIO, line: str) -> None:
+    """Put a line of progress on a terminal, in the place of the one before."""
+    _SHOWN.set()
+    stream.write(_ERASED + line)
+    stream.flush()
+
+
+def erase(stream: TextIO) -> None:
+    """Take the line of progress away, if one is there."""
+    if _SHOWN.is_set():
+        _SHOWN.clear()
+        stream.write(_ERASED)
+        stream.flush()
 
 
 def write_whole(stream: BinaryIO, data: bytes) -> None:

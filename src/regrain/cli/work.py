@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
-from regrain.cli.terminal import ERASED, escape, text_stream
+from regrain.cli.terminal import erase, escape, show, text_stream
 
 __all__ = ["seconds", "silent_libraries", "working"]
 
@@ -76,8 +76,7 @@ def _clock(options: argparse.Namespace, messages: Sequence[str]) -> Iterator[Non
         pause = max(0.0, _PATIENCE - seconds(options))
         while not done.wait(pause):
             line = f"{escape(messages[-1])}, {seconds(options):.0f} s"
-            stream.write(ERASED + line[-shutil.get_terminal_size().columns + 1 :])
-            stream.flush()
+            show(stream, line[-shutil.get_terminal_size().columns + 1 :])
             pause = _PERIOD
 
     drawing = threading.Thread(target=_draw, name="clock", daemon=True)
@@ -87,9 +86,7 @@ def _clock(options: argparse.Namespace, messages: Sequence[str]) -> Iterator[Non
     finally:
         done.set()
         drawing.join()
-        if seconds(options) >= _PATIENCE:
-            stream.write(ERASED)
-            stream.flush()
+        erase(stream)
 
 
 def _descriptor(stream: object) -> int | None:

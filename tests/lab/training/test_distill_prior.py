@@ -117,6 +117,10 @@ def test_by_the_path_the_student_so_far_teaches_beside_the_prior(unbroken, tmp_p
     student = Prior.load_pair(outcome.folder / WEIGHTS)[1]
     x_t, level, leap = torch.randn(1, 3, 64, 64), torch.tensor([0.0]), torch.tensor([5.0])
     assert not torch.equal(student.denoise(x_t, level, leap), former.denoise(x_t, level, leap))
+    (tmp_path / "plain").mkdir()
+    plain = distill.main(placed(tmp_path / "plain", shards, text.replace('"path"', '"progressive"')))
+    other = Prior.load_pair(plain.folder / WEIGHTS)[1]
+    assert not torch.equal(student.denoise(x_t, level, leap), other.denoise(x_t, level, leap))
 
 
 def test_a_recipe_that_makes_no_sense_is_refused(tmp_path, shards):

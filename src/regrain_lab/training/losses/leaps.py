@@ -10,8 +10,8 @@ target is x_n. The prediction is of v or of whatever else the prior predicts; th
 its meaning.
 
 Two methods name the teacher. Progressive: the student as it was before the stage, n = 2. Path: the same for steps
-longer than LONG, which of eight only ways from noise have, and for others the prior itself, n such that from noise to
-the picture it takes PATH steps. A student's own steps carry the errors of all stages before into the next, which a
+longer than LONG, which of eight only ways from noise have, and for others the prior itself, n such that where the
+student takes `sampling_steps` it takes PATH. A student's own steps carry the errors of all stages before into the next, which a
 stream shows that is finished; the prior's carry none, and cost n / 2 times as much.
 
 Decoders start from any noise level, so that steps of one number have many lengths: the student is told the length of
@@ -37,6 +37,7 @@ FINEST: Final = 32
 PATH: Final = 64
 """Steps of the prior's from noise to the picture, by the method "path"."""
 LONG: Final = 1.5
+"""In log-SNR."""
 WHOLE: Final = 0.5
 STARTS: Final = (-4.0, 6.5)
 LAST: Final = 7.0
