@@ -11,8 +11,8 @@ its meaning.
 
 Two methods name the teacher. Progressive: the student as it was before the stage, n = 2. Path: the same for steps
 longer than LONG, which of eight only ways from noise have, and for others the prior itself, n such that where the
-student takes `sampling_steps` it takes PATH. A student's own steps carry the errors of all stages before into the next, which a
-stream shows that is finished; the prior's carry none, and cost n / 2 times as much.
+student takes `sampling_steps` it takes PATH. A student's own steps carry the errors of all stages before into the next,
+which a stream shows that is finished; the prior's carry none, and cost n / 2 times as much.
 
 Decoders start from any noise level, so that steps of one number have many lengths: the student is told the length of
 its step, the leap. Of a stage whose `sampling_steps` is N half the pictures stand on grids of N steps, the others on
