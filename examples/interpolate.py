@@ -20,6 +20,7 @@ SIDE, WEIGHTS = 144, (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def main(out: Path) -> Path:
     """Write both rows, of two parts of the photo and of what lies between them; returns the file."""
+    out.mkdir(parents=True, exist_ok=True)
     with Image.open(PHOTO) as photo:
         ends = [np.asarray(photo.convert("RGB").crop((x, y, x + SIDE, y + SIDE))) for x, y in ((0, 0), (300, 150))]
     first, last = (regrain.latents(end, quality=60) for end in ends)

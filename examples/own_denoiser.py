@@ -46,6 +46,7 @@ def denoise(x_t: NDArray[np.float32], t: float, y_hat: NDArray[np.float32]) -> N
 
 def main(out: Path) -> Path:
     """Write the codec's own picture beside two of this denoiser's, in one step and in sixteen; returns the file."""
+    out.mkdir(parents=True, exist_ok=True)
     parts = regrain.latents(PHOTO, quality=60)
     pictures = [
         regrain.from_latents(parts),

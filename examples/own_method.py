@@ -104,6 +104,7 @@ class DctCodec:
 
 def main(out: Path) -> Path:
     """Write the photo by this codec at one bit a pixel, and what comes back; returns the picture."""
+    out.mkdir(parents=True, exist_ok=True)
     codec = DctCodec()
     data = regrain.encode(PHOTO, model=codec, target_bpp=1.0)
     (out / "own_method.rgn").write_bytes(data)

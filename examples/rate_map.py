@@ -16,6 +16,7 @@ PHOTO = Path(__file__).resolve().parents[1] / "demo" / "photo.png"
 
 def main(out: Path) -> Path:
     """Write the decoded photo above the map of its bits; returns the file."""
+    out.mkdir(parents=True, exist_ok=True)
     parts = regrain.latents(PHOTO, quality=40)
     data = regrain.encode(PHOTO, quality=40)
     print(f"{parts.bits.sum() / 8:.0f} bytes of latents by an ideal coder, {len(data)} bytes of file")

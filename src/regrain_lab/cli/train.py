@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from regrain import hub
+from regrain import hub, registry
+from regrain.bitstream import Method
 from regrain.cli.commands import report
 from regrain.cli.terminal import escape, say
 from regrain.errors import OutputError, UsageError
 from regrain.registry import DEFAULT_METHOD
+from regrain.shipped import shipped_fingerprint
 
 __all__ = ["distill", "fine_tune", "train"]
 
@@ -45,12 +47,16 @@ def distill(options: argparse.Namespace) -> None:
 
 def fine_tune(options: argparse.Namespace) -> None:
     """Weights for the pictures of a folder; then what they cost and how near they are, before and after."""
+    if options.pictures.suffix == ".toml" and options.pictures.is_file():
+        raise UsageError(f"{escape(str(options.pictures))}: a recipe; `regrain train` runs it")
     if not options.pictures.is_dir():
         raise UsageError(f"{escape(str(options.pictures))}: no such folder")
     out = options.out or options.pictures.with_name(f"{options.pictures.resolve().name}.weights")
+    base = _base(options.model)
+    _check_base(options.parts, base)
     module = _prepared("fine_tune", options, out)
     outcome = module.main(
-        options.pictures, out, parts=options.parts, base=_base(options.model), steps=options.steps,
+        options.pictures, out, parts=options.parts, base=base, steps=options.steps,
         lpips=options.lpips, seed=options.seed, quiet=options.quiet,
     )  # fmt: skip
     facts: dict[str, Any] = {"output": str(outcome.weights)}
@@ -67,6 +73,16 @@ def _base(name: str | None) -> Path | None:
         return None
     named = hub.find(name)
     return named.weights() if named else Path(name)
+
+
+def _check_base(parts: str, base: Path | None) -> None:
+    """Raise UsageError for an adapter of weights that no decoder could find by their fingerprint."""
+    ours = shipped_fingerprint(Method.CONDITIONAL, "photo")
+    if parts == "adapter" and base is not None and registry.load(base).fingerprint != ours:
+        raise UsageError(
+            f"{escape(str(base))}: an adapter of these weights could not be decoded with, since only the package's are "
+            "found by their fingerprint; --parts all and --parts decoder make weights of their own"
+        )
 
 
 def _comparison(before: Sequence[Any], after: Sequence[Any]) -> str:

@@ -7,6 +7,8 @@
 A tenth of the pictures is held out: a run ends when their loss no longer falls, and is measured on them.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import as_file
@@ -21,7 +23,7 @@ from regrain import adapter, checkpoint
 from regrain.bitstream import Method
 from regrain.checkpoint import Arrays
 from regrain.conditional.config import ModelConfig
-from regrain.errors import ModelError, UsageError
+from regrain.errors import ModelError, OutputError, UsageError, reason
 from regrain.image import to_bytes
 from regrain.shipped import shipped_weights
 from regrain_lab.metrics.lpips import Lpips
@@ -45,6 +47,7 @@ STRUCTURE_ALONE: Final = 60.0
 """Scale of 1 - MS-SSIM where LPIPS is not at hand, and MS-SSIM alone says how pictures look."""
 LEARNING_RATES: Final = {"decoder": (2e-4, 1e-5), "adapter": (2e-3, 1e-4), "all": (1.2e-3, 2e-5)}
 VALIDATIONS, PATIENCE = 10, 3
+RUN: Final = "run.json"
 RANGE_PICTURES: Final = 24
 """Pictures that tell ranges beside those that are held out."""
 
@@ -77,6 +80,7 @@ def main(
         start = (base or shipped).resolve()
         shape, _ = _weights(start)
         recipe = _recipe(pictures.resolve(), start, shape, parts, steps, lpips, seed)
+        _check_run(out, _run(pictures.resolve(), start, parts, lpips, seed))
         weights = loop.train(recipe, out, quiet=quiet) / loop.WEIGHTS
         held_out = holdout_batch(members(pictures.resolve(), recipe.data, held_out=True), recipe.data.holdout_crops)
         if parts != "adapter":  # which keeps the ranges of its base
@@ -85,6 +89,32 @@ def main(
         judge = None if lpips is None else Lpips.load(lpips)
         before, after = (tuple(_rows(path, start, held_out, judge)) for path in (start, weights))
     return Outcome(weights, before, after)
+
+
+def _run(pictures: Path, start: Path, parts: str, lpips: Path | None, seed: int) -> dict[str, str | int]:
+    """What may not change while a run goes on: all but the number of steps."""
+    named = sorted((str(path.relative_to(pictures)), path.stat().st_size) for path in pictures.rglob("*.*"))
+    digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
+    base = hashlib.sha256(start.read_bytes()).hexdigest()
+    return {"pictures": digest, "base": base, "parts": parts, "lpips": int(lpips is not None), "seed": seed}
+
+
+def _check_run(out: Path, run: dict[str, str | int]) -> None:
+    """Raise UsageError where `out` has a run of something else, by what stands in RUN; write it down otherwise."""
+    path = out / RUN
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(json.dumps(run, indent=1), encoding="utf-8")
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"{path}: {reason(error)}") from error
+    except ValueError:
+        before = None
+    if not isinstance(before, dict):
+        raise UsageError(f"{path}: damaged; remove it, or name another --out")
+    if other := [name for name in run if before.get(name) != run[name]]:
+        raise UsageError(f"{out}: has a run with other {' and '.join(other)}; name another --out, or remove it")
 
 
 def _recipe(

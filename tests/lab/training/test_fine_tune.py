@@ -1,5 +1,6 @@
 """Fine-tuning: what each choice of parts trains, that its weights encode and decode, and that a run ends early."""
 
+import shutil
 from dataclasses import replace
 from functools import cache
 from itertools import chain, repeat
@@ -15,6 +16,7 @@ import regrain
 from lab.training.tiny import MODEL
 from lab.training.tiny_student import write_teacher
 from regrain import adapter, checkpoint
+from regrain.cli import main as cli
 from regrain.cli.parser import parse
 from regrain.conditional.codec import ConditionalModel
 from regrain.errors import ModelError, UsageError
@@ -211,6 +213,35 @@ def test_a_run_ends_where_nothing_is_gained_and_keeps_its_best(pictures, base, t
     assert (about["step"], about["held_out_loss"]) == (2, 2.0)
     again = fine_tune.main(pictures, tmp_path / "out", base=base, steps=6, quiet=True)
     assert checkpoint.load_metadata(again.weights)["step"] == 2
+
+
+def test_a_folder_that_has_a_run_of_something_else_is_refused(pictures, base, tmp_path):
+    out = tmp_path / "out"
+    weights = fine_tune.main(pictures, out, base=base, steps=1, quiet=True).weights
+    before = weights.read_bytes()
+    with pytest.raises(UsageError, match="has a run with other seed; name another --out"):
+        fine_tune.main(pictures, out, base=base, steps=1, seed=1, quiet=True)
+    others = tmp_path / "others"
+    shutil.copytree(pictures, others)
+    next(path for path in sorted(others.rglob("*")) if path.is_file()).unlink()
+    with pytest.raises(UsageError, match="has a run with other pictures"):
+        fine_tune.main(others, out, base=base, steps=1, quiet=True)
+    (out / fine_tune.RUN).write_text("[")
+    with pytest.raises(UsageError, match="damaged; remove it"):
+        fine_tune.main(pictures, out, base=base, steps=1, quiet=True)
+    assert weights.read_bytes() == before
+
+
+def test_an_adapter_of_weights_that_no_decoder_finds_is_refused(pictures, base, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli(["fine-tune", str(pictures), "--model", str(base), "--out", str(out)]) == 2
+    text = capsys.readouterr().err
+    assert "only the package's are found by their fingerprint" in text
+    assert text.count("\n") == 1
+    (recipe := tmp_path / "r.toml").write_text("")
+    assert cli(["fine-tune", str(recipe)]) == 2
+    assert "a recipe; `regrain train` runs it" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_patience_needs_pictures_to_judge_by(tmp_path):
