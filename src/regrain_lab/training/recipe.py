@@ -36,7 +36,7 @@ STUDENTS: Final = ("student", "prior-student")
 GRAPHED: Final = ("codec", "student")
 FAST: Final = DenoiserConfig(widths=(48, 80, 160), depths=(2, 2, 2), half=16, embedding=64)
 """The shape of a fast decoder, some 19,000 multiplications a pixel; that of a denoiser takes 64,000."""
-METHODS: Final = ("none", "direct", "progressive", "consistency", "guided", "path")
+METHODS: Final = ("none", "direct", "progressive", "consistency", "guided")
 TEACHER_RESETS: Final = ("progressive", "guided", "path")
 """Methods whose stages begin with the student so far for the teacher."""
 
@@ -112,7 +112,7 @@ class Stage:
     freeze_latents: bool = False
     """Train the denoiser alone, on the averaged latents as they are when the first such stage begins."""
     method: str = ""
-    """How a student is taught, one of METHODS; empty is [distill]'s."""
+    """How a student is taught, one of METHODS, or "path" for that of a prior; empty is [distill]'s."""
     sampling_steps: int = 1
     """N, a power of 2. Progressive: the student's steps, two of the teacher's each. Direct, and of a sampler: some
     pictures stand where k of 2, 4 ... or N steps of the network's own have led them."""
@@ -139,7 +139,7 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         """Refuse, with UsageError, unknown names and a weight that was not trained."""
-        _check_choice("method", self.method, METHODS)
+        _check_choice("method", self.method, (*METHODS, "path"))
         _check_choice("perceptual_target", self.perceptual_target, ("target", "picture"))
         if self.guidance > self.guidance_max:
             raise UsageError(f"guidance is {self.guidance:g}; 0 to guidance_max, {self.guidance_max:g}, is allowed")
@@ -265,7 +265,7 @@ def _check_stage(recipe: Recipe, stage: Stage) -> None:
     unit = 4 * recipe.prior.patch * {"prior": 1, "latent-prior": 8}.get(recipe.trains, 0)
     crop, perceptual, steps = stage.crop, max(stage.perceptual), stage.sampling_steps
     if student := recipe.trains in STUDENTS:
-        _check_choice("method", stage.method, METHODS)
+        _check_choice("method", stage.method, (*METHODS, "path"))
     ramps = [name for name in ("rate", "perceptual", "structure") if len(set(getattr(stage, name))) > 1]
     _refuse(
         (bool(unit) and crop % unit > 0, f"crop is {crop}; with patch {recipe.prior.patch} a multiple of {unit} does"),
