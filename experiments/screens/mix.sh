@@ -1,6 +1,6 @@
 #!/bin/sh
 # The rows of mix.csv, of ten drawn pictures and of five captures: experiments/screens/mix.sh [SHARED]; half an hour of a
-# core. SHARED, by default ../shared, has data/test.
+# core, and the rows of whole.csv. SHARED, by default ../shared, has data/test.
 set -e
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-.venv/bin/python} tests=${1:-../shared}/data/test
@@ -11,4 +11,5 @@ measure() {
 }
 measure runs/screens/mixed/*.png
 measure "$tests"/[gtw]*.png "$tests"/4cd*.png --middle 512,384
+"$python" experiments/screens/measure.py "$tests"/[gtw]*.png "$tests"/4cd*.png --screen --out experiments/screens/whole.csv
 "$python" experiments/screens/measure.py --table --out experiments/screens/mix.csv
