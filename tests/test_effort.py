@@ -139,17 +139,22 @@ def test_which_of_two_files_is_kept(rate, sizes, steps, kept):
     assert search.Rate(**rate).better(*pair, 4096) is pair[kept]
 
 
-def test_a_target_that_refined_latents_cannot_reach_leaves_the_plain_file(monkeypatch):
+@pytest.mark.parametrize("error", [regrain.UsageError("out of reach"), KeyboardInterrupt()])
+def test_a_second_search_that_fails_or_is_stopped_leaves_the_plain_file(monkeypatch, error):
     picture, facts, right = image.Picture(pixels_of()), {}, search.Rate.candidate
 
     def failing(self, *arguments):
         if calls := facts.setdefault("calls", []):
-            raise regrain.UsageError("out of reach")
+            raise error
         calls.append(1)
         return right(self, *arguments)
 
     monkeypatch.setattr(search.Rate, "candidate", failing)
-    kept = codec.encode(picture, target_size=600, effort=1, facts=facts)
+    kept = codec.encode(picture, target_size=600, effort=1, facts=facts, watch=lambda *_: None)
+    if isinstance(error, KeyboardInterrupt):
+        facts["calls"].clear()
+        with pytest.raises(KeyboardInterrupt):  # nobody watches
+            codec.encode(picture, target_size=600, effort=1, facts=facts)
     monkeypatch.undo()
     assert kept == codec.encode(picture, target_size=600)
     assert facts["gain"] == 0

@@ -32,7 +32,7 @@ def running():
 
 @pytest.fixture
 def slow(monkeypatch):
-    """Decoding takes a while and computes nothing; how many ran at once, at most."""
+    """Decoding and encoding take a while and compute nothing; how many ran at once, at most."""
     lock, now, most, made = threading.Lock(), [0], [0], []
 
     class Picture:
@@ -42,7 +42,7 @@ def slow(monkeypatch):
         def to_pillow(self):
             return self.data
 
-    def decode(data, **_):
+    def work(data, **_):
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
@@ -52,7 +52,8 @@ def slow(monkeypatch):
             made.append(data)
         return Picture(data)
 
-    monkeypatch.setattr("regrain.codec.decode", decode)
+    for name in ("decode", "encode"):
+        monkeypatch.setattr(f"regrain.codec.{name}", work)
     return most, made
 
 
@@ -113,25 +114,14 @@ def test_where_memory_is_short_fewer_run_at_once(files, slow):
 
 
 @pytest.mark.parametrize("options", [{"effort": 2}, {"target_psnr": 30}, {}])
-def test_what_effort_and_targets_take_counts_where_several_are_encoded(monkeypatch, options):
-    now, most, lock = [0], [0], threading.Lock()
-
-    def encode(picture, **_):
-        with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
-        time.sleep(0.03)
-        with lock:
-            now[0] -= 1
-        return bytes(picture.width)
-
-    monkeypatch.setattr("regrain.codec.encode", encode)
+def test_what_effort_and_targets_take_counts_where_several_are_encoded(slow, options):
     header = Header(512, 512, 0, bytes(4), Method.CONDITIONAL)
     room = memory.need(header, torch=False) + memory.beside_encoding(header, None, 0, torch=False, screen=True)
     plain = [np.zeros((512, 512, 3), np.uint8)] * 4
     one, libraries = room - memory.LIBRARIES[False], memory.libraries(torch=False, effort="effort" in options)
     list(regrain.encode_many(plain, jobs=4, ahead=4, max_memory=libraries + 4 * one, **options))
-    assert most[0] == 4 if not options else most[0] < 3
+    most = slow[0][0]
+    assert most < 3 if options else most == 4
 
 
 def test_under_effort_one_is_encoded_at_once_where_nobody_says_more(monkeypatch):

@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial as given_some
 from typing import TYPE_CHECKING, Literal
 
 from regrain import bitstream, memory, registry
@@ -88,9 +87,11 @@ def encode(
         return decode(data, model=codec, device=device, max_pixels=2**62, max_memory=max_memory).pixels
 
     def candidate(prepared: "Prepared | None" = None) -> Candidate:
-        at, pixels = given_some(draft.file, prepared=prepared), size[0] * size[1]
+        def at(step: int) -> bytes:
+            return draft.file(step, prepared)
+
         value_at = None if aim is None else values_of(at, pixels_of, picture, aim[1], progress)
-        return rate.candidate(at, value_at, pixels)
+        return rate.candidate(at, value_at, size[0] * size[1])
 
     kept = plain = candidate()
     facts, attempt = {} if facts is None else facts, try_harder(draft.prepared, plain.step, effort, watch)

@@ -93,7 +93,8 @@ def main(
 
 def _run(pictures: Path, start: Path, parts: str, lpips: Path | None, seed: int) -> dict[str, str | int]:
     """What may not change while a run goes on: all but the number of steps."""
-    named = sorted((str(path.relative_to(pictures)), path.stat().st_size) for path in pictures.rglob("*.*"))
+    files = (path for path in pictures.rglob("*") if path.is_file())
+    named = sorted((str(path.relative_to(pictures)), path.stat().st_size) for path in files)
     digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
     base = hashlib.sha256(start.read_bytes()).hexdigest()
     return {"pictures": digest, "base": base, "parts": parts, "lpips": int(lpips is not None), "seed": seed}
