@@ -15,7 +15,7 @@ mkdir -p "$out/blend"
 "$python" $here/held_out.py "$out/all"
 "$python" $here/held_out.py "$out/some" --count 40
 for folder in runs/distill-prior* "$out/blend"; do
-  weights=$folder/weights.safetensors name=$(basename "$folder")
-  "$python" $here/student.py "$weights" "$metrics" "$out/some" --what finishes --out "$out/$name-finishes.csv"
-  "$python" $here/student.py "$weights" "$metrics" "$out/all" --what samples --samples 240 --out "$out/$name-samples.csv"
+  weights=$folder/weights.safetensors rows=$out/$(basename "$folder")
+  "$python" $here/student.py "$weights" "$metrics" "$out/some" --what finishes --out "$rows-finishes.csv"
+  "$python" $here/student.py "$weights" "$metrics" "$out/all" --what samples --samples 240 --out "$rows-samples.csv"
 done
